@@ -1,0 +1,151 @@
+//! One error type: it says the stage, the file, the byte offset and the cause.
+//!
+//! Stages make it with what they know; the caller that knows the path or the
+//! offset adds it. [`Display`](fmt::Display) is the one line that a user reads.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::media::ByteOffset;
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The part of the program in which something failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Flags, environment and configuration file.
+    Config,
+    /// The session folder.
+    Session,
+    /// The TCP side.
+    Ingest,
+    /// Writing `recording.ts`.
+    Recording,
+    /// Reading it.
+    Tail,
+    /// libav.
+    Decode,
+    /// JPEGs, index and checkpoint.
+    Catalog,
+    /// mpv.
+    Playback,
+    /// The sender side, `scenetap send`.
+    Send,
+    /// Threads and queues.
+    Pipeline,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Config => "config",
+            Stage::Session => "session",
+            Stage::Ingest => "ingest",
+            Stage::Recording => "recording",
+            Stage::Tail => "tail",
+            Stage::Decode => "decode",
+            Stage::Catalog => "catalog",
+            Stage::Playback => "playback",
+            Stage::Send => "send",
+            Stage::Pipeline => "pipeline",
+        })
+    }
+}
+
+/// What went wrong, where, and why.
+#[derive(Debug)]
+pub struct Error {
+    stage: Stage,
+    what: String,
+    path: Option<PathBuf>,
+    at: Option<ByteOffset>,
+    cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of `stage`; `what` says what failed and, where there is something
+    /// to do about it, what to do.
+    pub fn new(stage: Stage, what: impl Into<String>) -> Self {
+        Error { stage, what: what.into(), path: None, at: None, cause: None }
+    }
+
+    /// Adds the file or folder concerned.
+    #[must_use]
+    pub fn path(mut self, path: impl AsRef<Path>) -> Self {
+        self.path = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// Adds the byte offset concerned.
+    #[must_use]
+    pub fn at(mut self, at: ByteOffset) -> Self {
+        self.at = Some(at);
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// The part of the program in which it failed.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.stage)?;
+        if let Some(path) = &self.path {
+            write!(f, "{}: ", path.display())?;
+        }
+        if let Some(at) = self.at {
+            write!(f, "byte {at}: ")?;
+        }
+        f.write_str(&self.what)?;
+        if let Some(cause) = &self.cause {
+            write!(f, ": {cause}")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.cause.as_ref().map(|cause| cause.as_ref() as _)
+    }
+}
+
+/// Turns foreign errors into ours where they occur.
+pub trait Context<T> {
+    /// Names the stage, the file and what could not be done to it.
+    fn context(self, stage: Stage, path: &Path, what: &str) -> Result<T>;
+}
+
+impl<T, E: Into<Box<dyn StdError + Send + Sync>>> Context<T> for std::result::Result<T, E> {
+    fn context(self, stage: Stage, path: &Path, what: &str) -> Result<T> {
+        self.map_err(|cause| Error::new(stage, what).path(path).because(cause))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_reads_as_one_line_with_stage_file_offset_and_cause() {
+        let error = Error::new(Stage::Recording, "cannot append")
+            .path("/s/recording.ts")
+            .at(ByteOffset(188))
+            .because(std::io::Error::other("No space left on device"));
+        assert_eq!(
+            error.to_string(),
+            "recording: /s/recording.ts: byte 188: cannot append: No space left on device"
+        );
+    }
+}

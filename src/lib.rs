@@ -1,0 +1,3 @@
+//! scenetap records an MPEG-TS stream and finds its scene changes while it arrives.
+pub mod error;
+pub mod media;
