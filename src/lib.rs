@@ -1,3 +1,8 @@
 //! scenetap records an MPEG-TS stream and finds its scene changes while it arrives.
 pub mod error;
 pub mod media;
+pub mod demux;
+pub mod decode;
+pub mod detect;
+pub mod timeline;
+pub mod pipeline;

@@ -92,6 +92,8 @@ pub enum RandomAccess {
 pub struct AccessUnit {
     /// Offset of the TS packet in which it starts.
     pub at: ByteOffset,
+    /// Bytes of elementary stream in that packet that belong to the picture before.
+    pub skip_bytes: usize,
     /// How it is coded.
     pub codec: VideoCodec,
     /// Presentation time on the stream's own 33-bit clock, if its PES gives one.

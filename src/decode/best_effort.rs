@@ -1,0 +1,55 @@
+//! Which of a picture's times to believe: PTS or DTS.
+
+use crate::media::Ticks;
+
+/// FFmpeg's `guess_correct_pts` (`libavcodec/decode.c`), from which the ffmpeg tool
+/// takes every picture's time: the PTS, unless it has gone wrong more often than
+/// the DTS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BestEffort {
+    /// PTS that did not grow.
+    pub faulty_pts: u64,
+    /// DTS that did not grow.
+    pub faulty_dts: u64,
+    /// The PTS before; `None` before the first.
+    pub last_pts: Option<Ticks>,
+    /// The DTS before.
+    pub last_dts: Option<Ticks>,
+}
+
+impl BestEffort {
+    /// The time of the next picture: `pts` is its own, `dts` that of the access
+    /// unit with which it came out. `None` if there is neither.
+    pub fn choose(&mut self, pts: Option<Ticks>, dts: Option<Ticks>) -> Option<Ticks> {
+        if let Some(dts) = dts {
+            self.faulty_dts += u64::from(self.last_dts.is_some_and(|last| dts <= last));
+        }
+        self.last_dts = dts.or(pts).or(self.last_dts);
+        if let Some(pts) = pts {
+            self.faulty_pts += u64::from(self.last_pts.is_some_and(|last| pts <= last));
+        }
+        self.last_pts = pts.or(dts).or(self.last_pts);
+        if self.faulty_pts <= self.faulty_dts || dts.is_none() { pts.or(dts) } else { dts }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_without_pts_takes_the_dts_it_came_out_with() {
+        let mut times = BestEffort::default();
+        assert_eq!(times.choose(Some(Ticks(3)), Some(Ticks(1))), Some(Ticks(3)));
+        assert_eq!(times.choose(None, Some(Ticks(5))), Some(Ticks(5)));
+        assert_eq!(times.choose(None, None), None);
+    }
+
+    #[test]
+    fn pts_that_go_back_more_often_than_dts_are_not_believed() {
+        let mut times = BestEffort::default();
+        assert_eq!(times.choose(Some(Ticks(9)), Some(Ticks(1))), Some(Ticks(9)));
+        assert_eq!(times.choose(Some(Ticks(8)), Some(Ticks(2))), Some(Ticks(2)));
+        assert_eq!(times.choose(Some(Ticks(7)), None), Some(Ticks(7)));
+    }
+}

@@ -1,0 +1,255 @@
+//! Access units → pictures in presentation order, through libavcodec.
+//!
+//! This folder is the only user of `ffmpeg-next`. One thread per decoder, always:
+//! frame threads add a picture of delay each, and frame and slice threads conceal
+//! damage differently from run to run. Options are those of the ffmpeg tool:
+//! none that change pixels.
+
+mod best_effort;
+mod picture;
+mod probe;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Once};
+
+use ffmpeg_next as ffmpeg;
+
+pub use best_effort::BestEffort;
+pub use probe::ReorderProbe;
+use picture::DecodedPicture;
+
+use crate::error::{Error, Result, Stage};
+use crate::media::{AccessUnit, ByteOffset, Frame, RandomAccess, Ticks, VideoCodec};
+
+/// Packets whose pictures may still come out: more than any decoder delays, and
+/// enough for streams of single fields.
+const MAX_PENDING: usize = 128;
+
+/// A decoder for one video stream.
+///
+/// Push access units, pull pictures until there are none, push on. A picture
+/// finds its byte offset again by a number that rides through libavcodec in the
+/// place of the timestamps, which the decoders only hand on.
+pub struct Decoder {
+    codec: VideoCodec,
+    opened: ffmpeg::decoder::Opened,
+    times: BestEffort,
+    pending: VecDeque<Pending>,
+    next_number: i64,
+    keyframe: Option<KeyFrame>,
+    frame: ffmpeg::frame::Video,
+    ready: VecDeque<Decoded>,
+    undecodable: u64,
+    /// After a start at an open random access point: what comes out before its
+    /// own picture is not whole, and counts for nothing.
+    skip_until: Option<ByteOffset>,
+}
+
+/// A picture, and what has to be known to start again at it.
+#[derive(Clone)]
+pub struct Decoded {
+    /// The picture.
+    pub frame: Frame,
+    /// What its own access unit said of random access.
+    pub random_access: RandomAccess,
+    /// The choice between PTS and DTS, as it was before this picture.
+    pub times: BestEffort,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    number: i64,
+    at: ByteOffset,
+    pts: Option<Ticks>,
+    dts: Option<Ticks>,
+    random_access: RandomAccess,
+    keyframe: Option<KeyFrame>,
+}
+
+/// A random access point, and the one before it for its leading pictures.
+#[derive(Debug, Clone, Copy)]
+struct KeyFrame {
+    at: ByteOffset,
+    pts: Option<Ticks>,
+    kind: RandomAccess,
+    before: ByteOffset,
+}
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decoder")
+            .field("codec", &self.codec)
+            .field("pending", &self.pending.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Decoder {
+    /// Opens a decoder. `reorder` is the number of pictures by which it delays
+    /// its output from the start, where the stream does not say (H.264).
+    ///
+    /// # Errors
+    ///
+    /// If the FFmpeg that is linked has no decoder for the codec.
+    pub fn open(codec: VideoCodec, reorder: u32, times: BestEffort) -> Result<Self> {
+        quiet();
+        let id = match codec {
+            VideoCodec::H264 => ffmpeg::codec::Id::H264,
+            VideoCodec::Hevc => ffmpeg::codec::Id::HEVC,
+            VideoCodec::Mpeg2 => ffmpeg::codec::Id::MPEG2VIDEO,
+            VideoCodec::Mpeg4 => ffmpeg::codec::Id::MPEG4,
+        };
+        let failed = |cause| {
+            Error::new(Stage::Decode, format!("no decoder for {codec} in the FFmpeg linked"))
+                .because(cause)
+        };
+        let found = ffmpeg::decoder::find(id).ok_or(ffmpeg::Error::DecoderNotFound).map_err(failed)?;
+        let mut context = ffmpeg::codec::Context::new_with_codec(found);
+        context.set_threading(ffmpeg::threading::Config {
+            kind: ffmpeg::threading::Type::None,
+            count: 1,
+            ..Default::default()
+        });
+        picture::set_reorder(&mut context, reorder);
+        let opened = context.decoder().open().map_err(failed)?;
+        Ok(Decoder {
+            codec,
+            opened,
+            times,
+            pending: VecDeque::new(),
+            next_number: 0,
+            keyframe: None,
+            frame: ffmpeg::frame::Video::empty(),
+            ready: VecDeque::new(),
+            undecodable: 0,
+            skip_until: None,
+        })
+    }
+
+    /// Gives no picture before the one of the access unit at `at`.
+    pub fn skip_until(&mut self, at: ByteOffset) {
+        self.skip_until = Some(at);
+    }
+
+    /// Decodes an access unit. One that does not decode is counted and passed
+    /// over, as ffmpeg does.
+    pub fn push(&mut self, unit: &AccessUnit) {
+        if unit.random_access != RandomAccess::None || self.keyframe.is_none() {
+            self.keyframe = Some(KeyFrame {
+                at: unit.at,
+                pts: unit.pts,
+                kind: unit.random_access,
+                before: self.keyframe.map_or(unit.at, |keyframe| keyframe.at),
+            });
+        }
+        let number = self.next_number;
+        self.next_number += 1;
+        if self.pending.len() == MAX_PENDING {
+            self.pending.pop_front();
+        }
+        self.pending.push_back(Pending {
+            number,
+            at: unit.at,
+            pts: unit.pts,
+            dts: unit.dts,
+            random_access: unit.random_access,
+            keyframe: self.keyframe,
+        });
+        let mut packet = ffmpeg::Packet::copy(&unit.data);
+        packet.set_pts(Some(number));
+        packet.set_dts(Some(number));
+        if self.opened.send_packet(&packet).is_err() {
+            self.undecodable += 1;
+        }
+        self.receive();
+    }
+
+    /// The stream is over: the pictures that reordering holds back come out.
+    pub fn finish(&mut self) {
+        // Fails only where it was called before.
+        let _ = self.opened.send_eof();
+        self.receive();
+    }
+
+    /// The next picture in presentation order, if there is one.
+    pub fn pull(&mut self) -> Option<Decoded> {
+        self.ready.pop_front()
+    }
+
+    /// How its stream is coded.
+    pub fn codec(&self) -> VideoCodec {
+        self.codec
+    }
+
+    /// Access units that did not decode, so far.
+    pub fn undecodable(&self) -> u64 {
+        self.undecodable
+    }
+
+    /// Pictures by which the output is delayed for reordering, at present.
+    pub fn reorder(&self) -> u32 {
+        picture::reorder(&self.opened)
+    }
+
+    fn set_reorder(&mut self, pictures: u32) {
+        picture::set_reorder(&mut self.opened, pictures);
+    }
+
+    fn receive(&mut self) {
+        loop {
+            match self.opened.receive_frame(&mut self.frame) {
+                Ok(()) => self.take_frame(),
+                Err(ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN }) | Err(ffmpeg::Error::Eof) => {
+                    return;
+                }
+                // A picture that does not decode is an error of its own; others may follow.
+                Err(_) => self.undecodable += 1,
+            }
+        }
+    }
+
+    fn take_frame(&mut self) {
+        let frame = std::mem::replace(&mut self.frame, ffmpeg::frame::Video::empty());
+        let find = |number: Option<i64>| {
+            let first = self.pending.front()?.number;
+            self.pending.get(usize::try_from(number? - first).ok()?).copied()
+        };
+        let Some(own) = find(frame.pts()) else {
+            self.undecodable += 1;
+            return;
+        };
+        if self.skip_until.is_some_and(|at| at != own.at) {
+            return;
+        }
+        self.skip_until = None;
+        // libavcodec notes the packet with which a picture came out.
+        let trigger_dts = find(picture::trigger(&frame)).and_then(|trigger| trigger.dts);
+        let before = self.times;
+        let Some(pts) = self.times.choose(own.pts, trigger_dts) else {
+            self.undecodable += 1;
+            return;
+        };
+        let keyframe_at = match own.keyframe {
+            Some(key) if key.kind == RandomAccess::Open && key.pts.is_some_and(|key| pts < key) => {
+                key.before
+            }
+            Some(key) => key.at,
+            None => own.at,
+        };
+        let damaged = frame.is_corrupt() || frame.has_decode_errors();
+        match DecodedPicture::new(frame) {
+            Ok(picture) => self.ready.push_back(Decoded {
+                frame: Frame { at: own.at, pts, keyframe_at, damaged, picture: Arc::new(picture) },
+                random_access: own.random_access,
+                times: before,
+            }),
+            Err(_) => self.undecodable += 1,
+        }
+    }
+}
+
+/// libavcodec writes to stderr by itself; what we have to say we say.
+fn quiet() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| ffmpeg::util::log::set_level(ffmpeg::util::log::Level::Quiet));
+}

@@ -1,0 +1,260 @@
+//! Elementary stream bytes → access units with their times and places.
+//!
+//! Which PES packet's times belong to which picture is FFmpeg's rule
+//! (`libavcodec/parser.c`, `ff_fetch_timestamp`): those of the packet in which
+//! the picture's beginning was recognised, if that packet began behind the
+//! beginning of the picture before.
+
+use std::collections::VecDeque;
+
+use super::boundary::{BoundaryScanner, Found};
+use super::random_access;
+use crate::media::{AccessUnit, ByteOffset, Ticks, VideoCodec};
+
+/// A picture larger than this is cut: no level of any codec allows it, so it is
+/// damage, and memory stays bounded.
+const MAX_ACCESS_UNIT_BYTES: usize = 32 << 20;
+
+/// Where in the recording a framer can start again, so that it yields an access
+/// unit and everything after it as if it had never stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FramerStart {
+    /// Bytes of elementary stream in the access unit's first packet that belong
+    /// to the picture before.
+    pub skip_bytes: usize,
+    /// The access unit's presentation time, 33 bits.
+    pub pts: Option<Ticks>,
+    /// Its decoding time, 33 bits.
+    pub dts: Option<Ticks>,
+}
+
+/// Cuts the elementary stream of one video PID into access units.
+#[derive(Debug)]
+pub struct Framer {
+    codec: VideoCodec,
+    scanner: BoundaryScanner,
+    /// The access unit that is being put together, and what was read behind it.
+    bytes: Vec<u8>,
+    /// Elementary stream offset of `bytes[0]`.
+    start: u64,
+    /// Elementary stream offset of the access unit before, if there was one.
+    previous_start: Option<u64>,
+    pts: Option<Ticks>,
+    dts: Option<Ticks>,
+    /// Which elementary stream offset each packet begins with.
+    packets: VecDeque<(u64, ByteOffset)>,
+    /// The PES packets that began lately.
+    pes: VecDeque<PesMark>,
+    /// Bytes still to be passed over after a start in the middle of a packet.
+    skip_bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct PesMark {
+    start: u64,
+    pts: Option<Ticks>,
+    dts: Option<Ticks>,
+    used: bool,
+}
+
+impl Framer {
+    /// A framer at the beginning of a stream.
+    pub fn new(codec: VideoCodec) -> Self {
+        Framer {
+            codec,
+            scanner: BoundaryScanner::new(codec),
+            bytes: Vec::new(),
+            start: 0,
+            previous_start: None,
+            pts: None,
+            dts: None,
+            packets: VecDeque::new(),
+            pes: VecDeque::new(),
+            skip_bytes: 0,
+        }
+    }
+
+    /// A framer that is given the packet of an access unit first.
+    pub fn resume(codec: VideoCodec, from: FramerStart) -> Self {
+        Framer {
+            pts: from.pts,
+            dts: from.dts,
+            skip_bytes: from.skip_bytes,
+            // Times of a PES packet that begins in the skipped bytes are spent.
+            previous_start: Some(0),
+            ..Framer::new(codec)
+        }
+    }
+
+    /// How it is coded.
+    pub fn codec(&self) -> VideoCodec {
+        self.codec
+    }
+
+    /// A PES packet begins: its bytes come next.
+    pub fn begin_pes(&mut self, pts: Option<Ticks>, dts: Option<Ticks>) {
+        let start = self.end();
+        let first = self.pes.is_empty() && self.previous_start.is_none() && start == 0;
+        if first {
+            (self.pts, self.dts) = (pts, dts);
+        }
+        // FFmpeg remembers four; a few more cost nothing and a picture over many
+        // PES packets needs only the first and the last.
+        if self.pes.len() == 16 {
+            self.pes.pop_front();
+        }
+        self.pes.push_back(PesMark { start, pts, dts, used: first });
+    }
+
+    /// The elementary stream's next bytes, from the packet at `at`; finished
+    /// access units are appended to `out`.
+    pub fn push(&mut self, at: ByteOffset, data: &[u8], out: &mut Vec<AccessUnit>) {
+        self.packets.push_back((self.end(), at));
+        self.bytes.extend_from_slice(data);
+        if self.skip_bytes > 0 {
+            let skipped = self.skip_bytes.min(self.bytes.len());
+            self.bytes.drain(..skipped);
+            self.start += skipped as u64;
+            self.skip_bytes -= skipped;
+        }
+        while let Some(found) = self.scanner.next(&self.bytes) {
+            match found {
+                Found::Boundary { start, decided } => {
+                    let decided = self.start + decided as u64;
+                    self.finish_unit(start, decided, out);
+                }
+                Found::PictureHeader { start } => self.fetch_at_picture_header(start),
+            }
+        }
+        if self.bytes.len() > MAX_ACCESS_UNIT_BYTES {
+            let end = self.bytes.len();
+            self.finish_unit(end, self.end(), out);
+        }
+    }
+
+    /// The stream is over: what is open is an access unit.
+    pub fn finish(&mut self, out: &mut Vec<AccessUnit>) {
+        let end = self.bytes.len();
+        if end > 0 {
+            self.finish_unit(end, self.end(), out);
+        }
+    }
+
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    fn finish_unit(&mut self, end: usize, decided: u64, out: &mut Vec<AccessUnit>) {
+        let rest = self.bytes.split_off(end);
+        let data = std::mem::replace(&mut self.bytes, rest);
+        while self.packets.get(1).is_some_and(|&(start, _)| start <= self.start) {
+            self.packets.pop_front();
+        }
+        if let Some(&(packet_start, at)) = self.packets.front() {
+            out.push(AccessUnit {
+                at,
+                skip_bytes: (self.start - packet_start) as usize,
+                codec: self.codec,
+                pts: self.pts,
+                dts: self.dts,
+                random_access: random_access::classify(self.codec, &data),
+                data,
+            });
+        }
+        let finished = self.start;
+        self.start += end as u64;
+        self.previous_start = Some(finished);
+        self.scanner.restart();
+        let mark = self.pes.iter().rev().find(|mark| mark.start <= decided);
+        (self.pts, self.dts) = match mark {
+            Some(mark) if mark.start > finished && !mark.used => (mark.pts, mark.dts),
+            _ => (None, None),
+        };
+    }
+
+    /// `mpeg1_find_frame_end` fetches times again at the picture header: a sequence
+    /// header may stand at the end of the PES packet before.
+    fn fetch_at_picture_header(&mut self, start: usize) {
+        let offset = self.start + start as u64;
+        let previous = self.previous_start;
+        let mark = self.pes.iter_mut().rev().find(|mark| mark.start <= offset);
+        if let Some(mark) = mark
+            && !mark.used
+            && previous.is_none_or(|previous| mark.start > previous)
+        {
+            mark.used = true;
+            if mark.dts.is_some() {
+                (self.pts, self.dts) = (mark.pts, mark.dts);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const IDR: [u8; 10] = [0, 0, 1, 9, 0xf0, 0, 0, 1, 0x65, 0x88];
+
+    fn at(n: u64) -> ByteOffset {
+        ByteOffset(n * 188)
+    }
+
+    #[test]
+    fn each_picture_has_the_times_of_the_pes_packet_it_begins_in() {
+        let mut framer = Framer::new(VideoCodec::H264);
+        let mut out = Vec::new();
+        for n in 0..3 {
+            framer.begin_pes(Some(Ticks(n * 10)), Some(Ticks(n)));
+            framer.push(at(n as u64), &IDR, &mut out);
+        }
+        framer.finish(&mut out);
+        let seen: Vec<_> = out.iter().map(|unit| (unit.at, unit.pts, unit.dts)).collect();
+        assert_eq!(
+            seen,
+            [
+                (at(0), Some(Ticks(0)), Some(Ticks(0))),
+                (at(1), Some(Ticks(10)), Some(Ticks(1))),
+                (at(2), Some(Ticks(20)), Some(Ticks(2))),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_second_picture_of_a_pes_packet_has_no_times() {
+        let mut framer = Framer::new(VideoCodec::H264);
+        let mut out = Vec::new();
+        framer.begin_pes(Some(Ticks(1)), Some(Ticks(1)));
+        framer.push(at(0), &[IDR, IDR].concat(), &mut out);
+        framer.begin_pes(Some(Ticks(3)), Some(Ticks(3)));
+        framer.push(at(1), &IDR, &mut out);
+        framer.finish(&mut out);
+        let pts: Vec<_> = out.iter().map(|unit| unit.pts).collect();
+        assert_eq!(pts, [Some(Ticks(1)), None, Some(Ticks(3))]);
+        assert_eq!(out[1].skip_bytes, IDR.len());
+    }
+
+    #[test]
+    fn a_framer_resumed_at_any_picture_goes_on_as_if_it_had_never_stopped() {
+        let feed = |framer: &mut Framer, from: u64, out: &mut Vec<AccessUnit>| {
+            for n in from..6 {
+                if n % 2 == 0 || n == 0 {
+                    framer.begin_pes(Some(Ticks(n as i64)), Some(Ticks(n as i64)));
+                }
+                framer.push(at(n), &[&IDR[4..], &IDR, &IDR[..4]].concat(), out);
+            }
+            framer.finish(out);
+        };
+        let mut whole = Vec::new();
+        feed(&mut Framer::new(VideoCodec::H264), 0, &mut whole);
+        assert!(whole.len() > 6);
+        for (index, unit) in whole.iter().enumerate().skip(1) {
+            let start =
+                FramerStart { skip_bytes: unit.skip_bytes, pts: unit.pts, dts: unit.dts };
+            let mut resumed = Vec::new();
+            feed(&mut Framer::resume(VideoCodec::H264, start), unit.at.0 / 188, &mut resumed);
+            assert_eq!(resumed, whole[index..], "resumed at picture {index}");
+        }
+    }
+}

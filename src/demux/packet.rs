@@ -1,0 +1,304 @@
+//! One transport packet: header, adaptation field, and what its payload begins with.
+//!
+//! The `mpeg2ts` crate reads every packet. It rejects much that real streams
+//! contain (PIDs before their PMT, unknown stream types, optional PES header
+//! fields, tables over several packets); what it rejects is read by
+//! [`read_tolerantly`], which asks of a packet only what FFmpeg's
+//! `libavformat/mpegts.c` (`handle_packet`) asks, and its payload goes on raw.
+
+use std::cell::Cell;
+use std::io::{self, Read};
+
+use mpeg2ts::ts::{ReadTsPacket, TransportScramblingControl, TsPacketReader, TsPayload};
+
+use super::psi::{PatEntry, Pmt, PmtStream, Table};
+use crate::media::{TS_PACKET_BYTES, Ticks};
+
+/// Identifier of null packets, which carry nothing (ISO/IEC 13818-1, table 2-3).
+pub const NULL_PID: u16 = 0x1fff;
+
+/// A transport packet taken apart (ISO/IEC 13818-1, 2.4.3.2).
+#[derive(Debug)]
+pub struct Packet<'a> {
+    /// Packet identifier, 13 bits.
+    pub pid: u16,
+    /// A PES packet or a section begins in the payload.
+    pub unit_start: bool,
+    /// The payload is scrambled.
+    pub scrambled: bool,
+    /// Counts the packets of a PID that carry payload, modulo 16.
+    pub continuity_counter: u8,
+    /// The counter may jump here.
+    pub discontinuity: bool,
+    /// The packet has a payload, if perhaps an empty one.
+    pub has_payload: bool,
+    /// The bytes after header and adaptation field.
+    pub payload: &'a [u8],
+    /// What `mpeg2ts` made of the payload, if it understood it.
+    pub understood: Option<Understood<'a>>,
+}
+
+/// A payload that `mpeg2ts` has parsed.
+#[derive(Debug)]
+pub enum Understood<'a> {
+    /// One whole table, checked by its CRC.
+    Table(Table),
+    /// The beginning of a PES packet, its header whole.
+    PesStart(PesHeader, &'a [u8]),
+}
+
+/// What we need of a PES packet's header (ISO/IEC 13818-1, 2.4.3.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PesHeader {
+    /// Kind of stream; 0xE0 to 0xEF are video.
+    pub stream_id: u8,
+    /// Presentation time, 33 bits.
+    pub pts: Option<Ticks>,
+    /// Decoding time, 33 bits. As FFmpeg has it: the PTS where only that is given.
+    pub dts: Option<Ticks>,
+    /// Bytes of elementary stream in the PES packet; `None` if unbounded.
+    pub es_bytes: Option<usize>,
+}
+
+/// Reads packets, one at a time.
+///
+/// `mpeg2ts` is left in the middle of a packet after an error, so it reads from
+/// a [`Slot`] that holds one packet and is refilled for each: what it loses is
+/// never more than that packet.
+pub struct PacketParser {
+    reader: TsPacketReader<Slot>,
+}
+
+impl std::fmt::Debug for PacketParser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PacketParser").finish_non_exhaustive()
+    }
+}
+
+impl Default for PacketParser {
+    fn default() -> Self {
+        PacketParser { reader: TsPacketReader::new(Slot::default()) }
+    }
+}
+
+impl PacketParser {
+    /// Takes a packet apart. `None` for packets that FFmpeg ignores too: those
+    /// with the reserved adaptation field control 0.
+    pub fn parse<'a>(&mut self, bytes: &'a [u8; TS_PACKET_BYTES]) -> Option<Packet<'a>> {
+        let mut packet = read_tolerantly(bytes)?;
+        if packet.scrambled || would_panic(&packet) {
+            return Some(packet);
+        }
+        self.reader.stream().refill(bytes);
+        let Ok(Some(parsed)) = self.reader.read_ts_packet() else {
+            return Some(packet);
+        };
+        packet.scrambled = parsed.header.transport_scrambling_control
+            != TransportScramblingControl::NotScrambled;
+        if let Some(field) = &parsed.adaptation_field {
+            packet.discontinuity = field.discontinuity_indicator;
+        }
+        packet.understood = match parsed.payload {
+            Some(TsPayload::Pat(pat)) => Some(Understood::Table(Table::Pat(
+                pat.table
+                    .iter()
+                    .map(|entry| PatEntry {
+                        program: entry.program_num,
+                        pmt_pid: entry.program_map_pid.as_u16(),
+                    })
+                    .collect(),
+            ))),
+            Some(TsPayload::Pmt(pmt)) => Some(Understood::Table(Table::Pmt(pmt_of(&pmt)))),
+            Some(TsPayload::PesStart(pes)) => pes_start(&packet, &pes),
+            _ => None,
+        };
+        Some(packet)
+    }
+}
+
+/// Reads header and adaptation field, and takes the rest as payload.
+fn read_tolerantly(bytes: &[u8; TS_PACKET_BYTES]) -> Option<Packet<'_>> {
+    let adaptation_field_control = (bytes[3] >> 4) & 3;
+    if adaptation_field_control == 0 {
+        return None;
+    }
+    let has_adaptation_field = adaptation_field_control & 2 != 0;
+    let has_payload = adaptation_field_control & 1 != 0;
+    let field_bytes = if has_adaptation_field { 1 + usize::from(bytes[4]) } else { 0 };
+    Some(Packet {
+        pid: u16::from_be_bytes([bytes[1], bytes[2]]) & 0x1fff,
+        unit_start: bytes[1] & 0x40 != 0,
+        scrambled: bytes[3] & 0xc0 != 0,
+        continuity_counter: bytes[3] & 0x0f,
+        discontinuity: has_adaptation_field && bytes[4] != 0 && bytes[5] & 0x80 != 0,
+        has_payload,
+        payload: if has_payload { bytes.get(4 + field_bytes..).unwrap_or(&[]) } else { &[] },
+        understood: None,
+    })
+}
+
+/// `mpeg2ts` 0.6.1 splits a PMT at its program_info_length without looking
+/// whether there is as much.
+fn would_panic(packet: &Packet<'_>) -> bool {
+    const PMT_TABLE_ID: u8 = 2;
+    let section = match packet.payload {
+        [0, section @ ..] if packet.unit_start => section,
+        _ => return false,
+    };
+    if section.first() != Some(&PMT_TABLE_ID) {
+        return false;
+    }
+    let length_at = |at: usize| match section.get(at..at + 2) {
+        Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low]) & 0x0fff),
+        _ => 0,
+    };
+    // From the byte after section_length: 9 bytes to the descriptors, 4 of CRC.
+    length_at(10) + 9 + 4 > length_at(1)
+}
+
+fn pmt_of(pmt: &mpeg2ts::ts::payload::Pmt) -> Pmt {
+    let registration = |descriptors: &[mpeg2ts::ts::Descriptor]| {
+        let mut bytes = Vec::new();
+        for descriptor in descriptors {
+            bytes.push(descriptor.tag);
+            bytes.push(u8::try_from(descriptor.data.len()).unwrap_or(u8::MAX));
+            bytes.extend_from_slice(&descriptor.data);
+        }
+        bytes
+    };
+    Pmt {
+        program: pmt.program_num,
+        version: pmt.version_number.as_u8(),
+        program_descriptors: registration(&pmt.program_info),
+        streams: pmt
+            .es_info
+            .iter()
+            .map(|stream| PmtStream {
+                stream_type: stream.stream_type as u8,
+                pid: stream.elementary_pid.as_u16(),
+                descriptors: registration(&stream.descriptors),
+            })
+            .collect(),
+    }
+}
+
+fn pes_start<'a>(
+    packet: &Packet<'a>,
+    pes: &mpeg2ts::ts::payload::Pes,
+) -> Option<Understood<'a>> {
+    let header_bytes = packet.payload.len().checked_sub(pes.data.len())?;
+    let data = packet.payload.get(header_bytes..)?;
+    let ticks = |time: mpeg2ts::time::Timestamp| Ticks(i64::try_from(time.as_u64()).unwrap_or(0));
+    let pts = pes.header.pts.map(ticks);
+    Some(Understood::PesStart(
+        PesHeader {
+            stream_id: pes.header.stream_id.as_u8(),
+            pts,
+            dts: pes.header.dts.map(ticks).or(pts),
+            es_bytes: PesHeader::es_bytes(usize::from(pes.pes_packet_len), header_bytes),
+        },
+        data,
+    ))
+}
+
+impl PesHeader {
+    /// Bytes before `PES_packet_length` starts to count.
+    pub const START_BYTES: usize = 6;
+
+    /// Bytes of elementary stream, from the packet's length field and the size of
+    /// its whole header. A length too small for its own header is no length.
+    pub fn es_bytes(packet_length: usize, header_bytes: usize) -> Option<usize> {
+        (packet_length + Self::START_BYTES)
+            .checked_sub(header_bytes)
+            .filter(|&bytes| packet_length != 0 && bytes != 0)
+    }
+}
+
+/// One packet, to be read once.
+#[derive(Default)]
+struct Slot {
+    packet: Cell<Option<[u8; TS_PACKET_BYTES]>>,
+    read: Cell<usize>,
+}
+
+impl Slot {
+    fn refill(&self, packet: &[u8; TS_PACKET_BYTES]) {
+        self.packet.set(Some(*packet));
+        self.read.set(0);
+    }
+}
+
+impl Read for Slot {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.read.get();
+        let rest = match self.packet.get_mut() {
+            Some(packet) => &packet[read..],
+            None => &[],
+        };
+        let bytes = rest.len().min(buffer.len());
+        buffer[..bytes].copy_from_slice(&rest[..bytes]);
+        self.read.set(read + bytes);
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn packet(head: &[u8]) -> [u8; TS_PACKET_BYTES] {
+        let mut bytes = [0xff; TS_PACKET_BYTES];
+        bytes[..head.len()].copy_from_slice(head);
+        bytes
+    }
+
+    #[test]
+    fn a_pes_start_on_a_pid_before_its_pmt_comes_through_raw() {
+        let bytes = packet(&[0x47, 0x41, 0x00, 0x10, 0, 0, 1, 0xe0]);
+        let parsed = PacketParser::default().parse(&bytes).map(|p| (p.pid, p.payload.len()));
+        assert_eq!(parsed, Some((0x100, 184)));
+    }
+
+    #[test]
+    fn an_adaptation_field_longer_than_the_packet_leaves_no_payload() {
+        let bytes = packet(&[0x47, 0x01, 0x00, 0x30, 200]);
+        assert!(PacketParser::default().parse(&bytes).unwrap().payload.is_empty());
+    }
+
+    #[test]
+    fn a_pmt_with_descriptors_longer_than_itself_does_not_panic() {
+        let mut parser = PacketParser::default();
+        // A PAT with its CRC, so that mpeg2ts knows PID 0x100 as a PMT.
+        let pat = packet(&[
+            0x47, 0x40, 0, 0x10, 0, 0, 0xb0, 0x0d, 0, 1, 0xc1, 0, 0, 0, 1, 0xe1, 0, 0xe8, 0xf9,
+            0x5e, 0x7d,
+        ]);
+        assert!(matches!(
+            parser.parse(&pat).unwrap().understood,
+            Some(Understood::Table(Table::Pat(_)))
+        ));
+        let pmt = packet(&[
+            0x47, 0x41, 0, 0x10, 0, 2, 0xb0, 0x0d, 0, 1, 0xc1, 0, 0, 0xe1, 0, 0xf3, 0xff, 0, 0, 0,
+            0,
+        ]);
+        assert!(parser.parse(&pmt).unwrap().understood.is_none());
+    }
+
+    #[test]
+    fn every_byte_pattern_is_survived_and_the_next_packet_is_in_step() {
+        let mut parser = PacketParser::default();
+        let mut seed = 1_u32;
+        for _ in 0..20_000 {
+            let mut bytes = [0x47; TS_PACKET_BYTES];
+            for byte in &mut bytes[1..] {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                *byte = (seed >> 24) as u8;
+            }
+            let pid = u16::from_be_bytes([bytes[1], bytes[2]]) & 0x1fff;
+            if let Some(parsed) = parser.parse(&bytes) {
+                assert_eq!(parsed.pid, pid);
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! PES packets of one PID: where each begins, its times, and its bytes.
+//!
+//! The state machine is that of FFmpeg's `mpegts_push_data`: a header may be
+//! spread over transport packets, a length is believed until the bytes say
+//! otherwise, and bytes behind a whole packet are passed over.
+
+use super::packet::{Packet, PesHeader, Understood};
+use crate::media::Ticks;
+
+/// Bytes of a PES packet up to and with `PES_header_data_length`.
+const FIXED_HEADER_BYTES: usize = 9;
+
+/// What a transport packet adds to a PES packet.
+#[derive(Debug, PartialEq, Eq)]
+pub enum PesPart<'a> {
+    /// A PES packet begins.
+    Start(PesHeader),
+    /// Its elementary stream's next bytes.
+    Data(&'a [u8]),
+}
+
+/// Reads one PID.
+#[derive(Debug, Default)]
+pub struct PesParser {
+    state: State,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// Until the next start.
+    #[default]
+    Skip,
+    /// In a header that `mpeg2ts` did not take.
+    Header(Vec<u8>),
+    /// Behind the header: bytes taken, and bytes that the packet says it has.
+    Payload { taken: usize, expected: Option<usize> },
+}
+
+impl PesParser {
+    /// A parser in the middle of a PES packet whose length is not known.
+    pub fn in_payload() -> Self {
+        PesParser { state: State::Payload { taken: 0, expected: None } }
+    }
+
+    /// Takes one packet of the PID; hands its parts to `sink` in order.
+    pub fn push<'a>(&mut self, packet: &Packet<'a>, mut sink: impl FnMut(PesPart<'a>)) {
+        if let Some(Understood::PesStart(header, data)) = &packet.understood {
+            self.start(*header, &mut sink);
+            self.payload(data, &mut sink);
+            return;
+        }
+        if packet.unit_start {
+            self.state = State::Header(Vec::new());
+        }
+        match &mut self.state {
+            State::Skip => {}
+            State::Payload { .. } => self.payload(packet.payload, &mut sink),
+            State::Header(bytes) => {
+                let before = bytes.len();
+                bytes.extend_from_slice(packet.payload);
+                match parse_header(bytes) {
+                    Header::Incomplete => {}
+                    Header::None => self.state = State::Skip,
+                    Header::Whole(header, header_bytes) => {
+                        let data = packet.payload.get(header_bytes - before..).unwrap_or(&[]);
+                        self.start(header, &mut sink);
+                        self.payload(data, &mut sink);
+                    }
+                }
+            }
+        }
+    }
+
+    fn start<'a>(&mut self, header: PesHeader, sink: &mut impl FnMut(PesPart<'a>)) {
+        if header.stream_id == PADDING_STREAM {
+            self.state = State::Skip;
+            return;
+        }
+        self.state = State::Payload { taken: 0, expected: header.es_bytes };
+        sink(PesPart::Start(header));
+    }
+
+    fn payload<'a>(&mut self, mut data: &'a [u8], sink: &mut impl FnMut(PesPart<'a>)) {
+        let State::Payload { taken, expected } = &mut self.state else { return };
+        if data.is_empty() {
+            return;
+        }
+        if let Some(bytes) = *expected {
+            if *taken == 0 {
+                data = &data[..data.len().min(bytes)];
+            } else if *taken + data.len() > bytes {
+                // It is longer than it says: what follows is a packet without times.
+                *expected = None;
+                sink(PesPart::Start(PesHeader::default()));
+            }
+        }
+        *taken += data.len();
+        let whole = Some(*taken) == *expected;
+        sink(PesPart::Data(data));
+        if whole {
+            self.state = State::Skip;
+        }
+    }
+}
+
+const PADDING_STREAM: u8 = 0xbe;
+
+enum Header {
+    /// More bytes are needed.
+    Incomplete,
+    /// It is no PES packet.
+    None,
+    /// The header and its size in bytes.
+    Whole(PesHeader, usize),
+}
+
+fn parse_header(bytes: &[u8]) -> Header {
+    let Some(&[zero0, zero1, one, stream_id, length_high, length_low]) = bytes.first_chunk() else {
+        return Header::Incomplete;
+    };
+    if [zero0, zero1, one] != [0, 0, 1] {
+        return Header::None;
+    }
+    let length = usize::from(u16::from_be_bytes([length_high, length_low]));
+    // Streams without the optional header (table 2-21).
+    if matches!(stream_id, 0xbc | 0xbf | 0xf0..=0xf2 | 0xf8 | 0xff) {
+        let es_bytes = PesHeader::es_bytes(length, PesHeader::START_BYTES);
+        let header = PesHeader { stream_id, es_bytes, ..PesHeader::default() };
+        return Header::Whole(header, PesHeader::START_BYTES);
+    }
+    let Some(&fixed) = bytes.first_chunk::<FIXED_HEADER_BYTES>() else { return Header::Incomplete };
+    let header_bytes = FIXED_HEADER_BYTES + usize::from(fixed[8]);
+    let Some(fields) = bytes.get(FIXED_HEADER_BYTES..header_bytes) else {
+        return Header::Incomplete;
+    };
+    let pts = if fixed[7] & 0x80 != 0 { timestamp(fields) } else { None };
+    let dts = match fixed[7] & 0xc0 {
+        0xc0 => fields.get(5..).and_then(timestamp),
+        _ => pts,
+    };
+    let es_bytes = PesHeader::es_bytes(length, header_bytes);
+    Header::Whole(PesHeader { stream_id, pts, dts, es_bytes }, header_bytes)
+}
+
+/// 33 bits in five bytes, marker bits not checked (FFmpeg's `ff_parse_pes_pts`).
+fn timestamp(bytes: &[u8]) -> Option<Ticks> {
+    let &[a, b, c, d, e] = bytes.first_chunk()?;
+    let high = i64::from(a & 0x0e) << 29;
+    let middle = i64::from(u16::from_be_bytes([b, c]) >> 1) << 15;
+    let low = i64::from(u16::from_be_bytes([d, e]) >> 1);
+    Some(Ticks(high | middle | low))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn raw(payload: &[u8], unit_start: bool) -> Packet<'_> {
+        Packet {
+            pid: 256,
+            unit_start,
+            scrambled: false,
+            continuity_counter: 0,
+            discontinuity: false,
+            has_payload: true,
+            payload,
+            understood: None,
+        }
+    }
+
+    /// PTS 8,589,934,591 (all ones) and DTS 1, then an extension and stuffing.
+    fn pes(length: u16) -> Vec<u8> {
+        let mut bytes = vec![0, 0, 1, 0xe0];
+        bytes.extend(length.to_be_bytes());
+        bytes.extend([0x80, 0xc1, 13]);
+        bytes.extend([0x3f, 0xff, 0xff, 0xff, 0xff]);
+        bytes.extend([0x11, 0, 1, 0, 3]);
+        bytes.extend([0x0e, 0xff, 0xff]);
+        bytes
+    }
+
+    fn parts(packets: &[(&[u8], bool)]) -> (Vec<PesHeader>, Vec<u8>) {
+        let (mut headers, mut data) = (Vec::new(), Vec::new());
+        let mut parser = PesParser::default();
+        for (payload, start) in packets {
+            parser.push(&raw(payload, *start), |part| match part {
+                PesPart::Start(header) => headers.push(header),
+                PesPart::Data(bytes) => data.extend_from_slice(bytes),
+            });
+        }
+        (headers, data)
+    }
+
+    #[test]
+    fn a_header_with_optional_fields_torn_at_any_byte_reads_the_same() {
+        let mut bytes = pes(0);
+        bytes.extend([1, 2, 3, 4]);
+        for split in 1..bytes.len() {
+            let (headers, data) = parts(&[(&bytes[..split], true), (&bytes[split..], false)]);
+            assert_eq!(headers.len(), 1, "split at {split}");
+            assert_eq!(headers[0].pts, Some(Ticks((1 << 33) - 1)));
+            assert_eq!(headers[0].dts, Some(Ticks(1)));
+            assert_eq!(data, [1, 2, 3, 4], "split at {split}");
+        }
+    }
+
+    #[test]
+    fn bytes_behind_a_stated_length_are_passed_over() {
+        let mut bytes = pes(16 + 4);
+        bytes.extend([1, 2, 3, 4, 0xff, 0xff]);
+        let (headers, data) = parts(&[(&bytes, true), (&[9, 9], false)]);
+        assert_eq!((headers[0].es_bytes, data), (Some(4), vec![1, 2, 3, 4]));
+    }
+
+    #[test]
+    fn a_packet_longer_than_it_says_loses_nothing() {
+        let mut bytes = pes(16 + 4);
+        bytes.extend([1, 2]);
+        let (headers, data) = parts(&[(&bytes, true), (&[3, 4, 5], false), (&[6], false)]);
+        assert_eq!(data, [1, 2, 3, 4, 5, 6]);
+        assert_eq!(headers.len(), 2, "the rest is a packet without times");
+    }
+
+    #[test]
+    fn what_begins_with_no_start_code_is_no_pes_packet() {
+        let (headers, data) = parts(&[(&[0, 2, 0xb0, 9, 9, 9, 9], true), (&[1, 2], false)]);
+        assert!(headers.is_empty() && data.is_empty());
+    }
+}

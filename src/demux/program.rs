@@ -1,0 +1,165 @@
+//! Which program, and which of its streams, is followed.
+
+use std::collections::HashMap;
+
+use super::packet::{NULL_PID, PacketParser};
+use super::psi::{Content, PatEntry, Pmt};
+use crate::media::{TS_PACKET_BYTES, VideoCodec};
+
+/// Which program of several is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProgramChoice {
+    /// The first with video, as ffmpeg's `0:v:0`.
+    #[default]
+    FirstWithVideo,
+    /// The one with this number.
+    Number(u16),
+}
+
+/// The streams that are followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Program number; 0 where no table names one.
+    pub number: u16,
+    /// PID of the video stream.
+    pub video_pid: u16,
+    /// How it is coded.
+    pub codec: VideoCodec,
+    /// PIDs whose first times settle where the recording starts: the audio of
+    /// every program seen so far, as libavformat's `start_time` has it.
+    pub audio_pids: Vec<u16>,
+}
+
+/// The tables seen so far.
+#[derive(Debug, Default)]
+pub struct Tables {
+    pat: Vec<PatEntry>,
+    /// PMTs in the order in which they first came.
+    pmts: Vec<(u16, Pmt)>,
+}
+
+impl Tables {
+    /// A program association came: maps of programs that it no longer names are forgotten.
+    pub fn pat(&mut self, entries: &[PatEntry]) {
+        if self.pat != entries {
+            self.pat = entries.to_vec();
+            self.pmts.retain(|(pid, pmt)| {
+                entries.iter().any(|entry| (entry.pmt_pid, entry.program) == (*pid, pmt.program))
+            });
+        }
+    }
+
+    /// A program map came.
+    pub fn pmt(&mut self, pid: u16, pmt: Pmt) {
+        let known = self.pmts.iter_mut().find(|(_, old)| old.program == pmt.program);
+        match known {
+            Some(old) => *old = (pid, pmt),
+            None => self.pmts.push((pid, pmt)),
+        }
+    }
+
+    /// What to follow now, if that is not what is followed already.
+    pub fn choose(&self, choice: ProgramChoice, current: Option<&Program>) -> Option<Program> {
+        let wanted = |pmt: &Pmt| match (choice, current) {
+            (ProgramChoice::Number(number), _) => pmt.program == number,
+            // The first found stays the one, wherever its streams move.
+            (_, Some(current)) => pmt.program == current.number,
+            _ => true,
+        };
+        let first_video = |pmt: &Pmt| {
+            let videos = || {
+                pmt.streams.iter().filter_map(|stream| match pmt.content(stream) {
+                    Content::Video(codec) => Some((stream.pid, codec)),
+                    _ => None,
+                })
+            };
+            // A stream that is still there is still the one.
+            current
+                .and_then(|now| videos().find(|video| *video == (now.video_pid, now.codec)))
+                .or_else(|| videos().next())
+        };
+        let (number, (video_pid, codec)) = self
+            .pmts
+            .iter()
+            .filter(|(_, pmt)| wanted(pmt))
+            .find_map(|(_, pmt)| Some((pmt.program, first_video(pmt)?)))?;
+        let audio_pids = self.audio_pids();
+        let chosen = Program { number, video_pid, codec, audio_pids };
+        (current != Some(&chosen)).then_some(chosen)
+    }
+
+    fn audio_pids(&self) -> Vec<u16> {
+        let mut pids = Vec::new();
+        for (_, pmt) in &self.pmts {
+            for stream in &pmt.streams {
+                if pmt.content(stream) == Content::Audio && !pids.contains(&stream.pid) {
+                    pids.push(stream.pid);
+                }
+            }
+        }
+        pids
+    }
+}
+
+/// Guesses a program from packets without tables: the first PID with PES packets
+/// of video whose codec shows. FFmpeg's `auto_guess` does so too.
+pub fn guess<'a>(packets: impl Iterator<Item = &'a [u8; TS_PACKET_BYTES]>) -> Option<Program> {
+    /// Enough to meet a parameter set or sequence header, which come every few seconds.
+    const MAX_PROBED_BYTES: usize = 1 << 20;
+    let mut parser = PacketParser::default();
+    let mut streams: HashMap<u16, Vec<u8>> = HashMap::new();
+    let mut audio_pids = Vec::new();
+    let mut order = Vec::new();
+    for bytes in packets {
+        let Some(packet) = parser.parse(bytes) else { continue };
+        if packet.pid == NULL_PID || packet.scrambled {
+            continue;
+        }
+        if packet.unit_start
+            && let [0, 0, 1, stream_id, ..] = *packet.payload
+            && !streams.contains_key(&packet.pid)
+        {
+            match stream_id {
+                0xe0..=0xef => {
+                    order.push(packet.pid);
+                    streams.insert(packet.pid, Vec::new());
+                }
+                0xc0..=0xdf if !audio_pids.contains(&packet.pid) => audio_pids.push(packet.pid),
+                _ => {}
+            }
+        }
+        if let Some(stream) = streams.get_mut(&packet.pid)
+            && stream.len() < MAX_PROBED_BYTES
+        {
+            stream.extend_from_slice(packet.payload);
+        }
+    }
+    order.into_iter().find_map(|pid| {
+        let codec = guess_codec(streams.get(&pid)?)?;
+        Some(Program { number: 0, video_pid: pid, codec, audio_pids: audio_pids.clone() })
+    })
+}
+
+/// The codec whose parameter sets stand in an elementary stream.
+fn guess_codec(stream: &[u8]) -> Option<VideoCodec> {
+    let (mut h264, mut hevc, mut mpeg2, mut mpeg4) = (0, 0, 0, 0);
+    for at in memchr::memmem::find_iter(stream, &[0, 0, 1]) {
+        match stream.get(at + 3..at + 5) {
+            Some(&[0xb3 | 0xb8, _]) => mpeg2 += 1,
+            Some(&[0xb6, _]) => mpeg4 += 1,
+            Some(&[0x40 | 0x42 | 0x44, 1]) => hevc += 1,
+            Some(&[0x67 | 0x27 | 0x68 | 0x28, _]) => h264 += 1,
+            _ => {}
+        }
+    }
+    [
+        (hevc, VideoCodec::Hevc),
+        (h264, VideoCodec::H264),
+        (mpeg2, VideoCodec::Mpeg2),
+        (mpeg4, VideoCodec::Mpeg4),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .max_by_key(|(count, _)| *count)
+    .map(|(_, codec)| codec)
+}

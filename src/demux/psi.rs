@@ -1,0 +1,342 @@
+//! Program tables: which programs there are, and which streams they have.
+//!
+//! Sections are put together from the payloads of a PID as FFmpeg's
+//! `write_section_data` does it: with a pointer field, over several packets,
+//! several in one packet. ISO/IEC 13818-1, 2.4.4.
+
+use crate::media::VideoCodec;
+
+/// The largest section, in bytes (2.4.4.11: private sections; FFmpeg's `MAX_SECTION_SIZE`).
+const MAX_SECTION_BYTES: usize = 4096;
+
+/// A program association or a program map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Table {
+    /// The programs and where their maps are (2.4.4.3).
+    Pat(Vec<PatEntry>),
+    /// One program's streams (2.4.4.8).
+    Pmt(Pmt),
+}
+
+/// One line of a PAT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PatEntry {
+    /// Program number; 0 stands for the network information, which is no program.
+    pub program: u16,
+    /// The PID that carries its PMT.
+    pub pmt_pid: u16,
+}
+
+/// A program map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pmt {
+    /// Program number.
+    pub program: u16,
+    /// Version, 5 bits.
+    pub version: u8,
+    /// The program's descriptors, as they stand in the table.
+    pub program_descriptors: Vec<u8>,
+    /// Its streams, in the table's order.
+    pub streams: Vec<PmtStream>,
+}
+
+/// One stream of a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PmtStream {
+    /// Table 2-34.
+    pub stream_type: u8,
+    /// The PID that carries it.
+    pub pid: u16,
+    /// Its descriptors, as they stand in the table.
+    pub descriptors: Vec<u8>,
+}
+
+/// What a stream carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Video that we decode.
+    Video(VideoCodec),
+    /// Video that we do not decode.
+    OtherVideo,
+    /// Audio, which settles where time starts.
+    Audio,
+    /// Subtitles, tables, data.
+    Other,
+}
+
+impl Pmt {
+    /// What `stream` carries, by its type and, where that is private, its
+    /// descriptors. The tables are those of FFmpeg's `mpegts.c` (`ISO_types`,
+    /// `HDMV_types`, `MISC_types`, `REGD_types`, `DESC_types`).
+    pub fn content(&self, stream: &PmtStream) -> Content {
+        let program_tag = registration(&self.program_descriptors);
+        match stream.stream_type {
+            0x01 | 0x02 => Content::Video(VideoCodec::Mpeg2),
+            0x10 => Content::Video(VideoCodec::Mpeg4),
+            0x1b | 0x20 => Content::Video(VideoCodec::H264),
+            0x24 => Content::Video(VideoCodec::Hevc),
+            0x21 | 0x42 | 0xd1 | 0xd2 | 0xd4 | 0xea => Content::OtherVideo,
+            0x03 | 0x04 | 0x0f | 0x11 | 0x1c | 0x81 | 0x8a => Content::Audio,
+            0x80 | 0x82..=0x86 | 0xa1 | 0xa2 if program_tag == Some(*b"HDMV") => Content::Audio,
+            _ => by_descriptors(&stream.descriptors),
+        }
+    }
+}
+
+fn by_descriptors(descriptors: &[u8]) -> Content {
+    match registration(descriptors).as_ref() {
+        Some(b"HEVC") => return Content::Video(VideoCodec::Hevc),
+        Some(b"H264" | b"AVC1") => return Content::Video(VideoCodec::H264),
+        Some(b"VC-1" | b"drac" | b"AV01") => return Content::OtherVideo,
+        Some(b"AC-3" | b"EAC3" | b"BSSD" | b"DTS1" | b"DTS2" | b"DTS3" | b"Opus" | b"AC-4") => {
+            return Content::Audio;
+        }
+        _ => {}
+    }
+    // DVB: AC-3, enhanced AC-3, DTS, AAC (EN 300 468, table 12).
+    let audio = |tag| matches!(tag, 0x6a | 0x7a | 0x7b | 0x7c);
+    if each_descriptor(descriptors).any(|(tag, _)| audio(tag)) {
+        Content::Audio
+    } else {
+        Content::Other
+    }
+}
+
+/// The registration descriptor's format identifier (2.6.8).
+fn registration(descriptors: &[u8]) -> Option<[u8; 4]> {
+    each_descriptor(descriptors)
+        .find(|&(tag, _)| tag == 0x05)
+        .and_then(|(_, body)| body.get(..4))
+        .and_then(|tag| tag.try_into().ok())
+}
+
+fn each_descriptor(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let (&[tag, length], rest) = bytes.split_first_chunk()?;
+        let body = rest.get(..usize::from(length))?;
+        bytes = &rest[body.len()..];
+        Some((tag, body))
+    })
+}
+
+/// Puts the sections of one PID together.
+#[derive(Debug, Default)]
+pub struct SectionAssembler {
+    buffer: Vec<u8>,
+    complete: bool,
+}
+
+impl SectionAssembler {
+    /// Forgets a section that has begun.
+    pub fn reset(&mut self) {
+        self.buffer.clear();
+        self.complete = true;
+    }
+
+    /// Takes a packet's payload and gives the tables that it completes.
+    ///
+    /// `in_step` is false after a gap in the continuity counter: what continues
+    /// an earlier section is then dropped.
+    pub fn push(&mut self, payload: &[u8], unit_start: bool, in_step: bool) -> Vec<Table> {
+        let mut tables = Vec::new();
+        if !unit_start {
+            if in_step {
+                self.append(payload, &mut tables);
+            } else {
+                self.reset();
+            }
+            return tables;
+        }
+        let Some((&pointer, rest)) = payload.split_first() else { return tables };
+        let Some((end, start)) = rest.split_at_checked(usize::from(pointer)) else {
+            return tables;
+        };
+        if !end.is_empty() && in_step {
+            self.append(end, &mut tables);
+        }
+        self.buffer.clear();
+        self.complete = false;
+        self.append(start, &mut tables);
+        tables
+    }
+
+    fn append(&mut self, bytes: &[u8], tables: &mut Vec<Table>) {
+        if self.complete {
+            return;
+        }
+        let room = MAX_SECTION_BYTES.saturating_sub(self.buffer.len());
+        self.buffer.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let mut from = 0;
+        loop {
+            let rest = &self.buffer[from..];
+            match rest {
+                [] | [0xff, ..] => self.complete = !rest.is_empty(),
+                [_, high, low, ..] => {
+                    let length =
+                        3 + usize::from(u16::from_be_bytes([*high, *low]) & 0x0fff);
+                    if length > MAX_SECTION_BYTES {
+                        self.complete = true;
+                    } else if let Some(section) = rest.get(..length) {
+                        tables.extend(parse_section(section));
+                        from += length;
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            break;
+        }
+        self.buffer.drain(..from);
+        if self.complete {
+            self.buffer.clear();
+        }
+    }
+}
+
+/// Parses a whole section. `None` if it is no PAT or PMT in force, or damaged.
+fn parse_section(section: &[u8]) -> Option<Table> {
+    const SYNTAX_BYTES: usize = 8;
+    const CRC_BYTES: usize = 4;
+    let &[table_id, _, _, id_high, id_low, version, _, _] = section.first_chunk()?;
+    let body = section.get(SYNTAX_BYTES..section.len().checked_sub(CRC_BYTES)?)?;
+    let in_force = version & 1 != 0;
+    if !in_force || crc32(section) != 0 {
+        return None;
+    }
+    match table_id {
+        0 => Some(Table::Pat(
+            body.chunks_exact(4)
+                .map(|entry| PatEntry {
+                    program: u16::from_be_bytes([entry[0], entry[1]]),
+                    pmt_pid: u16::from_be_bytes([entry[2], entry[3]]) & 0x1fff,
+                })
+                .collect(),
+        )),
+        2 => parse_pmt(u16::from_be_bytes([id_high, id_low]), (version >> 1) & 0x1f, body)
+            .map(Table::Pmt),
+        _ => None,
+    }
+}
+
+fn parse_pmt(program: u16, version: u8, body: &[u8]) -> Option<Pmt> {
+    let (&[_, _, high, low], rest) = body.split_first_chunk()?;
+    let (program_descriptors, mut rest) = split_by_length(rest, high, low)?;
+    let mut streams = Vec::new();
+    // A stream cut short ends the list, but what stands before it counts.
+    while let Some((&[stream_type, pid_high, pid_low, high, low], tail)) = rest.split_first_chunk() {
+        let Some((descriptors, next)) = split_by_length(tail, high, low) else { break };
+        streams.push(PmtStream {
+            stream_type,
+            pid: u16::from_be_bytes([pid_high, pid_low]) & 0x1fff,
+            descriptors: descriptors.to_vec(),
+        });
+        rest = next;
+    }
+    Some(Pmt { program, version, program_descriptors: program_descriptors.to_vec(), streams })
+}
+
+fn split_by_length(bytes: &[u8], high: u8, low: u8) -> Option<(&[u8], &[u8])> {
+    bytes.split_at_checked(usize::from(u16::from_be_bytes([high, low]) & 0x0fff))
+}
+
+/// CRC-32/MPEG-2 (ISO/IEC 13818-1, annex A): 0 over a whole section that is intact.
+fn crc32(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(u32::MAX, |mut crc, &byte| {
+        crc ^= u32::from(byte) << 24;
+        for _ in 0..8 {
+            crc = if crc & 0x8000_0000 != 0 { (crc << 1) ^ 0x04c1_1db7 } else { crc << 1 };
+        }
+        crc
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A section with its CRC, from its table id on.
+    fn section(table_id: u8, id: u16, version: u8, body: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(body.len() + 9).unwrap() | 0xb000;
+        let mut bytes = vec![table_id];
+        bytes.extend(length.to_be_bytes());
+        bytes.extend(id.to_be_bytes());
+        bytes.extend([0xc1 | (version << 1), 0, 0]);
+        bytes.extend(body);
+        let crc = crc32(&bytes);
+        bytes.extend(crc.to_be_bytes());
+        bytes
+    }
+
+    fn pmt_body(streams: usize) -> Vec<u8> {
+        let mut body = vec![0xe1, 0, 0xf0, 0];
+        for n in 0..streams {
+            let [high, low] = (0x0100 + u16::try_from(n).unwrap()).to_be_bytes();
+            // HEVC by a registration descriptor.
+            body.extend([0x06, 0xe0 | high, low, 0xf0, 6, 5, 4, b'H', b'E', b'V', b'C']);
+        }
+        body
+    }
+
+    #[test]
+    fn a_pat_names_its_programs() {
+        let bytes = section(0, 1, 0, &[0, 0, 0xe0, 0x10, 0, 1, 0xe1, 0]);
+        let mut payload = vec![0];
+        payload.extend(bytes);
+        let tables = SectionAssembler::default().push(&payload, true, true);
+        assert_eq!(
+            tables,
+            [Table::Pat(vec![
+                PatEntry { program: 0, pmt_pid: 0x10 },
+                PatEntry { program: 1, pmt_pid: 0x100 }
+            ])]
+        );
+    }
+
+    #[test]
+    fn a_pmt_over_several_packets_behind_the_end_of_another_section_is_found() {
+        let mut payloads = vec![3, 1, 2, 3];
+        payloads.extend(section(2, 7, 3, &pmt_body(60)));
+        let mut assembler = SectionAssembler::default();
+        let tables: Vec<_> = payloads
+            .chunks(184)
+            .enumerate()
+            .flat_map(|(n, chunk)| assembler.push(chunk, n == 0, true))
+            .collect();
+        let [Table::Pmt(pmt)] = &tables[..] else { panic!("one PMT: {tables:?}") };
+        assert_eq!((pmt.program, pmt.version, pmt.streams.len()), (7, 3, 60));
+        assert_eq!(pmt.content(&pmt.streams[59]), Content::Video(VideoCodec::Hevc));
+    }
+
+    #[test]
+    fn several_tables_in_a_packet_are_all_found() {
+        let mut payload = vec![0];
+        payload.extend(section(0, 1, 0, &[0, 1, 0xe1, 0]));
+        payload.extend(section(2, 1, 0, &pmt_body(1)));
+        payload.resize(184, 0xff);
+        assert_eq!(SectionAssembler::default().push(&payload, true, true).len(), 2);
+    }
+
+    #[test]
+    fn a_table_that_fails_its_crc_is_not_believed() {
+        let mut payload = vec![0];
+        payload.extend(section(0, 1, 0, &[0, 1, 0xe1, 0]));
+        payload[10] ^= 1;
+        assert!(SectionAssembler::default().push(&payload, true, true).is_empty());
+    }
+
+    #[test]
+    fn a_lost_packet_in_the_middle_of_a_table_drops_that_table_only() {
+        let mut payloads = vec![0];
+        payloads.extend(section(2, 7, 3, &pmt_body(60)));
+        let mut assembler = SectionAssembler::default();
+        assert!(assembler.push(&payloads[..184], true, true).is_empty());
+        assert!(assembler.push(&payloads[368..552], false, false).is_empty());
+        let whole: Vec<_> = payloads
+            .chunks(184)
+            .enumerate()
+            .flat_map(|(n, chunk)| assembler.push(chunk, n == 0, true))
+            .collect();
+        assert_eq!(whole.len(), 1);
+    }
+}

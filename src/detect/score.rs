@@ -1,0 +1,73 @@
+//! The scene score of FFmpeg's `select` filter, to the last bit.
+//!
+//! Source: `get_scene_score` in `libavfilter/f_select.c`, unchanged from 4.4 to 7.1.
+
+use rayon::prelude::*;
+
+use crate::media::Luma;
+
+/// Mean absolute frame difference, in units of an 8-bit sample.
+pub type Mafd = f64;
+
+/// Below this a picture is scored on the calling thread: handing rows to others
+/// costs more than it saves.
+const PARALLEL_BYTES: usize = 4 << 20;
+
+/// Rows in the piece of a picture that one thread takes.
+const ROWS_PER_TASK: usize = 64;
+
+/// Mean absolute difference of two pictures of the same size and depth.
+pub fn mafd(previous: &Luma<'_>, current: &Luma<'_>) -> Mafd {
+    let samples = (current.width * current.height) as f64;
+    let scale = (1_u64 << (current.bit_depth - 8)) as f64;
+    sad(previous, current) as f64 / samples / scale
+}
+
+/// The score, from the difference of this picture and that of the one before.
+pub fn scene_score(mafd: Mafd, mafd_before: Mafd) -> f64 {
+    let difference = (mafd - mafd_before).abs();
+    // av_clipf takes a float: the rounding to f32 is part of the score.
+    f64::from(((mafd.min(difference) / 100.0) as f32).clamp(0.0, 1.0))
+}
+
+/// Sum of absolute differences over all samples: an exact integer, however it is
+/// divided among threads.
+pub fn sad(previous: &Luma<'_>, current: &Luma<'_>) -> u64 {
+    let rows = |range: std::ops::Range<usize>| -> u64 {
+        range.map(|y| row_sad(previous.row(y), current.row(y), current.bit_depth)).sum()
+    };
+    let height = current.height.min(previous.height);
+    if current.row_bytes() * height < PARALLEL_BYTES {
+        return rows(0..height);
+    }
+    (0..height.div_ceil(ROWS_PER_TASK))
+        .into_par_iter()
+        .map(|task| rows(task * ROWS_PER_TASK..height.min((task + 1) * ROWS_PER_TASK)))
+        .sum()
+}
+
+fn row_sad(a: &[u8], b: &[u8], bit_depth: u32) -> u64 {
+    /// Pieces whose sums stay small, so that the compiler adds them up in narrow lanes.
+    const PIECE: usize = 64;
+    if bit_depth <= 8 {
+        let mut sum = 0_u64;
+        let (a, a_rest) = a.as_chunks::<PIECE>();
+        let (b, b_rest) = b.as_chunks::<PIECE>();
+        for (a, b) in a.iter().zip(b) {
+            sum += u64::from(
+                a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b))).sum::<u32>(),
+            );
+        }
+        sum + a_rest.iter().zip(b_rest).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>()
+    } else {
+        let sample = |bytes: &[u8; 2]| u16::from_ne_bytes(*bytes);
+        let (a, b) = (a.as_chunks::<2>().0, b.as_chunks::<2>().0);
+        a.chunks(PIECE)
+            .zip(b.chunks(PIECE))
+            .map(|(a, b)| {
+                let differences = a.iter().zip(b).map(|(a, b)| u32::from(sample(a).abs_diff(sample(b))));
+                u64::from(differences.sum::<u32>())
+            })
+            .sum()
+    }
+}

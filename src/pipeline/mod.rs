@@ -1,0 +1,3 @@
+//! The only wiring: threads, queues and their bounds, order of shutdown.
+
+pub mod detection;
