@@ -6,3 +6,4 @@ pub mod decode;
 pub mod detect;
 pub mod timeline;
 pub mod pipeline;
+pub mod catalog;

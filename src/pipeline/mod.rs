@@ -1,3 +1,4 @@
 //! The only wiring: threads, queues and their bounds, order of shutdown.
 
 pub mod detection;
+pub mod checkpointing;

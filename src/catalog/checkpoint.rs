@@ -1,0 +1,145 @@
+//! `checkpoint.json`: how far detection has come, in bytes.
+//!
+//! These structs are what stands on disk, apart from the working types, so that
+//! those may change and old files still be read. A checkpoint is written after
+//! everything that it counts as done, never before.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Error, Result, Stage};
+
+/// The version written, and the only one read.
+pub const VERSION: u32 = 1;
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Bytes of the recording that were safe on disk. It is never shorter.
+    pub recording_bytes: u64,
+    /// Frames in the index so far.
+    pub frames_kept: u64,
+    /// Where reading goes on.
+    pub read_from: ReadFrom,
+    /// The stream that is followed.
+    pub program: Program,
+    /// The stream's clock.
+    pub clock: Clock,
+    /// The decoder.
+    pub decoder: Decoder,
+    /// The last picture decided, and what the rule remembers.
+    pub decided: Decided,
+}
+
+/// A random access point. Times are 33-bit ticks of 90 kHz.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReadFrom {
+    /// Offset of its packet, in bytes.
+    pub offset: u64,
+    /// Elementary stream bytes in that packet that belong to the picture before.
+    pub skip_bytes: usize,
+    /// Presentation time.
+    pub pts: Option<i64>,
+    /// Decoding time.
+    pub dts: Option<i64>,
+}
+
+/// See [`crate::demux::Program`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Program {
+    /// Program number.
+    pub number: u16,
+    /// PID of the video stream.
+    pub video_pid: u16,
+    /// `h264`, `hevc`, `mpeg2video` or `mpeg4`.
+    pub codec: String,
+    /// PIDs of the audio streams.
+    pub audio_pids: Vec<u16>,
+}
+
+/// See [`crate::timeline::Clock`]. Ticks of 90 kHz, unwrapped.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Clock {
+    /// Counts as 0.
+    pub start: i64,
+    /// Decoding time last seen.
+    pub last: i64,
+    /// Added to go on without a jump.
+    pub shift: i64,
+    /// Decoding time of the picture before, from the start.
+    pub previous: Option<i64>,
+    /// From one decoding time to the next.
+    pub step: i64,
+}
+
+/// See [`crate::decode::Decoder`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decoder {
+    /// Pictures by which the output is delayed.
+    pub reorder: u32,
+    /// PTS that did not grow.
+    pub faulty_pts: u64,
+    /// DTS that did not grow.
+    pub faulty_dts: u64,
+    /// The PTS before, from the start.
+    pub last_pts: Option<i64>,
+    /// The DTS before, from the start.
+    pub last_dts: Option<i64>,
+}
+
+/// See [`crate::detect::DetectorState`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decided {
+    /// Offset of the picture decided last, in presentation order.
+    pub offset: u64,
+    /// Its time from the start, in ticks.
+    pub pts: i64,
+    /// Its mean absolute frame difference.
+    pub mafd: f64,
+    /// Time of the frame kept last, in ticks.
+    pub previous_kept: Option<i64>,
+    /// Whether any frame was kept.
+    pub any_kept: bool,
+    /// Every picture that starts up to here was decided when a recorder ended.
+    pub final_through: Option<u64>,
+}
+
+impl Checkpoint {
+    /// Reads a checkpoint. `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, is no checkpoint, or is of another version.
+    pub fn load(path: &Path) -> Result<Option<Self>> {
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).context(Stage::Catalog, path, "cannot read"),
+        };
+        let checkpoint: Checkpoint =
+            serde_json::from_slice(&text).context(Stage::Catalog, path, "not a checkpoint")?;
+        if checkpoint.version != VERSION {
+            let what = format!("checkpoint of version {}, not {VERSION}", checkpoint.version);
+            return Err(Error::new(Stage::Catalog, what).path(path));
+        }
+        Ok(Some(checkpoint))
+    }
+
+    /// The bytes to be published.
+    ///
+    /// # Errors
+    ///
+    /// Never for a checkpoint that [`Checkpoint::load`] could read again: only a
+    /// number that is no number cannot be written.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec_pretty(self)
+            .map_err(|cause| Error::new(Stage::Catalog, "cannot write a checkpoint").because(cause))?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+}

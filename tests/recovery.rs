@@ -1,0 +1,96 @@
+//! Stop anywhere, go on: the result is that of a run that never stopped.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+use scenetap::media::{ByteOffset, TS_PACKET_BYTES, TsPacket, Verdict};
+use scenetap::pipeline::checkpointing::{from_checkpoint, to_checkpoint};
+use scenetap::pipeline::detection::{Detection, DetectionStart};
+
+fn fixtures() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "ts"))
+        .collect();
+    files.sort();
+    assert!(files.len() >= 5, "fixtures are missing");
+    files
+}
+
+fn feed(detection: &mut Detection, bytes: &[u8], from: usize, to: usize) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    for at in (from..to).step_by(TS_PACKET_BYTES) {
+        let packet = bytes[at..at + TS_PACKET_BYTES].try_into().unwrap();
+        detection.push(TsPacket { at: ByteOffset(at as u64), bytes: packet }).unwrap();
+        verdicts.extend(std::iter::from_fn(|| detection.pull()).map(|scored| scored.verdict));
+    }
+    verdicts
+}
+
+fn finish(mut detection: Detection) -> Vec<Verdict> {
+    detection.finish().unwrap();
+    std::iter::from_fn(|| detection.pull()).map(|scored| scored.verdict).collect()
+}
+
+/// Through the file on disk: what is not in it is not known after a restart.
+fn written_and_read(start: &DetectionStart) -> DetectionStart {
+    let json = to_checkpoint(start, 0, 0).to_json().unwrap();
+    let read = from_checkpoint(&serde_json::from_slice(&json).unwrap()).unwrap();
+    assert_eq!(read, *start);
+    read
+}
+
+#[test]
+fn killed_at_any_packet_and_resumed_gives_the_same_verdicts() {
+    for path in fixtures() {
+        let bytes = std::fs::read(&path).unwrap();
+        let new = || Detection::new(Default::default(), Default::default());
+        let mut detection = new();
+        let mut whole = feed(&mut detection, &bytes, 0, bytes.len());
+        whole.extend(finish(detection));
+        let packets = bytes.len() / TS_PACKET_BYTES;
+        let mut resumed_at_least_once = false;
+        for stop in (0..7).map(|n| (packets * (2 * n + 1) / 14 + n) * TS_PACKET_BYTES) {
+            let mut first = new();
+            let mut verdicts = feed(&mut first, &bytes, 0, stop);
+            let rest = match first.start() {
+                None => {
+                    assert!(verdicts.is_empty());
+                    let mut second = new();
+                    let mut rest = feed(&mut second, &bytes, 0, bytes.len());
+                    rest.extend(finish(second));
+                    rest
+                }
+                Some(start) => {
+                    resumed_at_least_once = true;
+                    let start = written_and_read(&start);
+                    let from = usize::try_from(start.demux.at.0).unwrap();
+                    assert!(from <= stop);
+                    let mut second =
+                        Detection::resume(Default::default(), Default::default(), start);
+                    // Killed again, a third of the way on, before it has got anywhere new.
+                    let again = from + (stop - from) / TS_PACKET_BYTES / 3 * TS_PACKET_BYTES;
+                    let mut rest = feed(&mut second, &bytes, from, again);
+                    let start = written_and_read(&second.start().expect("a start stays one"));
+                    let from = usize::try_from(start.demux.at.0).unwrap();
+                    let mut third =
+                        Detection::resume(Default::default(), Default::default(), start);
+                    rest.extend(feed(&mut third, &bytes, from, bytes.len()));
+                    rest.extend(finish(third));
+                    rest
+                }
+            };
+            verdicts.extend(rest);
+            let differs = verdicts.iter().zip(&whole).position(|(a, b)| a != b);
+            assert_eq!(
+                (differs, verdicts.len()),
+                (None, whole.len()),
+                "{} stopped at byte {stop}",
+                path.display()
+            );
+        }
+        assert!(resumed_at_least_once, "{}", path.display());
+    }
+}
