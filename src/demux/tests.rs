@@ -1,1 +1,261 @@
-#![allow(clippy::unwrap_used)]
+//! The demuxer on streams muxed by hand, with everything that real ones contain.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::media::VideoCodec;
+
+const VIDEO_PID: u16 = 0x100;
+const AUDIO_PID: u16 = 0x101;
+const PMT_PID: u16 = 0x1000;
+
+/// Writes packets, one PID at a time, with their continuity counters.
+#[derive(Default, Clone)]
+struct Mux {
+    bytes: Vec<u8>,
+    counters: HashMap<u16, u8>,
+}
+
+impl Mux {
+    /// A stream of which the tables stand in front.
+    fn with_tables() -> Self {
+        let mut mux = Mux::default();
+        mux.tables(VIDEO_PID, 0x1b, 0);
+        mux
+    }
+
+    fn tables(&mut self, video_pid: u16, stream_type: u8, version: u8) {
+        let [pmt_high, pmt_low] = (PMT_PID | 0xe000).to_be_bytes();
+        self.section(0, 0, 1, 0, &[0, 1, pmt_high, pmt_low]);
+        let [video_high, video_low] = (video_pid | 0xe000).to_be_bytes();
+        let [audio_high, audio_low] = (AUDIO_PID | 0xe000).to_be_bytes();
+        #[rustfmt::skip]
+        let body = [
+            video_high, video_low, 0xf0, 0,
+            stream_type, video_high, video_low, 0xf0, 0,
+            0x0f, audio_high, audio_low, 0xf0, 0,
+        ];
+        self.section(PMT_PID, 2, 1, version, &body);
+    }
+
+    fn section(&mut self, pid: u16, table_id: u8, id: u16, version: u8, body: &[u8]) {
+        let mut bytes = vec![0, table_id];
+        bytes.extend((u16::try_from(body.len() + 9).unwrap() | 0xb000).to_be_bytes());
+        bytes.extend(id.to_be_bytes());
+        bytes.extend([0xc1 | (version << 1), 0, 0]);
+        bytes.extend(body);
+        bytes.extend(mpeg_crc(&bytes[1..]).to_be_bytes());
+        bytes.resize(184, 0xff);
+        self.packet(pid, true, &bytes);
+    }
+
+    /// A PES packet without a length, over as many packets as it takes.
+    fn pes(&mut self, pid: u16, stream_id: u8, pts: i64, data: &[u8]) {
+        let mut bytes = vec![0, 0, 1, stream_id, 0, 0, 0x80, 0x80, 5];
+        bytes.push(0x21 | u8::try_from((pts >> 29) & 0x0e).unwrap());
+        bytes.extend((u16::try_from((pts >> 15) & 0x7fff).unwrap() << 1 | 1).to_be_bytes());
+        bytes.extend((u16::try_from(pts & 0x7fff).unwrap() << 1 | 1).to_be_bytes());
+        bytes.extend(data);
+        for (index, piece) in bytes.chunks(184).enumerate() {
+            self.packet(pid, index == 0, piece);
+        }
+    }
+
+    fn packet(&mut self, pid: u16, start: bool, payload: &[u8]) {
+        let counter = self.counters.entry(pid).or_default();
+        let [high, low] = (pid | if start { 0x4000 } else { 0 }).to_be_bytes();
+        self.bytes.extend([0x47, high, low]);
+        let stuffing = 184 - payload.len();
+        self.bytes.push(*counter | if stuffing > 0 { 0x30 } else { 0x10 });
+        *counter = (*counter + 1) & 0x0f;
+        if stuffing > 0 {
+            self.bytes.push(u8::try_from(stuffing - 1).unwrap());
+            self.bytes.extend((1..stuffing).map(|n| if n == 1 { 0 } else { 0xff }));
+        }
+        self.bytes.extend(payload);
+    }
+
+    fn picture(&mut self, n: u8, bytes: usize) {
+        self.pes(VIDEO_PID, 0xe0, i64::from(n) * 3_000, &picture(n, bytes));
+    }
+}
+
+/// An H.264 access unit with a delimiter and one slice, recognisable by `n`.
+fn picture(n: u8, bytes: usize) -> Vec<u8> {
+    let mut data = vec![0, 0, 0, 1, 9, 0xf0, 0, 0, 1, if n == 0 { 0x65 } else { 0x41 }, 0x88];
+    data.resize(bytes.max(12), n | 0x80);
+    data
+}
+
+fn mpeg_crc(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ (u32::from(*byte) << 24), |crc, _| {
+            (crc << 1) ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 }
+        })
+    })
+}
+
+fn events(bytes: &[u8]) -> Vec<Event> {
+    let mut demuxer = Demuxer::new(ProgramChoice::default());
+    for (index, packet) in bytes.as_chunks::<TS_PACKET_BYTES>().0.iter().enumerate() {
+        let at = ByteOffset((index * TS_PACKET_BYTES) as u64);
+        demuxer.push(TsPacket { at, bytes: packet });
+    }
+    demuxer.finish();
+    std::iter::from_fn(|| demuxer.pull()).collect()
+}
+
+fn units(bytes: &[u8]) -> Vec<AccessUnit> {
+    let unit = |event| match event {
+        Event::AccessUnit(unit) => Some(unit),
+        _ => None,
+    };
+    events(bytes).into_iter().filter_map(unit).collect()
+}
+
+/// What was muxed, whatever stands around it.
+fn contents(bytes: &[u8]) -> Vec<(Option<Ticks>, Vec<u8>)> {
+    units(bytes).into_iter().map(|unit| (unit.pts, unit.data)).collect()
+}
+
+fn five_pictures() -> Mux {
+    let mut mux = Mux::with_tables();
+    for n in 0..5 {
+        mux.picture(n, 50 + usize::from(n) * 200);
+    }
+    mux
+}
+
+fn expected() -> Vec<(Option<Ticks>, Vec<u8>)> {
+    (0..5).map(|n| (Some(Ticks(i64::from(n) * 3_000)), picture(n, 50 + usize::from(n) * 200))).collect()
+}
+
+#[test]
+fn pictures_come_out_with_their_times_and_the_packets_they_start_in() {
+    let mux = five_pictures();
+    assert_eq!(contents(&mux.bytes), expected());
+    let places: Vec<_> = units(&mux.bytes).iter().map(|unit| unit.at.0 / 188).collect();
+    assert_eq!(places, [2, 3, 5, 8, 12]);
+}
+
+#[test]
+fn pictures_before_the_first_tables_come_through() {
+    let mut mux = Mux::default();
+    for n in 0..5 {
+        mux.picture(n, 50 + usize::from(n) * 200);
+        if n == 3 {
+            mux.tables(VIDEO_PID, 0x1b, 0);
+        }
+    }
+    assert_eq!(contents(&mux.bytes), expected());
+}
+
+#[test]
+fn a_stream_without_any_tables_is_told_by_its_contents() {
+    let mut mux = Mux::default();
+    let mut first = vec![0, 0, 1, 0x67, 0x42, 0, 0, 1, 0x68, 0xce];
+    first.extend(picture(0, 50));
+    mux.pes(VIDEO_PID, 0xe0, 0, &first);
+    mux.picture(1, 80);
+    assert_eq!(contents(&mux.bytes).len(), 2);
+}
+
+#[test]
+fn an_unknown_stream_type_beside_the_video_costs_nothing() {
+    let mut mux = Mux::default();
+    let [pmt_high, pmt_low] = (PMT_PID | 0xe000).to_be_bytes();
+    mux.section(0, 0, 1, 0, &[0, 1, pmt_high, pmt_low]);
+    let body = [0xe1, 0, 0xf0, 0, 0xfe, 0xe2, 0, 0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0];
+    mux.section(PMT_PID, 2, 1, 0, &body);
+    for n in 0..5 {
+        mux.picture(n, 50 + usize::from(n) * 200);
+    }
+    assert_eq!(contents(&mux.bytes), expected());
+}
+
+#[test]
+fn a_packet_sent_twice_counts_once() {
+    let mux = five_pictures();
+    let twice: Vec<u8> = mux.bytes.chunks(188).flat_map(|packet| [packet, packet].concat()).collect();
+    assert_eq!(contents(&twice), expected());
+}
+
+#[test]
+fn a_gap_in_the_continuity_counter_is_told_and_the_rest_comes_through() {
+    let mut bytes = five_pictures().bytes;
+    // A packet in the middle of the third picture.
+    bytes.drain(6 * 188..7 * 188);
+    let found = events(&bytes);
+    let gap = Event::Damage(Damage::Discontinuity(ByteOffset(6 * 188)));
+    assert_eq!(found.iter().filter(|event| matches!(event, Event::Damage(_))).count(), 1);
+    assert!(found.contains(&gap));
+    let whole = contents(&bytes);
+    assert_eq!((whole.len(), &whole[3..]), (5, &expected()[3..]));
+}
+
+#[test]
+fn scrambled_packets_are_told_and_not_decoded() {
+    let mut bytes = five_pictures().bytes;
+    for packet in bytes.chunks_mut(188).skip(2) {
+        packet[3] |= 0x80;
+    }
+    let found = events(&bytes);
+    assert!(units(&bytes).is_empty());
+    assert!(matches!(found.last(), Some(Event::Damage(Damage::Scrambled(_)))));
+}
+
+#[test]
+fn video_that_moves_to_another_pid_and_codec_is_followed() {
+    let mut mux = five_pictures();
+    mux.tables(0x200, 0x24, 1);
+    mux.pes(0x200, 0xe0, 15_000, &[0, 0, 1, 0x26, 1, 0x80, 9, 9]);
+    mux.pes(0x200, 0xe0, 18_000, &[0, 0, 1, 0x02, 1, 0x80, 9, 9]);
+    let codecs: Vec<_> = units(&mux.bytes).iter().map(|unit| unit.codec).collect();
+    let (h264, hevc) = (VideoCodec::H264, VideoCodec::Hevc);
+    assert_eq!(codecs, [h264, h264, h264, h264, h264, hevc, hevc]);
+}
+
+#[test]
+fn audio_shows_its_times() {
+    let mut mux = Mux::with_tables();
+    mux.pes(AUDIO_PID, 0xc0, 77, &[0xff; 30]);
+    mux.picture(0, 20);
+    let audio = Event::Audio { pid: AUDIO_PID, pts: Some(Ticks(77)) };
+    assert!(events(&mux.bytes).contains(&audio));
+}
+
+#[test]
+fn truncation_at_every_byte_loses_no_earlier_picture() {
+    let mux = five_pictures();
+    for end in 0..mux.bytes.len() {
+        let whole = contents(&mux.bytes[..end]);
+        let finished = whole.len().saturating_sub(1);
+        assert_eq!(whole[..finished], expected()[..finished], "truncated to {end} bytes");
+    }
+}
+
+proptest! {
+    /// Null packets, other PIDs and their damage, anywhere.
+    #[test]
+    fn packets_of_other_pids_change_nothing(
+        others in proptest::collection::vec((0_usize..20, 0x20_u16..0xff, any::<[u8; 184]>(), any::<u8>()), 0..40)
+    ) {
+        let mut packets: Vec<_> = five_pictures().bytes.chunks(188).map(<[u8]>::to_vec).collect();
+        for (place, pid, payload, flags) in others {
+            let [high, low] = pid.to_be_bytes();
+            let mut packet = vec![0x47, high | (flags & 0xe0), low, flags];
+            packet.extend(payload);
+            packets.insert(place.min(packets.len()), packet);
+        }
+        prop_assert_eq!(contents(&packets.concat()), expected());
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<[u8; 188]>(), 0..50)) {
+        let mut stream = five_pictures().bytes;
+        stream.extend(bytes.concat());
+        stream.extend(five_pictures().bytes);
+        events(&stream);
+    }
+}
