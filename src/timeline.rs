@@ -39,6 +39,10 @@ pub struct Clock {
     pub previous: Option<Ticks>,
     /// From one decoding time to the next, as last seen.
     pub step: Ticks,
+    /// Times that stood alone in their PES packet, and went on.
+    pub ordered: u32,
+    /// Such times that went back.
+    pub misordered: u32,
 }
 
 /// An access unit whose times count from the start of the recording; its PTS and
@@ -162,6 +166,8 @@ impl Timeline {
             shift: Ticks(0),
             previous: None,
             step: Ticks(0),
+            ordered: 0,
+            misordered: 0,
         });
         for unit in settling.held {
             self.set_times(unit);
@@ -171,7 +177,16 @@ impl Timeline {
     fn set_times(&mut self, mut unit: AccessUnit) {
         let Some(clock) = &mut self.clock else { return };
         let (before, raw) = (*clock, (unit.pts, unit.dts));
-        let dts = unit.dts.map(|dts| nearest(dts, clock.last));
+        let dts = match unit.dts {
+            Some(dts) => {
+                let dts = nearest(dts, clock.last);
+                let only_pts = unit.pts == unit.dts;
+                clock.notice_order(dts, only_pts);
+                // Pictures in decoding order whose PTS go back have no DTS at all.
+                (!(only_pts && clock.reordered())).then_some(dts)
+            }
+            None => clock.expected(),
+        };
         if let Some(dts) = dts {
             clock.last = dts;
             clock.notice_jump(dts);
@@ -204,6 +219,36 @@ impl Settling {
 }
 
 impl Clock {
+    /// `compute_pkt_fields` in `libavformat/demux.c`: a time that stands alone is
+    /// taken as PTS and DTS, unless such times turn out not to be in order. A long
+    /// way back is no reordering but a jump.
+    fn notice_order(&mut self, dts: Ticks, only_pts: bool) {
+        const MEMORY: u32 = 250;
+        if only_pts {
+            if dts < self.last && self.last.0 - dts.0 <= TICKS_PER_SECOND {
+                self.misordered += 1;
+            } else {
+                self.ordered += 1;
+            }
+            if self.ordered + self.misordered > MEMORY {
+                self.ordered /= 2;
+                self.misordered /= 2;
+            }
+        }
+        if only_pts && self.reordered() {
+            self.last = dts;
+        }
+    }
+
+    fn reordered(&self) -> bool {
+        self.ordered < 8 * self.misordered
+    }
+
+    /// The decoding time expected next, on the stream's own clock.
+    fn expected(&self) -> Option<Ticks> {
+        (self.step.0 > 0).then_some(Ticks(self.last.0 + self.step.0))
+    }
+
     /// `process_input`: a decoding time far from the one expected shifts all
     /// times to come, so that this one is the one expected.
     fn notice_jump(&mut self, dts: Ticks) {

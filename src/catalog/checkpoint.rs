@@ -75,6 +75,10 @@ pub struct Clock {
     pub previous: Option<i64>,
     /// From one decoding time to the next.
     pub step: i64,
+    /// Times that stood alone and went on.
+    pub ordered: u32,
+    /// Such times that went back.
+    pub misordered: u32,
 }
 
 /// See [`crate::decode::Decoder`].

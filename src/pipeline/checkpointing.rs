@@ -39,6 +39,8 @@ pub fn to_checkpoint(
             shift: clock.shift.0,
             previous: clock.previous.map(|previous| previous.0),
             step: clock.step.0,
+            ordered: clock.ordered,
+            misordered: clock.misordered,
         },
         decoder: checkpoint::Decoder {
             reorder: *reorder,
@@ -85,6 +87,8 @@ pub fn from_checkpoint(checkpoint: &Checkpoint) -> Option<DetectionStart> {
             shift: Ticks(clock.shift),
             previous: clock.previous.map(Ticks),
             step: Ticks(clock.step),
+            ordered: clock.ordered,
+            misordered: clock.misordered,
         },
         reorder: decoder.reorder,
         times: BestEffort {
