@@ -7,3 +7,6 @@ pub mod detect;
 pub mod timeline;
 pub mod pipeline;
 pub mod catalog;
+pub mod tail;
+pub mod recording;
+pub mod session;

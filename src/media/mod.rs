@@ -5,8 +5,12 @@
 //! the TS packet in which a picture starts rides with the data all the way, so
 //! that checkpoints, index entries and error messages need no book-keeping.
 
+mod written;
+
 use std::fmt;
 use std::sync::Arc;
+
+pub use written::{WaitOutcome, Written};
 
 use crate::error::Result;
 

@@ -1,0 +1,158 @@
+//! How much of the recording is written: the one thing that writer and readers share.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::ByteOffset;
+
+/// Arrival times are kept for so many bursts of bytes. At one a millisecond that
+/// is about a minute by which detection may be behind and still know them.
+const MAX_ARRIVALS: usize = 65_536;
+
+/// The length of a growing recording, published by its writer. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Written {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    length: u64,
+    finished: bool,
+    /// Length behind each burst, and when it had come.
+    arrivals: VecDeque<(u64, SystemTime)>,
+    /// What was there before is of unknown time.
+    known_from: u64,
+}
+
+/// Why a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitOutcome {
+    /// The recording is now so long, in bytes.
+    Grown(u64),
+    /// It is as long as it was.
+    TimedOut,
+    /// Its writer has ended; this is its length, in bytes.
+    Finished(u64),
+}
+
+impl Written {
+    /// For a recording that has `length` bytes already.
+    pub fn new(length: u64) -> Self {
+        let state =
+            State { length, finished: false, arrivals: VecDeque::new(), known_from: length };
+        Written { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) }
+    }
+
+    /// The length so far, in bytes.
+    pub fn length(&self) -> u64 {
+        self.lock().length
+    }
+
+    /// The writer: so much is written now. May go back, when a torn packet is cut off.
+    pub fn publish(&self, length: u64) {
+        let now = SystemTime::now();
+        let mut state = self.lock();
+        while state.arrivals.back().is_some_and(|(end, _)| *end >= length) {
+            state.arrivals.pop_back();
+        }
+        if length > state.length {
+            if state.arrivals.len() == MAX_ARRIVALS
+                && let Some((end, _)) = state.arrivals.pop_front()
+            {
+                state.known_from = end;
+            }
+            state.arrivals.push_back((length, now));
+        }
+        state.length = length;
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    /// The writer: there will be no more.
+    pub fn finish(&self) {
+        self.lock().finished = true;
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until the recording is longer than `offset`, or finished, or `timeout` is over.
+    pub fn wait_past(&self, offset: u64, timeout: Duration) -> WaitOutcome {
+        let state = self.lock();
+        let waiting = |state: &mut State| state.length <= offset && !state.finished;
+        let (state, _) = self
+            .shared
+            .changed
+            .wait_timeout_while(state, timeout, waiting)
+            .unwrap_or_else(PoisonError::into_inner);
+        match &*state {
+            State { length, .. } if *length > offset => WaitOutcome::Grown(*length),
+            State { length, finished: true, .. } => WaitOutcome::Finished(*length),
+            _ => WaitOutcome::TimedOut,
+        }
+    }
+
+    /// When the byte at `offset` had arrived. `None` for bytes from before this
+    /// process, or so long ago that it is forgotten.
+    pub fn arrival(&self, offset: ByteOffset) -> Option<SystemTime> {
+        let state = self.lock();
+        if offset.0 < state.known_from {
+            return None;
+        }
+        let index = state.arrivals.partition_point(|(end, _)| *end <= offset.0);
+        state.arrivals.get(index).map(|(_, time)| *time)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_is_woken_by_new_bytes_and_by_the_end() {
+        let written = Written::new(100);
+        assert_eq!(written.wait_past(100, Duration::ZERO), WaitOutcome::TimedOut);
+        let writer = written.clone();
+        let thread = std::thread::spawn(move || {
+            writer.publish(200);
+            writer.finish();
+        });
+        let long = Duration::from_secs(60);
+        assert_eq!(written.wait_past(100, long), WaitOutcome::Grown(200));
+        assert_eq!(written.wait_past(200, long), WaitOutcome::Finished(200));
+        assert!(thread.join().is_ok());
+    }
+
+    #[test]
+    fn a_byte_arrived_when_the_burst_did_that_brought_it() {
+        let written = Written::new(100);
+        let before = SystemTime::now();
+        written.publish(200);
+        written.publish(300);
+        assert_eq!(written.arrival(ByteOffset(99)), None, "it was there before");
+        let (first, second) = (written.arrival(ByteOffset(199)), written.arrival(ByteOffset(200)));
+        assert!(first.is_some_and(|time| time >= before) && first <= second);
+        assert_eq!(written.arrival(ByteOffset(300)), None, "it has not come yet");
+    }
+
+    #[test]
+    fn arrivals_take_bounded_memory() {
+        let written = Written::new(0);
+        for length in 1..=(MAX_ARRIVALS as u64 + 10) {
+            written.publish(length);
+        }
+        assert_eq!(written.lock().arrivals.len(), MAX_ARRIVALS);
+        assert_eq!(written.arrival(ByteOffset(3)), None);
+        assert!(written.arrival(ByteOffset(20)).is_some());
+    }
+}

@@ -1,0 +1,353 @@
+//! `recording.ts`: bytes are appended as received, and their length is published.
+//!
+//! What is published ends with a whole packet, wherever packets are in step: a
+//! packet that is torn, by a lost connection or a crash, is cut off before a
+//! reader has seen any of it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Context, Result, Stage};
+use crate::media::{ByteOffset, SYNC_BYTE, TS_PACKET_BYTES, Written};
+
+/// Where the last whole packet is looked for when a recording is opened again.
+const REOPEN_BYTES: u64 = 1 << 20;
+
+/// A recording that is open for appending.
+#[derive(Debug)]
+pub struct Recording {
+    file: File,
+    path: PathBuf,
+    /// Bytes in the file.
+    length: u64,
+    packets: PacketEnd,
+    written: Written,
+}
+
+/// What was found when a recording was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// Its length now, in bytes.
+    pub length: u64,
+    /// Bytes of a torn packet, or of zeros after a crash, that were cut off.
+    pub cut_bytes: u64,
+}
+
+/// Makes a recording durable without holding its writer back.
+#[derive(Debug, Clone)]
+pub struct SyncHandle {
+    file: Arc<File>,
+    path: PathBuf,
+    written: Written,
+    synced: Arc<AtomicU64>,
+}
+
+impl Recording {
+    /// Opens `path` to append to it, and makes it if need be. A last packet that
+    /// is not whole is cut off, and so are zeros that a crash has left.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened, read or cut.
+    pub fn open(path: &Path) -> Result<(Self, Opened)> {
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)
+            .context(Stage::Recording, path, "cannot open")?;
+        let read = |what| move |error: io::Error| (what, error);
+        let opened = (|| {
+            let found = file.metadata().map_err(read("cannot stat"))?.len();
+            let length = without_zeros(&file, found).map_err(read("cannot read"))?;
+            let packets = last_packet(&file, length).map_err(read("cannot read"))?;
+            if packets.at < found {
+                file.set_len(packets.at).map_err(read("cannot cut off a torn packet"))?;
+            }
+            Ok((found, packets))
+        })();
+        let (found, packets) = opened.or_else(|(what, error): (&str, io::Error)| {
+            Err(error).context(Stage::Recording, path, what)
+        })?;
+        let length = packets.at;
+        let written = Written::new(length);
+        let recording = Recording { file, path: path.to_owned(), length, packets, written };
+        Ok((recording, Opened { length, cut_bytes: found - length }))
+    }
+
+    /// Appends bytes as they were received.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be written, all or in part; what was written stays counted.
+    pub fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            match self.file.write(bytes) {
+                Ok(0) => return self.failed(io::Error::from(io::ErrorKind::WriteZero)),
+                Ok(written) => {
+                    self.packets.push(&bytes[..written]);
+                    self.length += written as u64;
+                    bytes = &bytes[written..];
+                    self.written.publish(self.packets.at.min(self.length));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.failed(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// A connection has ended: a packet that it left torn is cut off. Returns the
+    /// bytes cut.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be cut.
+    pub fn end_connection(&mut self) -> Result<u64> {
+        let whole = self.packets.at.min(self.length);
+        let cut = self.length - whole;
+        if cut > 0 {
+            self.file
+                .set_len(whole)
+                .context(Stage::Recording, &self.path, "cannot cut off a torn packet")?;
+            self.length = whole;
+        }
+        self.packets = PacketEnd::new(whole);
+        Ok(cut)
+    }
+
+    /// The length that readers see.
+    pub fn written(&self) -> Written {
+        self.written.clone()
+    }
+
+    /// A handle that syncs the file.
+    ///
+    /// # Errors
+    ///
+    /// If the file's descriptor cannot be duplicated.
+    pub fn sync_handle(&self) -> Result<SyncHandle> {
+        let file =
+            self.file.try_clone().context(Stage::Recording, &self.path, "cannot duplicate")?;
+        Ok(SyncHandle {
+            file: Arc::new(file),
+            path: self.path.clone(),
+            written: self.written.clone(),
+            synced: Arc::new(AtomicU64::new(0)),
+        })
+    }
+
+    fn failed(&self, error: io::Error) -> Result<()> {
+        Err(error)
+            .context(Stage::Recording, &self.path, "cannot append")
+            .map_err(|error| error.at(ByteOffset(self.length)))
+    }
+}
+
+impl SyncHandle {
+    /// Makes everything that is published durable; says how many bytes that are.
+    ///
+    /// # Errors
+    ///
+    /// If the file system says so.
+    pub fn sync(&self) -> Result<u64> {
+        let length = self.written.length();
+        if self.synced.load(Ordering::Acquire) != length {
+            self.file.sync_data().context(Stage::Recording, &self.path, "cannot sync")?;
+            self.synced.store(length, Ordering::Release);
+        }
+        Ok(length)
+    }
+}
+
+/// Follows the packets of what is written, as [`crate::tail::Aligner`] does.
+#[derive(Debug)]
+struct PacketEnd {
+    /// Offset behind the bytes seen.
+    seen: u64,
+    /// Behind the last whole packet, or behind bytes that belong to none.
+    at: u64,
+}
+
+impl PacketEnd {
+    fn new(at: u64) -> Self {
+        PacketEnd { seen: at, at }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let start = self.seen;
+        self.seen += bytes.len() as u64;
+        // In the middle of a packet that began in step, `at` is still at its
+        // beginning; only its end has to be looked at.
+        loop {
+            let next = if self.at < start { self.at + TS_PACKET_BYTES as u64 } else { self.at };
+            if self.at >= start {
+                let index = (self.at - start) as usize;
+                let Some(rest) = bytes.get(index..).filter(|rest| !rest.is_empty()) else { return };
+                match memchr::memchr(SYNC_BYTE, rest) {
+                    Some(0) => {}
+                    Some(skipped) => {
+                        self.at += skipped as u64;
+                        continue;
+                    }
+                    None => {
+                        self.at = self.seen;
+                        return;
+                    }
+                }
+                if self.seen - self.at < TS_PACKET_BYTES as u64 {
+                    return;
+                }
+                self.at += TS_PACKET_BYTES as u64;
+            } else if next <= self.seen {
+                self.at = next;
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+/// Length without the zeros that a crash may leave at the end of a file.
+fn without_zeros(file: &File, length: u64) -> io::Result<u64> {
+    const BLOCK: usize = 64 << 10;
+    let mut end = length;
+    let mut block = [0; BLOCK];
+    while end > 0 {
+        let size = end.min(BLOCK as u64) as usize;
+        file.read_exact_at(&mut block[..size], end - size as u64)?;
+        match block[..size].iter().rposition(|byte| *byte != 0) {
+            Some(last) => {
+                let zeros = (size - 1 - last) as u64 + (length - end);
+                // A packet may end in zeros; a whole packet of them is none. The one in
+                // which so many begin is taken as torn.
+                let crash = zeros >= TS_PACKET_BYTES as u64;
+                return Ok(if crash { length - zeros } else { length });
+            }
+            None => end -= size as u64,
+        }
+    }
+    Ok(0)
+}
+
+/// The end of the last whole packet before `length`, in the phase of the packets
+/// before it.
+fn last_packet(file: &File, length: u64) -> io::Result<PacketEnd> {
+    let from = length.saturating_sub(REOPEN_BYTES);
+    let mut bytes = vec![0; (length - from) as usize];
+    file.read_exact_at(&mut bytes, from)?;
+    let step = TS_PACKET_BYTES;
+    // In the middle of a file any byte may be a sync byte by chance: five in step are not.
+    let in_step =
+        |at: &usize| (0..5).all(|n| bytes.get(at + n * step).is_none_or(|b| *b == SYNC_BYTE));
+    let first = if from == 0 { 0 } else { (0..step.min(bytes.len())).find(in_step).unwrap_or(0) };
+    let mut end = PacketEnd::new(from + first as u64);
+    end.push(&bytes[first..]);
+    Ok(PacketEnd::new(end.at.min(length)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn packets(count: u8) -> Vec<u8> {
+        (0..count).flat_map(|n| packet(n + 1)).collect()
+    }
+
+    fn packet(mark: u8) -> Vec<u8> {
+        let mut bytes = vec![mark; TS_PACKET_BYTES];
+        bytes[0] = SYNC_BYTE;
+        bytes
+    }
+
+    fn file_with(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("recording.ts");
+        std::fs::write(&path, bytes).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn a_recording_torn_at_any_byte_is_opened_at_its_last_whole_packet() {
+        let bytes = packets(9);
+        for torn in 0..=bytes.len() {
+            let (_folder, path) = file_with(&bytes[..torn]);
+            let (_, opened) = Recording::open(&path).unwrap();
+            let whole = torn / TS_PACKET_BYTES * TS_PACKET_BYTES;
+            assert_eq!(opened.length, whole as u64, "torn at {torn}");
+            assert_eq!(opened.cut_bytes, (torn - whole) as u64);
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), whole as u64);
+        }
+    }
+
+    #[test]
+    fn zeros_that_a_crash_has_left_are_cut_off() {
+        for torn in [4 * 188, 4 * 188 + 30] {
+            let mut bytes = packets(9)[..torn].to_vec();
+            bytes.resize(torn + 10_000, 0);
+            let (_folder, path) = file_with(&bytes);
+            assert_eq!(Recording::open(&path).unwrap().1.length, 4 * 188);
+        }
+    }
+
+    #[test]
+    fn a_packet_that_ends_in_zeros_is_whole() {
+        let mut bytes = packets(4);
+        bytes[3 * 188 + 10..].fill(0);
+        let (_folder, path) = file_with(&bytes);
+        assert_eq!(Recording::open(&path).unwrap().1, Opened { length: 4 * 188, cut_bytes: 0 });
+    }
+
+    #[test]
+    fn the_phase_is_that_of_the_last_packets_not_of_the_first() {
+        let bytes = [packets(3), vec![9; 10], packets(6), packet(7)[..50].to_vec()].concat();
+        let (_folder, path) = file_with(&bytes);
+        assert_eq!(Recording::open(&path).unwrap().1.cut_bytes, 50);
+    }
+
+    #[test]
+    fn a_packet_torn_by_a_lost_connection_is_never_seen() {
+        let (_folder, path) = file_with(&[]);
+        let (mut recording, _) = Recording::open(&path).unwrap();
+        let written = recording.written();
+        recording.append(&packets(3)[..500]).unwrap();
+        assert_eq!(written.length(), 2 * 188);
+        assert_eq!(recording.end_connection().unwrap(), 500 - 2 * 188);
+        recording.append(&packets(1)).unwrap();
+        assert_eq!(written.length(), 3 * 188);
+        let expected = [packets(2), packets(1)].concat();
+        assert_eq!(std::fs::read(&path).unwrap(), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_into_appends_gives_the_same_length(
+            pieces in proptest::collection::vec((any::<bool>(), 0_usize..40, 1_u8..), 1..12),
+            cuts in proptest::collection::vec(0_usize..3000, 0..12),
+        ) {
+            let bytes: Vec<u8> = pieces
+                .iter()
+                .flat_map(|(whole, junk, mark)| {
+                    if *whole { packet(*mark) } else { vec![*mark; *junk] }
+                })
+                .collect();
+            let mut whole = PacketEnd::new(0);
+            whole.push(&bytes);
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let mut split = PacketEnd::new(0);
+            for cut in cuts.windows(2) {
+                split.push(&bytes[cut[0]..cut[1]]);
+            }
+            prop_assert_eq!((split.at, split.seen), (whole.at, whole.seen));
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! A session's folder: it names the files in it, and holds its lock.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Zoned;
+
+use crate::error::{Context, Error, Result, Stage};
+
+/// The folder of one recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    folder: PathBuf,
+}
+
+/// A session that this process records. Nobody else can while it lives.
+#[derive(Debug)]
+pub struct OwnedSession {
+    session: Session,
+    /// Held for its lock, which goes with it.
+    _lock: File,
+}
+
+impl std::ops::Deref for OwnedSession {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl Session {
+    /// The session in `folder`, whether it is there or not.
+    ///
+    /// # Errors
+    ///
+    /// If the path cannot be made absolute.
+    pub fn at(folder: &Path) -> Result<Self> {
+        let folder = std::path::absolute(folder).context(Stage::Session, folder, "no such path")?;
+        Ok(Session { folder })
+    }
+
+    /// Finds the session that a user means: a folder, or an id below `sessions_dir`.
+    ///
+    /// # Errors
+    ///
+    /// If there is neither.
+    pub fn find(sessions_dir: &Path, name: &Path) -> Result<Self> {
+        for folder in [name.to_owned(), sessions_dir.join(name)] {
+            let session = Session::at(&folder)?;
+            if session.recording_ts().is_file() {
+                return Ok(session);
+            }
+        }
+        let what = format!("no session of that name, nor in {}", sessions_dir.display());
+        Err(Error::new(Stage::Session, what).path(name))
+    }
+
+    /// Opens the session `id` below `sessions_dir`, to record in it. An id that is
+    /// not given is made of the time `now`, and never one that is there already.
+    ///
+    /// # Errors
+    ///
+    /// If the folders cannot be made, or another process records the session.
+    pub fn own(sessions_dir: &Path, id: Option<&str>, now: &Zoned) -> Result<OwnedSession> {
+        fs::create_dir_all(sessions_dir).context(Stage::Session, sessions_dir, "cannot make")?;
+        let folder = match id {
+            Some(id) => sessions_dir.join(id),
+            None => new_folder(sessions_dir, now)?,
+        };
+        let session = Session::at(&folder)?;
+        for folder in ["stream", "frames", "transcript", "agent"] {
+            let folder = session.folder.join(folder);
+            fs::create_dir_all(&folder).context(Stage::Session, &folder, "cannot make")?;
+        }
+        let path = session.folder.join("stream/recorder.lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .context(Stage::Session, &path, "cannot open")?;
+        match lock.try_lock() {
+            Ok(()) => Ok(OwnedSession { session, _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                let what = "another scenetap records this session; choose another --session";
+                Err(Error::new(Stage::Session, what).path(&session.folder))
+            }
+            Err(TryLockError::Error(error)) => {
+                Err(error).context(Stage::Session, &path, "cannot lock")
+            }
+        }
+    }
+
+    /// Its folder, absolute.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its id: the folder's name.
+    pub fn id(&self) -> String {
+        self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// The bytes as received.
+    pub fn recording_ts(&self) -> PathBuf {
+        self.folder.join("stream/recording.ts")
+    }
+
+    /// How far detection has come.
+    pub fn checkpoint_json(&self) -> PathBuf {
+        self.folder.join("stream/checkpoint.json")
+    }
+
+    /// The frames, and the index of them.
+    pub fn frames_dir(&self) -> PathBuf {
+        self.folder.join("frames")
+    }
+}
+
+/// Makes `sessions_dir/20261123_041500`, or with `_2`, `_3` … behind it.
+fn new_folder(sessions_dir: &Path, now: &Zoned) -> Result<PathBuf> {
+    let id = now.strftime("%Y%m%d_%H%M%S").to_string();
+    let mut attempt = 1_u32;
+    loop {
+        let name = if attempt == 1 { id.clone() } else { format!("{id}_{attempt}") };
+        let folder = sessions_dir.join(name);
+        // Making it is the test: two recorders that start at once get two folders.
+        match fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => attempt += 1,
+            Err(error) => return Err(error).context(Stage::Session, &folder, "cannot make"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn now() -> Zoned {
+        let time: jiff::Timestamp = "2026-11-23T04:15:00Z".parse().unwrap();
+        time.to_zoned(jiff::tz::TimeZone::UTC)
+    }
+
+    #[test]
+    fn an_id_that_was_not_given_never_reuses_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let ids: Vec<_> = (0..3)
+            .map(|_| Session::own(folder.path(), None, &now()).unwrap().id())
+            .collect();
+        assert_eq!(ids, ["20261123_041500", "20261123_041500_2", "20261123_041500_3"]);
+    }
+
+    #[test]
+    fn a_session_has_all_its_folders_and_goes_on_when_named_again() {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let session = Session::own(folder.path(), Some("a"), &now()).unwrap();
+            for part in ["stream", "frames", "transcript", "agent"] {
+                assert!(session.folder().join(part).is_dir());
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_recorder_on_a_session_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Session::own(folder.path(), Some("a"), &now()).unwrap();
+        let error = Session::own(folder.path(), Some("a"), &now()).unwrap_err();
+        assert!(error.to_string().contains("another scenetap"), "{error}");
+        drop(first);
+        assert!(Session::own(folder.path(), Some("a"), &now()).is_ok());
+    }
+
+    #[test]
+    fn a_session_is_found_by_its_folder_or_its_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let session = Session::own(folder.path(), Some("a"), &now()).unwrap();
+        fs::write(session.recording_ts(), []).unwrap();
+        assert_eq!(Session::find(folder.path(), Path::new("a")).unwrap().id(), "a");
+        assert!(Session::find(Path::new("/"), session.folder()).is_ok());
+        assert!(Session::find(folder.path(), Path::new("b")).is_err());
+    }
+}
