@@ -1,12 +1,13 @@
 //! scenetap records an MPEG-TS stream and finds its scene changes while it arrives.
-pub mod error;
-pub mod media;
-pub mod demux;
-pub mod decode;
-pub mod detect;
-pub mod timeline;
-pub mod pipeline;
 pub mod catalog;
-pub mod tail;
+pub mod decode;
+pub mod demux;
+pub mod detect;
+pub mod error;
+pub mod ingest;
+pub mod media;
+pub mod pipeline;
 pub mod recording;
 pub mod session;
+pub mod tail;
+pub mod timeline;

@@ -54,12 +54,11 @@ impl Recording {
     ///
     /// If the file cannot be opened, read or cut.
     pub fn open(path: &Path) -> Result<(Self, Opened)> {
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)
-            .context(Stage::Recording, path, "cannot open")?;
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path).context(
+            Stage::Recording,
+            path,
+            "cannot open",
+        )?;
         let read = |what| move |error: io::Error| (what, error);
         let opened = (|| {
             let found = file.metadata().map_err(read("cannot stat"))?.len();
@@ -111,9 +110,11 @@ impl Recording {
         let whole = self.packets.at.min(self.length);
         let cut = self.length - whole;
         if cut > 0 {
-            self.file
-                .set_len(whole)
-                .context(Stage::Recording, &self.path, "cannot cut off a torn packet")?;
+            self.file.set_len(whole).context(
+                Stage::Recording,
+                &self.path,
+                "cannot cut off a torn packet",
+            )?;
             self.length = whole;
         }
         self.packets = PacketEnd::new(whole);

@@ -148,9 +148,8 @@ mod tests {
     #[test]
     fn an_id_that_was_not_given_never_reuses_a_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let ids: Vec<_> = (0..3)
-            .map(|_| Session::own(folder.path(), None, &now()).unwrap().id())
-            .collect();
+        let ids: Vec<_> =
+            (0..3).map(|_| Session::own(folder.path(), None, &now()).unwrap().id()).collect();
         assert_eq!(ids, ["20261123_041500", "20261123_041500_2", "20261123_041500_3"]);
     }
 

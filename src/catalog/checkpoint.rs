@@ -141,8 +141,9 @@ impl Checkpoint {
     /// Never for a checkpoint that [`Checkpoint::load`] could read again: only a
     /// number that is no number cannot be written.
     pub fn to_json(&self) -> Result<Vec<u8>> {
-        let mut bytes = serde_json::to_vec_pretty(self)
-            .map_err(|cause| Error::new(Stage::Catalog, "cannot write a checkpoint").because(cause))?;
+        let mut bytes = serde_json::to_vec_pretty(self).map_err(|cause| {
+            Error::new(Stage::Catalog, "cannot write a checkpoint").because(cause)
+        })?;
         bytes.push(b'\n');
         Ok(bytes)
     }

@@ -15,8 +15,8 @@ use std::sync::{Arc, Once};
 use ffmpeg_next as ffmpeg;
 
 pub use best_effort::BestEffort;
-pub use probe::ReorderProbe;
 use picture::DecodedPicture;
+pub use probe::ReorderProbe;
 
 use crate::error::{Error, Result, Stage};
 use crate::media::{AccessUnit, ByteOffset, Frame, RandomAccess, Ticks, VideoCodec};
@@ -103,7 +103,8 @@ impl Decoder {
             Error::new(Stage::Decode, format!("no decoder for {codec} in the FFmpeg linked"))
                 .because(cause)
         };
-        let found = ffmpeg::decoder::find(id).ok_or(ffmpeg::Error::DecoderNotFound).map_err(failed)?;
+        let found =
+            ffmpeg::decoder::find(id).ok_or(ffmpeg::Error::DecoderNotFound).map_err(failed)?;
         let mut context = ffmpeg::codec::Context::new_with_codec(found);
         context.set_threading(ffmpeg::threading::Config {
             kind: ffmpeg::threading::Type::None,
@@ -199,7 +200,8 @@ impl Decoder {
         loop {
             match self.opened.receive_frame(&mut self.frame) {
                 Ok(()) => self.take_frame(),
-                Err(ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN }) | Err(ffmpeg::Error::Eof) => {
+                Err(ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN })
+                | Err(ffmpeg::Error::Eof) => {
                     return;
                 }
                 // A picture that does not decode is an error of its own; others may follow.

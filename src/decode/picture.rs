@@ -72,11 +72,19 @@ impl Picture for DecodedPicture {
             | scaling::Flags::ACCURATE_RND
             | scaling::Flags::FULL_CHR_H_INT
             | scaling::Flags::FULL_CHR_H_INP;
-        let failed = |cause| Error::new(Stage::Decode, "cannot convert a picture to RGB").because(cause);
+        let failed =
+            |cause| Error::new(Stage::Decode, "cannot convert a picture to RGB").because(cause);
         let rgb = ffmpeg::format::Pixel::RGB24;
-        let mut scaler =
-            scaling::Context::get(self.frame.format(), width, height, rgb, to_width, to_height, flags)
-                .map_err(failed)?;
+        let mut scaler = scaling::Context::get(
+            self.frame.format(),
+            width,
+            height,
+            rgb,
+            to_width,
+            to_height,
+            flags,
+        )
+        .map_err(failed)?;
         self.set_colours(&mut scaler);
         let mut output = ffmpeg::frame::Video::new(rgb, to_width, to_height);
         scaler.run(&self.frame, &mut output).map_err(failed)?;
@@ -104,8 +112,8 @@ impl DecodedPicture {
             _ if hd => ffi::SWS_CS_ITU709,
             _ => ffi::SWS_CS_ITU601,
         };
-        let full_range = self.frame.color_range() == Range::JPEG
-            || self.format.pixel_format.starts_with("yuvj");
+        let full_range =
+            self.frame.color_range() == Range::JPEG || self.format.pixel_format.starts_with("yuvj");
         const UNITY: i32 = 1 << 16;
         // SAFETY: the context is valid, the tables are libswscale's own constants,
         // and the call only stores numbers in the context.
@@ -197,9 +205,8 @@ fn convert_for_scoring(
 ) -> Result<ffmpeg::frame::Video> {
     let (width, height) = (frame.width(), frame.height());
     let to = ffmpeg::format::Pixel::from(to);
-    let failed = |cause| {
-        Error::new(Stage::Decode, "cannot convert a picture for scoring").because(cause)
-    };
+    let failed =
+        |cause| Error::new(Stage::Decode, "cannot convert a picture for scoring").because(cause);
     // The filter graph's scaler has the ffmpeg tool's default, `flags=bicubic`.
     let mut scaler = scaling::Context::get(
         frame.format(),

@@ -270,16 +270,14 @@ mod tests {
     #[test]
     fn h264_slices_of_one_picture_stay_together_and_a_new_first_slice_parts() {
         // first_mb_in_slice 0, 1, 0.
-        let stream =
-            [0, 0, 1, 0x61, 0x88, 9, 0, 0, 1, 0x61, 0x48, 9, 0, 0, 1, 0x61, 0x88, 9, 9, 9];
+        let stream = [0, 0, 1, 0x61, 0x88, 9, 0, 0, 1, 0x61, 0x48, 9, 0, 0, 1, 0x61, 0x88, 9, 9, 9];
         assert_eq!(in_any_pieces(VideoCodec::H264, &stream), [12]);
     }
 
     #[test]
     fn hevc_pictures_end_at_the_first_segment_of_the_next() {
-        let stream = [
-            0, 0, 1, 0x26, 1, 0x80, 7, 0, 0, 1, 0x26, 1, 0x00, 7, 0, 0, 1, 0x02, 1, 0x80, 7, 7,
-        ];
+        let stream =
+            [0, 0, 1, 0x26, 1, 0x80, 7, 0, 0, 1, 0x26, 1, 0x00, 7, 0, 0, 1, 0x02, 1, 0x80, 7, 7];
         assert_eq!(in_any_pieces(VideoCodec::Hevc, &stream), [14]);
     }
 

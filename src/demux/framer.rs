@@ -250,8 +250,7 @@ mod tests {
         feed(&mut Framer::new(VideoCodec::H264), 0, &mut whole);
         assert!(whole.len() > 6);
         for (index, unit) in whole.iter().enumerate().skip(1) {
-            let start =
-                FramerStart { skip_bytes: unit.skip_bytes, pts: unit.pts, dts: unit.dts };
+            let start = FramerStart { skip_bytes: unit.skip_bytes, pts: unit.pts, dts: unit.dts };
             let mut resumed = Vec::new();
             feed(&mut Framer::resume(VideoCodec::H264, start), unit.at.0 / 188, &mut resumed);
             assert_eq!(resumed, whole[index..], "resumed at picture {index}");

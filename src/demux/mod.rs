@@ -210,9 +210,10 @@ impl Demuxer {
 
     /// Follows `program` from here on; what was open of another is finished.
     fn follow(&mut self, program: Program) {
-        let moved = self.program.as_ref().is_none_or(|old| {
-            (old.video_pid, old.codec) != (program.video_pid, program.codec)
-        });
+        let moved = self
+            .program
+            .as_ref()
+            .is_none_or(|old| (old.video_pid, old.codec) != (program.video_pid, program.codec));
         if moved {
             if let Some((_, mut framer)) = self.video.take() {
                 framer.finish(&mut self.units);
@@ -305,11 +306,7 @@ impl Counter {
     fn of(packet: &Packet<'_>) -> Self {
         let mut payload = [0; TS_PACKET_BYTES];
         payload[..packet.payload.len()].copy_from_slice(packet.payload);
-        Counter {
-            value: packet.continuity_counter,
-            payload,
-            payload_bytes: packet.payload.len(),
-        }
+        Counter { value: packet.continuity_counter, payload, payload_bytes: packet.payload.len() }
     }
 
     fn is_repeated_by(&self, packet: &Packet<'_>) -> bool {

@@ -93,8 +93,8 @@ impl PacketParser {
         let Ok(Some(parsed)) = self.reader.read_ts_packet() else {
             return Some(packet);
         };
-        packet.scrambled = parsed.header.transport_scrambling_control
-            != TransportScramblingControl::NotScrambled;
+        packet.scrambled =
+            parsed.header.transport_scrambling_control != TransportScramblingControl::NotScrambled;
         if let Some(field) = &parsed.adaptation_field {
             packet.discontinuity = field.discontinuity_indicator;
         }
@@ -182,10 +182,7 @@ fn pmt_of(pmt: &mpeg2ts::ts::payload::Pmt) -> Pmt {
     }
 }
 
-fn pes_start<'a>(
-    packet: &Packet<'a>,
-    pes: &mpeg2ts::ts::payload::Pes,
-) -> Option<Understood<'a>> {
+fn pes_start<'a>(packet: &Packet<'a>, pes: &mpeg2ts::ts::payload::Pes) -> Option<Understood<'a>> {
     let header_bytes = packet.payload.len().checked_sub(pes.data.len())?;
     let data = packet.payload.get(header_bytes..)?;
     let ticks = |time: mpeg2ts::time::Timestamp| Ticks(i64::try_from(time.as_u64()).unwrap_or(0));

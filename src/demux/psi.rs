@@ -172,8 +172,7 @@ impl SectionAssembler {
             match rest {
                 [] | [0xff, ..] => self.complete = !rest.is_empty(),
                 [_, high, low, ..] => {
-                    let length =
-                        3 + usize::from(u16::from_be_bytes([*high, *low]) & 0x0fff);
+                    let length = 3 + usize::from(u16::from_be_bytes([*high, *low]) & 0x0fff);
                     if length > MAX_SECTION_BYTES {
                         self.complete = true;
                     } else if let Some(section) = rest.get(..length) {
@@ -223,7 +222,8 @@ fn parse_pmt(program: u16, version: u8, body: &[u8]) -> Option<Pmt> {
     let (program_descriptors, mut rest) = split_by_length(rest, high, low)?;
     let mut streams = Vec::new();
     // A stream cut short ends the list, but what stands before it counts.
-    while let Some((&[stream_type, pid_high, pid_low, high, low], tail)) = rest.split_first_chunk() {
+    while let Some((&[stream_type, pid_high, pid_low, high, low], tail)) = rest.split_first_chunk()
+    {
         let Some((descriptors, next)) = split_by_length(tail, high, low) else { break };
         streams.push(PmtStream {
             stream_type,

@@ -128,7 +128,9 @@ fn five_pictures() -> Mux {
 }
 
 fn expected() -> Vec<(Option<Ticks>, Vec<u8>)> {
-    (0..5).map(|n| (Some(Ticks(i64::from(n) * 3_000)), picture(n, 50 + usize::from(n) * 200))).collect()
+    (0..5)
+        .map(|n| (Some(Ticks(i64::from(n) * 3_000)), picture(n, 50 + usize::from(n) * 200)))
+        .collect()
 }
 
 #[test]
@@ -177,7 +179,8 @@ fn an_unknown_stream_type_beside_the_video_costs_nothing() {
 #[test]
 fn a_packet_sent_twice_counts_once() {
     let mux = five_pictures();
-    let twice: Vec<u8> = mux.bytes.chunks(188).flat_map(|packet| [packet, packet].concat()).collect();
+    let twice: Vec<u8> =
+        mux.bytes.chunks(188).flat_map(|packet| [packet, packet].concat()).collect();
     assert_eq!(contents(&twice), expected());
 }
 

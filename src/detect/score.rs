@@ -54,9 +54,7 @@ fn row_sad(a: &[u8], b: &[u8], bit_depth: u32) -> u64 {
         let (a, a_rest) = a.as_chunks::<PIECE>();
         let (b, b_rest) = b.as_chunks::<PIECE>();
         for (a, b) in a.iter().zip(b) {
-            sum += u64::from(
-                a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b))).sum::<u32>(),
-            );
+            sum += u64::from(a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b))).sum::<u32>());
         }
         sum + a_rest.iter().zip(b_rest).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>()
     } else {
@@ -65,7 +63,8 @@ fn row_sad(a: &[u8], b: &[u8], bit_depth: u32) -> u64 {
         a.chunks(PIECE)
             .zip(b.chunks(PIECE))
             .map(|(a, b)| {
-                let differences = a.iter().zip(b).map(|(a, b)| u32::from(sample(a).abs_diff(sample(b))));
+                let differences =
+                    a.iter().zip(b).map(|(a, b)| u32::from(sample(a).abs_diff(sample(b))));
                 u64::from(differences.sum::<u32>())
             })
             .sum()

@@ -11,11 +11,7 @@ use crate::timeline::Clock;
 
 /// What is written down. `recording_bytes` must be safe on disk, and `frames_kept`
 /// in the index, before it is.
-pub fn to_checkpoint(
-    start: &DetectionStart,
-    recording_bytes: u64,
-    frames_kept: u64,
-) -> Checkpoint {
+pub fn to_checkpoint(start: &DetectionStart, recording_bytes: u64, frames_kept: u64) -> Checkpoint {
     let DetectionStart { demux, clock, reorder, times, last, detector, final_through } = start;
     Checkpoint {
         version: checkpoint::VERSION,

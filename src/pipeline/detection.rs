@@ -133,10 +133,7 @@ impl Detection {
             start.reorder,
             start.times,
         ));
-        detection.resuming = Some(Resuming {
-            last: start.last,
-            detector: start.detector,
-        });
+        detection.resuming = Some(Resuming { last: start.last, detector: start.detector });
         detection
     }
 
@@ -205,7 +202,11 @@ impl Detection {
             None => self.detector.state(),
         };
         Some(DetectionStart {
-            demux: DemuxStart { at: entry.at, program: entry.program.clone(), framer: entry.framer },
+            demux: DemuxStart {
+                at: entry.at,
+                program: entry.program.clone(),
+                framer: entry.framer,
+            },
             clock: entry.clock,
             reorder: *reorder,
             times: *times,

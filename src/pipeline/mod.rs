@@ -1,5 +1,5 @@
 //! The only wiring: threads, queues and their bounds, order of shutdown.
 
-pub mod detection;
 pub mod checkpointing;
+pub mod detection;
 pub mod detector;

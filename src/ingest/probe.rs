@@ -1,0 +1,104 @@
+//! Is it MPEG-TS? Judged before a byte is recorded.
+
+use crate::media::{SYNC_BYTE, TS_PACKET_BYTES};
+
+/// Packets that have to be in step.
+const PACKETS: usize = 5;
+
+/// The first packet has to begin within so many bytes.
+const MAX_PROBED_BYTES: usize = 64 << 10;
+
+/// What was found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Packets begin at this index.
+    Starts(usize),
+    /// It cannot be told yet.
+    More,
+    /// It is something else; why.
+    Not(&'static str),
+}
+
+/// Looks for the first packet in the first bytes of a connection. `over` says
+/// that there will be no more.
+pub fn probe(bytes: &[u8], over: bool) -> Probe {
+    let candidates = memchr::memchr_iter(SYNC_BYTE, bytes).take_while(|at| *at < MAX_PROBED_BYTES);
+    let mut undecided = false;
+    for at in candidates {
+        let rest = &bytes[at..];
+        let in_step = rest.iter().step_by(TS_PACKET_BYTES).take(PACKETS);
+        if !in_step.clone().all(|byte| *byte == SYNC_BYTE) {
+            continue;
+        }
+        if in_step.count() == PACKETS {
+            return Probe::Starts(at);
+        }
+        if over && rest.first_chunk().is_some_and(is_plausible) {
+            return Probe::Starts(at);
+        }
+        undecided = true;
+    }
+    if over {
+        return Probe::Not("not MPEG-TS: no packet in what was sent");
+    }
+    if !undecided && bytes.len() >= MAX_PROBED_BYTES {
+        return Probe::Not("not MPEG-TS: no packets within 64 KiB");
+    }
+    // With packets of 192 or 204 bytes there is always some sync byte undecided.
+    if bytes.len() >= MAX_PROBED_BYTES + PACKETS * TS_PACKET_BYTES {
+        return Probe::Not("not MPEG-TS: no packets of 188 bytes within 64 KiB");
+    }
+    Probe::More
+}
+
+/// Whether a single packet can be one: `G` is the sync byte, and HTTP begins with it.
+fn is_plausible(packet: &[u8; TS_PACKET_BYTES]) -> bool {
+    const LONGEST_FIELD: u8 = 183;
+    match (packet[3] >> 4) & 3 {
+        1 => true,
+        2 => packet[4] == LONGEST_FIELD,
+        3 => packet[4] < LONGEST_FIELD,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packets(count: usize) -> Vec<u8> {
+        let mut packet = vec![0xff; TS_PACKET_BYTES];
+        packet[..4].copy_from_slice(&[SYNC_BYTE, 0x1f, 0xff, 0x10]);
+        packet.repeat(count)
+    }
+
+    #[test]
+    fn five_packets_in_step_are_mpeg_ts_and_four_may_become_it() {
+        assert_eq!(probe(&packets(5), false), Probe::Starts(0));
+        assert_eq!(probe(&packets(4), false), Probe::More);
+        assert_eq!(probe(&packets(4), true), Probe::Starts(0));
+    }
+
+    #[test]
+    fn garbage_in_front_is_left_out() {
+        let bytes = [vec![SYNC_BYTE, 1, 2], packets(6)].concat();
+        assert_eq!(probe(&bytes, false), Probe::Starts(3));
+    }
+
+    #[test]
+    fn http_is_refused_however_long_its_request() {
+        let mut request = b"GET / HTTP/1.1\r\nHost: G\r\n".to_vec();
+        assert!(matches!(probe(&request, true), Probe::Not(_)));
+        request.resize(300, b'a');
+        assert!(matches!(probe(&request, true), Probe::Not(_)));
+        request.resize(MAX_PROBED_BYTES, b'a');
+        assert!(matches!(probe(&request, false), Probe::Not(_)));
+    }
+
+    #[test]
+    fn packets_of_204_bytes_are_refused_within_bounds() {
+        let mut packet = packets(1);
+        packet.resize(204, 0);
+        assert!(matches!(probe(&packet.repeat(400), false), Probe::Not(_)));
+    }
+}
