@@ -5,7 +5,7 @@
 
 use super::detection::{Detection, Scored};
 use crate::error::Result;
-use crate::media::ByteOffset;
+use crate::media::{ByteOffset, TS_PACKET_BYTES};
 use crate::tail::{FileTail, Next};
 
 /// Packets between two looks at the clock on the wall, by the outlet.
@@ -20,12 +20,12 @@ pub trait Outlet {
     /// If the outlet can take no more: detection ends.
     fn scored(&mut self, scored: Scored) -> Result<()>;
 
-    /// Detection has read up to `read`.
+    /// Detection has read up to `read`. `over`: and has decided everything in it.
     ///
     /// # Errors
     ///
     /// As [`Outlet::scored`].
-    fn progress(&mut self, detection: &Detection, read: ByteOffset) -> Result<()>;
+    fn progress(&mut self, detection: &Detection, read: ByteOffset, over: bool) -> Result<()>;
 
     /// Bytes between packets were passed over.
     fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64);
@@ -56,7 +56,7 @@ pub fn run(
     loop {
         match tail.next_packet()? {
             Next::Packet(packet) => {
-                read = packet.at;
+                read = ByteOffset(packet.at.0 + TS_PACKET_BYTES as u64);
                 detection.push(packet)?;
                 drain(detection, outlet)?;
                 packets += 1;
@@ -69,12 +69,12 @@ pub fn run(
             Next::End => {
                 detection.finish()?;
                 drain(detection, outlet)?;
-                outlet.progress(detection, read)?;
+                outlet.progress(detection, read, true)?;
                 return Ok(Ended::AtEnd);
             }
         }
         packets = 0;
-        outlet.progress(detection, read)?;
+        outlet.progress(detection, read, false)?;
         if stop() {
             return Ok(Ended::Stopped);
         }

@@ -1,0 +1,324 @@
+//! `record`: TCP → `recording.ts` on one side, `recording.ts` → frames on the other.
+//!
+//! ```text
+//! thread      reads               writes                    waits for
+//! (tokio)     the socket          chunks, 64 of 64 KiB      the disk, when they are full
+//! recorder    chunks              recording.ts, its length  nothing else
+//! detector    recording.ts        kept frames, 8            the publisher, when they are full
+//! publisher   kept frames         JPEG, index.json          the disk
+//! syncer      the latest state    fsync, checkpoint.json    the disk
+//! ```
+//!
+//! The file between recorder and detector is the buffer: the recorder never waits
+//! for detection, and does not fail with it. At the end each is closed behind the
+//! one before: socket, recorder, detector, publisher, syncer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::detection::{Detection, DetectionStart, Scored};
+use super::detector::{self, Outlet};
+use super::publisher::{self, Durability, Message};
+use super::{checkpointing, choice_of, rule_of, watch_damage};
+use crate::catalog::checkpoint::Checkpoint;
+use crate::catalog::{Catalog, CatalogOptions, Entry, KeptFrame};
+use crate::config::RecordConfig;
+use crate::error::{Error, Result, Stage};
+use crate::ingest::{self, Chunk};
+use crate::media::{ByteOffset, TS_PACKET_BYTES, Written};
+use crate::recording::Recording;
+use crate::session::OwnedSession;
+use crate::shutdown::Shutdown;
+use crate::tail::{End, FileTail};
+use crate::telemetry::{Counters, Report};
+
+/// Records in `session` until `shutdown`, or with `once` until the sender has left.
+/// `on_entry` is told of each kept frame once the index names it.
+///
+/// # Errors
+///
+/// What keeps it from listening or from recording. Detection that fails is told in
+/// the log, and as an error once the recording is over.
+pub fn record(
+    config: &RecordConfig,
+    session: &OwnedSession,
+    counters: &Arc<Counters>,
+    shutdown: &Shutdown,
+    on_entry: &mut (dyn FnMut(&Entry) + Send),
+) -> Result<()> {
+    let (recording, opened) = Recording::open(&session.recording_ts())?;
+    if opened.cut_bytes > 0 {
+        let (bytes, at) = (opened.cut_bytes, opened.length);
+        tracing::warn!("recording: cut {bytes} bytes of a torn packet off, at byte {at}");
+    }
+    counters.recorded_bytes.store(opened.length, Relaxed);
+    let written = recording.written();
+    let sync = recording.sync_handle()?;
+    let checkpoint = load_checkpoint(session, opened.length)?;
+    let catalog = open_catalog(config, session, checkpoint.as_ref())?;
+    let durability = Durability {
+        recording: sync,
+        checkpoint: session.checkpoint_json(),
+        interval: config.sync_interval,
+    };
+    let (runtime, listener) = listen(config)?;
+    let (messages, queue) = publisher::queue();
+    let (chunks, from_socket) = mpsc::channel(ingest::QUEUED_CHUNKS);
+    std::thread::scope(|scope| {
+        let recorder = spawn(scope, "recorder", {
+            let counters = Arc::clone(counters);
+            move || write_chunks(recording, from_socket, &counters)
+        })?;
+        let publisher = spawn(scope, "publisher", {
+            move || publisher::run(&queue, catalog, Some(durability), on_entry)
+        })?;
+        let detector = spawn(scope, "detector", {
+            let (written, counters) = (written.clone(), Arc::clone(counters));
+            move || detect(config, session, checkpoint.as_ref(), &written, messages, &counters)
+        })?;
+        let mut network = Network { counters, refused: Report::default() };
+        let options = ingest::Options { once: config.once };
+        let listened = runtime.block_on(ingest::run(
+            listener,
+            chunks,
+            options,
+            &mut network,
+            shutdown.requested(),
+        ));
+        // The channel of chunks is closed now; then each ends behind the one before.
+        let recorded = join(recorder);
+        written.finish();
+        let detected = join(detector);
+        let published = join(publisher);
+        recorded.and(listened).and(published).and(detected)
+    })
+}
+
+fn spawn<'scope, 'env, T: Send + 'scope>(
+    scope: &'scope std::thread::Scope<'scope, 'env>,
+    name: &str,
+    work: impl FnOnce() -> Result<T> + Send + 'scope,
+) -> Result<std::thread::ScopedJoinHandle<'scope, Result<T>>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn_scoped(scope, work)
+        .map_err(|cause| Error::new(Stage::Pipeline, "cannot start a thread").because(cause))
+}
+
+fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    let died = |_| Err(Error::new(Stage::Pipeline, "a thread has died"));
+    thread.join().unwrap_or_else(died)
+}
+
+fn listen(config: &RecordConfig) -> Result<(tokio::runtime::Runtime, TcpListener)> {
+    let failed = |what: String, cause: std::io::Error| Error::new(Stage::Ingest, what).because(cause);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|cause| failed("cannot start tokio".into(), cause))?;
+    let address = config.listen.to_string();
+    let listener = runtime
+        .block_on(TcpListener::bind(&address))
+        .and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (bound, listener) =
+        listener.map_err(|cause| failed(format!("cannot listen on {address}"), cause))?;
+    tracing::info!("listening on {bound}");
+    Ok((runtime, listener))
+}
+
+/// The recorder's thread.
+fn write_chunks(
+    mut recording: Recording,
+    mut chunks: mpsc::Receiver<Chunk>,
+    counters: &Counters,
+) -> Result<()> {
+    let written = recording.written();
+    while let Some(chunk) = chunks.blocking_recv() {
+        match chunk {
+            Chunk::Bytes(bytes) => recording.append(&bytes)?,
+            Chunk::EndOfConnection => {
+                let cut = recording.end_connection()?;
+                if cut > 0 {
+                    let at = written.length();
+                    tracing::warn!("recording: cut {cut} bytes of a torn packet off, at byte {at}");
+                }
+            }
+        }
+        counters.recorded_bytes.store(written.length(), Relaxed);
+    }
+    Ok(())
+}
+
+/// The checkpoint, if there is one that can be trusted. Otherwise detection begins
+/// at the beginning, and finds the same frames again.
+fn load_checkpoint(session: &OwnedSession, recording_bytes: u64) -> Result<Option<Checkpoint>> {
+    let path = session.checkpoint_json();
+    let why = match Checkpoint::load(&path) {
+        Ok(None) => return Ok(None),
+        Ok(Some(checkpoint)) if checkpoint.recording_bytes <= recording_bytes => {
+            return Ok(Some(checkpoint));
+        }
+        Ok(Some(checkpoint)) => format!(
+            "catalog: {}: the recording has {recording_bytes} bytes, not {}",
+            path.display(),
+            checkpoint.recording_bytes
+        ),
+        Err(error) => error.to_string(),
+    };
+    let aside = path.with_extension("json.set-aside");
+    tracing::warn!("{why}; set aside as {}, detection begins anew", aside.display());
+    std::fs::rename(&path, &aside).map_err(|cause| {
+        Error::new(Stage::Catalog, "cannot set it aside").path(&path).because(cause)
+    })?;
+    Ok(None)
+}
+
+fn open_catalog(
+    config: &RecordConfig,
+    session: &OwnedSession,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Catalog> {
+    Catalog::open(CatalogOptions {
+        jpeg_quality: config.jpeg.quality,
+        frame_width: config.jpeg.max_width_px,
+        next_ordinal: checkpoint.map_or(0, |checkpoint| checkpoint.frames_kept),
+        ..CatalogOptions::new(session.frames_dir())
+    })
+}
+
+/// The detector's thread.
+fn detect(
+    config: &RecordConfig,
+    session: &OwnedSession,
+    checkpoint: Option<&Checkpoint>,
+    written: &Written,
+    messages: Sender<Message>,
+    counters: &Counters,
+) -> Result<()> {
+    let (rule, choice) = (rule_of(config.rule), choice_of(config.program));
+    let start = checkpoint.and_then(checkpointing::from_checkpoint);
+    let from = start.as_ref().map_or(ByteOffset(0), |start| start.demux.at);
+    let mut detection = match start.clone() {
+        Some(start) => {
+            tracing::info!("detection goes on from byte {from}");
+            Detection::resume(rule, choice, start)
+        }
+        None => Detection::new(rule, choice),
+    };
+    let path = session.recording_ts();
+    let mut tail = FileTail::open(&path, from, TS_PACKET_BYTES, End::Growing(written.clone()))?;
+    let mut outlet = LiveOutlet {
+        written,
+        messages,
+        counters,
+        interval: config.sync_interval,
+        told: Instant::now(),
+        last_start: start,
+        damage: Report::default(),
+        has_video: false,
+    };
+    let ended = detector::run(&mut tail, &mut detection, &mut outlet, &|| false);
+    if let Err(error) = &ended {
+        tracing::error!("{error}; the recording goes on without detection");
+    }
+    ended.map(|_| ())
+}
+
+/// Hands live verdicts to the publisher.
+struct LiveOutlet<'a> {
+    written: &'a Written,
+    messages: Sender<Message>,
+    counters: &'a Counters,
+    interval: Duration,
+    told: Instant,
+    last_start: Option<DetectionStart>,
+    damage: Report,
+    has_video: bool,
+}
+
+impl LiveOutlet<'_> {
+    fn tell(&self, message: Message) -> Result<()> {
+        let gone = |_| Error::new(Stage::Pipeline, "the publisher has ended");
+        self.messages.send(message).map_err(gone)
+    }
+}
+
+impl Outlet for LiveOutlet<'_> {
+    fn scored(&mut self, scored: Scored) -> Result<()> {
+        let Scored { frame, verdict } = scored;
+        self.counters.pictures.fetch_add(1, Relaxed);
+        self.counters.detected_ticks.store(verdict.pts.0, Relaxed);
+        if verdict.kept.is_some() {
+            self.counters.frames_kept.fetch_add(1, Relaxed);
+            let captured_at = self.written.arrival(verdict.at);
+            self.tell(Message::Keep(Box::new(KeptFrame { verdict, frame, captured_at })))?;
+        }
+        Ok(())
+    }
+
+    fn progress(&mut self, detection: &Detection, read: ByteOffset, over: bool) -> Result<()> {
+        self.counters.detected_bytes.store(read.0, Relaxed);
+        watch_damage(detection, self.counters, &mut self.damage);
+        if let (false, Some(program)) = (self.has_video, detection.program()) {
+            self.has_video = true;
+            tracing::info!("video: {} on PID {:#x}", program.codec, program.video_pid);
+        }
+        if !over && self.told.elapsed() < self.interval {
+            return Ok(());
+        }
+        self.told = Instant::now();
+        if let Some(start) = detection.start().filter(|start| self.last_start.as_ref() != Some(start)) {
+            self.last_start = Some(start.clone());
+            self.tell(Message::Decided { start: Box::new(start), read })?;
+        }
+        if over && !self.has_video && read.0 > 0 {
+            tracing::warn!("the stream has no video that can be decoded: recorded, and no frames");
+        }
+        Ok(())
+    }
+
+    fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64) {
+        self.counters.lost_sync.fetch_add(1, Relaxed);
+        if let Some(times) = self.damage.hit(Instant::now()) {
+            tracing::warn!("tail: byte {at}: {skipped_bytes} bytes belong to no packet ({times} such)");
+        }
+    }
+}
+
+/// Counts and tells what happens on the network.
+struct Network<'a> {
+    counters: &'a Counters,
+    refused: Report,
+}
+
+impl ingest::Observer for Network<'_> {
+    fn accepted(&mut self, sender: SocketAddr) {
+        self.counters.set_sender(Some(sender.to_string()));
+        tracing::info!("{sender} is connected");
+    }
+
+    fn received(&mut self, bytes: u64) {
+        self.counters.bytes_received.fetch_add(bytes, Relaxed);
+    }
+
+    fn left(&mut self, sender: SocketAddr, broken: Option<std::io::Error>) {
+        self.counters.set_sender(None);
+        match broken {
+            None => tracing::info!("{sender} has left"),
+            Some(error) => tracing::warn!("the connection of {sender} broke: {error}"),
+        }
+    }
+
+    fn refused(&mut self, sender: SocketAddr, why: &str) {
+        if let Some(times) = self.refused.hit(Instant::now()) {
+            tracing::warn!("refused {sender}: {why} ({times} refused)");
+        }
+    }
+}
+

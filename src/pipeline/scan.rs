@@ -1,0 +1,175 @@
+//! `scan`: the same detection over a finished file.
+
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use crossbeam_channel::Sender;
+
+use super::detection::{Detection, Scored};
+use super::detector::{self, Outlet};
+use super::publisher::{self, Message};
+use super::{choice_of, rule_of, watch_damage};
+use crate::catalog::{Catalog, CatalogOptions, EncodedFrame, Entry, KeptFrame};
+use crate::config::ScanConfig;
+use crate::error::{Context, Error, Result, Stage};
+use crate::media::{ByteOffset, Verdict};
+use crate::shutdown::Shutdown;
+use crate::tail::{End, FileTail, probe_packet_bytes};
+use crate::telemetry::{Counters, Report};
+
+/// So much of a file shows the size of its packets.
+const PROBED_BYTES: usize = 64 << 10;
+
+/// Scans a file to its end, or until `shutdown`. `on_entry` is told of each kept
+/// frame; where a folder is asked for, once its index names the frame.
+///
+/// # Errors
+///
+/// If the file cannot be read, is no MPEG-TS, or a result cannot be written.
+pub fn scan(
+    config: &ScanConfig,
+    counters: &Arc<Counters>,
+    shutdown: &Shutdown,
+    on_entry: &mut (dyn FnMut(&Entry) + Send),
+) -> Result<()> {
+    let (length, packet_bytes) = probe_file(&config.file)?;
+    counters.recorded_bytes.store(length, Relaxed);
+    let mut tail =
+        FileTail::open(&config.file, ByteOffset(0), packet_bytes, End::Finished(length))?;
+    let mut detection = Detection::new(rule_of(config.rule), choice_of(config.program));
+    let scores = config.scores.as_deref().map(Scores::create).transpose()?;
+    let stop = || shutdown.is_requested();
+    let mut run = |frames: Frames<'_>| -> Result<()> {
+        let mut outlet = ScanOutlet { frames, scores, counters, damage: Report::default() };
+        detector::run(&mut tail, &mut detection, &mut outlet, &stop)?;
+        outlet.scores.map_or(Ok(()), Scores::finish)?;
+        if detection.program().is_none() {
+            tracing::warn!("{}: no video that can be decoded", config.file.display());
+        }
+        Ok(())
+    };
+    let Some(frames_dir) = &config.frames_dir else {
+        return run(Frames::Told { on_entry, next: 1 });
+    };
+    let catalog = Catalog::open(CatalogOptions {
+        jpeg_quality: config.jpeg.quality,
+        frame_width: config.jpeg.max_width_px,
+        ..CatalogOptions::new(frames_dir)
+    })?;
+    let (messages, queue) = publisher::queue();
+    std::thread::scope(|scope| {
+        let publisher = std::thread::Builder::new()
+            .name("publisher".into())
+            .spawn_scoped(scope, move || publisher::run(&queue, catalog, None, on_entry))
+            .map_err(|cause| Error::new(Stage::Pipeline, "cannot start a thread").because(cause))?;
+        // It ends when the queue is closed, which goes with the outlet.
+        let detected = run(Frames::Published(messages));
+        let died = |_| Err(Error::new(Stage::Pipeline, "a thread has died"));
+        publisher.join().unwrap_or_else(died).and(detected)
+    })
+}
+
+/// Length and packet size, both in bytes.
+fn probe_file(path: &Path) -> Result<(u64, usize)> {
+    let file = File::open(path).context(Stage::Tail, path, "cannot open")?;
+    let metadata = file.metadata().context(Stage::Tail, path, "cannot stat")?;
+    if !metadata.is_file() {
+        return Err(Error::new(Stage::Tail, "not a file").path(path));
+    }
+    let mut head = Vec::new();
+    file.take(PROBED_BYTES as u64)
+        .read_to_end(&mut head)
+        .context(Stage::Tail, path, "cannot read")?;
+    let packet_bytes = probe_packet_bytes(&head).ok_or_else(|| {
+        let what = if head.is_empty() { "the file is empty" } else { "not MPEG-TS: no packets of 188, 192 or 204 bytes in step" };
+        Error::new(Stage::Tail, what).path(path)
+    })?;
+    Ok((metadata.len(), packet_bytes))
+}
+
+/// Where kept frames go.
+enum Frames<'a> {
+    /// To the publisher, which writes them.
+    Published(Sender<Message>),
+    /// Nowhere; they are only told.
+    Told { on_entry: &'a mut (dyn FnMut(&Entry) + Send), next: u64 },
+}
+
+struct ScanOutlet<'a> {
+    frames: Frames<'a>,
+    scores: Option<Scores<'a>>,
+    counters: &'a Counters,
+    damage: Report,
+}
+
+impl Outlet for ScanOutlet<'_> {
+    fn scored(&mut self, scored: Scored) -> Result<()> {
+        let Scored { frame, verdict } = scored;
+        self.counters.pictures.fetch_add(1, Relaxed);
+        if let Some(scores) = &mut self.scores {
+            scores.write(&verdict)?;
+        }
+        if verdict.kept.is_none() {
+            return Ok(());
+        }
+        self.counters.frames_kept.fetch_add(1, Relaxed);
+        let kept = KeptFrame { verdict, frame, captured_at: None };
+        match &mut self.frames {
+            Frames::Published(messages) => {
+                let gone = |_| Error::new(Stage::Pipeline, "the publisher has ended");
+                messages.send(Message::Keep(Box::new(kept))).map_err(gone)
+            }
+            Frames::Told { on_entry, next } => {
+                if let Some(entry) = Entry::new(*next, &EncodedFrame::without_jpeg(&kept), None) {
+                    on_entry(&entry);
+                }
+                *next += 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn progress(&mut self, detection: &Detection, read: ByteOffset, _over: bool) -> Result<()> {
+        self.counters.detected_bytes.store(read.0, Relaxed);
+        watch_damage(detection, self.counters, &mut self.damage);
+        Ok(())
+    }
+
+    fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64) {
+        self.counters.lost_sync.fetch_add(1, Relaxed);
+        if let Some(times) = self.damage.hit(Instant::now()) {
+            tracing::warn!("tail: byte {at}: {skipped_bytes} bytes belong to no packet ({times} such)");
+        }
+    }
+}
+
+/// `--scores`: every picture's time and score.
+struct Scores<'a> {
+    path: &'a Path,
+    file: BufWriter<File>,
+}
+
+impl<'a> Scores<'a> {
+    fn create(path: &'a Path) -> Result<Self> {
+        let file = File::create(path).context(Stage::Pipeline, path, "cannot create")?;
+        let mut scores = Scores { path, file: BufWriter::new(file) };
+        scores.line(format_args!("pts_time,score"))?;
+        Ok(scores)
+    }
+
+    fn write(&mut self, verdict: &Verdict) -> Result<()> {
+        self.line(format_args!("{:.6},{:.6}", verdict.pts.seconds(), verdict.score))
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) -> Result<()> {
+        writeln!(self.file, "{line}").context(Stage::Pipeline, self.path, "cannot write")
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.file.flush().context(Stage::Pipeline, self.path, "cannot write")
+    }
+}
