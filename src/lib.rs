@@ -1,3 +1,4 @@
 //! scenetap records an MPEG-TS stream and finds its scene changes while it arrives.
+pub mod config;
 pub mod error;
 pub mod media;
