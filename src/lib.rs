@@ -1,13 +1,50 @@
 //! scenetap records an MPEG-TS stream and finds its scene changes while it arrives.
-pub mod catalog;
-pub mod decode;
-pub mod demux;
-pub mod detect;
+//!
+//! # The map
+//!
+//! ```text
+//!     async edge (tokio)    │        sync core (threads; no sockets, no clock)
+//!                           │
+//!     TCP ─▶ ingest ─Chunk─▶ recording ═▶ recording.ts ═▶ tail ─TsPacket─▶ demux
+//!                                └── written length ──▲                    │ AccessUnit
+//!                                                                          ▼
+//!                                                                       timeline
+//!                                                                          │ AccessUnit, its
+//!                                                                          ▼ times from the start
+//!         catalog ◀─Verdict─ detect::cuts ◀─Score─ detect::score (rayon) ◀─Frame─ decode
+//!            └─▶ F0001.jpg ─▶ index.json ─▶ checkpoint.json    (always in this order)
+//! ```
+//!
+//! Imports run one way: [`media`] and [`error`] ← the stages ← [`pipeline`] ←
+//! [`cli`] ← `main`. Stages never import each other. tokio stays at the edge, and
+//! so do printing and the command line. `tests/architecture.rs` holds these lines.
+
+// What travels, and what goes wrong.
 pub mod error;
-pub mod ingest;
 pub mod media;
-pub mod pipeline;
+
+// The stages, in pipeline order.
+pub mod ingest;
 pub mod recording;
 pub mod session;
 pub mod tail;
+
+pub mod demux;
 pub mod timeline;
+
+pub mod decode;
+pub mod detect;
+
+pub mod catalog;
+
+// The other side: sending a file, watching a recording.
+pub mod playback;
+pub mod send;
+
+// What holds it together.
+pub mod config;
+pub mod pipeline;
+pub mod shutdown;
+pub mod telemetry;
+
+pub mod cli;

@@ -1,0 +1,110 @@
+//! The options that every command has.
+
+use std::path::PathBuf;
+
+use crate::config::{Layer, Layers, LogConfig, LogFormat, key};
+use crate::error::Result;
+
+/// What was typed.
+#[derive(Debug, Default, clap::Args)]
+#[group(skip)]
+#[command(next_help_heading = "Global options")]
+pub struct Args {
+    /// Tell more: -v for debugging, -vv for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(conflicts_with = "quiet", display_order = 900)]
+    verbose: u8,
+
+    /// Tell errors only, and show no live line and no progress bar
+    #[arg(short, long, global = true, display_order = 901)]
+    quiet: bool,
+
+    /// What is logged, part by part, as in info,scenetap=debug
+    ///
+    /// The words are error, warn, info, debug, trace and off, each alone or after
+    /// the name of a part of the program. Outranks -v and -q given in the same
+    /// place.
+    #[arg(long, global = true, value_name = "FILTER", value_parser = key::LOG.parser())]
+    #[arg(display_order = 902)]
+    log: Option<String>,
+
+    /// Log lines for people (text) or for programs (json, one object a line)
+    #[arg(long, global = true, value_name = "text|json", value_parser = key::LOG_FORMAT.parser())]
+    #[arg(display_order = 903)]
+    log_format: Option<LogFormat>,
+
+    /// A TOML file with options, as in: scene-threshold = 0.4
+    ///
+    /// Its keys are the names of the options, all commands' in one flat list. A
+    /// key that no option has is an error.
+    #[arg(long, global = true, value_name = "FILE.toml", display_order = 904)]
+    pub config: Option<PathBuf>,
+}
+
+impl Args {
+    /// What to log, and how.
+    pub fn resolve(&self, layers: &Layers<'_>) -> Result<LogConfig> {
+        let verbose = layers.ranked((self.verbose > 0).then_some(self.verbose), &key::VERBOSE)?;
+        let quiet = layers.ranked(self.quiet.then_some(true), &key::QUIET)?;
+        let (level, loud) =
+            verbose.map_or((0, Layer::Default), |ranked| (ranked.value, ranked.layer));
+        let (wants_quiet, silent) =
+            quiet.map_or((false, Layer::Default), |ranked| (ranked.value, ranked.layer));
+        // Who says more in an upper place outranks quiet below it.
+        let is_quiet = wants_quiet && silent >= loud;
+        let layer = if is_quiet { silent } else { loud };
+
+        let words = match (is_quiet, level) {
+            (true, _) => "error",
+            (false, 0) => "warn,scenetap=info",
+            (false, 1) => "info,scenetap=debug",
+            (false, _) => "debug,scenetap=trace",
+        };
+        let filter = match layers.ranked(self.log.clone(), &key::LOG)? {
+            Some(filter) if filter.layer >= layer => filter.value,
+            _ => words.to_owned(),
+        };
+        let format = layers.required(self.log_format, &key::LOG_FORMAT)?;
+        Ok(LogConfig { filter, format, progress: !is_quiet })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::File;
+
+    fn filter(args: Args, variables: &[(&str, &str)], file: &str) -> String {
+        let environment = |name: &str| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+        };
+        let file = File::parse(Path::new("f.toml"), file).unwrap();
+        args.resolve(&Layers::new(&environment, Some(file))).unwrap().filter
+    }
+
+    #[test]
+    fn information_is_told_unless_somebody_says_otherwise() {
+        assert_eq!(filter(Args::default(), &[], ""), "warn,scenetap=info");
+        assert_eq!(filter(Args { quiet: true, ..Args::default() }, &[], ""), "error");
+        let verbose = Args { verbose: 1, ..Args::default() };
+        assert_eq!(filter(verbose, &[], ""), "info,scenetap=debug");
+        assert_eq!(filter(Args::default(), &[], "quiet = true"), "error");
+    }
+
+    #[test]
+    fn verbose_on_the_command_line_outranks_quiet_and_a_filter_below() {
+        let verbose = || Args { verbose: 2, ..Args::default() };
+        let below = [("SCENETAP_QUIET", "1"), ("SCENETAP_LOG", "warn")];
+        assert_eq!(filter(verbose(), &below, "quiet = true"), "debug,scenetap=trace");
+        let above = Args { log: Some("off".into()), ..verbose() };
+        assert_eq!(filter(above, &below, ""), "off");
+    }
+
+    #[test]
+    fn a_filter_in_the_environment_counts() {
+        assert_eq!(filter(Args::default(), &[("SCENETAP_LOG", "trace")], "verbose = 1"), "trace");
+    }
+}

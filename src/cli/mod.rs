@@ -1,0 +1,170 @@
+//! The command line: one file for each command, with its arguments and its `run`.
+//!
+//! `Args` hold what was typed and nothing else. `Args::resolve` puts the
+//! [layers](crate::config::Layers) under them and gives a validated
+//! configuration; `run` does the work. Only this module writes to stdout and
+//! stderr.
+
+mod exit_status;
+mod global;
+mod help;
+mod output;
+mod pictures;
+mod play;
+mod progress;
+mod record;
+mod scan;
+mod send;
+mod status_line;
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::{CONFIG_VARIABLE, Environment, File, Layers};
+use crate::error::{Error, Result};
+use crate::shutdown::Shutdown;
+use crate::telemetry::{self, Terminal};
+
+pub use exit_status::ExitStatus;
+pub use output::{JsonLines, Written};
+
+/// What was typed.
+#[derive(Debug, Parser)]
+#[command(name = "scenetap", version, about = help::SUMMARY, long_about = help::ABOUT)]
+#[command(after_help = help::AFTER_SHORT, after_long_help = help::AFTER_LONG)]
+#[command(subcommand_value_name = "COMMAND", disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    global: global::Args,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Record(record::Args),
+    Scan(scan::Args),
+    Send(send::Args),
+    Play(play::Args),
+}
+
+/// What a command runs in, beside its arguments.
+#[derive(Debug)]
+pub struct World<'a> {
+    /// The environment and the configuration file.
+    pub layers: Layers<'a>,
+    /// The request to end.
+    pub shutdown: Shutdown,
+    /// stderr.
+    pub terminal: Terminal,
+}
+
+/// The whole program: reads the command line, runs the command, says what went
+/// wrong. `arguments` begin with the program's name.
+pub fn main(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: Environment<'_>,
+) -> ExitStatus {
+    let cli = match parse(arguments) {
+        Ok(cli) => cli,
+        Err(told) => {
+            // Help and version go to stdout, whose reader may have left: no failure.
+            let _ = told.print();
+            return if told.use_stderr() { ExitStatus::Usage } else { ExitStatus::Done };
+        }
+    };
+    run(cli, environment).unwrap_or_else(|error| {
+        say(&error);
+        ExitStatus::from(&error)
+    })
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut command = help::annotate(Cli::command());
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
+    let without_file = Layers::new(environment, None);
+    let config_path = cli.global.config.clone();
+    let config_path =
+        config_path.or_else(|| without_file.variable(CONFIG_VARIABLE).map(Into::into));
+    let file = config_path.map(|path| File::read(&path)).transpose()?;
+    let layers = Layers::new(environment, file);
+
+    let log = cli.global.resolve(&layers)?;
+    let terminal = if log.progress { Terminal::stderr() } else { Terminal::without_live_lines() };
+    telemetry::init(&log, &terminal, environment)?;
+    let shutdown = Shutdown::new();
+    shutdown.install_signal_handlers()?;
+
+    let world = World { layers, shutdown, terminal };
+    match cli.command {
+        Command::Record(args) => record::run(args, &world),
+        Command::Scan(args) => scan::run(args, &world),
+        Command::Send(args) => send::run(args, &world),
+        Command::Play(args) => play::run(args, &world),
+    }
+}
+
+/// The one line that says why it failed, whatever is logged.
+fn say(error: &Error) {
+    let line = error.to_string().replace(['\r', '\n'], " ");
+    // Nothing can be done if nobody listens.
+    let _ = writeln!(std::io::stderr().lock(), "scenetap: {line}");
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::ALL;
+
+    /// Parses a command line as the program does.
+    pub(super) fn typed(line: &[&str]) -> Result<Cli, clap::Error> {
+        parse(std::iter::once("scenetap").chain(line.iter().copied()).map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        help::annotate(Cli::command()).debug_assert();
+    }
+
+    #[test]
+    fn every_key_has_a_flag_and_every_flag_a_key() {
+        let cli = Cli::command();
+        let commands = std::iter::once(&cli).chain(cli.get_subcommands());
+        let flags: Vec<&str> = commands
+            .flat_map(|command| command.get_arguments())
+            .filter_map(|argument| argument.get_long())
+            .filter(|&flag| flag != "config")
+            .collect();
+        for flag in &flags {
+            assert!(ALL.iter().any(|key| key.name() == *flag), "--{flag} has no key");
+        }
+        for key in ALL {
+            assert!(flags.contains(&key.name()), "{} has no flag", key.name());
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_by_the_parser_that_reads_variables_and_files() {
+        let told = typed(&["record", "--scene-threshold", "-0.5"]).unwrap_err().to_string();
+        assert!(told.contains("'-0.5' for '--scene-threshold <SCORE>'"), "{told}");
+        assert!(told.contains("must be a number from 0 to 1"), "{told}");
+    }
+
+    #[test]
+    fn a_switch_does_not_eat_the_word_after_it() {
+        let Command::Scan(args) = typed(&["scan", "--json", "a.ts"]).unwrap().command else {
+            unreachable!()
+        };
+        let environment = |_: &str| None;
+        let config = args.resolve(&Layers::new(&environment, None)).unwrap();
+        assert!(config.json);
+        assert_eq!(config.file.to_str(), Some("a.ts"));
+    }
+}

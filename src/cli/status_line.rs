@@ -1,0 +1,189 @@
+//! The one live line of `record`: who sends, how much, and whether detection
+//! keeps up.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use indicatif::{BinaryBytes, ProgressBar};
+
+use super::progress::{Refresher, style};
+use crate::media::Ticks;
+use crate::telemetry::{Counters, Snapshot, Terminal};
+
+/// The time over which rates are taken.
+const RATE_WINDOW: Duration = Duration::from_secs(2);
+
+/// Shows what the counters say, four times a second, where stderr is a terminal.
+#[derive(Debug)]
+pub struct StatusLine {
+    _refresher: Refresher,
+}
+
+impl StatusLine {
+    /// Shows the line from now on.
+    pub fn start(terminal: &Terminal, counters: Arc<Counters>) -> Self {
+        let line = ProgressBar::no_length().with_style(style("{wide_msg}"));
+        let mut rate = Rate::new();
+        let place = terminal.clone();
+        let refresher = Refresher::start(terminal, line, move |line| {
+            let seen = counters.snapshot();
+            let bytes_per_s = rate.sample(Instant::now(), seen.bytes_received);
+            line.set_message(render(&seen, bytes_per_s, place.width()));
+        });
+        StatusLine { _refresher: refresher }
+    }
+
+    /// Takes the line away.
+    pub fn end(self) {}
+}
+
+/// How fast a count grows, over the last two seconds or so.
+#[derive(Debug, Default)]
+pub(super) struct Rate {
+    samples: VecDeque<(Instant, u64)>,
+}
+
+impl Rate {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes note of the count, and gives its growth in a second. 0 until two
+    /// samples are known.
+    pub(super) fn sample(&mut self, now: Instant, count: u64) -> f64 {
+        self.samples.push_back((now, count));
+        // One sample at least as old as the window stays, so that the window is full.
+        while self.samples.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= RATE_WINDOW) {
+            self.samples.pop_front();
+        }
+        let Some(&(since, before)) = self.samples.front() else { return 0.0 };
+        let seconds = now.duration_since(since).as_secs_f64();
+        if seconds > 0.0 { count.saturating_sub(before) as f64 / seconds } else { 0.0 }
+    }
+}
+
+/// The line, in the longest form that fits `width` columns; shorter ones leave out
+/// what can be missed most easily.
+fn render(seen: &Snapshot, bytes_per_s: f64, width: usize) -> String {
+    let sender = seen.sender.as_deref().unwrap_or("no sender");
+    let received = BinaryBytes(seen.recorded_bytes).to_string();
+    let rate = bit_rate(bytes_per_s);
+    let time = clock(seen.recorded);
+    let behind_bytes = BinaryBytes(seen.behind_bytes());
+    let behind = format!("{:.1} s", seen.behind_s());
+    let frames = match seen.frames_kept {
+        1 => "1 frame".to_owned(),
+        count => format!("{count} frames"),
+    };
+    let forms = [
+        format!(
+            "{sender}  {received} at {rate}  {time}  detection {behind_bytes}, {behind} behind  {frames}"
+        ),
+        format!("{sender}  {received} {rate}  {time}  {behind_bytes}, {behind} behind  {frames}"),
+        format!("{received} {rate}  {time}  {behind} behind  {frames}"),
+        format!("{time}  {behind} behind  {frames}"),
+    ];
+    let fits = |form: &&String| form.chars().count() < width;
+    forms.iter().find(fits).cloned().unwrap_or(frames)
+}
+
+/// `4.21 Mbit/s`, in powers of 1000 as networks count.
+fn bit_rate(bytes_per_s: f64) -> String {
+    let bits_per_s = bytes_per_s * 8.0;
+    if bits_per_s >= 1e6 {
+        format!("{:.2} Mbit/s", bits_per_s / 1e6)
+    } else {
+        format!("{:.0} kbit/s", bits_per_s / 1e3)
+    }
+}
+
+/// `HH:MM:SS`.
+fn clock(time: Ticks) -> String {
+    let seconds = time.seconds().max(0.0) as u64;
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// The last word of a recording.
+pub fn summary(seen: &Snapshot) -> String {
+    let (bytes, time) = (BinaryBytes(seen.recorded_bytes), clock(seen.recorded));
+    let mut told = format!(
+        "recorded {bytes}, {time}; {} pictures, {} frames kept",
+        seen.pictures, seen.frames_kept
+    );
+    if seen.behind_bytes() > 0 {
+        let left = BinaryBytes(seen.behind_bytes());
+        told.push_str(&format!("; {left} not looked at yet"));
+    }
+    let damage = seen.damage();
+    if !damage.is_empty() {
+        told.push_str(&format!("; damage: {damage}"));
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen() -> Snapshot {
+        Snapshot {
+            sender: Some("192.0.2.7:51234".into()),
+            recorded_bytes: 13_000_000,
+            recorded: Ticks(90_000 * 3723),
+            detected_bytes: 12_000_000,
+            detected: Ticks(90_000 * 3723 - 36_000),
+            pictures: 100,
+            frames_kept: 7,
+            ..Snapshot::default()
+        }
+    }
+
+    #[test]
+    fn a_wide_terminal_shows_everything() {
+        assert_eq!(
+            render(&seen(), 526_250.0, 120),
+            "192.0.2.7:51234  12.40 MiB at 4.21 Mbit/s  01:02:03  \
+             detection 976.56 KiB, 0.4 s behind  7 frames"
+        );
+    }
+
+    #[test]
+    fn the_line_fits_whatever_the_width() {
+        for width in 1..150 {
+            let line = render(&seen(), 526_250.0, width);
+            assert!(line.len() < width || line == "7 frames", "{width}: {line}");
+            assert!(line.ends_with("7 frames"), "{width}: {line}");
+        }
+    }
+
+    #[test]
+    fn nobody_sending_is_said() {
+        assert!(render(&Snapshot::default(), 0.0, 100).starts_with("no sender  0 B at 0 kbit/s"));
+    }
+
+    #[test]
+    fn a_rate_is_that_of_the_last_two_seconds() {
+        let start = Instant::now();
+        let mut rate = Rate::new();
+        assert_eq!(rate.sample(start, 500), 0.0);
+        let mut last = 0.0;
+        for quarter in 1..=40 {
+            let count = 500 + if quarter <= 20 { quarter * 1000 } else { 20_000 };
+            last = rate.sample(start + Duration::from_millis(250 * quarter), count);
+            if quarter == 20 {
+                assert_eq!(last, 4000.0);
+            }
+        }
+        assert_eq!(last, 0.0, "it stopped five seconds ago");
+        assert!(rate.samples.len() <= 10);
+    }
+
+    #[test]
+    fn the_last_word_tells_damage_only_where_there_was_some() {
+        let whole = Snapshot { detected_bytes: 13_000_000, ..seen() };
+        assert_eq!(summary(&whole), "recorded 12.40 MiB, 01:02:03; 100 pictures, 7 frames kept");
+        let damaged = Snapshot { lost_sync: 1, ..seen() };
+        assert!(summary(&damaged).ends_with("not looked at yet; damage: 1 loss of sync"));
+    }
+}

@@ -1,0 +1,224 @@
+//! The configuration file: a flat list of options in TOML.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use toml::{Spanned, Value};
+
+use super::keys::{ALL, AnyKey, Kind};
+use crate::error::{Context, Error, Result, Stage};
+
+/// A configuration file whose every key is known and whose every value is right.
+#[derive(Debug)]
+pub struct File {
+    path: PathBuf,
+    settings: BTreeMap<&'static str, Setting>,
+}
+
+/// One line of the file.
+#[derive(Debug)]
+struct Setting {
+    /// As it would be typed.
+    value: OsString,
+    /// Counted from 1.
+    line: usize,
+}
+
+impl File {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, is not TOML, or has a key or a value that no option
+    /// takes; the file and the line are named.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).context(Stage::Config, path, "cannot read it")?;
+        Self::parse(path, &text)
+    }
+
+    /// Checks the text of a file; `path` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// As [`File::read`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self> {
+        let wrong = |span_start: usize, what: String| {
+            let line = line_of(text, span_start);
+            Error::new(Stage::Config, format!("line {line}: {what}")).path(path)
+        };
+        let table: BTreeMap<Spanned<String>, Spanned<Value>> = toml::from_str(text)
+            .map_err(|e| wrong(e.span().map_or(0, |span| span.start), one_line(e.message())))?;
+        // In the order of the file, so that the first mistake is the one told.
+        let mut entries: Vec<_> = table.into_iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+
+        let mut settings = BTreeMap::new();
+        for (name, value) in entries {
+            let at = name.span().start;
+            let key = known(name.get_ref()).map_err(|what| wrong(at, what))?;
+            let value = as_typed(key, value.into_inner()).map_err(|what| wrong(at, what))?;
+            let setting = Setting { value, line: line_of(text, at) };
+            if let Some(earlier) = settings.insert(key.name(), setting) {
+                let what = format!("`{}` stands in line {} already", key.name(), earlier.line);
+                return Err(wrong(at, what));
+            }
+        }
+        Ok(File { path: path.to_owned(), settings })
+    }
+
+    /// The value of the option `name`, as it would be typed.
+    pub(super) fn get(&self, name: &str) -> Option<&OsString> {
+        self.settings.get(name).map(|setting| &setting.value)
+    }
+
+    /// That the value of `name` is wrong, and where it stands.
+    pub(super) fn refusal(&self, name: &str, what: &str) -> Error {
+        let line = self.settings.get(name).map_or(0, |setting| setting.line);
+        Error::new(Stage::Config, format!("line {line}: `{name}` {what}")).path(&self.path)
+    }
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+}
+
+fn known(name: &str) -> Result<&'static dyn AnyKey, String> {
+    let name = name.replace('_', "-");
+    if let Some(key) = ALL.iter().find(|key| key.name() == name) {
+        return Ok(*key);
+    }
+    let nearest = ALL.iter().map(|key| key.name()).min_by_key(|known| edits(&name, known));
+    Err(format!("unknown key `{name}`; the nearest one is `{}`", nearest.unwrap_or_default()))
+}
+
+/// The value as it would be typed, if it is of the option's kind and in its limits.
+fn as_typed(key: &dyn AnyKey, value: Value) -> Result<OsString, String> {
+    let wanted = match key.kind() {
+        Kind::Text => "a string in quotes",
+        Kind::Number => "a number",
+        Kind::Whole => "a whole number",
+        Kind::Switch => "true or false",
+        Kind::NumberOrText => "a number or a string in quotes",
+    };
+    let text = match (key.kind(), &value) {
+        (Kind::Text | Kind::NumberOrText, Value::String(text)) => text.clone(),
+        (Kind::Number | Kind::Whole | Kind::NumberOrText, Value::Integer(number)) => {
+            number.to_string()
+        }
+        // Displayed so that it is read back as the same f64.
+        (Kind::Number | Kind::NumberOrText, Value::Float(number)) => number.to_string(),
+        (Kind::Switch, Value::Boolean(on)) => on.to_string(),
+        (_, Value::Table(_)) => {
+            return Err(format!("`{}` is {wanted}, and there are no tables", key.name()));
+        }
+        _ => return Err(format!("`{}` must be {wanted}, not {value}", key.name())),
+    };
+    let text = OsString::from(text);
+    key.check(&text).map_err(|what| format!("`{}` {what}, not {value}", key.name()))?;
+    Ok(text)
+}
+
+/// Letters to insert, delete or replace to make one word of the other
+/// (Levenshtein's distance).
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, to) in row.iter_mut().skip(1).zip(&b) {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = *cell;
+            left = replaced.min(diagonal + 1).min(left + 1);
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        File::parse(Path::new("/etc/scenetap.toml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn dashes_and_underscores_are_the_same() {
+        let file = File::parse(Path::new("x"), "frame-width = 640\nsessions_dir = '/s'\n").unwrap();
+        assert_eq!(file.get("frame-width").unwrap(), "640");
+        assert_eq!(file.get("sessions-dir").unwrap(), "/s");
+    }
+
+    #[test]
+    fn an_unknown_key_is_told_with_its_line_and_the_nearest_known_one() {
+        assert_eq!(
+            refused("# ours\nlisten = '0.0.0.0:4444'\n\nscene-treshold = 0.4\n"),
+            "config: /etc/scenetap.toml: line 4: unknown key `scene-treshold`; \
+             the nearest one is `scene-threshold`"
+        );
+    }
+
+    #[test]
+    fn the_first_mistake_is_the_one_told() {
+        let told = refused("zzz = 1\naaa = 2\n");
+        assert!(told.contains("line 1: unknown key `zzz`"), "{told}");
+    }
+
+    #[test]
+    fn a_wrong_type_is_told_with_its_line() {
+        assert_eq!(
+            refused("once = true\nscene-threshold = \"0.3\"\n"),
+            "config: /etc/scenetap.toml: line 2: `scene-threshold` must be a number, not \"0.3\""
+        );
+        assert!(refused("once = 1").contains("line 1: `once` must be true or false, not 1"));
+        assert!(refused("jobs = 1.5").contains("must be a whole number"));
+        assert!(refused("session = 2024-06-01").contains("must be a string in quotes"));
+        assert!(refused("[listen]\nhost = 'a'").contains("there are no tables"));
+    }
+
+    #[test]
+    fn a_value_out_of_limits_is_told_with_its_line() {
+        let told = refused("\njpeg-quality = 101\n");
+        assert!(told.contains("line 2: `jpeg-quality` must be"), "{told}");
+        assert!(refused("scene-threshold = nan").contains("must be a number from 0 to 1"));
+    }
+
+    #[test]
+    fn one_option_in_both_spellings_is_refused() {
+        let told = refused("frame-width = 640\nframe_width = 320\n");
+        assert!(told.contains("line 2: `frame-width` stands in line 1 already"), "{told}");
+    }
+
+    #[test]
+    fn what_is_not_toml_is_told_in_one_line() {
+        let told = refused("once = true\nlisten = 0.0.0.0:4444\n");
+        assert!(told.contains("line 2: "), "{told}");
+        assert!(!told.contains('\n'), "{told}");
+    }
+
+    #[test]
+    fn a_number_from_the_file_is_the_number_that_is_written() {
+        let file = File::parse(Path::new("x"), "scene-threshold = 0.1\nspeed = 2\n").unwrap();
+        assert_eq!(file.get("scene-threshold").unwrap(), "0.1");
+        assert_eq!(file.get("speed").unwrap(), "2");
+    }
+
+    #[test]
+    fn edits_are_counted() {
+        for (a, b, count) in [("", "ab", 2), ("listen", "listen", 0), ("lisen", "listen", 1)] {
+            assert_eq!(edits(a, b), count);
+        }
+        assert_eq!(edits("sitting", "kitten"), 3);
+    }
+}

@@ -1,0 +1,218 @@
+//! Every option there is, by name.
+//!
+//! The name `frame-width` is the flag `--frame-width`, the variable
+//! `SCENETAP_FRAME_WIDTH` and the key `frame-width` (or `frame_width`) of the
+//! file. All commands share the names.
+
+use std::ffi::{OsStr, OsString};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
+use super::values::{self, HostPort, LogFormat, Parsed, Speed};
+
+/// The variable that names the configuration file where no `--config` does.
+pub const CONFIG_VARIABLE: &str = "SCENETAP_CONFIG";
+
+/// What a value looks like in the configuration file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A string in quotes.
+    Text,
+    /// A number, with or without a fraction.
+    Number,
+    /// A number without a fraction.
+    Whole,
+    /// `true` or `false`.
+    Switch,
+    /// A number, or a word in quotes.
+    NumberOrText,
+}
+
+/// One option: its name, its default, and how its value is read.
+#[derive(Debug)]
+pub struct Key<T> {
+    /// The flag's name without dashes, and the key in the file.
+    pub name: &'static str,
+    /// What it is if nobody says anything, as it would be typed.
+    pub default: Option<&'static str>,
+    /// The old system's variable of the same meaning.
+    pub old_variable: Option<&'static str>,
+    /// What it looks like in the file.
+    pub kind: Kind,
+    parse: fn(&OsStr) -> Parsed<T>,
+}
+
+impl<T> Key<T> {
+    const fn new(name: &'static str, kind: Kind, parse: fn(&OsStr) -> Parsed<T>) -> Self {
+        Key { name, default: None, old_variable: None, kind, parse }
+    }
+
+    const fn or(mut self, default: &'static str) -> Self {
+        self.default = Some(default);
+        self
+    }
+
+    const fn once_called(mut self, old_variable: &'static str) -> Self {
+        self.old_variable = Some(old_variable);
+        self
+    }
+
+    /// Reads a value.
+    ///
+    /// # Errors
+    ///
+    /// What the value must be instead.
+    pub fn parse(&self, value: &OsStr) -> Result<T, String> {
+        (self.parse)(value)
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Key<T> {
+    /// The same parser for the command line.
+    pub fn parser(&self) -> impl TypedValueParser<Value = T> + use<T> {
+        let parse = self.parse;
+        OsStringValueParser::new().try_map(move |value: OsString| parse(&value))
+    }
+}
+
+/// What can be asked of a key whatever its values are.
+pub trait AnyKey: Sync {
+    /// The flag's name without dashes, and the key in the file.
+    fn name(&self) -> &'static str;
+    /// What it is if nobody says anything.
+    fn default(&self) -> Option<&'static str>;
+    /// What it looks like in the file.
+    fn kind(&self) -> Kind;
+    /// Tries a value.
+    ///
+    /// # Errors
+    ///
+    /// What the value must be instead.
+    fn check(&self, value: &OsStr) -> Result<(), String>;
+
+    /// The variable of the environment that sets it.
+    fn variable(&self) -> String {
+        format!("SCENETAP_{}", self.name().replace('-', "_").to_ascii_uppercase())
+    }
+}
+
+impl<T> AnyKey for Key<T> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn default(&self) -> Option<&'static str> {
+        self.default
+    }
+
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn check(&self, value: &OsStr) -> Result<(), String> {
+        self.parse(value).map(drop)
+    }
+}
+
+/// The keys themselves.
+#[allow(missing_docs)] // Each is described by the help text of its flag, in `cli`.
+pub mod key {
+    use super::*;
+
+    pub static LISTEN: Key<HostPort> =
+        Key::new("listen", Kind::Text, values::listen).or("127.0.0.1:4444");
+    pub static SESSIONS_DIR: Key<PathBuf> = Key::new("sessions-dir", Kind::Text, values::path)
+        .or("./sessions")
+        .once_called("SESSIONS_DIR");
+    pub static SESSION: Key<String> = Key::new("session", Kind::Text, values::session);
+    pub static ONCE: Key<bool> = Key::new("once", Kind::Switch, values::switch).or("no");
+    pub static PLAY: Key<bool> = Key::new("play", Kind::Switch, values::switch).or("no");
+    pub static SYNC_INTERVAL: Key<Duration> =
+        Key::new("sync-interval", Kind::Number, values::sync_interval).or("1");
+
+    pub static SCENE_THRESHOLD: Key<f64> =
+        Key::new("scene-threshold", Kind::Number, values::scene_threshold)
+            .or("0.3")
+            .once_called("SCENE_THRESHOLD");
+    pub static MAX_FRAME_INTERVAL: Key<f64> =
+        Key::new("max-frame-interval", Kind::Number, values::max_frame_interval_s)
+            .or("30")
+            .once_called("MAX_FRAME_INTERVAL");
+    pub static PROGRAM: Key<u16> = Key::new("program", Kind::Whole, values::program);
+
+    // About what ffmpeg's -q:v 2 gives.
+    pub static JPEG_QUALITY: Key<u8> =
+        Key::new("jpeg-quality", Kind::Whole, values::jpeg_quality).or("93");
+    pub static FRAME_WIDTH: Key<u32> = Key::new("frame-width", Kind::Whole, values::frame_width_px);
+
+    pub static JSON: Key<bool> = Key::new("json", Kind::Switch, values::switch).or("no");
+    pub static FRAMES_DIR: Key<PathBuf> = Key::new("frames-dir", Kind::Text, values::path);
+    pub static SCORES: Key<PathBuf> = Key::new("scores", Kind::Text, values::path);
+    pub static JOBS: Key<NonZeroUsize> = Key::new("jobs", Kind::Whole, values::jobs);
+
+    pub static TO: Key<HostPort> = Key::new("to", Kind::Text, values::destination);
+    pub static SPEED: Key<Speed> = Key::new("speed", Kind::NumberOrText, values::speed).or("1");
+    pub static LOOP: Key<bool> = Key::new("loop", Kind::Switch, values::switch).or("no");
+
+    pub static LIVE: Key<bool> = Key::new("live", Kind::Switch, values::switch).or("yes");
+    pub static AT: Key<f64> = Key::new("at", Kind::Number, values::play_from_s);
+
+    pub static VERBOSE: Key<u8> = Key::new("verbose", Kind::Whole, values::verbosity).or("0");
+    pub static QUIET: Key<bool> = Key::new("quiet", Kind::Switch, values::switch).or("no");
+    pub static LOG: Key<String> = Key::new("log", Kind::Text, values::log_filter);
+    pub static LOG_FORMAT: Key<LogFormat> =
+        Key::new("log-format", Kind::Text, values::log_format).or("text");
+}
+
+/// Every key, in the order of the help texts.
+pub static ALL: &[&dyn AnyKey] = &[
+    &key::LISTEN,
+    &key::ONCE,
+    &key::SESSIONS_DIR,
+    &key::SESSION,
+    &key::SYNC_INTERVAL,
+    &key::PLAY,
+    &key::SCENE_THRESHOLD,
+    &key::MAX_FRAME_INTERVAL,
+    &key::PROGRAM,
+    &key::JPEG_QUALITY,
+    &key::FRAME_WIDTH,
+    &key::JSON,
+    &key::FRAMES_DIR,
+    &key::SCORES,
+    &key::JOBS,
+    &key::TO,
+    &key::SPEED,
+    &key::LOOP,
+    &key::LIVE,
+    &key::AT,
+    &key::VERBOSE,
+    &key::QUIET,
+    &key::LOG,
+    &key::LOG_FORMAT,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_value_that_its_own_option_takes() {
+        for key in ALL {
+            if let Some(default) = key.default() {
+                assert_eq!(key.check(OsStr::new(default)), Ok(()), "{}", key.name());
+            }
+        }
+    }
+
+    #[test]
+    fn no_name_stands_twice() {
+        let mut names: Vec<_> = ALL.iter().map(|key| key.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+    }
+}

@@ -1,0 +1,328 @@
+//! One parser for each kind of value, whether it was typed, set or written.
+//!
+//! Each says what would have been right, as the end of a sentence that begins
+//! with the option's name and the value: "must be …".
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+/// What a parser gives: the value, or what it must be instead.
+pub(super) type Parsed<T> = Result<T, String>;
+
+/// Bytes in a file name: what Linux allows (NAME_MAX), less room for `_2`.
+const SESSION_NAME_MAX_BYTES: usize = 200;
+/// Narrower pictures show nothing.
+const FRAME_WIDTH_MIN_PX: u32 = 16;
+/// What a JPEG can hold (ITU-T T.81, B.2.2).
+const FRAME_WIDTH_MAX_PX: u32 = 65_535;
+/// An hour: more is a mistake, and times computed with it stay in range.
+const SYNC_INTERVAL_MAX_S: f64 = 3_600.0;
+/// Slower than this, one packet would wait for minutes.
+const SPEED_MIN: f64 = 0.001;
+/// Faster than this, `max` is meant.
+const SPEED_MAX: f64 = 1_000.0;
+/// More threads than any host has cores.
+const JOBS_MAX: usize = 1_024;
+
+/// A host name or address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// A name, an IPv4 address, or an IPv6 address without its brackets.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+}
+
+/// As it is typed, with brackets around an IPv6 address: what
+/// [`std::net::ToSocketAddrs`] reads.
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HostPort { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+/// How fast a file is sent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Speed {
+    /// So many times its own pace. 0.001 to 1000.
+    Times(f64),
+    /// As fast as the recorder takes it.
+    Max,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One line for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+fn utf8(value: &OsStr) -> Parsed<&str> {
+    value.to_str().ok_or_else(|| "must be UTF-8".to_owned())
+}
+
+fn finite(value: &OsStr, wanted: &str) -> Parsed<f64> {
+    let number = utf8(value)?.parse::<f64>().ok().filter(|number| number.is_finite());
+    number.ok_or_else(|| wanted.to_owned())
+}
+
+fn within(value: &OsStr, range: std::ops::RangeInclusive<f64>, wanted: &str) -> Parsed<f64> {
+    let number = finite(value, wanted)?;
+    if range.contains(&number) { Ok(number) } else { Err(wanted.to_owned()) }
+}
+
+fn whole<T>(value: &OsStr, range: std::ops::RangeInclusive<T>, wanted: &str) -> Parsed<T>
+where
+    T: std::str::FromStr + PartialOrd,
+{
+    let number = utf8(value)?.parse::<T>().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| wanted.to_owned())
+}
+
+pub(super) fn switch(value: &OsStr) -> Parsed<bool> {
+    match utf8(value)?.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" => Ok(true),
+        "0" | "false" | "no" => Ok(false),
+        _ => Err("must be yes or no (or true or false, or 1 or 0)".to_owned()),
+    }
+}
+
+pub(super) fn path(value: &OsStr) -> Parsed<PathBuf> {
+    if value.is_empty() { Err("must be a path".to_owned()) } else { Ok(PathBuf::from(value)) }
+}
+
+pub(super) fn scene_threshold(value: &OsStr) -> Parsed<f64> {
+    within(value, 0.0..=1.0, "must be a number from 0 to 1")
+}
+
+pub(super) fn max_frame_interval_s(value: &OsStr) -> Parsed<f64> {
+    within(value, 0.0..=f64::MAX, "must be a number of seconds, 0 or more")
+}
+
+pub(super) fn play_from_s(value: &OsStr) -> Parsed<f64> {
+    within(value, 0.0..=f64::MAX, "must be a number of seconds, 0 or more")
+}
+
+pub(super) fn sync_interval(value: &OsStr) -> Parsed<Duration> {
+    let wanted = "must be a number of seconds, more than 0 and at most 3600";
+    let seconds = within(value, 0.0..=SYNC_INTERVAL_MAX_S, wanted)?;
+    let interval = Duration::try_from_secs_f64(seconds).map_err(|_| wanted.to_owned())?;
+    // Less than a nanosecond rounds to nothing.
+    if interval.is_zero() { Err(wanted.to_owned()) } else { Ok(interval) }
+}
+
+pub(super) fn jpeg_quality(value: &OsStr) -> Parsed<u8> {
+    whole(value, 1..=100, "must be a whole number from 1 to 100")
+}
+
+pub(super) fn frame_width_px(value: &OsStr) -> Parsed<u32> {
+    let wanted = "must be a whole number of pixels from 16 to 65535";
+    whole(value, FRAME_WIDTH_MIN_PX..=FRAME_WIDTH_MAX_PX, wanted)
+}
+
+pub(super) fn program(value: &OsStr) -> Parsed<u16> {
+    whole(value, 1..=u16::MAX, "must be an MPEG-TS program number from 1 to 65535")
+}
+
+pub(super) fn jobs(value: &OsStr) -> Parsed<NonZeroUsize> {
+    let wanted = "must be a number of threads from 1 to 1024";
+    NonZeroUsize::new(whole(value, 1..=JOBS_MAX, wanted)?).ok_or_else(|| wanted.to_owned())
+}
+
+pub(super) fn verbosity(value: &OsStr) -> Parsed<u8> {
+    whole(value, 0..=u8::MAX, "must be 0 (information), 1 (debug) or 2 (trace)")
+}
+
+pub(super) fn log_format(value: &OsStr) -> Parsed<LogFormat> {
+    match utf8(value)? {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("must be text or json".to_owned()),
+    }
+}
+
+pub(super) fn log_filter(value: &OsStr) -> Parsed<String> {
+    let text = utf8(value)?;
+    match EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("must be a filter such as info,scenetap=debug ({error})")),
+    }
+}
+
+pub(super) fn speed(value: &OsStr) -> Parsed<Speed> {
+    let wanted = "must be max or a number from 0.001 to 1000";
+    if value == "max" {
+        return Ok(Speed::Max);
+    }
+    within(value, SPEED_MIN..=SPEED_MAX, wanted).map(Speed::Times)
+}
+
+pub(super) fn session(value: &OsStr) -> Parsed<String> {
+    let name = utf8(value)?;
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if name.is_empty() || name.len() > SESSION_NAME_MAX_BYTES || name.starts_with('.') {
+        return Err("must be a name of 1 to 200 characters that does not begin with a dot".into());
+    }
+    if !name.bytes().all(known) {
+        return Err("must be a name of letters, digits, dots, underscores and dashes only; \
+                    its folder is chosen by --sessions-dir"
+            .to_owned());
+    }
+    Ok(name.to_owned())
+}
+
+pub(super) fn listen(value: &OsStr) -> Parsed<HostPort> {
+    host_port(utf8(value)?)
+}
+
+pub(super) fn destination(value: &OsStr) -> Parsed<HostPort> {
+    match host_port(utf8(value)?)? {
+        HostPort { port: 0, .. } => Err("must be HOST:PORT with a port from 1 to 65535".to_owned()),
+        to => Ok(to),
+    }
+}
+
+pub(super) fn host(value: &OsStr) -> Parsed<String> {
+    let host = utf8(value)?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if is_host(bare) { Ok(bare.to_owned()) } else { Err("must be a host name or address".into()) }
+}
+
+pub(super) fn port(value: &OsStr) -> Parsed<u16> {
+    whole(value, 0..=u16::MAX, "must be a port from 0 to 65535")
+}
+
+/// A name that could be looked up, or an address; nothing is looked up here.
+fn is_host(host: &str) -> bool {
+    if host.contains(':') {
+        // A zone (fe80::1%eth0) is part of what getaddrinfo reads.
+        let address = host.split('%').next().unwrap_or(host);
+        return address.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    !host.is_empty() && host.bytes().all(known)
+}
+
+fn host_port(text: &str) -> Parsed<HostPort> {
+    let (host, port) = text
+        .rsplit_once(':')
+        .ok_or_else(|| "must be HOST:PORT, such as 127.0.0.1:4444".to_owned())?;
+    let port = port
+        .parse::<u16>()
+        .map_err(|_| "must be HOST:PORT with a port from 0 to 65535".to_owned())?;
+    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(bare) => bare,
+        None if host.contains(':') => {
+            return Err("must have its IPv6 address in brackets, as [::1]:4444".to_owned());
+        }
+        None => host,
+    };
+    if !is_host(host) {
+        return Err("must begin with a host name or an address (0.0.0.0 stands for every \
+                    interface), as 0.0.0.0:4444"
+            .to_owned());
+    }
+    Ok(HostPort { host: host.to_owned(), port })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn refuses<T: fmt::Debug>(parse: fn(&OsStr) -> Parsed<T>, values: &[&str]) {
+        for value in values {
+            let refused = parse(OsStr::new(value)).unwrap_err();
+            assert!(refused.starts_with("must "), "{value}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_threshold_lies_between_0_and_1() {
+        assert_eq!(scene_threshold(OsStr::new("0")).unwrap(), 0.0);
+        assert_eq!(scene_threshold(OsStr::new("1")).unwrap(), 1.0);
+        refuses(scene_threshold, &["-0.1", "1.0001", "NaN", "inf", "", "0,3", "a third"]);
+    }
+
+    #[test]
+    fn an_interval_is_finite_and_may_be_0() {
+        assert_eq!(max_frame_interval_s(OsStr::new("0")).unwrap(), 0.0);
+        assert_eq!(max_frame_interval_s(OsStr::new("1e3")).unwrap(), 1000.0);
+        refuses(max_frame_interval_s, &["-1", "inf", "nan", "30s"]);
+    }
+
+    #[test]
+    fn a_sync_interval_that_rounds_to_nothing_is_refused() {
+        assert_eq!(sync_interval(OsStr::new("0.25")).unwrap(), Duration::from_millis(250));
+        refuses(sync_interval, &["0", "-0", "1e-12", "3601", "1e300", "NaN"]);
+    }
+
+    #[test]
+    fn whole_numbers_stay_within_their_limits() {
+        refuses(jpeg_quality, &["0", "101", "93.5", "-1", "256"]);
+        refuses(frame_width_px, &["15", "65536", "640px"]);
+        refuses(program, &["0", "65536", "0x10"]);
+        refuses(jobs, &["0", "1025", "all"]);
+    }
+
+    #[test]
+    fn a_session_is_one_component_of_a_path() {
+        assert_eq!(session(OsStr::new("2024-06-01_a.b")).unwrap(), "2024-06-01_a.b");
+        refuses(session, &["", ".", "..", ".hidden", "a/b", "/a", "a b", "naïve", "a\nb"]);
+        refuses(session, &[&"x".repeat(201)]);
+    }
+
+    #[test]
+    fn a_listening_address_has_a_host_and_a_port() {
+        for text in ["127.0.0.1:4444", "localhost:0", "[::1]:4444", "my-host.lan:65535"] {
+            assert_eq!(listen(OsStr::new(text)).unwrap().to_string(), text);
+        }
+        let wrong = ["4444", ":4444", "host", "host:", "host:65536", "::1:4444", "*:4444", "a b:1"];
+        refuses(listen, &wrong);
+        refuses(listen, &["[::g]:1", "[]:1", "http://host:1", "host:-1"]);
+    }
+
+    #[test]
+    fn nothing_can_be_sent_to_port_0() {
+        assert_eq!(destination(OsStr::new("localhost:4444")).unwrap().port, 4444);
+        refuses(destination, &["localhost:0"]);
+    }
+
+    #[test]
+    fn speeds_are_a_factor_or_max() {
+        assert_eq!(speed(OsStr::new("max")).unwrap(), Speed::Max);
+        assert_eq!(speed(OsStr::new("2.5")).unwrap(), Speed::Times(2.5));
+        refuses(speed, &["0", "-1", "inf", "MAX", "1e9", "2x"]);
+    }
+
+    #[test]
+    fn switches_are_yes_or_no() {
+        for (text, on) in [
+            ("1", true),
+            ("TRUE", true),
+            ("yes", true),
+            ("0", false),
+            ("no", false),
+            ("False", false),
+        ] {
+            assert_eq!(switch(OsStr::new(text)).unwrap(), on);
+        }
+        refuses(switch, &["", "on", "2", "y"]);
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_refused_where_text_is_meant() {
+        use std::os::unix::ffi::OsStrExt;
+        let raw = OsStr::from_bytes(b"a\xff");
+        assert!(session(raw).is_err());
+        assert_eq!(path(raw).unwrap(), PathBuf::from(raw));
+    }
+}

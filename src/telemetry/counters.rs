@@ -1,0 +1,140 @@
+//! How far everything is, for the status line and the last word.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use crate::media::Ticks;
+
+/// Numbers that the recorder and the detector write and the status line reads.
+///
+/// Each stands alone: a reader may see one a moment before another, and nothing
+/// is decided by them.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Who sends, while somebody does.
+    sender: Mutex<Option<String>>,
+    /// Bytes taken from the network, refused ones included.
+    pub bytes_received: AtomicU64,
+    /// Length of the recording, or of the file that is scanned, in bytes.
+    pub recorded_bytes: AtomicU64,
+    /// Newest presentation time that was received, in 90 kHz ticks from the start
+    /// of the recording.
+    pub recorded_ticks: AtomicI64,
+    /// Offset up to which pictures have been judged, in bytes.
+    pub detected_bytes: AtomicU64,
+    /// Presentation time of the picture last judged, in 90 kHz ticks from the
+    /// start of the recording.
+    pub detected_ticks: AtomicI64,
+    /// Pictures judged.
+    pub pictures: AtomicU64,
+    /// Frames kept.
+    pub frames_kept: AtomicU64,
+    /// Times that packets were out of step.
+    pub lost_sync: AtomicU64,
+    /// Gaps in a continuity counter.
+    pub continuity_gaps: AtomicU64,
+    /// Pictures that could not be decoded.
+    pub undecodable: AtomicU64,
+    /// Packets that were scrambled.
+    pub scrambled: AtomicU64,
+}
+
+/// What [`Counters`] said at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // As in `Counters`.
+pub struct Snapshot {
+    pub sender: Option<String>,
+    pub bytes_received: u64,
+    pub recorded_bytes: u64,
+    pub recorded: Ticks,
+    pub detected_bytes: u64,
+    pub detected: Ticks,
+    pub pictures: u64,
+    pub frames_kept: u64,
+    pub lost_sync: u64,
+    pub continuity_gaps: u64,
+    pub undecodable: u64,
+    pub scrambled: u64,
+}
+
+impl Counters {
+    /// All at nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Says who sends now.
+    pub fn set_sender(&self, sender: Option<String>) {
+        *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = sender;
+    }
+
+    /// Reads all of them.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            sender: self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            bytes_received: self.bytes_received.load(Relaxed),
+            recorded_bytes: self.recorded_bytes.load(Relaxed),
+            recorded: Ticks(self.recorded_ticks.load(Relaxed)),
+            detected_bytes: self.detected_bytes.load(Relaxed),
+            detected: Ticks(self.detected_ticks.load(Relaxed)),
+            pictures: self.pictures.load(Relaxed),
+            frames_kept: self.frames_kept.load(Relaxed),
+            lost_sync: self.lost_sync.load(Relaxed),
+            continuity_gaps: self.continuity_gaps.load(Relaxed),
+            undecodable: self.undecodable.load(Relaxed),
+            scrambled: self.scrambled.load(Relaxed),
+        }
+    }
+}
+
+impl Snapshot {
+    /// Bytes that are recorded and not judged yet.
+    pub fn behind_bytes(&self) -> u64 {
+        self.recorded_bytes.saturating_sub(self.detected_bytes)
+    }
+
+    /// Seconds that are recorded and not judged yet.
+    pub fn behind_s(&self) -> f64 {
+        Ticks(self.recorded.0.saturating_sub(self.detected.0).max(0)).seconds()
+    }
+
+    /// The damage in words, without what did not occur: `3 gaps, 1 picture that
+    /// does not decode`. Empty if there was none.
+    pub fn damage(&self) -> String {
+        let kinds = [
+            (self.lost_sync, "loss of sync", "losses of sync"),
+            (self.continuity_gaps, "gap in the packets", "gaps in the packets"),
+            (self.undecodable, "undecodable picture", "undecodable pictures"),
+            (self.scrambled, "scrambled packet", "scrambled packets"),
+        ];
+        let told = kinds
+            .iter()
+            .filter(|(count, ..)| *count > 0)
+            .map(|(count, one, many)| format!("{count} {}", if *count == 1 { one } else { many }));
+        told.collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detector_ahead_of_what_is_written_is_not_behind() {
+        let ahead = Snapshot {
+            detected_bytes: 10,
+            recorded_bytes: 5,
+            detected: Ticks(90_000),
+            ..Snapshot::default()
+        };
+        assert_eq!(ahead.behind_bytes(), 0);
+        assert_eq!(ahead.behind_s(), 0.0);
+    }
+
+    #[test]
+    fn damage_is_told_without_what_did_not_occur() {
+        assert_eq!(Snapshot::default().damage(), "");
+        let damaged = Snapshot { continuity_gaps: 3, undecodable: 1, ..Snapshot::default() };
+        assert_eq!(damaged.damage(), "3 gaps in the packets, 1 undecodable picture");
+    }
+}

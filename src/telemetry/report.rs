@@ -1,0 +1,96 @@
+//! Count every event, tell of them once in a while.
+
+use std::time::{Duration, Instant};
+
+/// Counts events of one kind and says when they may be told, so that a bad cable
+/// does not flood the log. It knows no clock: the caller says what time it is.
+///
+/// Every event is told exactly once: either alone, or in the count of the next
+/// telling, or by [`Report::rest`].
+#[derive(Debug, Clone)]
+pub struct Report {
+    interval: Duration,
+    told_at: Option<Instant>,
+    untold: u64,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Report {
+    /// Tells at most once a second.
+    pub fn new() -> Self {
+        Self::every(Duration::from_secs(1))
+    }
+
+    /// Tells at most once in `interval`.
+    pub fn every(interval: Duration) -> Self {
+        Report { interval, told_at: None, untold: 0 }
+    }
+
+    /// Counts one event. Gives the number of events since the last telling if
+    /// they may be told now.
+    pub fn hit(&mut self, now: Instant) -> Option<u64> {
+        self.hits(now, 1)
+    }
+
+    /// Counts `events` at once, as [`Report::hit`].
+    pub fn hits(&mut self, now: Instant, events: u64) -> Option<u64> {
+        self.untold = self.untold.saturating_add(events);
+        let is_due = self.told_at.is_none_or(|told| now.duration_since(told) >= self.interval);
+        if self.untold == 0 || !is_due {
+            return None;
+        }
+        self.told_at = Some(now);
+        self.rest()
+    }
+
+    /// What has not been told yet, if anything: for the end of a run.
+    pub fn rest(&mut self) -> Option<u64> {
+        let count = std::mem::take(&mut self.untold);
+        (count > 0).then_some(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_event_is_told_at_once() {
+        assert_eq!(Report::new().hit(Instant::now()), Some(1));
+    }
+
+    #[test]
+    fn a_flood_is_told_once_a_second_and_none_of_it_is_lost() {
+        let start = Instant::now();
+        let mut report = Report::new();
+        let told: Vec<u64> = (0..3000)
+            .filter_map(|millisecond| report.hit(start + Duration::from_millis(millisecond)))
+            .collect();
+        assert_eq!(told, [1, 1000, 1000]);
+        assert_eq!(report.rest(), Some(999));
+        assert_eq!(report.rest(), None);
+    }
+
+    #[test]
+    fn an_event_after_a_quiet_time_is_told_at_once() {
+        let start = Instant::now();
+        let mut report = Report::new();
+        assert_eq!(report.hits(start, 5), Some(5));
+        assert_eq!(report.hits(start + Duration::from_secs(9), 0), None);
+        assert_eq!(report.hit(start + Duration::from_secs(9)), Some(1));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_tells_nothing_and_loses_nothing() {
+        let start = Instant::now() + Duration::from_secs(10);
+        let mut report = Report::new();
+        assert_eq!(report.hit(start), Some(1));
+        assert_eq!(report.hit(start - Duration::from_secs(5)), None);
+        assert_eq!(report.hit(start + Duration::from_secs(1)), Some(2));
+    }
+}
