@@ -1,3 +1,4 @@
 //! scenetap records an MPEG-TS stream and finds its scene changes while it arrives.
 pub mod error;
 pub mod media;
+pub mod send;
