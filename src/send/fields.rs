@@ -1,0 +1,204 @@
+//! The clock fields of one transport packet, read and moved in place.
+//!
+//! ISO/IEC 13818-1: 2.4.3.2 (transport packet), 2.4.3.4 and 2.4.3.5 (adaptation
+//! field, PCR), 2.4.3.6 and 2.4.3.7 (PES header, PTS and DTS).
+
+use crate::media::TS_PACKET_BYTES;
+
+/// PTS, DTS and the base of a PCR count modulo this (33 bits at 90 kHz).
+pub const TIMESTAMP_WRAP: u64 = 1 << 33;
+
+/// Ticks of the 27 MHz clock in a tick of the 90 kHz clock.
+pub const PCR_PER_TICK: u64 = 300;
+
+/// A PCR counts modulo this (27 MHz).
+pub const PCR_WRAP: u64 = TIMESTAMP_WRAP * PCR_PER_TICK;
+
+/// The packet identifier of stuffing; its continuity counter means nothing.
+pub const NULL_PID: u16 = 0x1fff;
+
+type Packet = [u8; TS_PACKET_BYTES];
+
+/// The packet identifier, 13 bits.
+pub fn pid(packet: &Packet) -> u16 {
+    u16::from(packet[1] & 0x1f) << 8 | u16::from(packet[2])
+}
+
+/// The continuity counter, 0 to 15.
+pub fn continuity(packet: &Packet) -> u8 {
+    packet[3] & 0x0f
+}
+
+/// Sets the continuity counter to the low four bits of `counter`.
+pub fn set_continuity(packet: &mut Packet, counter: u8) {
+    packet[3] = packet[3] & 0xf0 | counter & 0x0f;
+}
+
+/// Whether it carries payload, and so moves the continuity counter.
+pub fn has_payload(packet: &Packet) -> bool {
+    packet[3] & 0x10 != 0
+}
+
+/// The adaptation field's `discontinuity_indicator`.
+pub fn is_discontinuous(packet: &Packet) -> bool {
+    adaptation(packet) > 0 && packet[5] & 0x80 != 0
+}
+
+/// The program clock reference in 27 MHz ticks, below [`PCR_WRAP`].
+pub fn pcr(packet: &Packet) -> Option<u64> {
+    let at = pcr_at(packet)?;
+    Some(pcr_base(packet, at) * PCR_PER_TICK + pcr_extension(packet, at))
+}
+
+/// Moves PCR and OPCR by `ticks` of 90 kHz; their extensions stay.
+pub fn shift_pcr(packet: &mut Packet, ticks: u64) {
+    for at in [pcr_at(packet), opcr_at(packet)].into_iter().flatten() {
+        let base = (pcr_base(packet, at) + ticks) % TIMESTAMP_WRAP;
+        packet[at..at + 4].copy_from_slice(&((base >> 1) as u32).to_be_bytes());
+        packet[at + 4] = packet[at + 4] & 0x7f | ((base & 1) as u8) << 7;
+    }
+}
+
+/// Where the timestamps of a PES header stand in its packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PesStamps {
+    /// `stream_id`, 0xC0 to 0xEF for audio and video.
+    pub stream_id: u8,
+    /// `PES_packet_length`, 0 where it is not given.
+    pub pes_bytes: u16,
+    pts_at: usize,
+    dts_at: Option<usize>,
+}
+
+impl PesStamps {
+    /// Finds the timestamps of the PES header that begins in `packet`. One that is
+    /// scrambled, or that goes on in the next packet before its timestamps end, has none.
+    pub fn find(packet: &Packet) -> Option<PesStamps> {
+        let starts_unit = packet[1] & 0x40 != 0;
+        let scrambled = packet[3] & 0xc0 != 0;
+        if !starts_unit || scrambled || !has_payload(packet) {
+            return None;
+        }
+        let start = if packet[3] & 0x20 != 0 { 5 + usize::from(packet[4]) } else { 4 };
+        let pes = packet.get(start..)?;
+        let stream_id = *pes.get(3)?;
+        // What has no optional header: maps, padding, private 2, ECM, EMM, DSM-CC, H.222.1 E, directory.
+        let plain = matches!(stream_id, 0xbc | 0xbe | 0xbf | 0xf0..=0xf2 | 0xf8 | 0xff);
+        if pes.len() < 14 || pes[..3] != [0, 0, 1] || plain || pes[6] & 0xc0 != 0x80 {
+            return None;
+        }
+        let (flags, header_bytes) = (pes[7] >> 6, usize::from(pes[8]));
+        let (has_pts, has_dts) = (flags & 0b10 != 0, flags == 0b11);
+        let needed = if has_dts { 10 } else { 5 };
+        if !has_pts || header_bytes < needed || pes.len() < 9 + needed {
+            return None;
+        }
+        let pes_bytes = u16::from_be_bytes([pes[4], pes[5]]);
+        let (pts_at, dts_at) = (start + 9, has_dts.then_some(start + 14));
+        Some(PesStamps { stream_id, pes_bytes, pts_at, dts_at })
+    }
+
+    /// The decoding time in 90 kHz ticks; a header that gives none means its PTS.
+    pub fn dts(&self, packet: &Packet) -> u64 {
+        stamp(packet, self.dts_at.unwrap_or(self.pts_at))
+    }
+
+    /// The presentation time in 90 kHz ticks.
+    #[cfg(test)]
+    pub fn pts(&self, packet: &Packet) -> u64 {
+        stamp(packet, self.pts_at)
+    }
+
+    /// Moves PTS and DTS by `ticks`.
+    pub fn shift(&self, packet: &mut Packet, ticks: u64) {
+        for at in [Some(self.pts_at), self.dts_at].into_iter().flatten() {
+            let moved = (stamp(packet, at) + ticks) % TIMESTAMP_WRAP;
+            set_stamp(packet, at, moved);
+        }
+    }
+}
+
+/// Length of the adaptation field, 0 without one.
+fn adaptation(packet: &Packet) -> usize {
+    if packet[3] & 0x20 == 0 { 0 } else { usize::from(packet[4]) }
+}
+
+fn pcr_at(packet: &Packet) -> Option<usize> {
+    (adaptation(packet) >= 7 && packet[5] & 0x10 != 0).then_some(6)
+}
+
+fn opcr_at(packet: &Packet) -> Option<usize> {
+    let at = if pcr_at(packet).is_some() { 12 } else { 6 };
+    (adaptation(packet) > at && packet[5] & 0x08 != 0).then_some(at)
+}
+
+fn pcr_base(packet: &Packet, at: usize) -> u64 {
+    packet[at..at + 4].iter().fold(0, |high, byte| high << 8 | u64::from(*byte)) << 1
+        | u64::from(packet[at + 4] >> 7)
+}
+
+fn pcr_extension(packet: &Packet, at: usize) -> u64 {
+    u64::from(packet[at + 4] & 1) << 8 | u64::from(packet[at + 5])
+}
+
+/// Five bytes: 4 bits of kind, then 3 + 15 + 15 bits, each followed by a marker bit.
+fn stamp(packet: &Packet, at: usize) -> u64 {
+    let byte = |i: usize| u64::from(packet[at + i]);
+    (byte(0) >> 1 & 0x07) << 30 | byte(1) << 22 | (byte(2) >> 1) << 15 | byte(3) << 7 | byte(4) >> 1
+}
+
+fn set_stamp(packet: &mut Packet, at: usize, ticks: u64) {
+    packet[at] = packet[at] & 0xf1 | ((ticks >> 30) as u8 & 0x07) << 1;
+    packet[at + 1] = (ticks >> 22) as u8;
+    packet[at + 2] = packet[at + 2] & 1 | ((ticks >> 15) as u8) << 1;
+    packet[at + 3] = (ticks >> 7) as u8;
+    packet[at + 4] = packet[at + 4] & 1 | (ticks as u8) << 1;
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    #[test]
+    fn pcr_and_stamps_are_read_back_as_written() {
+        let packet = testing::video(256, 3, Some(5 * PCR_WRAP / 7), 8_000_000_123, 8_000_000_001);
+        assert_eq!(pid(&packet), 256);
+        assert_eq!(continuity(&packet), 3);
+        assert_eq!(pcr(&packet), Some(5 * PCR_WRAP / 7));
+        let stamps = PesStamps::find(&packet).expect("a PES header");
+        assert_eq!((stamps.pts(&packet), stamps.dts(&packet)), (8_000_000_123, 8_000_000_001));
+    }
+
+    #[test]
+    fn a_shift_wraps_at_33_bits_and_keeps_the_marker_bits() {
+        let mut packet = testing::video(256, 0, Some(PCR_WRAP - 7), TIMESTAMP_WRAP - 1, 10);
+        shift_pcr(&mut packet, 2);
+        let stamps = PesStamps::find(&packet).expect("a PES header");
+        stamps.shift(&mut packet, 2);
+        assert_eq!(pcr(&packet), Some(PCR_PER_TICK + 293));
+        let again = testing::video(256, 0, Some(PCR_PER_TICK + 293), 1, 12);
+        assert_eq!(packet, again);
+    }
+
+    #[test]
+    fn an_opcr_behind_a_pcr_moves_too() {
+        let mut packet = testing::video(256, 0, Some(3000), 1, 1);
+        packet[4] = 13;
+        packet[5] |= 0x08;
+        let pcr_field: [u8; 6] = packet[6..12].try_into().expect("six bytes");
+        packet[12..18].copy_from_slice(&pcr_field);
+        shift_pcr(&mut packet, 5);
+        assert_eq!(packet[6..12], packet[12..18]);
+        assert_eq!(pcr(&packet), Some(3000 + 5 * PCR_PER_TICK));
+    }
+
+    #[test]
+    fn an_adaptation_field_longer_than_the_packet_is_no_header() {
+        let mut packet = testing::video(256, 0, Some(3000), 1, 1);
+        packet[4] = 255;
+        assert_eq!(PesStamps::find(&packet), None);
+        assert_eq!(pcr(&packet), Some(3000));
+    }
+}

@@ -1,0 +1,138 @@
+//! The TCP side: one attempt to connect, writes that a stop flag interrupts, and a
+//! farewell that finds out whether everything was taken.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result, Stage};
+
+/// How long an address may take to answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a blocked call looks at the stop flag.
+const POLL: Duration = Duration::from_millis(100);
+
+/// How long the receiver may take to close after we are done.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection to a receiver.
+#[derive(Debug)]
+pub struct Link {
+    stream: TcpStream,
+    to: String,
+    sent_bytes: u64,
+}
+
+/// Whether a call did all it had to do, or the stop flag was raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// All of it.
+    Whole,
+    /// Not all of it.
+    Stopped,
+}
+
+impl Link {
+    /// Connects to `to` (`HOST:PORT`), trying each of its addresses once.
+    ///
+    /// # Errors
+    ///
+    /// If the name has no address, or none of them takes the connection.
+    pub fn connect(to: &str) -> Result<Link> {
+        let failed = |cause: io::Error| {
+            let what = format!("cannot connect to {to}");
+            Error::new(Stage::Send, what).because(plain(cause))
+        };
+        let mut last = io::Error::other("the name has no address");
+        for address in to.to_socket_addrs().map_err(failed)? {
+            match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+                Ok(stream) => {
+                    stream.set_nodelay(true).map_err(failed)?;
+                    stream.set_write_timeout(Some(POLL)).map_err(failed)?;
+                    stream.set_read_timeout(Some(POLL)).map_err(failed)?;
+                    return Ok(Link { stream, to: to.to_owned(), sent_bytes: 0 });
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(failed(last))
+    }
+
+    /// Bytes handed to the system so far.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
+    }
+
+    /// Writes all of `bytes`, however long the receiver takes, unless `stop` is raised.
+    ///
+    /// # Errors
+    ///
+    /// If the receiver has closed the connection.
+    pub fn write(&mut self, mut bytes: &[u8], stop: &AtomicBool) -> Result<Sent> {
+        while !bytes.is_empty() {
+            match self.stream.write(bytes) {
+                Ok(written) => {
+                    self.sent_bytes += written as u64;
+                    bytes = &bytes[written..];
+                }
+                Err(error) if is_pause(&error) => {
+                    if stop.load(Ordering::Relaxed) {
+                        return Ok(Sent::Stopped);
+                    }
+                }
+                Err(error) => return Err(self.lost(error)),
+            }
+        }
+        Ok(Sent::Whole)
+    }
+
+    /// Says that no more comes and waits until the receiver closes too: only then is it
+    /// known that it took everything. One that does not close within 5 s is left.
+    ///
+    /// # Errors
+    ///
+    /// If the receiver threw away what it had not read yet.
+    pub fn farewell(mut self, stop: &AtomicBool) -> Result<()> {
+        match self.stream.shutdown(Shutdown::Write) {
+            // The receiver closed first; whether it read everything, the reading below says.
+            Err(error) if error.kind() != io::ErrorKind::NotConnected => {
+                return Err(self.lost(error));
+            }
+            _ => {}
+        }
+        let start = Instant::now();
+        let mut ignored = [0; 1024];
+        while start.elapsed() < FAREWELL_TIMEOUT && !stop.load(Ordering::Relaxed) {
+            match self.stream.read(&mut ignored) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if is_pause(&error) => {}
+                Err(error) => return Err(self.lost(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn lost(&self, cause: io::Error) -> Error {
+        let what = format!(
+            "{} closed the connection after {} bytes (a recorder does so while it has another \
+             sender, or when it is stopped)",
+            self.to, self.sent_bytes
+        );
+        Error::new(Stage::Send, what).because(plain(cause))
+    }
+}
+
+/// The time of one poll is over, or a signal came.
+fn is_pause(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
+}
+
+/// The system's words without its number.
+fn plain(error: io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}

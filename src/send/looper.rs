@@ -1,0 +1,295 @@
+//! Plays the same packets again and again as one stream without end.
+//!
+//! The first pass stands as it is and is watched. Every later one has its clocks
+//! moved on by the duration of a pass and its continuity counters turned on, so
+//! that they follow what was sent before the seam. Gaps and jumps that the file
+//! has within itself stay as they are.
+
+use std::collections::BTreeMap;
+
+use super::fields::{self, PCR_PER_TICK, PesStamps, TIMESTAMP_WRAP};
+use crate::media::{TICKS_PER_SECOND, TS_PACKET_BYTES, Ticks};
+
+/// A step between two decoding times, or two PCRs, that is longer is a jump.
+const MAX_STEP: u64 = TICKS_PER_SECOND as u64;
+
+/// A stream that would step back by less at the seam does not lengthen the pass:
+/// half of what FFmpeg's tool takes for a jump of the clock.
+const MAX_OVERLAP: u64 = TICKS_PER_SECOND as u64 / 20;
+
+/// A stream that would step back by more is thought to have a clock of its own.
+const MAX_EXTENSION: u64 = 10 * TICKS_PER_SECOND as u64;
+
+/// Rewrites packets from the second pass on.
+///
+/// The duration of a pass is the last decoding time of the first video stream less
+/// its first, plus its last regular step: across the seam video goes on after
+/// exactly one frame interval. A stream that would then step back by 50 ms or more
+/// (up to 10 s; the length of its last PES is judged by its bytes) makes the pass as
+/// long as itself. Without video the first stream
+/// with timestamps is the measure, without any the PCR; without that it is 0.
+#[derive(Debug, Default)]
+pub struct Looper {
+    pass: u64,
+    duration: u64,
+    offset: u64,
+    clocks: BTreeMap<u16, Stretch>,
+    /// In the order in which their first PES header came.
+    streams: Vec<(u16, bool, Stretch)>,
+    counters: BTreeMap<u16, Counter>,
+}
+
+/// The first and last value of a clock and its last regular step, 90 kHz.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    first: u64,
+    last: u64,
+    step: u64,
+    /// Bytes of the PES that the step belongs to, 0 if unknown.
+    step_bytes: u16,
+    /// Bytes of the last PES, 0 if unknown.
+    last_bytes: u16,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Counter {
+    /// The last value sent.
+    last: u8,
+    /// What is added to the file's value; none until the first packet of the pass.
+    turn: Option<u8>,
+}
+
+impl Looper {
+    /// A looper at the start of the first pass.
+    pub fn new() -> Self {
+        Looper::default()
+    }
+
+    /// Takes the next packet of the pass: watches it in the first, rewrites it in place after.
+    pub fn packet(&mut self, packet: &mut [u8; TS_PACKET_BYTES]) {
+        if self.pass == 0 {
+            self.watch(packet);
+        } else {
+            fields::shift_pcr(packet, self.offset);
+            if let Some(stamps) = PesStamps::find(packet) {
+                stamps.shift(packet, self.offset);
+            }
+        }
+        self.count_on(packet);
+    }
+
+    /// Ends the pass; returns by how much the next one's clocks are moved beyond this one's.
+    pub fn seam(&mut self) -> Ticks {
+        if self.pass == 0 {
+            self.duration = self.measure();
+        }
+        self.pass += 1;
+        self.offset = (self.offset + self.duration) % TIMESTAMP_WRAP;
+        for counter in self.counters.values_mut() {
+            counter.turn = None;
+        }
+        Ticks(self.duration as i64)
+    }
+
+    /// Passes ended.
+    pub fn passes(&self) -> u64 {
+        self.pass
+    }
+
+    fn watch(&mut self, packet: &[u8; TS_PACKET_BYTES]) {
+        let pid = fields::pid(packet);
+        if let Some(pcr) = fields::pcr(packet) {
+            let ticks = pcr / PCR_PER_TICK;
+            self.clocks.entry(pid).or_insert_with(|| Stretch::from(ticks)).reach(ticks, 0);
+        }
+        let Some(stamps) = PesStamps::find(packet) else { return };
+        // Audio, video, private stream 1 (AC-3) and extended (VC-1): what a player plays.
+        if !matches!(stamps.stream_id, 0xbd | 0xc0..=0xef | 0xfd) {
+            return;
+        }
+        let dts = stamps.dts(packet);
+        if !self.streams.iter().any(|(known, ..)| *known == pid) {
+            let is_video = stamps.stream_id & 0xf0 == 0xe0;
+            self.streams.push((pid, is_video, Stretch::from(dts)));
+        }
+        for (_, _, stretch) in self.streams.iter_mut().filter(|(known, ..)| *known == pid) {
+            stretch.reach(dts, stamps.pes_bytes);
+        }
+    }
+
+    fn measure(&self) -> u64 {
+        let video = self.streams.iter().find(|(_, is_video, _)| *is_video);
+        let Some((_, _, measure)) = video.or(self.streams.first()) else {
+            return self.clocks.values().next().map_or(0, Stretch::length);
+        };
+        let length = measure.length();
+        let overlap = |stretch: &Stretch| {
+            (stretch.likely_length() + TIMESTAMP_WRAP - length) % TIMESTAMP_WRAP
+        };
+        let longest = self.streams.iter().map(|(_, _, stretch)| overlap(stretch));
+        let extension = longest.filter(|o| (MAX_OVERLAP..=MAX_EXTENSION).contains(o)).max();
+        (length + extension.unwrap_or(0)) % TIMESTAMP_WRAP
+    }
+
+    /// Gives the packet the counter that follows what was sent of its PID.
+    fn count_on(&mut self, packet: &mut [u8; TS_PACKET_BYTES]) {
+        let pid = fields::pid(packet);
+        if pid == fields::NULL_PID {
+            return;
+        }
+        let (here, moves) = (fields::continuity(packet), fields::has_payload(packet));
+        let counter = self.counters.entry(pid).or_insert(Counter { last: here, turn: Some(0) });
+        let turn = *counter.turn.get_or_insert_with(|| {
+            let expected = counter.last.wrapping_add(u8::from(moves));
+            expected.wrapping_sub(here) & 0x0f
+        });
+        counter.last = here.wrapping_add(turn) & 0x0f;
+        if turn != 0 {
+            fields::set_continuity(packet, counter.last);
+        }
+    }
+}
+
+impl Stretch {
+    fn from(ticks: u64) -> Self {
+        Stretch { first: ticks, last: ticks, step: 0, step_bytes: 0, last_bytes: 0 }
+    }
+
+    fn reach(&mut self, ticks: u64, pes_bytes: u16) {
+        let step = (ticks + TIMESTAMP_WRAP - self.last) % TIMESTAMP_WRAP;
+        if (1..=MAX_STEP).contains(&step) {
+            self.step = step;
+            self.step_bytes = self.last_bytes;
+        }
+        self.last = ticks;
+        self.last_bytes = pes_bytes;
+    }
+
+    /// From the first value to the end of the last step.
+    fn length(&self) -> u64 {
+        (self.last + TIMESTAMP_WRAP - self.first + self.step) % TIMESTAMP_WRAP
+    }
+
+    /// The same for a stream of several frames in a PES, the last of which is often
+    /// shorter: it lasts as long as its bytes do at the rate of the one before.
+    fn likely_length(&self) -> u64 {
+        if self.step_bytes == 0 || self.last_bytes >= self.step_bytes {
+            return self.length();
+        }
+        let likely = self.step * u64::from(self.last_bytes) / u64::from(self.step_bytes);
+        (self.length() + TIMESTAMP_WRAP - self.step + likely) % TIMESTAMP_WRAP
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    type Packet = [u8; TS_PACKET_BYTES];
+
+    fn packets(bytes: &[u8]) -> Vec<Packet> {
+        bytes.chunks_exact(TS_PACKET_BYTES).map(|p| p.try_into().expect("a packet")).collect()
+    }
+
+    /// `passes` passes of `file`, and what the first seam said.
+    fn looped(file: &[u8], passes: usize) -> (Vec<Packet>, Ticks) {
+        let mut looper = Looper::new();
+        let (mut all, mut duration) = (Vec::new(), Ticks(0));
+        for _ in 0..passes {
+            for mut packet in packets(file) {
+                looper.packet(&mut packet);
+                all.push(packet);
+            }
+            duration = looper.seam();
+        }
+        (all, duration)
+    }
+
+    #[test]
+    fn clocks_go_on_over_the_seam_by_one_frame_and_over_the_wrap() {
+        // The clock of the second pass wraps.
+        let file = testing::stream(10, 3, fields::PCR_WRAP - 15 * 1_080_000);
+        let (all, duration) = looped(&file, 4);
+        assert_eq!(duration, Ticks(10 * 3600));
+        let pcrs: Vec<_> = all.iter().filter_map(fields::pcr).collect();
+        assert_eq!(pcrs.len(), 40);
+        for pair in pcrs.windows(2) {
+            assert_eq!((pair[1] + fields::PCR_WRAP - pair[0]) % fields::PCR_WRAP, 1_080_000);
+        }
+        let dts: Vec<_> =
+            all.iter().filter_map(|p| PesStamps::find(p).map(|s| (s.pts(p), s.dts(p)))).collect();
+        for pair in dts.windows(2) {
+            assert_eq!((pair[1].1 + TIMESTAMP_WRAP - pair[0].1) % TIMESTAMP_WRAP, 3600);
+            assert_eq!((pair[1].0 + TIMESTAMP_WRAP - pair[1].1) % TIMESTAMP_WRAP, 3600);
+        }
+    }
+
+    #[test]
+    fn counters_go_on_over_the_seam_and_the_first_pass_stands() {
+        let file = testing::stream(7, 3, 0);
+        let (all, _) = looped(&file, 3);
+        assert_eq!(all[..21], packets(&file));
+        for pair in all.windows(2) {
+            let next = (fields::continuity(&pair[0]) + 1) % 16;
+            assert_eq!(fields::continuity(&pair[1]), next);
+        }
+    }
+
+    #[test]
+    fn a_gap_within_the_file_stays_a_gap() {
+        let mut file = testing::stream(7, 3, 0);
+        file.drain(5 * TS_PACKET_BYTES..6 * TS_PACKET_BYTES);
+        let (all, _) = looped(&file, 2);
+        let gaps = all
+            .windows(2)
+            .filter(|pair| fields::continuity(&pair[1]) != (fields::continuity(&pair[0]) + 1) % 16);
+        assert_eq!(gaps.count(), 2);
+    }
+
+    #[test]
+    fn a_packet_without_payload_at_the_seam_repeats_the_counter() {
+        let mut file = testing::stream(2, 2, 0);
+        let mut clock_only = testing::video(256, 9, Some(0), 0, 0);
+        clock_only[3] = clock_only[3] & 0x0f | 0x20;
+        clock_only[4] = 183;
+        file.splice(0..0, clock_only);
+        let (all, _) = looped(&file, 2);
+        assert_eq!(fields::continuity(&all[5]), fields::continuity(&all[4]));
+    }
+
+    #[test]
+    fn an_audio_stream_that_is_much_longer_makes_the_pass_as_long() {
+        let mut file = testing::stream(5, 1, 0);
+        for step in 0..8 {
+            let mut audio = testing::video(257, step, None, 0, u64::from(step) * 4500);
+            audio[4 + 3] = 0xc0;
+            file.extend(audio);
+        }
+        assert_eq!(looped(&file, 1).1, Ticks(8 * 4500));
+        // One audio packet fewer than the tolerance: video decides.
+        file.truncate((5 + 4) * TS_PACKET_BYTES);
+        assert_eq!(looped(&file, 1).1, Ticks(5 * 3600));
+    }
+
+    #[test]
+    fn a_short_last_pes_of_audio_does_not_lengthen_the_pass() {
+        let mut file = testing::stream(25, 1, 0);
+        for (step, pes_bytes) in [2300_u16, 2300, 2300, 400].into_iter().enumerate() {
+            let mut audio = testing::video(257, step as u8, None, 0, step as u64 * 28_000);
+            audio[4 + 3] = 0xc0;
+            audio[4 + 4..4 + 6].copy_from_slice(&pes_bytes.to_be_bytes());
+            file.extend(audio);
+        }
+        assert_eq!(looped(&file, 1).1, Ticks(25 * 3600));
+    }
+
+    #[test]
+    fn null_packets_and_streams_without_clocks_stay_as_they_are() {
+        let file = testing::filler(fields::NULL_PID, 5);
+        let (all, duration) = looped(&file, 3);
+        assert_eq!(duration, Ticks(0));
+        assert!(all.iter().all(|packet| *packet == file));
+    }
+}

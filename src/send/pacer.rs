@@ -1,0 +1,243 @@
+//! When each byte is due: the stream's own clock, spread over its bytes.
+//!
+//! Nothing here reads a clock or sleeps: readings go in, times come out.
+
+use std::time::Duration;
+
+use super::fields::PCR_WRAP;
+
+/// Ticks of the system clock in a second (ISO/IEC 13818-1, 2.4.2.1).
+const CLOCK_HZ: u64 = 27_000_000;
+
+/// A longer step from one reading to the next is a jump of the clock, not time that
+/// passes: the standard allows 0.1 s between two PCRs.
+const MAX_STEP: u64 = CLOCK_HZ;
+
+/// Later than this, the schedule moves instead of being caught up with.
+const MAX_LATE: Duration = Duration::from_secs(1);
+
+/// What the stream's clock says at the first byte of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// 27 MHz ticks, modulo 2³³ × 300.
+    pub ticks: u64,
+    /// The packet says itself that the clock starts anew here.
+    pub discontinuity: bool,
+}
+
+/// Maps bytes to the time at which they are due, from the first byte on.
+///
+/// Between two readings the bytes are spread evenly. Bytes before the first
+/// reading are due at once. Where the clock jumps, and where no reading follows,
+/// the rate last known goes on; after a jump the new reading is the anchor.
+#[derive(Debug)]
+pub struct Pacer {
+    speed: f64,
+    /// Media time handed out so far, 27 MHz. It never wraps and never goes back.
+    elapsed: u64,
+    last: Option<Anchor>,
+    /// Bytes since the last reading.
+    since: u64,
+    rate: Option<Rate>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    ticks: u64,
+    elapsed: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Rate {
+    ticks: u64,
+    bytes: u64,
+}
+
+/// A run of bytes and the time in which it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// When its first byte is due, from the start.
+    pub start: Duration,
+    /// When the byte behind it is due.
+    pub end: Duration,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl Span {
+    /// When its byte number `byte` is due, from the start.
+    pub fn due(&self, byte: u64) -> Duration {
+        if self.bytes == 0 {
+            return self.end;
+        }
+        let length = self.end.saturating_sub(self.start);
+        self.start + length.mul_f64((byte as f64 / self.bytes as f64).min(1.0))
+    }
+}
+
+impl Pacer {
+    /// A pacer that plays `speed` times as fast as the stream's clock. `speed` is
+    /// finite and above 0.
+    pub fn new(speed: f64) -> Self {
+        Pacer { speed, elapsed: 0, last: None, since: 0, rate: None }
+    }
+
+    /// The next `bytes` bytes, and the reading of the packet behind them if it has one.
+    pub fn advance(&mut self, bytes: u64, end: Option<Reading>) -> Span {
+        let begin = self.elapsed;
+        self.since += bytes;
+        self.elapsed = match (end, self.last) {
+            (Some(reading), Some(last)) => match self.step(reading, last) {
+                Some(step) => {
+                    if step > 0 && self.since > 0 {
+                        self.rate = Some(Rate { ticks: step, bytes: self.since });
+                    }
+                    begin.max(last.elapsed + step)
+                }
+                None => begin + self.at_last_rate(bytes),
+            },
+            (Some(_), None) => begin,
+            (None, _) => begin + self.at_last_rate(bytes),
+        };
+        if let Some(reading) = end {
+            self.last = Some(Anchor { ticks: reading.ticks, elapsed: self.elapsed });
+            self.since = 0;
+        }
+        Span { start: self.real(begin), end: self.real(self.elapsed), bytes }
+    }
+
+    /// Media time handed out so far.
+    pub fn media(&self) -> Duration {
+        Duration::from_secs_f64(self.elapsed as f64 / CLOCK_HZ as f64)
+    }
+
+    /// Ticks from `last` to `reading`; none where the clock jumped.
+    fn step(&self, reading: Reading, last: Anchor) -> Option<u64> {
+        let step = (reading.ticks + PCR_WRAP - last.ticks) % PCR_WRAP;
+        (!reading.discontinuity && step <= MAX_STEP).then_some(step)
+    }
+
+    fn at_last_rate(&self, bytes: u64) -> u64 {
+        self.rate.map_or(0, |rate| {
+            (u128::from(bytes) * u128::from(rate.ticks) / u128::from(rate.bytes)) as u64
+        })
+    }
+
+    fn real(&self, ticks: u64) -> Duration {
+        Duration::try_from_secs_f64(ticks as f64 / CLOCK_HZ as f64 / self.speed)
+            .unwrap_or(Duration::MAX)
+    }
+}
+
+/// Turns due times into waiting times, without drift: every deadline counts from one
+/// origin, which moves only after a stall of more than [a second](MAX_LATE).
+#[derive(Debug, Default)]
+pub struct Schedule {
+    origin: Duration,
+}
+
+impl Schedule {
+    /// A schedule on which time 0 is `now`.
+    pub fn starting(now: Duration) -> Self {
+        Schedule { origin: now }
+    }
+
+    /// The time at which to send what is due at `due`. After a long stall that is
+    /// `now`, and everything behind it is due that much later.
+    pub fn deadline(&mut self, due: Duration, now: Duration) -> Duration {
+        let deadline = self.origin.saturating_add(due);
+        if now.saturating_sub(deadline) > MAX_LATE {
+            self.origin = now.saturating_sub(due);
+            return now;
+        }
+        deadline
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn at(ticks: u64) -> Option<Reading> {
+        Some(Reading { ticks, discontinuity: false })
+    }
+
+    fn ms(duration: Duration) -> u128 {
+        (duration.as_nanos() + 500_000) / 1_000_000
+    }
+
+    #[test]
+    fn bytes_between_two_readings_are_spread_evenly() {
+        let mut pacer = Pacer::new(1.0);
+        assert_eq!(ms(pacer.advance(376, at(1000)).end), 0);
+        let span = pacer.advance(1880, at(1000 + 2_700_000));
+        assert_eq!((ms(span.start), ms(span.due(940)), ms(span.end)), (0, 50, 100));
+    }
+
+    #[test]
+    fn speed_divides_the_time() {
+        let mut pacer = Pacer::new(2.0);
+        pacer.advance(0, at(0));
+        assert_eq!(ms(pacer.advance(188, at(2_700_000)).end), 50);
+        assert_eq!(ms(pacer.media()), 100);
+    }
+
+    #[test]
+    fn the_wrap_of_the_clock_is_no_jump() {
+        let mut pacer = Pacer::new(1.0);
+        pacer.advance(0, at(PCR_WRAP - 1_350_000));
+        assert_eq!(ms(pacer.advance(188, at(1_350_000)).end), 100);
+    }
+
+    #[test]
+    fn a_jump_forward_backward_or_announced_goes_on_at_the_last_rate() {
+        let jumps = [
+            Reading { ticks: 500 * CLOCK_HZ, discontinuity: false },
+            Reading { ticks: 0, discontinuity: false },
+            Reading { ticks: CLOCK_HZ + 2_700_001, discontinuity: true },
+        ];
+        for jump in jumps {
+            let mut pacer = Pacer::new(1.0);
+            pacer.advance(0, at(CLOCK_HZ));
+            pacer.advance(1000, at(CLOCK_HZ + 2_700_000));
+            assert_eq!(ms(pacer.advance(500, Some(jump)).end), 150, "{jump:?}");
+            let after = Reading { ticks: jump.ticks + 2_700_000, discontinuity: false };
+            assert_eq!(ms(pacer.advance(10, Some(after)).end), 250, "{jump:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_without_a_reading_behind_them_go_at_the_last_rate_and_are_not_counted_twice() {
+        let mut pacer = Pacer::new(1.0);
+        pacer.advance(0, at(0));
+        pacer.advance(1000, at(2_700_000));
+        assert_eq!(ms(pacer.advance(500, None).end), 150);
+        assert_eq!(ms(pacer.advance(500, at(2 * 2_700_000)).end), 200);
+    }
+
+    #[test]
+    fn hours_do_not_drift() {
+        let mut pacer = Pacer::new(1.0);
+        let mut ticks = PCR_WRAP - 12_345;
+        pacer.advance(0, at(ticks));
+        let mut end = Duration::ZERO;
+        for _ in 0..(10 * 3600 * 30) {
+            ticks = (ticks + 900_900) % PCR_WRAP;
+            end = pacer.advance(1316, at(ticks)).end;
+        }
+        assert_eq!(ms(end), 10 * 3600 * 30 * 1001 / 30);
+    }
+
+    #[test]
+    fn a_short_stall_is_caught_up_and_a_long_one_moves_the_schedule() {
+        let (origin, second) = (Duration::from_secs(7), Duration::from_secs(1));
+        let mut schedule = Schedule::starting(origin);
+        assert_eq!(schedule.deadline(second, origin), origin + second);
+        let late = origin + second + second / 2;
+        assert_eq!(schedule.deadline(second, late), origin + second);
+        let stalled = origin + 10 * second;
+        assert_eq!(schedule.deadline(2 * second, stalled), stalled);
+        assert_eq!(schedule.deadline(3 * second, stalled), stalled + second);
+    }
+}

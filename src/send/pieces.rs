@@ -1,0 +1,163 @@
+//! A file as packets and whatever stands between them; not a byte is lost.
+
+use std::io::{self, Read};
+
+use crate::media::{SYNC_BYTE, TS_PACKET_BYTES};
+
+/// Sync bytes that must stand in step before the first packet is believed.
+const STEPS: usize = 5;
+
+/// Bytes needed to judge a position.
+const JUDGE_BYTES: usize = STEPS * TS_PACKET_BYTES;
+
+/// What is read ahead.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Whether packets `stride` bytes apart begin at the start of `bytes`, as far as they
+/// reach: the sync byte of each must be there, and the first packet must be whole.
+pub fn in_step(bytes: &[u8], stride: usize) -> bool {
+    bytes.len() >= TS_PACKET_BYTES
+        && bytes.iter().step_by(stride).take(STEPS).all(|byte| *byte == SYNC_BYTE)
+}
+
+/// A part of the file, in its order.
+#[derive(Debug)]
+pub enum Piece<'a> {
+    /// A packet; changing it changes nothing but what the caller sees.
+    Packet(&'a mut [u8; TS_PACKET_BYTES]),
+    /// Bytes that are in no packet.
+    Loose(&'a [u8]),
+}
+
+/// Cuts what a reader yields into [`Piece`]s, with a bounded buffer.
+#[derive(Debug)]
+pub struct Pieces<R> {
+    source: R,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    is_over: bool,
+    is_in_step: bool,
+}
+
+impl<R: Read> Pieces<R> {
+    /// Begins at the first byte of `source`.
+    pub fn new(source: R) -> Self {
+        let buffer = vec![0; BUFFER_BYTES];
+        Pieces { source, buffer, start: 0, end: 0, is_over: false, is_in_step: false }
+    }
+
+    /// The next piece; none at the end.
+    ///
+    /// # Errors
+    ///
+    /// What reading the source says.
+    pub fn next(&mut self) -> io::Result<Option<Piece<'_>>> {
+        self.fill()?;
+        let ahead = &self.buffer[self.start..self.end];
+        if ahead.is_empty() {
+            return Ok(None);
+        }
+        self.is_in_step = match self.is_in_step {
+            true => ahead[0] == SYNC_BYTE && ahead.len() >= TS_PACKET_BYTES,
+            false => in_step(ahead, TS_PACKET_BYTES),
+        };
+        let taken = if self.is_in_step { TS_PACKET_BYTES } else { self.loose(ahead) };
+        let piece = &mut self.buffer[self.start..self.start + taken];
+        self.start += taken;
+        Ok(match self.is_in_step {
+            true => piece.first_chunk_mut().map(Piece::Packet),
+            false => Some(Piece::Loose(piece)),
+        })
+    }
+
+    /// How many of the bytes ahead belong to no packet for sure.
+    fn loose(&self, ahead: &[u8]) -> usize {
+        let judged = if self.is_over { ahead.len() } else { ahead.len() - JUDGE_BYTES + 1 };
+        memchr::memchr_iter(SYNC_BYTE, &ahead[1..judged])
+            .map(|at| at + 1)
+            .find(|at| in_step(&ahead[*at..], TS_PACKET_BYTES))
+            .unwrap_or(judged)
+    }
+
+    /// Reads until a position can be judged, or the source is over.
+    fn fill(&mut self) -> io::Result<()> {
+        if self.is_over || self.end - self.start >= JUDGE_BYTES {
+            return Ok(());
+        }
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        while !self.is_over && self.end < JUDGE_BYTES {
+            match self.source.read(&mut self.buffer[self.end..]) {
+                Ok(0) => self.is_over = true,
+                Ok(read) => self.end += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    /// Yields at most three bytes at a time.
+    struct Drip<'a>(&'a [u8]);
+
+    impl Read for Drip<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let most = buffer.len().min(3);
+            self.0.read(&mut buffer[..most])
+        }
+    }
+
+    /// Every byte in order, and the offsets of the packets.
+    fn cut(source: impl Read) -> (Vec<u8>, Vec<usize>) {
+        let (mut bytes, mut packets) = (Vec::new(), Vec::new());
+        let mut pieces = Pieces::new(source);
+        while let Some(piece) = pieces.next().expect("a slice reads") {
+            match piece {
+                Piece::Packet(packet) => {
+                    packets.push(bytes.len());
+                    bytes.extend_from_slice(packet);
+                }
+                Piece::Loose(loose) => bytes.extend_from_slice(loose),
+            }
+        }
+        (bytes, packets)
+    }
+
+    #[test]
+    fn garbage_in_front_in_between_and_a_torn_end_come_through() {
+        let stream = testing::stream(10, 3, 0);
+        let mut file = vec![SYNC_BYTE; 77];
+        file.extend(&stream[..12 * TS_PACKET_BYTES]);
+        file.extend([0, 0x47, 0x47, 1, 2]);
+        file.extend(&stream[12 * TS_PACKET_BYTES..]);
+        file.extend(&stream[..100]);
+        for (bytes, packets) in [cut(&file[..]), cut(Drip(&file))] {
+            assert_eq!(bytes, file);
+            assert_eq!(packets.len(), 30);
+            assert_eq!((packets[0], packets[12]), (77, 77 + 12 * TS_PACKET_BYTES + 5));
+        }
+    }
+
+    #[test]
+    fn a_file_larger_than_the_buffer_without_a_packet_comes_through() {
+        let file: Vec<u8> = (0..3 * BUFFER_BYTES).map(|i| (i % 71 + 1) as u8).collect();
+        let (bytes, packets) = cut(&file[..]);
+        assert_eq!((bytes == file, packets.len()), (true, 0));
+    }
+
+    #[test]
+    fn a_single_packet_is_one() {
+        let (_, packets) = cut(&testing::filler(256, 0)[..]);
+        assert_eq!(packets, [0]);
+        assert_eq!(cut(&[][..]), (vec![], vec![]));
+    }
+}

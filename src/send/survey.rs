@@ -1,0 +1,141 @@
+//! What the first bytes of a file say: whether it is a transport stream of
+//! 188-byte packets, and which of its clocks to go by.
+
+use std::path::Path;
+
+use super::fields::{self, PCR_PER_TICK, PesStamps};
+use super::pacer::Reading;
+use super::pieces::{Piece, Pieces, in_step};
+use crate::error::{Context, Error, Result, Stage};
+use crate::media::{SYNC_BYTE, TS_PACKET_BYTES};
+
+/// Bytes of a file that are searched for packets and for a clock.
+pub const HEAD_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Packets with an arrival time in front (M2TS, AVCHD).
+const TIMED_PACKET_BYTES: usize = 192;
+
+/// Packets with a Reed-Solomon code behind.
+const CODED_PACKET_BYTES: usize = 204;
+
+/// The clock by which a file is paced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// The PCR of a PID.
+    Pcr(u16),
+    /// The decoding times of a PID; there is no PCR.
+    Dts(u16),
+    /// There is none.
+    None,
+}
+
+impl Clock {
+    /// What the clock says at `packet`, if it says anything there.
+    pub fn read(self, packet: &[u8; TS_PACKET_BYTES]) -> Option<Reading> {
+        let discontinuity = fields::is_discontinuous(packet);
+        match self {
+            Clock::Pcr(pid) if fields::pid(packet) == pid => {
+                fields::pcr(packet).map(|ticks| Reading { ticks, discontinuity })
+            }
+            Clock::Dts(pid) if fields::pid(packet) == pid => {
+                let ticks = PesStamps::find(packet)?.dts(packet) * PCR_PER_TICK;
+                Some(Reading { ticks, discontinuity })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Judges the `head` of the file at `path`, up to [`HEAD_BYTES`] of it.
+///
+/// # Errors
+///
+/// If it is empty, no MPEG-TS, or MPEG-TS in packets of 192 or 204 bytes.
+pub fn survey(head: &[u8], path: &Path) -> Result<Clock> {
+    let refuse = |what: &str| Err(Error::new(Stage::Send, what).path(path));
+    if head.is_empty() {
+        return refuse("the file is empty");
+    }
+    match packet_bytes(head) {
+        Some(TS_PACKET_BYTES) => find_clock(head, path),
+        Some(TIMED_PACKET_BYTES) => refuse(
+            "has packets of 192 bytes (M2TS) and a recorder takes 188; convert it with \
+             ffmpeg -i FILE -map 0 -c copy -f mpegts OUT.ts",
+        ),
+        Some(_) => refuse(
+            "has packets of 204 bytes (with Reed-Solomon code) and a recorder takes 188; \
+             convert it with ffmpeg -i FILE -map 0 -c copy -f mpegts OUT.ts",
+        ),
+        None => refuse(
+            "no MPEG-TS packets in the first 4 MiB; convert it with \
+             ffmpeg -i FILE -c copy -f mpegts OUT.ts",
+        ),
+    }
+}
+
+/// The distance of the first packets in step.
+fn packet_bytes(head: &[u8]) -> Option<usize> {
+    let strides = [TS_PACKET_BYTES, TIMED_PACKET_BYTES, CODED_PACKET_BYTES];
+    memchr::memchr_iter(SYNC_BYTE, head)
+        .find_map(|at| strides.into_iter().find(|stride| in_step(&head[at..], *stride)))
+}
+
+fn find_clock(head: &[u8], path: &Path) -> Result<Clock> {
+    let mut with_stamps = None;
+    let mut pieces = Pieces::new(head);
+    while let Some(piece) = pieces.next().context(Stage::Send, path, "cannot read")? {
+        let Piece::Packet(packet) = piece else { continue };
+        let pid = fields::pid(packet);
+        if fields::pcr(packet).is_some() {
+            return Ok(Clock::Pcr(pid));
+        }
+        if with_stamps.is_none() && PesStamps::find(packet).is_some() {
+            with_stamps = Some(pid);
+        }
+    }
+    Ok(with_stamps.map_or(Clock::None, Clock::Dts))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    fn judge(head: &[u8]) -> std::result::Result<Clock, String> {
+        survey(head, Path::new("f.ts")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_first_pid_with_a_pcr_is_the_clock() {
+        let mut file = testing::video(300, 0, None, 5, 5).to_vec();
+        file.extend(testing::stream(3, 2, 77));
+        assert_eq!(judge(&file), Ok(Clock::Pcr(256)));
+        let reading = Clock::Pcr(256).read(&testing::video(256, 0, Some(77), 0, 0));
+        assert_eq!(reading, Some(Reading { ticks: 77, discontinuity: false }));
+    }
+
+    #[test]
+    fn without_a_pcr_the_first_stream_with_timestamps_is_the_clock() {
+        let mut file = testing::filler(17, 0).to_vec();
+        file.extend(testing::video(300, 0, None, 9, 5));
+        assert_eq!(judge(&file), Ok(Clock::Dts(300)));
+        let reading = Clock::Dts(300).read(&testing::video(300, 0, None, 9, 5));
+        assert_eq!(reading, Some(Reading { ticks: 1500, discontinuity: false }));
+        assert_eq!(judge(&testing::filler(17, 0)), Ok(Clock::None));
+    }
+
+    #[test]
+    fn packets_of_192_and_204_bytes_and_what_is_no_stream_are_refused() {
+        let stream = testing::stream(10, 2, 0);
+        let framed = |front: usize, behind: usize| -> Vec<u8> {
+            let frame = |p: &[u8]| [&vec![1; front][..], p, &vec![2; behind][..]].concat();
+            stream.chunks(TS_PACKET_BYTES).flat_map(frame).collect()
+        };
+        assert_eq!(judge(&framed(0, 0)), Ok(Clock::Pcr(256)));
+        assert!(judge(&framed(4, 0)).is_err_and(|e| e.contains("192 bytes")));
+        assert!(judge(&framed(0, 16)).is_err_and(|e| e.contains("204 bytes")));
+        assert!(judge(&vec![7; 5000]).is_err_and(|e| e.starts_with("send: f.ts: no MPEG-TS")));
+        assert!(judge(&[]).is_err_and(|e| e.contains("empty")));
+    }
+}

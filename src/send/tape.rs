@@ -1,0 +1,216 @@
+//! A file, or a file without end, as runs of bytes from one clock reading to the next.
+
+use std::fs::File;
+use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use super::looper::Looper;
+use super::pacer::Reading;
+use super::pieces::{Piece, Pieces};
+use super::survey::{Clock, HEAD_BYTES, survey};
+use crate::error::{Context, Error, Result, Stage};
+
+/// The longest run: a reading that is farther away is not waited for. It bounds what
+/// is read ahead.
+const RUN_BYTES: usize = 4 * 1024 * 1024;
+
+/// Reads the file, and again from its start when it is looped.
+pub struct Tape<'p> {
+    path: &'p Path,
+    file: File,
+    clock: Clock,
+    pieces: Pieces<Box<dyn Read>>,
+    looper: Option<Looper>,
+    /// Bytes that the pass has yielded so far.
+    pass_bytes: u64,
+    /// A packet with a clock reading, which begins the next run.
+    held: Vec<u8>,
+}
+
+/// How a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The packet behind it has this reading.
+    At(Reading),
+    /// It is long enough, or the file is over, and no reading follows.
+    Open,
+}
+
+impl<'p> Tape<'p> {
+    /// Opens and judges the file. Nothing has to be seekable unless it is looped.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened or read, is no MPEG-TS of 188-byte packets, or is to be
+    /// looped and no regular file.
+    pub fn open(path: &'p Path, is_looped: bool) -> Result<Self> {
+        let mut file = File::open(path).context(Stage::Send, path, "cannot open")?;
+        let metadata = file.metadata().context(Stage::Send, path, "cannot open")?;
+        if metadata.is_dir() {
+            return Err(Error::new(Stage::Send, "is a folder, not a file").path(path));
+        }
+        if is_looped && !metadata.is_file() {
+            let what = "cannot be looped: it is no regular file";
+            return Err(Error::new(Stage::Send, what).path(path));
+        }
+        let mut head = Vec::new();
+        file.by_ref().take(HEAD_BYTES).read_to_end(&mut head).context(
+            Stage::Send,
+            path,
+            "cannot read",
+        )?;
+        let clock = survey(&head, path)?;
+        let rest = reopen(&file, path)?;
+        let pieces = Pieces::new(Box::new(Cursor::new(head).chain(rest)) as Box<dyn Read>);
+        let looper = is_looped.then(Looper::new);
+        Ok(Tape { path, file, clock, pieces, looper, pass_bytes: 0, held: Vec::new() })
+    }
+
+    /// The clock by which the file is paced.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Length of the file in bytes; none for a pipe, and for a file without end.
+    pub fn total_bytes(&self) -> Option<u64> {
+        let metadata = self.file.metadata().ok()?;
+        (self.looper.is_none() && metadata.is_file()).then_some(metadata.len())
+    }
+
+    /// Passes ended so far.
+    pub fn passes(&self) -> u64 {
+        self.looper.as_ref().map_or(0, Looper::passes)
+    }
+
+    /// Puts the next run into `run`; none when the file is over.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub fn next(&mut self, run: &mut Vec<u8>) -> Result<Option<Ending>> {
+        run.clear();
+        run.append(&mut self.held);
+        while run.len() < RUN_BYTES {
+            let Some(piece) = self.pieces.next().context(Stage::Send, self.path, "cannot read")?
+            else {
+                if self.rewind()? {
+                    continue;
+                }
+                return Ok((!run.is_empty()).then_some(Ending::Open));
+            };
+            match piece {
+                Piece::Loose(bytes) => {
+                    self.pass_bytes += bytes.len() as u64;
+                    run.extend_from_slice(bytes);
+                }
+                Piece::Packet(packet) => {
+                    self.pass_bytes += packet.len() as u64;
+                    if let Some(looper) = &mut self.looper {
+                        looper.packet(packet);
+                    }
+                    if let Some(reading) = self.clock.read(packet) {
+                        self.held.extend_from_slice(packet);
+                        return Ok(Some(Ending::At(reading)));
+                    }
+                    run.extend_from_slice(packet);
+                }
+            }
+        }
+        Ok(Some(Ending::Open))
+    }
+
+    /// Begins the next pass, if there is one.
+    fn rewind(&mut self) -> Result<bool> {
+        let Some(looper) = &mut self.looper else { return Ok(false) };
+        // A file that was emptied meanwhile would be looped without ever yielding a byte.
+        if self.pass_bytes == 0 {
+            return Err(Error::new(Stage::Send, "the file is empty now").path(self.path));
+        }
+        let duration = looper.seam();
+        tracing::debug!(
+            pass = looper.passes(),
+            seconds = duration.seconds(),
+            "the file begins again"
+        );
+        self.pass_bytes = 0;
+        self.file.seek(SeekFrom::Start(0)).context(Stage::Send, self.path, "cannot rewind")?;
+        self.pieces = Pieces::new(Box::new(reopen(&self.file, self.path)?));
+        Ok(true)
+    }
+}
+
+/// A second handle that reads on where the first one stands.
+fn reopen(file: &File, path: &Path) -> Result<File> {
+    file.try_clone().context(Stage::Send, path, "cannot open")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+    use std::io::Write;
+
+    fn file_of(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(bytes).expect("written");
+        file
+    }
+
+    #[test]
+    fn runs_end_at_clock_readings_and_together_are_the_file() {
+        let mut bytes = vec![9; 50];
+        bytes.extend(testing::stream(4, 3, 1000));
+        bytes.extend([0x47; 20]);
+        let file = file_of(&bytes);
+        let mut tape = Tape::open(file.path(), false).expect("opened");
+        assert_eq!(tape.total_bytes(), Some(bytes.len() as u64));
+        let (mut all, mut run, mut endings) = (Vec::new(), Vec::new(), Vec::new());
+        while let Some(ending) = tape.next(&mut run).expect("read") {
+            all.extend_from_slice(&run);
+            endings.push((run.len(), ending));
+        }
+        assert_eq!(all, bytes);
+        let reading =
+            |n: u64| Ending::At(Reading { ticks: 1000 + n * 1_080_000, discontinuity: false });
+        assert_eq!(
+            endings,
+            [
+                (50, reading(0)),
+                (564, reading(1)),
+                (564, reading(2)),
+                (564, reading(3)),
+                (584, Ending::Open)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_looped_tape_repeats_every_byte_outside_packets_and_goes_on() {
+        let mut bytes = testing::stream(4, 3, 1000);
+        bytes.extend([1; 20]);
+        let file = file_of(&bytes);
+        let mut tape = Tape::open(file.path(), true).expect("opened");
+        let (mut all, mut run, mut last) = (Vec::new(), Vec::new(), 0);
+        while all.len() < 3 * bytes.len() {
+            if let Some(Ending::At(reading)) = tape.next(&mut run).expect("read") {
+                assert!(last == 0 || reading.ticks == last + 1_080_000);
+                last = reading.ticks;
+            }
+            all.extend_from_slice(&run);
+        }
+        assert_eq!(all[..bytes.len()], bytes);
+        assert_eq!(all[2 * bytes.len() - 20..2 * bytes.len()], [1; 20]);
+        assert_eq!((tape.passes(), tape.total_bytes()), (3, None));
+    }
+
+    #[test]
+    fn a_folder_and_a_missing_file_are_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let refusal = |path: &Path| {
+            Tape::open(path, false).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert!(refusal(folder.path()).contains("is a folder"));
+        assert!(refusal(&folder.path().join("none.ts")).contains("cannot open: No such file"));
+    }
+}
