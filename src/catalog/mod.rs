@@ -1,2 +1,285 @@
-//! x
+//! What was kept: JPEGs and `index.json`, and how they reach the disk.
+//!
+//! For each frame, in this order: its JPEG ([`frames`]), then the index that
+//! names it. Both are replaced whole ([`publish`]), so that a reader never sees
+//! half of either. [`Syncer`] makes them durable behind the scenes, and the
+//! checkpoint last.
+//!
+//! After a restart detection goes over the last pictures again and gives the
+//! same frames: [`Catalog::keep`] finds their entries by offset and time, and
+//! leaves what others wrote to them as it is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Context, Error, Result, Stage};
+use crate::media::Verdict;
+
 pub mod checkpoint;
+mod clock;
+mod durability;
+mod entries;
+mod entry;
+pub mod frames;
+mod ids;
+mod index;
+mod kept;
+mod lock;
+mod options;
+mod pace;
+pub mod publish;
+mod set_aside;
+mod stamp;
+#[cfg(test)]
+mod tests;
+
+pub use clock::{Clock, SystemClock};
+pub use durability::{FramesJob, SyncJob, SyncRecording, Syncer};
+pub use entry::Entry;
+pub use frames::{DEFAULT_JPEG_QUALITY, encode_jpeg};
+pub use index::{CORRUPT_GRACE, INDEX_NAME};
+pub use kept::{EncodedFrame, Encoder, KeptFrame};
+pub use lock::LOCK_NAME;
+pub use options::CatalogOptions;
+pub use pace::AT_ONCE_ENTRIES;
+pub use set_aside::SET_ASIDE_NAME;
+
+use entries::{Entries, Slot};
+use frames::frame_number;
+use index::IndexFile;
+use pace::Pace;
+use set_aside::SetAside;
+
+/// The kept frames of a session or of a scanned file. There is one at a time for a folder.
+#[derive(Debug)]
+pub struct Catalog {
+    folder: PathBuf,
+    encoder: Encoder,
+    index_copy: Option<PathBuf>,
+    index: IndexFile,
+    entries: Entries,
+    set_aside: SetAside,
+    /// The highest number given to a settled entry.
+    last_number: u64,
+    /// There is something that the index on disk lacks.
+    unwritten: bool,
+    pace: Pace,
+    clock: Arc<dyn Clock>,
+    unsynced: FramesJob,
+}
+
+impl Catalog {
+    /// Opens the catalog of a folder, and finishes what a crash left unfinished.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be made, read or written to.
+    pub fn open(options: CatalogOptions) -> Result<Catalog> {
+        Catalog::open_with(options, Arc::new(SystemClock), CORRUPT_GRACE)
+    }
+
+    /// [`Catalog::open`] with another clock, and another time after which an index that
+    /// is no JSON array counts as corrupt.
+    ///
+    /// # Errors
+    ///
+    /// As [`Catalog::open`].
+    pub fn open_with(
+        options: CatalogOptions,
+        clock: Arc<dyn Clock>,
+        corrupt_grace: Duration,
+    ) -> Result<Catalog> {
+        let folder = absolute(&options.frames_dir)?;
+        fs::create_dir_all(&folder).context(Stage::Catalog, &folder, "cannot make it")?;
+        publish::remove_left_overs(&folder, |target| {
+            let id = target.strip_suffix(".jpg");
+            target == SET_ASIDE_NAME || id.is_some_and(|id| frame_number(id).is_some())
+        })?;
+        let mut catalog = Catalog {
+            index: IndexFile::new(&folder, corrupt_grace, Arc::clone(&clock))?,
+            set_aside: SetAside::open(&folder)?,
+            folder,
+            encoder: Encoder {
+                write_jpegs: options.write_jpegs,
+                jpeg_quality: options.jpeg_quality,
+                frame_width: options.frame_width,
+            },
+            index_copy: options.index_copy,
+            entries: Entries::default(),
+            last_number: 0,
+            unwritten: false,
+            pace: Pace::default(),
+            clock,
+            unsynced: FramesJob::default(),
+        };
+        if let Some(copy) = &catalog.index_copy {
+            let name = copy.file_name();
+            let ours = |target: &str| name.is_some_and(|name| name == target);
+            publish::remove_left_overs(publish::folder_of(copy), ours)?;
+        }
+        catalog.load(options.next_ordinal)?;
+        Ok(catalog)
+    }
+
+    fn load(&mut self, next_ordinal: u64) -> Result<()> {
+        // A crash between setting aside and writing the index leaves an entry in both.
+        self.entries.retire(self.set_aside.numbers());
+        self.index.load(&mut self.entries, self.index_copy.as_deref())?;
+        let settled = usize::try_from(next_ordinal).unwrap_or(usize::MAX);
+        self.entries.settle(settled);
+        let found = self.entries.kept().len();
+        if found < settled {
+            tracing::warn!(
+                folder = %self.folder.display(),
+                "the index has {found} of the {settled} frames that the checkpoint counts"
+            );
+        }
+        let highest = self.entries.kept().iter().map(|slot| slot.number).max().unwrap_or(0);
+        self.last_number = highest.max(if found < settled { next_ordinal } else { 0 });
+        self.unwritten = true;
+        self.flush()
+    }
+
+    /// What encodes frames for this catalog.
+    pub fn encoder(&self) -> Encoder {
+        self.encoder
+    }
+
+    /// How many frames are kept: what the checkpoint has to say as `next_ordinal`.
+    pub fn kept(&self) -> u64 {
+        self.entries.kept().len() as u64
+    }
+
+    /// The entries of the frames kept, in presentation order, as far as others'
+    /// changes to them have been read.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
+        self.entries.kept().iter().filter_map(Slot::entry)
+    }
+
+    /// Whether the index on disk names every frame kept. Only then may a checkpoint
+    /// that counts them all be submitted.
+    pub fn is_published(&self) -> bool {
+        !self.unwritten
+    }
+
+    /// Whether this frame stands in the index from an earlier life, its JPEG (if one
+    /// is asked for) whole: then it needs no encoding, and is no news.
+    pub fn is_known(&self, verdict: &Verdict) -> bool {
+        let found = self.find_earlier(verdict).and_then(|at| self.entries.earlier().get(at));
+        found.is_some_and(|slot| !self.encoder.write_jpegs || self.has_jpeg(slot.number))
+    }
+
+    /// Encodes and keeps a frame. Frames come in presentation order.
+    ///
+    /// A frame that stands in the index from an earlier life keeps its id, and
+    /// whatever others wrote to it. Otherwise it gets the next id that is free.
+    /// Entries of an earlier life that it shows to be of another recording, or
+    /// of the same one before bytes were lost, are set aside and told.
+    ///
+    /// # Errors
+    ///
+    /// If the verdict does not keep the frame, the picture cannot be encoded, or the
+    /// folder cannot be written to. The call may be repeated: no frame is kept twice.
+    pub fn keep(&mut self, kept: &KeptFrame) -> Result<Entry> {
+        let encoded = if self.is_known(&kept.verdict) {
+            EncodedFrame::without_jpeg(kept)
+        } else {
+            self.encoder.encode(kept)?
+        };
+        self.keep_encoded(encoded)
+    }
+
+    /// [`Catalog::keep`] for a frame that was encoded elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`Catalog::keep`].
+    pub fn keep_encoded(&mut self, frame: EncodedFrame) -> Result<Entry> {
+        let Some(reason) = frame.verdict.kept else {
+            let what = "a frame that the detector did not keep has no place in the index";
+            return Err(Error::new(Stage::Catalog, what).at(frame.verdict.at));
+        };
+        let entry = match (self.kept_last(&frame.verdict), self.find_earlier(&frame.verdict)) {
+            (Some(entry), _) => entry,
+            (None, Some(at)) => self.keep_again(at, &frame, reason)?,
+            (None, None) => self.keep_new(&frame, reason)?,
+        };
+        self.poll_writing()?;
+        Ok(entry)
+    }
+
+    /// Writes the index if that is due, and looks whether others changed it. To be
+    /// called now and then while no frame comes; it never waits for another's unfinished file.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be read or written to.
+    pub fn poll(&mut self) -> Result<()> {
+        if !self.unwritten && self.index.is_changed() {
+            self.unwritten = self.index.take_in_now(&mut self.entries)?;
+        }
+        self.poll_writing()
+    }
+
+    /// How long until [`Catalog::poll`] has the index to write; none if nothing is to be written.
+    pub fn write_due_in(&self) -> Option<Duration> {
+        self.unwritten.then(|| self.pace.due_in(self.entries.len(), self.clock.now()))
+    }
+
+    fn poll_writing(&mut self) -> Result<()> {
+        match self.write_due_in() {
+            Some(Duration::ZERO) => self.write(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings the index up to date on disk, whatever the pace.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be written to.
+    pub fn flush(&mut self) -> Result<()> {
+        self.poll()?;
+        // Still changed: somebody is writing to it, which is worth the wait at the end.
+        if self.unwritten || self.index.is_changed() { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<()> {
+        let began = self.clock.now();
+        let is_settled = self.index.publish(&mut self.entries)?;
+        self.pace.wrote(began, self.clock.now());
+        self.unwritten = !is_settled;
+        self.unsynced.index = Some(self.index.path().to_owned());
+        Ok(())
+    }
+
+    /// What the syncer has to bring to the disk for everything published so far.
+    pub fn sync_job(&mut self) -> FramesJob {
+        let mut job = std::mem::take(&mut self.unsynced);
+        if job.index.is_some()
+            && let Some(path) = &self.index_copy
+        {
+            let mut bytes = Vec::new();
+            // Writing to memory does not fail.
+            let _ = self.entries.write_to(&mut bytes);
+            job.index_copy = Some((path.clone(), bytes));
+        }
+        job
+    }
+
+    /// Writes the index and brings everything to the disk, before it returns.
+    ///
+    /// # Errors
+    ///
+    /// If something cannot be written or synced.
+    pub fn sync(&mut self) -> Result<()> {
+        self.flush()?;
+        self.sync_job().run()
+    }
+}
+
+fn absolute(folder: &Path) -> Result<PathBuf> {
+    std::path::absolute(folder).context(Stage::Catalog, folder, "cannot tell its absolute path")
+}

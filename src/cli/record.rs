@@ -7,8 +7,11 @@ use std::time::Duration;
 use super::output::{JsonLines, Written};
 use super::status_line::{StatusLine, summary};
 use super::{ExitStatus, World, pictures};
+use crate::catalog::Entry;
 use crate::config::{HostPort, Layers, RecordConfig, key};
-use crate::error::{Error, Result, Stage};
+use crate::error::Result;
+use crate::pipeline;
+use crate::session::Session;
 use crate::telemetry::Counters;
 
 /// Receive a stream over TCP, record it, and keep the frames where it changes
@@ -104,20 +107,19 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     let counters = Arc::new(Counters::new());
     let status_line = StatusLine::start(&world.terminal, Arc::clone(&counters));
     let mut output = JsonLines::stdout(&world.terminal);
-    let mut on_frame = |entry: &str| {
+    let shutdown = world.shutdown.clone();
+    let mut on_frame = |entry: &Entry| {
+        tracing::debug!(id = entry.id, timestamp = entry.timestamp, "kept");
         // A recording goes on without its JSON when stdout fails (a full disk); the
         // exit status tells of it.
-        if config.json && output.write_line(entry) == Written::ReaderLeft {
-            world.shutdown.request();
+        if config.json && output.write_line(&entry.to_json()) == Written::ReaderLeft {
+            shutdown.request();
         }
     };
-
-    // ===== THE LEAD wires here: `let ended = crate::pipeline::record(&config,
-    // ===== counters, world.shutdown.clone(), &mut on_frame);`
-    let _: &mut dyn FnMut(&str) = &mut on_frame;
-    let ended: Result<()> = Err(Error::new(Stage::Pipeline, "not wired yet"));
-    // =====
-
+    let now = jiff::Zoned::now();
+    let session = Session::own(&config.sessions_dir, config.session.as_deref(), &now)?;
+    tracing::info!("session {}", session.folder().display());
+    let ended = pipeline::record(&config, &session, &counters, &shutdown, &mut on_frame);
     status_line.end();
     ended?;
     tracing::info!("{}", summary(&counters.snapshot()));

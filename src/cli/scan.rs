@@ -7,8 +7,10 @@ use std::sync::Arc;
 use super::output::{JsonLines, Written};
 use super::progress::ScanBar;
 use super::{ExitStatus, World, pictures};
+use crate::catalog::Entry;
 use crate::config::{Layers, ScanConfig, key};
-use crate::error::{Error, Result, Stage};
+use crate::error::Result;
+use crate::pipeline;
 use crate::telemetry::Counters;
 
 /// Find the frames where a finished recording changes
@@ -80,21 +82,14 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     let counters = Arc::new(Counters::new());
     let bar = ScanBar::start(&world.terminal, Arc::clone(&counters));
     let mut output = JsonLines::stdout(&world.terminal);
-    let mut on_frame = |entry: &str| {
+    let shutdown = world.shutdown.clone();
+    let mut on_frame = |entry: &Entry| {
         // Nothing is lost by ending early: the file is still there.
-        if config.json && output.write_line(entry) != Written::Yes {
-            world.shutdown.request();
+        if config.json && output.write_line(&entry.to_json()) != Written::Yes {
+            shutdown.request();
         }
     };
-
-    // ===== THE LEAD wires here: `let ended = crate::pipeline::scan(&config,
-    // ===== counters, world.shutdown.clone(), &mut on_frame);`
-    // ===== The bar needs counters.recorded_bytes (the file's length) and, as it
-    // ===== goes, detected_bytes, pictures and frames_kept.
-    let _: &mut dyn FnMut(&str) = &mut on_frame;
-    let ended: Result<()> = Err(Error::new(Stage::Pipeline, "not wired yet"));
-    // =====
-
+    let ended = pipeline::scan(&config, &counters, &shutdown, &mut on_frame);
     bar.end();
     ended?;
     let found = counters.snapshot();

@@ -1,12 +1,12 @@
 //! `scenetap send`: play a file into a recorder.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::progress::SendBar;
 use super::{ExitStatus, World};
 use crate::config::{HostPort, Layers, SendConfig, Speed, key};
-use crate::error::{Error, Result, Stage};
+use crate::error::Result;
+use crate::send::{self, SendOptions};
 
 /// Play a file into a recorder at its own pace
 ///
@@ -64,19 +64,26 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     tracing::debug!(?config, "resolved");
     let bar = SendBar::new(&world.terminal);
 
-    let mut on_progress = |sent_bytes: u64, total_bytes: Option<u64>, media, passes: u64| {
-        bar.show(sent_bytes, total_bytes, media, passes);
+    let options = SendOptions {
+        file: config.file,
+        to: config.to.to_string(),
+        speed: match config.speed {
+            Speed::Times(times) => send::Speed::Factor(times),
+            Speed::Max => send::Speed::Max,
+        },
+        looped: config.repeat,
     };
-
-    // ===== THE LEAD wires here: `let ended = crate::send::send(&options,
-    // ===== world.shutdown.flag(), &mut |sent| on_progress(sent.sent_bytes,
-    // ===== sent.total_bytes, sent.media, sent.passes));`
-    let _: &mut dyn FnMut(u64, Option<u64>, Duration, u64) = &mut on_progress;
-    let ended: Result<()> = Err(Error::new(Stage::Send, "not wired yet"));
-    // =====
-
+    let sent = send::send(&options, world.shutdown.flag(), &mut |sent| {
+        bar.show(sent.sent_bytes, sent.total_bytes, sent.media, sent.passes);
+    });
     bar.end();
-    ended?;
+    let sent = sent?;
+    tracing::info!(
+        "sent {} bytes, {:.1} s of stream, in {:.1} s",
+        sent.sent_bytes,
+        sent.media.as_secs_f64(),
+        sent.elapsed.as_secs_f64()
+    );
     Ok(ExitStatus::Done)
 }
 

@@ -16,6 +16,7 @@ pub use scan::scan;
 use crate::config::FrameRule;
 use crate::demux::ProgramChoice;
 use crate::detect::Rule;
+use crate::error::{Error, Result, Stage};
 use crate::telemetry::{Counters, Report};
 use detection::Detection;
 
@@ -42,4 +43,20 @@ fn watch_damage(detection: &Detection, counters: &Counters, report: &mut Report)
     if grew > 0 && report.hit(Instant::now()).is_some() {
         tracing::warn!("the stream is damaged: {}", counters.snapshot().damage());
     }
+}
+
+fn spawn<'scope, 'env, T: Send + 'scope>(
+    scope: &'scope std::thread::Scope<'scope, 'env>,
+    name: &str,
+    work: impl FnOnce() -> Result<T> + Send + 'scope,
+) -> Result<std::thread::ScopedJoinHandle<'scope, Result<T>>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn_scoped(scope, work)
+        .map_err(|cause| Error::new(Stage::Pipeline, "cannot start a thread").because(cause))
+}
+
+fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    let died = |_| Err(Error::new(Stage::Pipeline, "a thread has died"));
+    thread.join().unwrap_or_else(died)
 }

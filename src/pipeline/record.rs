@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use super::detection::{Detection, DetectionStart, Scored};
 use super::detector::{self, Outlet};
 use super::publisher::{self, Durability, Message};
-use super::{checkpointing, choice_of, rule_of, watch_damage};
+use super::{checkpointing, choice_of, join, rule_of, spawn, watch_damage};
 use crate::catalog::checkpoint::Checkpoint;
 use crate::catalog::{Catalog, CatalogOptions, Entry, KeptFrame};
 use crate::config::RecordConfig;
@@ -98,22 +98,6 @@ pub fn record(
         let published = join(publisher);
         recorded.and(listened).and(published).and(detected)
     })
-}
-
-fn spawn<'scope, 'env, T: Send + 'scope>(
-    scope: &'scope std::thread::Scope<'scope, 'env>,
-    name: &str,
-    work: impl FnOnce() -> Result<T> + Send + 'scope,
-) -> Result<std::thread::ScopedJoinHandle<'scope, Result<T>>> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn_scoped(scope, work)
-        .map_err(|cause| Error::new(Stage::Pipeline, "cannot start a thread").because(cause))
-}
-
-fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
-    let died = |_| Err(Error::new(Stage::Pipeline, "a thread has died"));
-    thread.join().unwrap_or_else(died)
 }
 
 fn listen(config: &RecordConfig) -> Result<(tokio::runtime::Runtime, TcpListener)> {

@@ -12,7 +12,7 @@ use crossbeam_channel::Sender;
 use super::detection::{Detection, Scored};
 use super::detector::{self, Outlet};
 use super::publisher::{self, Message};
-use super::{choice_of, rule_of, watch_damage};
+use super::{choice_of, join, rule_of, spawn, watch_damage};
 use crate::catalog::{Catalog, CatalogOptions, EncodedFrame, Entry, KeptFrame};
 use crate::config::ScanConfig;
 use crate::error::{Context, Error, Result, Stage};
@@ -38,22 +38,13 @@ pub fn scan(
 ) -> Result<()> {
     let (length, packet_bytes) = probe_file(&config.file)?;
     counters.recorded_bytes.store(length, Relaxed);
-    let mut tail =
-        FileTail::open(&config.file, ByteOffset(0), packet_bytes, End::Finished(length))?;
-    let mut detection = Detection::new(rule_of(config.rule), choice_of(config.program));
+    let end = End::Finished(length);
+    let tail = FileTail::open(&config.file, ByteOffset(0), packet_bytes, end)?;
     let scores = config.scores.as_deref().map(Scores::create).transpose()?;
-    let stop = || shutdown.is_requested();
-    let mut run = |frames: Frames<'_>| -> Result<()> {
-        let mut outlet = ScanOutlet { frames, scores, counters, damage: Report::default() };
-        detector::run(&mut tail, &mut detection, &mut outlet, &stop)?;
-        outlet.scores.map_or(Ok(()), Scores::finish)?;
-        if detection.program().is_none() {
-            tracing::warn!("{}: no video that can be decoded", config.file.display());
-        }
-        Ok(())
-    };
     let Some(frames_dir) = &config.frames_dir else {
-        return run(Frames::Told { on_entry, next: 1 });
+        let frames = Frames::Told { on_entry, next: 1 };
+        let outlet = ScanOutlet { frames, scores, counters, damage: Report::default() };
+        return detect(config, tail, outlet, shutdown);
     };
     let catalog = Catalog::open(CatalogOptions {
         jpeg_quality: config.jpeg.quality,
@@ -62,15 +53,29 @@ pub fn scan(
     })?;
     let (messages, queue) = publisher::queue();
     std::thread::scope(|scope| {
-        let publisher = std::thread::Builder::new()
-            .name("publisher".into())
-            .spawn_scoped(scope, move || publisher::run(&queue, catalog, None, on_entry))
-            .map_err(|cause| Error::new(Stage::Pipeline, "cannot start a thread").because(cause))?;
-        // It ends when the queue is closed, which goes with the outlet.
-        let detected = run(Frames::Published(messages));
-        let died = |_| Err(Error::new(Stage::Pipeline, "a thread has died"));
-        publisher.join().unwrap_or_else(died).and(detected)
+        let publisher = spawn(scope, "publisher", move || {
+            publisher::run(&queue, catalog, None, on_entry)
+        })?;
+        let frames = Frames::Published(messages);
+        let outlet = ScanOutlet { frames, scores, counters, damage: Report::default() };
+        // The publisher ends when its queue is closed, which goes with the outlet.
+        let detected = detect(config, tail, outlet, shutdown);
+        join(publisher).and(detected)
     })
+}
+
+fn detect(
+    config: &ScanConfig,
+    mut tail: FileTail,
+    mut outlet: ScanOutlet<'_>,
+    shutdown: &Shutdown,
+) -> Result<()> {
+    let mut detection = Detection::new(rule_of(config.rule), choice_of(config.program));
+    detector::run(&mut tail, &mut detection, &mut outlet, &|| shutdown.is_requested())?;
+    if detection.program().is_none() {
+        tracing::warn!("{}: no video that can be decoded", config.file.display());
+    }
+    outlet.scores.map_or(Ok(()), Scores::finish)
 }
 
 /// Length and packet size, both in bytes.
@@ -113,9 +118,7 @@ impl Outlet for ScanOutlet<'_> {
         if let Some(scores) = &mut self.scores {
             scores.write(&verdict)?;
         }
-        if verdict.kept.is_none() {
-            return Ok(());
-        }
+        let Some(reason) = verdict.kept else { return Ok(()) };
         self.counters.frames_kept.fetch_add(1, Relaxed);
         let kept = KeptFrame { verdict, frame, captured_at: None };
         match &mut self.frames {
@@ -124,9 +127,7 @@ impl Outlet for ScanOutlet<'_> {
                 messages.send(Message::Keep(Box::new(kept))).map_err(gone)
             }
             Frames::Told { on_entry, next } => {
-                if let Some(entry) = Entry::new(*next, &EncodedFrame::without_jpeg(&kept), None) {
-                    on_entry(&entry);
-                }
+                on_entry(&Entry::new(*next, &EncodedFrame::without_jpeg(&kept), reason, None));
                 *next += 1;
                 Ok(())
             }

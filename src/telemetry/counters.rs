@@ -17,9 +17,6 @@ pub struct Counters {
     pub bytes_received: AtomicU64,
     /// Length of the recording, or of the file that is scanned, in bytes.
     pub recorded_bytes: AtomicU64,
-    /// Newest presentation time that was received, in 90 kHz ticks from the start
-    /// of the recording.
-    pub recorded_ticks: AtomicI64,
     /// Offset up to which pictures have been judged, in bytes.
     pub detected_bytes: AtomicU64,
     /// Presentation time of the picture last judged, in 90 kHz ticks from the
@@ -70,13 +67,16 @@ impl Counters {
 
     /// Reads all of them.
     pub fn snapshot(&self) -> Snapshot {
+        let recorded_bytes = self.recorded_bytes.load(Relaxed);
+        let detected_bytes = self.detected_bytes.load(Relaxed);
+        let detected = Ticks(self.detected_ticks.load(Relaxed));
         Snapshot {
             sender: self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             bytes_received: self.bytes_received.load(Relaxed),
-            recorded_bytes: self.recorded_bytes.load(Relaxed),
-            recorded: Ticks(self.recorded_ticks.load(Relaxed)),
-            detected_bytes: self.detected_bytes.load(Relaxed),
-            detected: Ticks(self.detected_ticks.load(Relaxed)),
+            recorded_bytes,
+            recorded: recorded(recorded_bytes, detected_bytes, detected),
+            detected_bytes,
+            detected,
             pictures: self.pictures.load(Relaxed),
             frames_kept: self.frames_kept.load(Relaxed),
             lost_sync: self.lost_sync.load(Relaxed),
@@ -85,6 +85,15 @@ impl Counters {
             scrambled: self.scrambled.load(Relaxed),
         }
     }
+}
+
+/// Time of the newest byte: nobody has looked into it yet, so it is taken to carry
+/// as much time as the bytes before it.
+fn recorded(recorded_bytes: u64, detected_bytes: u64, detected: Ticks) -> Ticks {
+    if detected_bytes == 0 || recorded_bytes <= detected_bytes {
+        return detected;
+    }
+    Ticks((detected.0 as f64 * (recorded_bytes as f64 / detected_bytes as f64)) as i64)
 }
 
 impl Snapshot {

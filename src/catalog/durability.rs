@@ -1,0 +1,336 @@
+//! Bringing to the disk what was published, without holding up the next frame.
+//!
+//! One thread syncs in the order recording, JPEGs, index, checkpoint. So a power
+//! loss at any point leaves a checkpoint that points to nothing that was lost.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use super::publish::{Durable, folder_of, publish, sync_folder};
+use crate::error::{Context, Error, Result, Stage};
+
+/// Beyond so many JPEGs in one job the whole file system is synced instead:
+/// faster by then, and the list stays bounded.
+const MOST_JPEGS: usize = 256;
+
+/// Syncs the recording up to what the job's checkpoint says.
+pub type SyncRecording = Box<dyn FnOnce() -> Result<()> + Send>;
+
+/// What one run of the syncer brings to the disk, in this order. What a job leaves out is left out.
+#[derive(Default)]
+pub struct SyncJob {
+    /// Syncs `recording.ts`.
+    pub recording: Option<SyncRecording>,
+    /// JPEGs and index; [`super::Catalog::sync_job`] fills it in.
+    pub frames: FramesJob,
+    /// The checkpoint's path and bytes. The index and the JPEGs that it counts on
+    /// must have been published before the job is submitted.
+    pub checkpoint: Option<(PathBuf, Vec<u8>)>,
+}
+
+/// The part of a job that is the catalog's.
+#[derive(Debug, Default)]
+pub struct FramesJob {
+    /// JPEGs written since the last job.
+    pub(super) jpegs: Vec<PathBuf>,
+    /// There were more than can be listed.
+    pub(super) all_jpegs: bool,
+    /// The index.
+    pub(super) index: Option<PathBuf>,
+    /// A second copy of the index, and its bytes.
+    pub(super) index_copy: Option<(PathBuf, Vec<u8>)>,
+}
+
+impl SyncJob {
+    /// Adds a later job: the later state wins, of the JPEGs none is left out.
+    fn add(&mut self, later: SyncJob) {
+        self.recording = later.recording.or(self.recording.take());
+        self.checkpoint = later.checkpoint.or(self.checkpoint.take());
+        self.frames.add(later.frames);
+    }
+
+    /// Runs as far as it goes; what is left of the job after an error is in the failure.
+    fn run(self) -> Result<(), Box<Failed>> {
+        let SyncJob { recording, frames, checkpoint } = self;
+        let failed = |error, left| Err(Box::new(Failed { error, left }));
+        if let Some(Err(error)) = recording.map(|sync_recording| sync_recording()) {
+            // The checkpoint goes with the recording: alone it would point past synced bytes.
+            return failed(error, SyncJob { frames, ..SyncJob::default() });
+        }
+        // A power loss here leaves more recording than the catalog knows: it is detected again.
+        if let Err(error) = frames.run() {
+            return failed(error, SyncJob { frames, checkpoint, recording: None });
+        }
+        // Here it leaves frames beyond the checkpoint: they are found again, with the same ids.
+        match checkpoint {
+            Some((path, bytes)) => publish(&path, &bytes, Durable::Now).or_else(|error| {
+                failed(error, SyncJob { checkpoint: Some((path, bytes)), ..SyncJob::default() })
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What went wrong, and what is still to be done.
+struct Failed {
+    error: Error,
+    left: SyncJob,
+}
+
+impl FramesJob {
+    pub(super) fn add_jpeg(&mut self, path: PathBuf) {
+        if self.jpegs.len() < MOST_JPEGS {
+            self.jpegs.push(path);
+        } else {
+            self.all_jpegs = true;
+        }
+    }
+
+    fn add(&mut self, later: FramesJob) {
+        self.all_jpegs |= later.all_jpegs;
+        later.jpegs.into_iter().for_each(|path| self.add_jpeg(path));
+        self.index = later.index.or(self.index.take());
+        self.index_copy = later.index_copy.or(self.index_copy.take());
+    }
+
+    pub(super) fn run(&self) -> Result<()> {
+        if self.all_jpegs {
+            // The index, or any JPEG, tells which file system.
+            if let Some(path) = self.jpegs.first().or(self.index.as_ref()) {
+                sync_file_system(folder_of(path)).context(Stage::Catalog, path, "cannot sync")?;
+            }
+        } else {
+            for path in &self.jpegs {
+                sync_file(path)?;
+            }
+            if let Some(path) = self.jpegs.first() {
+                sync_folder(folder_of(path)).context(
+                    Stage::Catalog,
+                    path,
+                    "cannot sync its folder",
+                )?;
+            }
+        }
+        if let Some(path) = &self.index {
+            sync_file(path)?;
+            sync_folder(folder_of(path)).context(Stage::Catalog, path, "cannot sync its folder")?;
+        }
+        // By now a newer, unsynced index may have taken the place of the one just synced, and
+        // a power loss may leave it empty. The copy is what comes back then.
+        match &self.index_copy {
+            Some((path, bytes)) => publish(path, bytes, Durable::Now),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A file that somebody removed needs no syncing.
+fn sync_file(path: &Path) -> Result<()> {
+    match File::open(path).and_then(|file| file.sync_all()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        synced => synced.context(Stage::Catalog, path, "cannot sync it to the disk"),
+    }
+}
+
+fn sync_file_system(folder: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(folder)?)?)
+}
+
+/// The thread that syncs. At most one job waits; later ones are added to it.
+pub struct Syncer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    submitted: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Option<SyncJob>,
+    finished: bool,
+}
+
+impl Syncer {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system has no thread to give.
+    pub fn start() -> Result<Syncer> {
+        let shared = Arc::new(Shared { state: Mutex::default(), submitted: Condvar::new() });
+        let worker = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("syncer".into())
+            .spawn(move || worker.work())
+            .map_err(|cause| Error::new(Stage::Catalog, "cannot start a thread").because(cause))?;
+        Ok(Syncer { shared, thread: Some(thread) })
+    }
+
+    /// Hands over a job and returns at once. A job that still waits is united with
+    /// it: the later recording, index and checkpoint count, and the JPEGs of both.
+    pub fn submit(&self, job: SyncJob) {
+        let mut state = self.shared.state();
+        match &mut state.waiting {
+            Some(waiting) => waiting.add(job),
+            none => *none = Some(job),
+        }
+        self.shared.submitted.notify_one();
+    }
+
+    /// Waits until every job submitted is on the disk, and ends the thread.
+    ///
+    /// # Errors
+    ///
+    /// If the last job failed. Earlier failures were told as warnings, and what
+    /// they left was tried again with the job after.
+    pub fn finish(mut self) -> Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.shared.state().finished = true;
+        self.shared.submitted.notify_one();
+        let gone = |_| Err(Error::new(Stage::Catalog, "the thread that syncs has died"));
+        self.thread.take().map_or(Ok(()), |thread| thread.join().unwrap_or_else(gone))
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            tracing::warn!("not everything is on the disk: {error}");
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) -> Result<()> {
+        let mut last = Ok(());
+        let mut left = SyncJob::default();
+        while let Some(job) = self.next_job() {
+            left.add(job);
+            last = std::mem::take(&mut left).run().map_err(|failed| {
+                tracing::warn!("not on the disk yet, and no checkpoint written: {}", failed.error);
+                left = failed.left;
+                failed.error
+            });
+        }
+        last
+    }
+
+    /// The next job; none when the syncer is to end and nothing waits.
+    fn next_job(&self) -> Option<SyncJob> {
+        let mut state = self.state();
+        loop {
+            if let Some(job) = state.waiting.take() {
+                return Some(job);
+            }
+            if state.finished {
+                return None;
+            }
+            state = self.submitted.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::fs;
+    use std::sync::mpsc;
+
+    fn checkpoint(path: &Path, bytes: &[u8]) -> Option<(PathBuf, Vec<u8>)> {
+        Some((path.to_owned(), bytes.to_owned()))
+    }
+
+    #[test]
+    fn the_checkpoint_comes_after_the_recording_and_the_latest_wins() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint.json");
+        let copy = folder.path().join(".index.synced.json");
+        let syncer = Syncer::start().unwrap();
+        let (running, is_running) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let unseen = path.clone();
+        syncer.submit(SyncJob {
+            recording: Some(Box::new(move || {
+                assert!(!unseen.exists());
+                running.send(()).unwrap();
+                released.recv().unwrap();
+                Ok(())
+            })),
+            checkpoint: checkpoint(&path, b"1"),
+            ..SyncJob::default()
+        });
+        is_running.recv().unwrap();
+        // Both wait while the first is held up: they become one.
+        let first = path.clone();
+        syncer.submit(SyncJob {
+            recording: Some(Box::new(|| Err(Error::new(Stage::Recording, "superseded")))),
+            checkpoint: checkpoint(&path, b"2"),
+            frames: FramesJob {
+                index_copy: checkpoint(&copy, b"kept"),
+                jpegs: vec![folder.path().join("gone.jpg")],
+                ..FramesJob::default()
+            },
+        });
+        let unwritten = copy.clone();
+        syncer.submit(SyncJob {
+            recording: Some(Box::new(move || {
+                assert_eq!(fs::read(&first).unwrap(), b"1");
+                assert!(!unwritten.exists());
+                Ok(())
+            })),
+            checkpoint: checkpoint(&path, b"3"),
+            ..SyncJob::default()
+        });
+        release.send(()).unwrap();
+        syncer.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"3");
+        assert_eq!(fs::read(&copy).unwrap(), b"kept");
+    }
+
+    #[test]
+    fn a_checkpoint_whose_recording_cannot_be_synced_is_not_written_and_the_rest_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = (folder.path().join("checkpoint.json"), folder.path().join("copy"));
+        let failing = || SyncJob {
+            recording: Some(Box::new(|| Err(Error::new(Stage::Recording, "disk on fire")))),
+            frames: FramesJob { index_copy: checkpoint(&copy, b"x"), ..FramesJob::default() },
+            checkpoint: checkpoint(&path, b"1"),
+        };
+        let syncer = Syncer::start().unwrap();
+        syncer.submit(failing());
+        let error = syncer.finish().unwrap_err();
+        assert!(error.to_string().contains("disk on fire"));
+        assert!(!path.exists() && !copy.exists());
+
+        let failed = failing().run().unwrap_err();
+        let mut next = failed.left;
+        next.add(SyncJob { recording: Some(Box::new(|| Ok(()))), ..SyncJob::default() });
+        assert!(next.run().is_ok());
+        assert!(!path.exists() && copy.exists());
+    }
+
+    #[test]
+    fn the_list_of_jpegs_stays_bounded_and_is_synced_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut frames = FramesJob::default();
+        for n in 0..10_000 {
+            frames.add_jpeg(folder.path().join(n.to_string()));
+        }
+        assert!(frames.all_jpegs && frames.jpegs.len() == MOST_JPEGS);
+        frames.run().unwrap();
+    }
+}

@@ -1,0 +1,341 @@
+//! The entries of the index in memory: ready-made text, and merging with what others wrote.
+//!
+//! An entry is kept as the text that stands in the file, so that writing the
+//! index is one concatenation and memory is about the size of the file. It is
+//! parsed only when somebody else changed it.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Write};
+
+use serde::Deserializer as _;
+use serde::de::{SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::entry::{Entry, indent, micros_of_seconds};
+use super::frames::frame_number;
+
+/// An entry of ours.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// The number in its id.
+    pub number: u64,
+    /// Its timestamp in microseconds.
+    pub micros: i64,
+    /// Where its picture starts, unless the old system wrote it.
+    pub offset: Option<u64>,
+    /// Whether it stood in the file when we last wrote or read that.
+    published: bool,
+    /// Its text, indented.
+    text: Box<str>,
+}
+
+/// An item of the array that is not ours, kept as it is.
+#[derive(Debug, PartialEq)]
+struct Foreign {
+    /// So many of our entries stand before it.
+    after: usize,
+    /// Its id, if it has one.
+    id: Option<Box<str>>,
+    text: Box<str>,
+}
+
+/// Our entries in presentation order, those of others between them.
+///
+/// The first `kept` are settled: kept in this life, or before what the
+/// checkpoint says. The others were written by an earlier life and not yet found again.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    own: Vec<Slot>,
+    kept: usize,
+    foreign: Vec<Foreign>,
+    /// Numbers of entries that were set aside: what others still write of them is passed over.
+    retired: HashSet<u64>,
+}
+
+/// What a merge found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Merged {
+    /// It brought something that we did not know.
+    pub changed: bool,
+    /// It lacks entries of ours.
+    pub lacking: bool,
+}
+
+impl Entries {
+    /// Number of our entries, settled or not.
+    pub fn len(&self) -> usize {
+        self.own.len()
+    }
+
+    /// Our settled entries, in presentation order.
+    pub fn kept(&self) -> &[Slot] {
+        &self.own[..self.kept]
+    }
+
+    /// Entries of an earlier life that were not found again yet.
+    pub fn earlier(&self) -> &[Slot] {
+        &self.own[self.kept..]
+    }
+
+    /// Passes over, from now on, whatever has one of these numbers.
+    pub fn retire(&mut self, numbers: impl IntoIterator<Item = u64>) {
+        self.retired.extend(numbers);
+    }
+
+    /// Whether an entry that is not settled, or a foreign one, or a retired one, has this number.
+    pub fn is_taken(&self, number: u64) -> bool {
+        self.retired.contains(&number)
+            || self.earlier().iter().any(|slot| slot.number == number)
+            || self
+                .foreign
+                .iter()
+                .any(|item| item.id.as_deref().and_then(frame_number) == Some(number))
+    }
+
+    /// Takes the first `count` of our entries as settled.
+    pub fn settle(&mut self, count: usize) {
+        self.kept = count.min(self.own.len());
+    }
+
+    /// Loads the index as an earlier life left it, before anything else is known.
+    ///
+    /// # Errors
+    ///
+    /// If `text` is not a JSON array. Nothing is loaded then.
+    pub fn load(&mut self, text: &str) -> serde_json::Result<()> {
+        let mut seen = HashSet::new();
+        let mut own = Vec::new();
+        each_entry(text, |entry, number| {
+            if !self.retired.contains(&number) && seen.insert(number) {
+                own.extend(Slot::new(&entry, true));
+            }
+        })?;
+        self.own = own;
+        // A second reading brings the items that are not ours, and every key of a doubled entry.
+        self.merge(text, false).map(|_| ())
+    }
+
+    /// Adds the entries that only an older copy of the index has, each at its time.
+    /// Says how many.
+    ///
+    /// # Errors
+    ///
+    /// If `text` is not a JSON array. What came before the error is added.
+    pub fn bring_back(&mut self, text: &str) -> serde_json::Result<usize> {
+        let mut known = self.retired.clone();
+        known.extend(self.own.iter().map(|slot| slot.number));
+        let before = self.own.len();
+        each_entry(text, |entry, number| {
+            if let Some(slot) = Slot::new(&entry, false).filter(|_| known.insert(number)) {
+                let at = self.own.iter().rposition(|other| other.micros <= slot.micros);
+                self.insert(at.map_or(0, |at| at + 1), slot);
+            }
+        })?;
+        Ok(self.own.len() - before)
+    }
+
+    /// Takes over what others wrote: their flags and keys on our entries, and their own items.
+    ///
+    /// `behind` says that it cannot know all that we know; see [`Entry::adopt`]. So
+    /// it is as well if it lacks an entry that was published.
+    ///
+    /// # Errors
+    ///
+    /// If `text` is not a JSON array. Nothing is taken over then.
+    pub fn merge(&mut self, text: &str, behind: bool) -> serde_json::Result<Merged> {
+        let mut theirs = HashSet::new();
+        each_item(text, |item| theirs.extend(item_id(&item).and_then(frame_number)))?;
+        let lacks = |slot: &&Slot| !theirs.contains(&slot.number);
+        let lacking = self.own.iter().any(|slot| lacks(&slot));
+        let behind = behind || self.own.iter().filter(lacks).any(|slot| slot.published);
+
+        let at: HashMap<u64, usize> =
+            self.own.iter().enumerate().map(|(at, slot)| (slot.number, at)).collect();
+        let mut changed = false;
+        let mut foreign = Vec::new();
+        let mut after = 0;
+        each_item(text, |item| {
+            let number = item_id(&item).and_then(frame_number);
+            if number.is_some_and(|number| self.retired.contains(&number)) {
+                return;
+            }
+            match (number.and_then(|number| at.get(&number)), item) {
+                (Some(&at), Value::Object(map)) => {
+                    after = at + 1;
+                    changed |= self.own[at].adopt(map, behind);
+                }
+                (_, item) => foreign.extend(Foreign::new(after, &item)),
+            }
+        })?;
+        if behind {
+            let gone = |old: &Foreign| !foreign.iter().any(|new| new.is_same_item(old));
+            let back: Vec<_> = self.foreign.drain(..).filter(gone).collect();
+            foreign.extend(back);
+        }
+        foreign.sort_by_key(|item| item.after);
+        changed |= foreign != self.foreign;
+        self.foreign = foreign;
+        Ok(Merged { changed, lacking })
+    }
+
+    /// Appends a new settled entry.
+    pub fn push(&mut self, entry: &Entry) {
+        if let Some(slot) = Slot::new(entry, false) {
+            self.insert(self.kept, slot);
+            self.kept += 1;
+        }
+    }
+
+    /// Settles the entry `at` of [`Entries::earlier`], as `entry` has it now. Says
+    /// whether that differs from what is in the file.
+    pub fn settle_earlier(&mut self, at: usize, entry: &Entry) -> bool {
+        let slot = self.remove(self.kept + at);
+        let same = entry.render().is_ok_and(|text| text == slot.text);
+        let slot = if same { Some(slot) } else { Slot::new(entry, slot.published) };
+        if let Some(slot) = slot {
+            self.insert(self.kept, slot);
+            self.kept += 1;
+        }
+        !(same && at == 0)
+    }
+
+    /// Removes our entries that satisfy `which`, for good, and returns them. `which` is told
+    /// whether the entry is settled.
+    pub fn take(&mut self, which: impl Fn(bool, &Slot) -> bool) -> Vec<Slot> {
+        let kept = self.kept;
+        let (mut stay, mut taken) = (Vec::with_capacity(self.own.len()), Vec::new());
+        // How many of the first n stay: the places of foreign items follow from it.
+        let mut staying = Vec::with_capacity(self.own.len() + 1);
+        for (at, slot) in self.own.drain(..).enumerate() {
+            staying.push(stay.len());
+            if which(at < kept, &slot) { taken.push(slot) } else { stay.push(slot) }
+        }
+        staying.push(stay.len());
+        let place = |at: usize| staying.get(at).copied().unwrap_or(stay.len());
+        self.kept = place(kept);
+        self.foreign.iter_mut().for_each(|item| item.after = place(item.after));
+        self.own = stay;
+        self.retire(taken.iter().map(|slot| slot.number).collect::<Vec<_>>());
+        taken
+    }
+
+    /// Writes `index.json`.
+    pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut separator = "[\n";
+        let mut foreign = self.foreign.iter().peekable();
+        for at in 0..=self.own.len() {
+            let before = std::iter::from_fn(|| foreign.next_if(|item| item.after <= at));
+            for text in before.map(|item| &item.text).chain(self.own.get(at).map(|slot| &slot.text))
+            {
+                out.write_all(separator.as_bytes())?;
+                out.write_all(text.as_bytes())?;
+                separator = ",\n";
+            }
+        }
+        out.write_all(if separator == "[\n" { b"[]\n" } else { b"\n]\n" })
+    }
+
+    /// Takes note that the file holds every entry.
+    pub fn mark_published(&mut self) {
+        self.own.iter_mut().for_each(|slot| slot.published = true);
+    }
+
+    fn insert(&mut self, at: usize, slot: Slot) {
+        self.foreign.iter_mut().filter(|item| item.after > at).for_each(|item| item.after += 1);
+        self.own.insert(at, slot);
+    }
+
+    fn remove(&mut self, at: usize) -> Slot {
+        self.foreign.iter_mut().filter(|item| item.after > at).for_each(|item| item.after -= 1);
+        if at < self.kept {
+            self.kept -= 1;
+        }
+        self.own.remove(at)
+    }
+}
+
+impl Slot {
+    fn new(entry: &Entry, published: bool) -> Option<Slot> {
+        Some(Slot {
+            number: frame_number(&entry.id)?,
+            micros: micros_of_seconds(entry.timestamp),
+            offset: entry.offset,
+            published,
+            text: entry.render().ok()?,
+        })
+    }
+
+    /// The entry; `None` cannot happen, as the text was made from one.
+    pub fn entry(&self) -> Option<Entry> {
+        Entry::from_map(serde_json::from_str(&self.text).ok()?)
+    }
+
+    /// Says whether anything changed by it.
+    fn adopt(&mut self, theirs: Map<String, Value>, behind: bool) -> bool {
+        let as_they_have_it = Entry::from_map(theirs.clone()).and_then(|it| it.render().ok());
+        if as_they_have_it.is_some_and(|text| text == self.text) {
+            return false;
+        }
+        let Some(mut entry) = self.entry() else { return false };
+        entry.adopt(theirs, behind);
+        match entry.render() {
+            Ok(text) if text != self.text => {
+                self.text = text;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Foreign {
+    fn new(after: usize, item: &Value) -> Option<Foreign> {
+        let text = indent(&serde_json::to_string_pretty(item).ok()?);
+        Some(Foreign { after, id: item_id(item).map(Into::into), text })
+    }
+
+    fn is_same_item(&self, other: &Foreign) -> bool {
+        match (&self.id, &other.id) {
+            (None, None) => self.text == other.text,
+            (one, another) => one == another,
+        }
+    }
+}
+
+/// Visits the items that are entries of ours, with the number in their id.
+fn each_entry(text: &str, mut visit: impl FnMut(Entry, u64)) -> serde_json::Result<()> {
+    each_item(text, |item| {
+        if let Value::Object(map) = item
+            && let Some(entry) = Entry::from_map(map)
+            && let Some(number) = frame_number(&entry.id)
+        {
+            visit(entry, number);
+        }
+    })
+}
+
+fn item_id(item: &Value) -> Option<&str> {
+    item.get("id")?.as_str()
+}
+
+/// Parses a JSON array item by item, so that a long index never stands in memory as a tree.
+pub(super) fn each_item(text: &str, visit: impl FnMut(Value)) -> serde_json::Result<()> {
+    struct Items<F>(F);
+    impl<'de, F: FnMut(Value)> Visitor<'de> for Items<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an array of entries")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
+            while let Some(item) = items.next_element()? {
+                (self.0)(item);
+            }
+            Ok(())
+        }
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    (&mut json).deserialize_seq(Items(visit))?;
+    json.end()
+}

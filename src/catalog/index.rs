@@ -1,0 +1,503 @@
+//! `index.json` on disk: replaced atomically, and nothing that others write to it lost.
+//!
+//! Every writing happens under `flock` on `index.lock`. The new file changes
+//! places with the one that stands there, in one step. What was displaced is
+//! looked at again: if it is not what we had taken in, somebody put it there
+//! meanwhile; it is merged, and the result written, until nothing was missed.
+//!
+//! A temporary file is named after its own inode number. So a left-over tells
+//! whether a crash came before the exchange (it is still our own file, and
+//! worth nothing) or after (it is what we displaced, and may hold somebody's
+//! news).
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::entries::{Entries, each_item};
+use super::lock::IndexLock;
+use super::publish::{self, Exchange, temp_path};
+use super::stamp::Stamp;
+use crate::error::{Context, Error, Result, Stage};
+
+/// Name of the index in the frames folder.
+pub const INDEX_NAME: &str = "index.json";
+
+/// A file that is no JSON array counts as corrupt when it stays so for this long.
+pub const CORRUPT_GRACE: Duration = Duration::from_secs(2);
+
+/// How often a file that may be half written is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// So often at most is an index rewritten because others replaced it meanwhile.
+const MOST_ROUNDS: usize = 16;
+
+/// What stands under a name. The stamp is there only where it can be relied on.
+#[derive(Debug)]
+enum Found {
+    Nothing,
+    Known,
+    Whole(String, Option<Stamp>),
+    Corrupt(Option<Stamp>),
+}
+
+/// How the new file came to its place.
+enum Swapped {
+    /// In place of what we had taken in.
+    Done,
+    /// In place of something else, which now has the temporary name.
+    Displaced,
+    /// It did not: another file came into being meanwhile.
+    Missed,
+}
+
+/// The file `index.json`, and what is known of it.
+#[derive(Debug)]
+pub(super) struct IndexFile {
+    path: PathBuf,
+    lock: IndexLock,
+    grace: Duration,
+    clock: Arc<dyn Clock>,
+    /// The content that our entries include, if it can be told by its stamp.
+    known: Option<Stamp>,
+    /// Displaced files whose content is in memory and not in the index yet.
+    displaced: Vec<PathBuf>,
+    can_exchange: bool,
+}
+
+impl IndexFile {
+    /// The index in `folder`. Nothing is read yet.
+    pub fn new(folder: &Path, grace: Duration, clock: Arc<dyn Clock>) -> Result<IndexFile> {
+        Ok(IndexFile {
+            path: folder.join(INDEX_NAME),
+            lock: IndexLock::open(folder)?,
+            grace,
+            clock,
+            known: None,
+            displaced: Vec::new(),
+            can_exchange: true,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads what an earlier life left: the index, what a crash displaced, and
+    /// `copy`, from which come back the entries that the index lost.
+    pub fn load(&mut self, entries: &mut Entries, copy: Option<&Path>) -> Result<()> {
+        let _held = self.lock.hold()?;
+        self.load_locked(entries, copy)
+    }
+
+    fn load_locked(&mut self, entries: &mut Entries, copy: Option<&Path>) -> Result<()> {
+        let mut lost = false;
+        match self.read_settled(&self.path)? {
+            Found::Whole(text, stamp) => {
+                self.taken_in(entries.load(&text))?;
+                self.known = stamp;
+            }
+            Found::Corrupt(_) => {
+                self.set_aside_corrupt(&self.path)?;
+                lost = true;
+            }
+            Found::Nothing | Found::Known => lost = true,
+        }
+        if let Some(text) = copy.and_then(|copy| fs::read_to_string(copy).ok()) {
+            self.take_in_copy(entries, &text, lost);
+        }
+        self.take_in_left_overs(entries)
+    }
+
+    /// A copy is older than the index: it counts where the index is lost, or lacks
+    /// an entry. One that a power loss spoiled is of no use.
+    fn take_in_copy(&self, entries: &mut Entries, text: &str, lost: bool) {
+        let known = entries.len();
+        let taken_in = if lost { entries.load(text) } else { entries.bring_back(text).map(|_| ()) };
+        let back = entries.len() - known;
+        if back > 0 {
+            let path = self.path.display();
+            tracing::warn!(%path, "{back} entries were gone from the index; they come back");
+        }
+        if let Err(error) = taken_in {
+            tracing::warn!(path = %self.path.display(), "the copy of the index is of no use: {error}");
+        }
+    }
+
+    fn take_in_left_overs(&mut self, entries: &mut Entries) -> Result<()> {
+        let folder = publish::folder_of(&self.path);
+        for path in self.io(publish::left_overs(folder, |target| target == INDEX_NAME))? {
+            match self.read(&path)? {
+                _ if is_own_temp(&path) => self.io(fs::remove_file(&path))?,
+                Found::Whole(text, _) => {
+                    // The index is newer than what it displaced.
+                    self.taken_in(entries.merge(&text, true))?;
+                    self.displaced.push(path);
+                }
+                _ => self.set_aside_corrupt(&path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the file may hold something that we do not know.
+    pub fn is_changed(&self) -> bool {
+        self.known.is_none() || Stamp::at(&self.path) != self.known
+    }
+
+    /// Takes in what others wrote, without waiting for half-written files and
+    /// without writing. Says whether the index lacks entries of ours.
+    pub fn take_in_now(&mut self, entries: &mut Entries) -> Result<bool> {
+        let _held = self.lock.hold()?;
+        match self.read(&self.path)? {
+            Found::Whole(text, stamp) => {
+                let merged = self.taken_in(entries.merge(&text, self.is_ahead()))?;
+                self.known = stamp;
+                Ok(merged.lacking)
+            }
+            Found::Nothing => Ok(true),
+            Found::Known | Found::Corrupt(_) => Ok(false),
+        }
+    }
+
+    /// Whether memory has what no file named `index.json` ever had: whoever wrote the one that
+    /// stands there could not know it.
+    fn is_ahead(&self) -> bool {
+        !self.displaced.is_empty()
+    }
+
+    /// Writes the index with all `entries`, after taking in what others wrote. Says
+    /// whether nobody came between; otherwise it is to be written again.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be written to. The index is then what it was before.
+    pub fn publish(&mut self, entries: &mut Entries) -> Result<bool> {
+        let _held = self.lock.hold()?;
+        self.publish_locked(entries)
+    }
+
+    fn publish_locked(&mut self, entries: &mut Entries) -> Result<bool> {
+        for _ in 0..MOST_ROUNDS {
+            let standing = self.read_settled(&self.path)?;
+            let old = match &standing {
+                Found::Nothing => None,
+                Found::Known => self.known,
+                Found::Whole(text, stamp) => {
+                    self.taken_in(entries.merge(text, self.is_ahead()))?;
+                    *stamp
+                }
+                Found::Corrupt(stamp) => *stamp,
+            };
+            let (temp, new) = self.write_temp(entries)?;
+            match self.swap(&temp, old, &standing) {
+                Err(error) => {
+                    let _ = fs::remove_file(&temp);
+                    return Err(error);
+                }
+                Ok(Swapped::Missed) => {
+                    let _ = fs::remove_file(&temp);
+                    continue;
+                }
+                Ok(Swapped::Done) => {
+                    self.known = new;
+                    self.dispose_of(&temp, &standing)?;
+                }
+                Ok(Swapped::Displaced) => {
+                    self.known = new;
+                    entries.mark_published();
+                    if self.displaced_has_news(temp, entries)? {
+                        continue;
+                    }
+                }
+            }
+            entries.mark_published();
+            return self.forget_displaced().map(|()| true);
+        }
+        // Somebody replaces it all the time. All of it is in memory, and in the files
+        // still listed as displaced; the next writing goes on from there.
+        Ok(false)
+    }
+
+    /// Gets rid of a displaced file that holds nothing new. After a plain rename there is none.
+    fn dispose_of(&self, temp: &Path, standing: &Found) -> Result<()> {
+        match standing {
+            Found::Corrupt(_) if temp.exists() => self.set_aside_corrupt(temp),
+            Found::Corrupt(_) => Ok(()),
+            _ => {
+                let _ = fs::remove_file(temp);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes in a file that stood in the index's place. A crash before the next
+    /// exchange leaves it under its temporary name, for [`IndexFile::load`].
+    fn displaced_has_news(&mut self, temp: PathBuf, entries: &mut Entries) -> Result<bool> {
+        match self.read_settled(&temp)? {
+            Found::Whole(text, _) => {
+                let merged = self.taken_in(entries.merge(&text, self.is_ahead()))?;
+                self.displaced.push(temp);
+                Ok(merged.changed)
+            }
+            Found::Corrupt(_) => self.set_aside_corrupt(&temp).map(|()| false),
+            Found::Nothing | Found::Known => Ok(false),
+        }
+    }
+
+    /// Removes displaced files, once the index includes them. A crash before it
+    /// leaves them to be merged a second time, which changes nothing.
+    fn forget_displaced(&mut self) -> Result<()> {
+        for path in std::mem::take(&mut self.displaced) {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => self.io(Err(error))?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the new index beside the old one. A crash within leaves a file that
+    /// is named after its own inode, or `new`: [`IndexFile::load`] removes both.
+    fn write_temp(&self, entries: &Entries) -> Result<(PathBuf, Option<Stamp>)> {
+        let new = temp_path(&self.path, "new");
+        let written = || -> io::Result<(PathBuf, Option<Stamp>)> {
+            let mut out = BufWriter::with_capacity(1 << 16, File::create(&new)?);
+            entries.write_to(&mut out)?;
+            out.flush()?;
+            let file = out.into_inner().map_err(|error| error.into_error())?;
+            if let Ok(old) = fs::metadata(&self.path) {
+                // Whoever let a group write to the index wants it to stay so.
+                file.set_permissions(old.permissions())?;
+            }
+            let stamp = Stamp::set(&file)?;
+            let temp = temp_path(&self.path, &file.metadata()?.ino().to_string());
+            fs::rename(&new, &temp)?;
+            Ok((temp, stamp))
+        }();
+        if written.is_err() {
+            let _ = fs::remove_file(&new);
+        }
+        self.io(written)
+    }
+
+    /// Puts `temp` in the index's place. A crash before leaves the old index, a
+    /// crash after it the new one; there is no between.
+    fn swap(&mut self, temp: &Path, old: Option<Stamp>, standing: &Found) -> Result<Swapped> {
+        if !matches!(standing, Found::Nothing) && self.can_exchange {
+            match self.io(publish::exchange(temp, &self.path))? {
+                Exchange::Done => {
+                    let expected = old.is_some() && Stamp::at(temp) == old;
+                    return Ok(if expected { Swapped::Done } else { Swapped::Displaced });
+                }
+                Exchange::Missing => return self.rename_new(temp),
+                Exchange::Unsupported => self.can_exchange = false,
+            }
+        }
+        match standing {
+            Found::Nothing => self.rename_new(temp),
+            _ => self.replace(temp, old, standing),
+        }
+    }
+
+    fn rename_new(&self, temp: &Path) -> Result<Swapped> {
+        let renamed = self.io(publish::rename_new(temp, &self.path))?;
+        Ok(if renamed { Swapped::Done } else { Swapped::Missed })
+    }
+
+    /// Where the file system cannot exchange: a plain rename. Whoever writes under
+    /// the lock is safe; a file renamed over the index between our look at it and
+    /// our rename, some microseconds, is lost.
+    fn replace(&self, temp: &Path, old: Option<Stamp>, standing: &Found) -> Result<Swapped> {
+        if matches!(standing, Found::Corrupt(_)) {
+            self.set_aside_corrupt(&self.path)?;
+            return self.rename_new(temp);
+        }
+        if old.is_some() && Stamp::at(&self.path) != old {
+            return Ok(Swapped::Missed);
+        }
+        self.io(fs::rename(temp, &self.path))?;
+        Ok(Swapped::Done)
+    }
+
+    /// Reads a file, waiting for it to become whole as long as the grace allows.
+    fn read_settled(&self, path: &Path) -> Result<Found> {
+        let began = self.clock.now();
+        loop {
+            let found = self.read(path)?;
+            let waited = self.clock.now().saturating_duration_since(began);
+            if !matches!(found, Found::Corrupt(_)) || waited >= self.grace {
+                return Ok(found);
+            }
+            self.clock.wait(LOOK_AGAIN.min(self.grace - waited));
+        }
+    }
+
+    fn read(&self, path: &Path) -> Result<Found> {
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            file => self.io(file)?,
+        };
+        let before = self.io(file.metadata())?;
+        if self.known == Some(Stamp::of(&before)) {
+            return Ok(Found::Known);
+        }
+        let bytes = self.io(read_all(&file))?;
+        let after = self.io(file.metadata())?;
+        let stamp = Stamp::of_read(&before, &after);
+        Ok(match String::from_utf8(bytes) {
+            Ok(text) if each_item(&text, |_| ()).is_ok() => Found::Whole(text, stamp),
+            _ => Found::Corrupt(stamp),
+        })
+    }
+
+    /// Gives a corrupt file a name of its own; it is never destroyed.
+    fn set_aside_corrupt(&self, path: &Path) -> Result<()> {
+        for number in 1_u64.. {
+            let aside = self.path.with_file_name(format!("{INDEX_NAME}.corrupt-{number}"));
+            if self.io(publish::rename_new(path, &aside))? {
+                tracing::warn!(
+                    path = %self.path.display(), set_aside = %aside.display(),
+                    "the index was no JSON array; it is set aside and written anew from what is known"
+                );
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn io<T>(&self, result: io::Result<T>) -> Result<T> {
+        result.context(Stage::Catalog, &self.path, "cannot read or write the index")
+    }
+
+    fn taken_in<T>(&self, result: serde_json::Result<T>) -> Result<T> {
+        result.map_err(|cause| {
+            Error::new(Stage::Catalog, "cannot merge the index").path(&self.path).because(cause)
+        })
+    }
+}
+
+/// Whether a left-over was not exchanged yet: it still is the file it is named after.
+fn is_own_temp(path: &Path) -> bool {
+    let mark = path.to_str().and_then(|name| name.rsplit_once(".tmp-")).map(|(_, mark)| mark);
+    let inode = fs::metadata(path).map(|metadata| metadata.ino().to_string());
+    mark == Some("new") || inode.is_ok_and(|inode| mark == Some(&inode))
+}
+
+fn read_all(mut file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut file, &mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::{LOCK_NAME, SystemClock};
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    const TWO: &str = r#"[{"id":"F0001","timestamp":0.0,"path":null,"sent_to_agent":false},
+        {"id":"F0002","timestamp":1.0,"path":null,"sent_to_agent":false}]"#;
+
+    fn open(folder: &Path) -> (IndexFile, Entries) {
+        let clock = Arc::new(SystemClock);
+        let mut index = IndexFile::new(folder, Duration::ZERO, clock).unwrap();
+        let mut entries = Entries::default();
+        index.load(&mut entries, None).unwrap();
+        (index, entries)
+    }
+
+    fn read(folder: &Path) -> serde_json::Value {
+        serde_json::from_slice(&fs::read(folder.join(INDEX_NAME)).unwrap()).unwrap()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string();
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| name(entry).unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_a_crash_displaced_is_merged_and_our_own_unpublished_file_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        fs::write(folder.join(INDEX_NAME), TWO).unwrap();
+        let acknowledged = TWO.replacen("false", "true", 1);
+        // A crash after the exchange: named after another inode than its own.
+        fs::write(folder.join(".index.json.tmp-1"), &acknowledged).unwrap();
+        // A crash before it: named after its own inode.
+        let ours = folder.join(".index.json.tmp-new");
+        fs::write(&ours, TWO.replace("false", "true")).unwrap();
+        let inode = fs::metadata(&ours).unwrap().ino();
+        fs::rename(&ours, folder.join(format!(".index.json.tmp-{inode}"))).unwrap();
+
+        let (mut index, mut entries) = open(folder);
+        assert!(index.publish(&mut entries).unwrap());
+        assert_eq!(read(folder)[0]["sent_to_agent"], true);
+        assert_eq!(read(folder)[1]["sent_to_agent"], false);
+        assert_eq!(names(folder), [INDEX_NAME, LOCK_NAME]);
+    }
+
+    #[test]
+    fn without_an_exchange_the_index_is_still_merged_and_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let (mut index, mut entries) = open(folder);
+        index.can_exchange = false;
+        assert!(index.publish(&mut entries).unwrap(), "there is none yet");
+        fs::write(folder.join(INDEX_NAME), TWO).unwrap();
+        let (mut index, mut entries) = open(folder);
+        index.can_exchange = false;
+        fs::write(folder.join(INDEX_NAME), TWO.replacen("false", "true", 1)).unwrap();
+        assert!(index.publish(&mut entries).unwrap());
+        assert_eq!(read(folder)[0]["sent_to_agent"], true);
+        fs::write(folder.join(INDEX_NAME), "[{").unwrap();
+        assert!(index.publish(&mut entries).unwrap());
+        assert_eq!(read(folder)[0]["sent_to_agent"], true);
+        assert_eq!(fs::read(folder.join("index.json.corrupt-1")).unwrap(), b"[{");
+    }
+
+    #[test]
+    fn a_file_that_is_not_the_one_taken_in_comes_back_as_displaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        fs::write(folder.join(INDEX_NAME), TWO).unwrap();
+        let (mut index, mut entries) = open(folder);
+        assert!(index.publish(&mut entries).unwrap());
+        let (temp, _) = index.write_temp(&entries).unwrap();
+        let old = index.known;
+        assert!(old.is_some());
+        // Between our look at the index and our exchange:
+        let news = folder.join("news");
+        fs::write(&news, TWO.replacen("false", "true", 1)).unwrap();
+        fs::rename(&news, folder.join(INDEX_NAME)).unwrap();
+        let swapped = index.swap(&temp, old, &Found::Known).unwrap();
+        assert!(matches!(swapped, Swapped::Displaced));
+        assert!(index.displaced_has_news(temp, &mut entries).unwrap());
+        assert!(index.publish(&mut entries).unwrap());
+        assert_eq!(read(folder)[0]["sent_to_agent"], true);
+        assert_eq!(names(folder), [INDEX_NAME, LOCK_NAME]);
+    }
+
+    #[test]
+    fn a_lock_file_that_was_replaced_is_locked_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut index, mut entries) = open(folder.path());
+        fs::remove_file(folder.path().join(LOCK_NAME)).unwrap();
+        let held = File::create(folder.path().join(LOCK_NAME)).unwrap();
+        held.lock().unwrap();
+        let writer = std::thread::spawn(move || index.publish(&mut entries));
+        assert!(!folder.path().join(INDEX_NAME).exists());
+        held.unlock().unwrap();
+        assert!(writer.join().unwrap().unwrap());
+        assert!(folder.path().join(INDEX_NAME).exists());
+    }
+}

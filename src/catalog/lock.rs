@@ -1,0 +1,68 @@
+//! The lock under which the index is written: `flock` on `index.lock`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, Result, Stage};
+
+/// Name of the file on which writers of the index hold `flock`.
+pub const LOCK_NAME: &str = "index.lock";
+
+/// The lock file of a frames folder.
+#[derive(Debug)]
+pub(super) struct IndexLock {
+    path: PathBuf,
+    file: File,
+}
+
+/// Holds the lock until it is dropped.
+#[derive(Debug)]
+pub(super) struct Held(File);
+
+impl IndexLock {
+    /// Makes the lock file if there is none.
+    pub fn open(folder: &Path) -> Result<IndexLock> {
+        let path = folder.join(LOCK_NAME);
+        Ok(IndexLock { file: open_file(&path)?, path })
+    }
+
+    /// Waits for whoever else holds the lock, and takes it.
+    pub fn hold(&mut self) -> Result<Held> {
+        loop {
+            match self.file.lock() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                locked => locked.context(Stage::Catalog, &self.path, "cannot lock the index")?,
+            }
+            // Both handles are one lock: releasing either releases it.
+            let held = self.file.try_clone().map(Held);
+            let held = held.context(Stage::Catalog, &self.path, "cannot lock the index")?;
+            if identity(self.file.metadata()) == identity(fs::metadata(&self.path)) {
+                return Ok(held);
+            }
+            // Somebody removed or replaced the lock file: others would lock another one.
+            self.file = open_file(&self.path)?;
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!("cannot unlock the index: {error}");
+        }
+    }
+}
+
+fn identity(metadata: io::Result<fs::Metadata>) -> Option<(u64, u64)> {
+    metadata.ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+fn open_file(path: &Path) -> Result<File> {
+    OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).context(
+        Stage::Catalog,
+        path,
+        "cannot open the lock of the index",
+    )
+}

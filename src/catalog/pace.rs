@@ -1,0 +1,57 @@
+//! How often the index may be written.
+
+use std::time::{Duration, Instant};
+
+/// Up to so many entries the index is written at once for every frame.
+pub const AT_ONCE_ENTRIES: usize = 5_000;
+
+/// Beyond that, at most once in so long …
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// … and at most once in so many times what the last writing took.
+const COST_FACTOR: u32 = 20;
+
+/// Decides when the next writing is due, from what the last one cost.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    last: Option<(Instant, Duration)>,
+}
+
+impl Pace {
+    /// How long from `now` until an index of `entries` entries may be written.
+    pub fn due_in(&self, entries: usize, now: Instant) -> Duration {
+        match self.last {
+            Some((began, took)) if entries > AT_ONCE_ENTRIES => {
+                let interval = SHORTEST_INTERVAL.max(took.saturating_mul(COST_FACTOR));
+                interval.saturating_sub(now.saturating_duration_since(began))
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Takes note of a writing.
+    pub fn wrote(&mut self, began: Instant, ended: Instant) {
+        self.last = Some((began, ended.saturating_duration_since(began)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_5000_entries_writing_waits_a_second_or_20_times_its_cost() {
+        let start = Instant::now();
+        let after = |ms| start + Duration::from_millis(ms);
+        let mut pace = Pace::default();
+        assert_eq!(pace.due_in(9_000, start), Duration::ZERO, "the first is never late");
+
+        pace.wrote(start, after(10));
+        assert_eq!(pace.due_in(AT_ONCE_ENTRIES, after(10)), Duration::ZERO);
+        assert_eq!(pace.due_in(AT_ONCE_ENTRIES + 1, after(10)), Duration::from_millis(990));
+        assert_eq!(pace.due_in(AT_ONCE_ENTRIES + 1, after(1_000)), Duration::ZERO);
+
+        pace.wrote(start, after(100));
+        assert_eq!(pace.due_in(AT_ONCE_ENTRIES + 1, after(100)), Duration::from_millis(1_900));
+    }
+}

@@ -1,0 +1,94 @@
+//! Entries that no longer stand for a picture in the recording.
+//!
+//! They are never destroyed: `index.set-aside.json` has them, an array like the
+//! index, and their ids are not used again.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::entries::{Slot, each_item};
+use super::entry::Entry;
+use super::frames::frame_number;
+use super::publish::{Durable, publish, rename_new};
+use crate::error::{Context, Result, Stage};
+
+/// Name of the file in the frames folder.
+pub const SET_ASIDE_NAME: &str = "index.set-aside.json";
+
+/// The key that says why an entry was set aside.
+const WHY_KEY: &str = "set_aside_because";
+
+/// The file of entries set aside.
+#[derive(Debug)]
+pub(super) struct SetAside {
+    path: PathBuf,
+    items: Vec<Value>,
+}
+
+impl SetAside {
+    /// Reads what earlier lives set aside in `folder`. A file that is no JSON
+    /// array gets another name, since what it retired cannot be told.
+    pub fn open(folder: &Path) -> Result<SetAside> {
+        let path = folder.join(SET_ASIDE_NAME);
+        let mut items = Vec::new();
+        match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            read => {
+                let text = read.context(Stage::Catalog, &path, "cannot read it")?;
+                if let Err(error) = each_item(&text, |item| items.push(item)) {
+                    items.clear();
+                    keep_corrupt(&path, &error)?;
+                }
+            }
+        }
+        Ok(SetAside { path, items })
+    }
+
+    /// The numbers in the ids that must not be used again.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
+        let id = |item: &Value| item.get("id").and_then(Value::as_str).and_then(frame_number);
+        self.items.iter().filter_map(id)
+    }
+
+    /// Sets entries aside and tells so. Durable at once: an id must stay retired.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn add(&mut self, slots: &[Slot], why: &str) -> Result<()> {
+        for entry in slots.iter().filter_map(Slot::entry) {
+            tracing::warn!(id = entry.id, offset = entry.offset, "entry set aside: {why}");
+            self.items.extend(as_item(entry, why));
+        }
+        if slots.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = serde_json::to_vec_pretty(&self.items).context(
+            Stage::Catalog,
+            &self.path,
+            "cannot write it",
+        )?;
+        bytes.push(b'\n');
+        publish(&self.path, &bytes, Durable::Now)
+    }
+}
+
+fn as_item(mut entry: Entry, why: &str) -> Option<Value> {
+    entry.other.insert(WHY_KEY.into(), why.into());
+    serde_json::to_value(entry).ok()
+}
+
+fn keep_corrupt(path: &Path, error: &serde_json::Error) -> Result<()> {
+    for number in 1_u64.. {
+        let aside = path.with_file_name(format!("{SET_ASIDE_NAME}.corrupt-{number}"));
+        let renamed = rename_new(path, &aside);
+        if renamed.context(Stage::Catalog, path, "cannot set it aside")? {
+            tracing::warn!(path = %path.display(), set_aside = %aside.display(), "no JSON array: {error}");
+            break;
+        }
+    }
+    Ok(())
+}
