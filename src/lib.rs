@@ -38,6 +38,7 @@ pub mod detect;
 pub mod catalog;
 
 // The other side: sending a file, watching a recording.
+pub mod playback;
 pub mod send;
 
 // What holds it together.

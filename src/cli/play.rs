@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::{ExitStatus, World};
 use crate::config::{Layer, Layers, PlayConfig, PlayFrom, key};
-use crate::error::{Error, Result, Stage};
+use crate::error::Result;
+use crate::playback::{self, PlayOptions, PlayOutcome, Position};
+use crate::session::Session;
 
 /// Watch a recording in mpv while it grows
 ///
@@ -70,15 +72,7 @@ pub fn find_recording(target: &Path, sessions_dir: &Path) -> Result<PathBuf> {
     if target.is_file() {
         return Ok(target.to_owned());
     }
-    let inside = Path::new("stream").join("recording.ts");
-    let candidates = [target.join(&inside), sessions_dir.join(target).join(&inside)];
-    candidates.into_iter().find(|candidate| candidate.is_file()).ok_or_else(|| {
-        let what = format!(
-            "no recording and no session of this name, here or in {}",
-            sessions_dir.display()
-        );
-        Error::new(Stage::Playback, what).path(target)
-    })
+    Ok(Session::find(sessions_dir, target)?.recording_ts())
 }
 
 /// Opens or steers mpv.
@@ -91,11 +85,14 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     tracing::debug!(?config, "resolved");
     let recording = find_recording(&config.target, &config.sessions_dir)?;
 
-    // ===== THE LEAD wires here: playback of `recording` from `config.from`.
-    let played: Result<()> = Err(Error::new(Stage::Playback, "not wired yet").path(recording));
-    // =====
-
-    played?;
+    let from = match config.from {
+        PlayFrom::Live => Position::Live,
+        PlayFrom::Seconds(seconds) => Position::Seconds(seconds),
+    };
+    match playback::play(&recording, from, &PlayOptions::default(), world.shutdown.flag())? {
+        PlayOutcome::Steered => tracing::info!("the open player was sent there"),
+        PlayOutcome::Ended(_) | PlayOutcome::Stopped => {}
+    }
     Ok(ExitStatus::Done)
 }
 

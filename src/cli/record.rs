@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use super::output::{JsonLines, Written};
@@ -11,6 +13,7 @@ use crate::catalog::Entry;
 use crate::config::{HostPort, Layers, RecordConfig, key};
 use crate::error::Result;
 use crate::pipeline;
+use crate::playback::{self, PlayOptions, PlayOutcome, Position};
 use crate::session::Session;
 use crate::telemetry::Counters;
 
@@ -119,12 +122,31 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     let now = jiff::Zoned::now();
     let session = Session::own(&config.sessions_dir, config.session.as_deref(), &now)?;
     tracing::info!("session {}", session.folder().display());
-    let ended = pipeline::record(&config, &session, &counters, &shutdown, &mut on_frame);
+    let recorded = AtomicBool::new(false);
+    let ended = thread::scope(|scope| {
+        if config.play {
+            scope.spawn(|| watch(&session, &recorded));
+        }
+        let ended = pipeline::record(&config, &session, &counters, &shutdown, &mut on_frame);
+        // The player stays open, but is followed no longer.
+        recorded.store(true, Ordering::Relaxed);
+        ended
+    });
     status_line.end();
     ended?;
     tracing::info!("{}", summary(&counters.snapshot()));
     output.finish()?;
     Ok(ExitStatus::Done)
+}
+
+/// `--play`: whatever becomes of mpv, the recording goes on.
+fn watch(session: &Session, recorded: &AtomicBool) {
+    let options = PlayOptions { is_recorder: true, ..PlayOptions::default() };
+    match playback::play(&session.recording_ts(), Position::Live, &options, recorded) {
+        Ok(PlayOutcome::Ended(_)) => tracing::info!("the player was closed; recording goes on"),
+        Ok(_) => {}
+        Err(error) => tracing::warn!("{error}; recording goes on"),
+    }
 }
 
 #[cfg(test)]

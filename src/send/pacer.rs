@@ -130,7 +130,7 @@ impl Pacer {
 }
 
 /// Turns due times into waiting times, without drift: every deadline counts from one
-/// origin, which moves only after a stall of more than [a second](MAX_LATE).
+/// origin, which moves only after a stall of more than a second.
 #[derive(Debug, Default)]
 pub struct Schedule {
     origin: Duration,

@@ -1,0 +1,194 @@
+//! When a player that met the end of a growing file is to be set going again.
+//!
+//! mpv follows a file that grows, but where a sender pauses it comes to the end and
+//! stands there; only a seek makes it read on. Pure: events, lengths and times go in.
+
+use std::time::Duration;
+
+/// From the first growth to the nudge, so that there is something to play …
+const SETTLE: Duration = Duration::from_millis(250);
+
+/// … doubled, up to this, while the player keeps running into the end.
+const SETTLE_MAX: Duration = Duration::from_secs(2);
+
+/// A nudge that held so long has found a distance that does.
+const CALM: Duration = Duration::from_secs(5);
+
+/// A pause that comes so soon after the end is mpv's own, not its user's.
+const OWN_PAUSE: Duration = Duration::from_millis(200);
+
+/// Seconds that a nudge seeks back: mpv stands on the last picture, and needs an earlier one.
+const BACK_SECONDS: f64 = 0.5;
+
+/// A player that comes no farther than this, in seconds, is on a timeline that has ended.
+const STUCK_SECONDS: f64 = 0.05;
+
+/// How to set the player going.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Nudge {
+    /// Seek to this time, in seconds.
+    Seconds(f64),
+    /// Seek to this part of the file, in percent of its bytes.
+    Percent(f64),
+}
+
+/// What is known of the player and of the recording.
+#[derive(Debug, Default)]
+pub struct Follower {
+    /// When the end was reached; none while it plays.
+    ended_at: Option<Duration>,
+    is_paused_by_user: bool,
+    is_paused: bool,
+    /// Length of the recording when last looked at.
+    length: u64,
+    /// The length at which the player met the end.
+    ended_length: u64,
+    grown_at: Option<Duration>,
+    settle: Duration,
+    last_nudge: Option<(Duration, Option<f64>)>,
+}
+
+impl Follower {
+    /// `eof-reached` has changed.
+    pub fn eof_reached(&mut self, is_reached: bool, now: Duration) {
+        self.grown_at = None;
+        if !is_reached {
+            self.ended_at = None;
+            return;
+        }
+        self.ended_at.get_or_insert(now);
+        // The length before the last look may be what mpv saw; the one after it need not be.
+        self.ended_length = self.length;
+    }
+
+    /// `pause` has changed.
+    pub fn paused(&mut self, is_paused: bool, now: Duration) {
+        let is_own = self.ended_at.is_some_and(|at| now.saturating_sub(at) <= OWN_PAUSE);
+        self.is_paused_by_user = is_paused && (self.is_paused_by_user || !is_own);
+        self.is_paused = is_paused;
+    }
+
+    /// Whether mpv stands at the end and its user has not stopped it.
+    pub fn is_waiting(&self) -> bool {
+        self.ended_at.is_some() && !self.is_paused_by_user
+    }
+
+    /// Whether to set the player going, now that the recording is `length` bytes long.
+    pub fn is_due(&mut self, length: u64, now: Duration) -> bool {
+        self.length = length;
+        if !self.is_waiting() || length <= self.ended_length {
+            return false;
+        }
+        let grown_at = *self.grown_at.get_or_insert(now);
+        let is_calm = self.last_nudge.is_none_or(|(at, _)| now.saturating_sub(at) > CALM);
+        let settle = if is_calm { SETTLE } else { (self.settle * 2).clamp(SETTLE, SETTLE_MAX) };
+        if now.saturating_sub(grown_at) < settle {
+            return false;
+        }
+        self.settle = settle;
+        true
+    }
+
+    /// How to do it, for a player that stands at `position` seconds. A player that stands
+    /// where it stood at the last nudge, or that knows no position, is sent by bytes to
+    /// where it met the end: after a jump of the clock mpv's timeline ends there.
+    pub fn nudge(&mut self, position: Option<f64>, now: Duration) -> Nudge {
+        let last = self.last_nudge.and_then(|(_, position)| position);
+        let is_stuck = |position: f64| last.is_some_and(|last| position - last < STUCK_SECONDS);
+        match position {
+            Some(position) if position.is_finite() && !is_stuck(position) => {
+                self.last_nudge = Some((now, Some(position)));
+                Nudge::Seconds((position - BACK_SECONDS).max(0.0))
+            }
+            _ => {
+                self.last_nudge = Some((now, None));
+                Nudge::Percent(percent(self.ended_length, self.length))
+            }
+        }
+    }
+}
+
+/// `offset` in percent of `total`.
+pub fn percent(offset: u64, total: u64) -> f64 {
+    if total == 0 { 0.0 } else { (offset as f64 / total as f64 * 100.0).min(100.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// A player that met the end at 1 s, with 1000 bytes recorded.
+    fn at_the_end() -> Follower {
+        let mut follower = Follower::default();
+        assert!(!follower.is_due(1000, ms(900)));
+        follower.eof_reached(true, ms(1000));
+        follower
+    }
+
+    #[test]
+    fn a_player_at_the_end_is_nudged_when_bytes_have_come_and_not_before() {
+        let mut follower = at_the_end();
+        follower.paused(true, ms(1001));
+        assert!(!follower.is_due(1000, ms(60_000)));
+        assert!(!follower.is_due(1001, ms(60_250)));
+        assert!(follower.is_due(1500, ms(60_500)));
+        assert_eq!(follower.nudge(Some(7.0), ms(60_500)), Nudge::Seconds(6.5));
+    }
+
+    #[test]
+    fn what_its_user_paused_stays_paused() {
+        let mut before = Follower::default();
+        before.paused(true, ms(500));
+        before.eof_reached(true, ms(1000));
+        let mut after = at_the_end();
+        after.paused(true, ms(3000));
+        let mut again = at_the_end();
+        again.paused(true, ms(1001));
+        again.paused(false, ms(2000));
+        again.paused(true, ms(2100));
+        for mut follower in [before, after, again] {
+            assert!(!follower.is_due(5000, ms(4000)) && !follower.is_due(6000, ms(9000)));
+            follower.paused(false, ms(10_000));
+            assert!(!follower.is_due(7000, ms(10_000)) && follower.is_due(8000, ms(10_250)));
+        }
+    }
+
+    #[test]
+    fn a_player_that_keeps_running_into_the_end_gets_more_time_each_time() {
+        let mut follower = at_the_end();
+        let (mut now, mut length, mut waits) = (1000, 1000, vec![]);
+        for position in 1..=6 {
+            let ended = now;
+            loop {
+                now += 250;
+                length += 100;
+                if follower.is_due(length, ms(now)) {
+                    break;
+                }
+            }
+            waits.push(now - ended);
+            follower.nudge(Some(f64::from(position)), ms(now));
+            follower.eof_reached(false, ms(now));
+            now += 600;
+            follower.eof_reached(true, ms(now));
+        }
+        assert_eq!(waits, [500, 750, 1250, 2250, 2250, 2250]);
+    }
+
+    #[test]
+    fn a_player_whose_timeline_has_ended_or_that_has_none_is_sent_by_bytes() {
+        let mut follower = at_the_end();
+        follower.is_due(1250, ms(2000));
+        follower.is_due(1250, ms(2250));
+        assert_eq!(follower.nudge(Some(9.0), ms(2250)), Nudge::Seconds(8.5));
+        follower.eof_reached(false, ms(2260));
+        follower.eof_reached(true, ms(2800));
+        follower.is_due(2500, ms(5000));
+        assert_eq!(follower.nudge(Some(9.02), ms(5500)), Nudge::Percent(50.0));
+        assert_eq!(at_the_end().nudge(None, ms(2000)), Nudge::Percent(100.0));
+    }
+}

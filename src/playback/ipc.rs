@@ -1,0 +1,225 @@
+//! mpv's JSON IPC: one JSON object a line, answers matched by `request_id`
+//! (mpv manual, "JSON IPC").
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::error::{Context, Error, Result, Stage};
+
+/// How long mpv may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The longest line that is taken; mpv's own are far shorter.
+const LINE_MAX_BYTES: usize = 1024 * 1024;
+
+/// Events that are kept while nobody asks for them; the oldest is dropped first.
+const EVENTS_MAX: usize = 256;
+
+/// What we want to know of what mpv tells unasked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// An observed property has this value now; null where it has none.
+    Property {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: Value,
+    },
+    /// A picture is shown after a seek or at the start.
+    PlaybackRestart,
+}
+
+/// A connection to a player.
+#[derive(Debug)]
+pub struct Ipc {
+    socket: PathBuf,
+    stream: UnixStream,
+    received: Vec<u8>,
+    events: VecDeque<Event>,
+    last_id: u64,
+}
+
+impl Ipc {
+    /// Connects to a player.
+    ///
+    /// # Errors
+    ///
+    /// As [`UnixStream::connect`]: nobody listens, or there is no socket.
+    pub fn connect(socket: &Path) -> io::Result<Ipc> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+        let socket = socket.to_owned();
+        Ok(Ipc { socket, stream, received: Vec::new(), events: VecDeque::new(), last_id: 0 })
+    }
+
+    /// The socket it is connected to.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Runs a command, an array or an object of named arguments, and waits for its answer.
+    ///
+    /// # Errors
+    ///
+    /// If mpv refuses it, does not answer within 2 s or is gone.
+    pub fn command(&mut self, command: Value) -> Result<Value> {
+        self.last_id += 1;
+        let line = format!("{}\n", json!({ "command": command, "request_id": self.last_id }));
+        let socket = self.socket.clone();
+        let what = "the player is gone";
+        self.stream.write_all(line.as_bytes()).context(Stage::Playback, &socket, what)?;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        while let Some(message) = self.message(deadline).context(Stage::Playback, &socket, what)? {
+            if message["request_id"] != self.last_id {
+                self.keep(&message);
+                continue;
+            }
+            return match message["error"].as_str() {
+                Some("success") => Ok(message["data"].clone()),
+                error => {
+                    let what = format!("the player refused {command}");
+                    Err(Error::new(Stage::Playback, what).because(error.unwrap_or("no reason")))
+                }
+            };
+        }
+        Err(Error::new(Stage::Playback, "the open player does not answer").path(socket))
+    }
+
+    /// The value of a property.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ipc::command`]; also if the property has no value now.
+    pub fn get(&mut self, property: &str) -> Result<Value> {
+        self.command(json!(["get_property", property]))
+    }
+
+    /// The next event, if one comes within `wait`.
+    ///
+    /// # Errors
+    ///
+    /// If mpv has closed the connection.
+    pub fn event(&mut self, wait: Duration) -> io::Result<Option<Event>> {
+        let deadline = Instant::now() + wait;
+        while self.events.is_empty() {
+            match self.message(deadline)? {
+                Some(message) => self.keep(&message),
+                None => return Ok(None),
+            }
+        }
+        Ok(self.events.pop_front())
+    }
+
+    /// Queues what is an event that we know; everything else is passed over.
+    fn keep(&mut self, message: &Value) {
+        let event = match message["event"].as_str() {
+            Some("property-change") => Event::Property {
+                name: message["name"].as_str().unwrap_or_default().to_owned(),
+                value: message["data"].clone(),
+            },
+            Some("playback-restart") => Event::PlaybackRestart,
+            _ => return,
+        };
+        if self.events.len() >= EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    /// The next line that is JSON; none at the deadline.
+    fn message(&mut self, deadline: Instant) -> io::Result<Option<Value>> {
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.received) {
+                let message = serde_json::from_slice(&self.received[..end]);
+                self.received.drain(..=end);
+                match message {
+                    Ok(message) => return Ok(Some(message)),
+                    // mpv passes on file names that are no UTF-8 as they are.
+                    Err(_) => continue,
+                }
+            }
+            if self.received.len() > LINE_MAX_BYTES {
+                return Err(io::Error::other("a line of more than 1 MiB"));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || !self.receive(left)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Whether something came within `wait`.
+    fn receive(&mut self, wait: Duration) -> io::Result<bool> {
+        use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+        self.stream.set_read_timeout(Some(wait))?;
+        let mut bytes = [0; 4096];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                self.received.extend_from_slice(&bytes[..read]);
+                Ok(true)
+            }
+            Err(error) if error.kind() == Interrupted => Ok(true),
+            Err(error) if matches!(error.kind(), TimedOut | WouldBlock) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    /// A player that answers each line by what `answers` makes of its request id.
+    fn player(answers: Vec<fn(u64) -> Vec<u8>>) -> (tempfile::TempDir, Ipc) {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join("s")).unwrap();
+        thread::spawn(move || {
+            let mut lines = BufReader::new(listener.accept().unwrap().0);
+            for answer in answers {
+                let mut line = String::new();
+                lines.read_line(&mut line).unwrap();
+                let request: Value = serde_json::from_str(&line).unwrap();
+                let id = request["request_id"].as_u64().unwrap();
+                lines.get_mut().write_all(&answer(id)).unwrap();
+            }
+        });
+        let ipc = Ipc::connect(&folder.path().join("s")).unwrap();
+        (folder, ipc)
+    }
+
+    #[test]
+    fn unknown_events_other_answers_and_lines_that_are_no_json_are_passed_over() {
+        let (_folder, mut ipc) = player(vec![|id| {
+            let mut lines = b"{\"event\":\"of the future\",\"x\":[1]}\n\xff\xfe\n[]\n\n".to_vec();
+            lines.extend(b"{\"event\":\"property-change\",\"id\":1,\"name\":\"pause\",");
+            lines.extend(b"\"data\":true}\n{\"request_id\":99,\"error\":\"success\",\"data\":1}\n");
+            lines.extend(format!("{{\"request_id\":{id},\"error\":\"success\"").into_bytes());
+            lines.extend(b",\"data\":7.5}\n");
+            lines
+        }]);
+        assert_eq!(ipc.get("time-pos").unwrap(), json!(7.5));
+        let pause = Event::Property { name: "pause".to_owned(), value: json!(true) };
+        assert_eq!(ipc.event(Duration::ZERO).unwrap(), Some(pause));
+    }
+
+    #[test]
+    fn a_refusal_says_why_and_a_player_that_leaves_is_gone() {
+        let (_folder, mut ipc) = player(vec![|id| {
+            format!("{{\"request_id\":{id},\"error\":\"property unavailable\"}}\n").into_bytes()
+        }]);
+        let refusal = ipc.get("time-pos").unwrap_err().to_string();
+        assert!(refusal.ends_with("property unavailable"), "{refusal}");
+        assert!(ipc.get("pause").unwrap_err().to_string().contains("the player is gone"));
+        assert!(ipc.event(Duration::from_secs(5)).is_err());
+    }
+}

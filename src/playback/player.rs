@@ -1,0 +1,256 @@
+//! The mpv process, and the loop that keeps it at the live edge.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::follow::{Follower, Nudge};
+use super::ipc::{Event, Ipc};
+use super::{PlayOptions, Position, steer};
+use crate::error::{Error, Result, Stage};
+
+/// How often process, recording and stop flag are looked at.
+const POLL: Duration = Duration::from_millis(250);
+
+/// How long mpv may take to open its socket.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of mpv's last line that are kept for the error message.
+const LAST_LINE_MAX_BYTES: u64 = 1000;
+
+/// What mpv exits with when a signal made it quit (mpv manual, "EXIT CODES").
+const QUIT_BY_SIGNAL: i32 = 4;
+
+/// A running mpv.
+#[derive(Debug)]
+pub struct Player {
+    child: Child,
+    last_line: Option<JoinHandle<String>>,
+}
+
+/// How a supervision ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// The player closed its connection: it is quitting.
+    Closed,
+    /// The stop flag was raised.
+    Stopped,
+}
+
+impl Player {
+    /// Starts mpv on `recording`, with its own user's configuration.
+    ///
+    /// # Errors
+    ///
+    /// If there is no mpv, or it cannot be run.
+    pub fn start(recording: &Path, socket: &Path, options: &PlayOptions) -> Result<Player> {
+        let mut command = Command::new(&options.program);
+        command
+            .arg("--keep-open=yes")
+            // At the end it stands without pausing, so that a pause is always its user's.
+            .arg("--keep-open-pause=no")
+            // mpv's cache takes the end that it once met for final.
+            .arg("--cache=no")
+            .arg("--force-window=yes")
+            .args(["--input-terminal=no", "--msg-level=all=error"])
+            .arg(joined("--input-ipc-server=", socket))
+            .args(&options.extra_args)
+            .arg("--")
+            .arg(recording)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().map_err(|cause| cannot_start(recording, cause))?;
+        let last_line = child.stdout.take().map(|out| thread::spawn(move || last_line_of(out)));
+        Ok(Player { child, last_line })
+    }
+
+    /// Connects to the player as soon as it listens; none if it ends before, or does not
+    /// listen within 10 s, or `stop` is raised.
+    pub fn connect(&mut self, socket: &Path, stop: &AtomicBool) -> Option<Ipc> {
+        let start = Instant::now();
+        while start.elapsed() < START_TIMEOUT && !stop.load(Ordering::Relaxed) {
+            if let Ok(ipc) = Ipc::connect(socket) {
+                return Some(ipc);
+            }
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+
+    /// Waits until mpv has ended; none if `stop` is raised before.
+    ///
+    /// # Errors
+    ///
+    /// If mpv did not simply quit: a signal killed it, or it could not play the file.
+    pub fn wait(mut self, stop: &AtomicBool) -> Result<Option<ExitStatus>> {
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return self.judge(status).map(Some),
+                Ok(None) if stop.load(Ordering::Relaxed) => return Ok(None),
+                Ok(None) => thread::sleep(Duration::from_millis(50)),
+                Err(cause) => {
+                    return Err(Error::new(Stage::Playback, "cannot wait for mpv").because(cause));
+                }
+            }
+        }
+    }
+
+    fn judge(self, status: ExitStatus) -> Result<ExitStatus> {
+        const SIGINT: i32 = 2;
+        const SIGTERM: i32 = 15;
+        let what = match (status.code(), status.signal()) {
+            (Some(0 | QUIT_BY_SIGNAL), _) | (_, Some(SIGINT | SIGTERM)) => return Ok(status),
+            (_, Some(signal)) => format!("mpv was killed by signal {signal}"),
+            (code, None) => format!("mpv ended with exit status {}", code.unwrap_or(-1)),
+        };
+        let error = Error::new(Stage::Playback, what);
+        match self.last_words() {
+            Some(line) if !line.is_empty() => Err(error.because(line)),
+            _ => Err(error),
+        }
+    }
+
+    /// mpv's last line, which says what was wrong. A program that mpv started may hold
+    /// its output open; it is not waited for.
+    fn last_words(self) -> Option<String> {
+        let reader = self.last_line?;
+        for _ in 0..20 {
+            if reader.is_finished() {
+                return reader.join().ok();
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        None
+    }
+}
+
+/// Keeps a player at the live edge of a growing recording.
+#[derive(Debug)]
+pub struct Supervisor {
+    ipc: Ipc,
+    recording: PathBuf,
+    follower: Follower,
+    /// Where to begin, until that has been done.
+    begin: Option<(Position, Option<f64>)>,
+    started: Instant,
+    looked: Option<Instant>,
+}
+
+impl Supervisor {
+    /// Supervises the player at the other end of `ipc`. `begin` is where it is sent as
+    /// soon as it has loaded the recording, with the newest time known.
+    pub fn new(ipc: Ipc, recording: &Path, begin: Option<(Position, Option<f64>)>) -> Self {
+        let recording = recording.to_owned();
+        let (follower, started) = (Follower::default(), Instant::now());
+        Supervisor { ipc, recording, follower, begin, started, looked: None }
+    }
+
+    /// Runs until the player closes the connection or `stop` is raised.
+    pub fn run(mut self, stop: &AtomicBool) -> Watch {
+        for (id, property) in ["eof-reached", "pause"].into_iter().enumerate() {
+            if let Err(error) = self.ipc.command(json!(["observe_property", id + 1, property])) {
+                tracing::debug!("{error}");
+            }
+        }
+        while !stop.load(Ordering::Relaxed) {
+            match self.ipc.event(POLL) {
+                Ok(Some(event)) => self.take(event),
+                Ok(None) => {}
+                Err(_) => return Watch::Closed,
+            }
+            if self.looked.is_none_or(|at| at.elapsed() >= POLL) {
+                self.looked = Some(Instant::now());
+                self.look();
+            }
+        }
+        Watch::Stopped
+    }
+
+    fn take(&mut self, event: Event) {
+        let now = self.started.elapsed();
+        if let Event::Property { name, value } = &event {
+            match (name.as_str(), value.as_bool()) {
+                ("eof-reached", Some(is_reached)) => self.follower.eof_reached(is_reached, now),
+                ("pause", Some(is_paused)) => self.follower.paused(is_paused, now),
+                // Without a value nothing is loaded yet.
+                _ => return,
+            }
+            if name != "eof-reached" {
+                return;
+            }
+        }
+        // A value of `eof-reached`, or a picture: the recording is loaded.
+        if let Some((at, live_seconds)) = self.begin {
+            match steer(&mut self.ipc, &self.recording, at, live_seconds) {
+                Ok(()) => self.begin = None,
+                Err(error) => tracing::debug!("not yet: {error}"),
+            }
+        }
+    }
+
+    /// Looks at the recording's length and sets the player going if that is due.
+    fn look(&mut self) {
+        let now = self.started.elapsed();
+        let Ok(metadata) = fs::metadata(&self.recording) else { return };
+        if !self.follower.is_due(metadata.len(), now) {
+            return;
+        }
+        let position = self.ipc.get("time-pos").ok().and_then(|value| value.as_f64());
+        let seek = match self.follower.nudge(position, now) {
+            Nudge::Seconds(seconds) => json!(["seek", seconds, "absolute+exact"]),
+            Nudge::Percent(percent) => json!(["seek", percent, "absolute-percent"]),
+        };
+        let go_on = json!(["set_property", "pause", false]);
+        let outcome = self.ipc.command(seek).and_then(|_| self.ipc.command(go_on));
+        match outcome {
+            Ok(_) => tracing::debug!(?position, "the player goes on"),
+            Err(error) => tracing::debug!("the player does not go on: {error}"),
+        }
+    }
+}
+
+fn cannot_start(recording: &Path, cause: std::io::Error) -> Error {
+    let why = match cause.kind() {
+        std::io::ErrorKind::NotFound => "not found".to_owned(),
+        _ => cause.to_string(),
+    };
+    let recording = recording.display();
+    let what = format!("cannot start mpv: {why}; install mpv or open {recording} in any player");
+    Error::new(Stage::Playback, what)
+}
+
+fn joined(option: &str, path: &Path) -> std::ffi::OsString {
+    let mut argument = std::ffi::OsString::from(option);
+    argument.push(path);
+    argument
+}
+
+/// Reads to the end, so that the writer never waits, and keeps the last line.
+fn last_line_of(out: ChildStdout) -> String {
+    let mut out = BufReader::new(out);
+    let mut last = String::new();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match out.by_ref().take(LAST_LINE_MAX_BYTES).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return last,
+            Ok(_) => {
+                let text = String::from_utf8_lossy(&line);
+                if !text.trim().is_empty() {
+                    last = text.trim().to_owned();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! With the real mpv, without picture and sound. Skipped, and said so, without it.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::*;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A stream of 28 s at 30 pictures/s with a key frame every 2 s.
+const STREAM: &str = "bbb_h264_zerolatency_360p30_gop2s.ts";
+const STREAM_SECONDS: f64 = 28.0;
+
+/// The stream, if it and mpv are there.
+fn material() -> Option<Vec<u8>> {
+    let version = Command::new("mpv").arg("--version").stdout(Stdio::null()).status();
+    if version.is_err() {
+        eprintln!("skipped: no mpv");
+        return None;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["fixtures", "../shared/fixtures"];
+    let stream = folders.iter().find_map(|folder| fs::read(root.join(folder).join(STREAM)).ok());
+    if stream.is_none() {
+        eprintln!("skipped: {STREAM} is neither in fixtures/ nor in ../shared/fixtures/");
+    }
+    stream
+}
+
+/// Closes the player of a test that failed.
+struct Closer(PathBuf);
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        if let Ok(mut ipc) = Ipc::connect(&self.0) {
+            let _ = ipc.command(json!(["quit"]));
+        }
+    }
+}
+
+/// A recording and a `play` on it in a thread of its own.
+struct Show {
+    _closer: Closer,
+    folder: TempDir,
+    stop: Arc<AtomicBool>,
+    playing: JoinHandle<Result<PlayOutcome>>,
+}
+
+fn options() -> PlayOptions {
+    // Tests of a machine's player must not depend on the user's configuration.
+    let extra = ["--no-config", "--vo=null", "--ao=null"];
+    PlayOptions { extra_args: extra.map(String::from).to_vec(), ..PlayOptions::default() }
+}
+
+fn recording(folder: &TempDir) -> PathBuf {
+    folder.path().join("recording.ts")
+}
+
+fn show(bytes: &[u8], at: Position) -> Show {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(recording(&folder), bytes).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let playing = open_again(&folder, at, &stop, options());
+    let _closer = Closer(socket_path(&recording(&folder)).unwrap());
+    Show { _closer, folder, stop, playing }
+}
+
+fn open_again(
+    folder: &TempDir,
+    at: Position,
+    stop: &Arc<AtomicBool>,
+    options: PlayOptions,
+) -> JoinHandle<Result<PlayOutcome>> {
+    let (path, stop) = (recording(folder), stop.clone());
+    thread::spawn(move || play(&path, at, &options, &stop))
+}
+
+impl Show {
+    /// A second connection to the player, once it has loaded the recording.
+    fn ipc(&self) -> Ipc {
+        let socket = socket_path(&recording(&self.folder)).unwrap();
+        let mut ipc = connect_to_other(&socket).unwrap();
+        wait_for(&mut ipc, "time-pos", |time| time.is_f64());
+        ipc
+    }
+
+    /// Appends `bytes` at twice their pace, as a sender that catches up.
+    fn append(&self, bytes: Vec<u8>, of: usize) -> JoinHandle<()> {
+        let path = recording(&self.folder);
+        let chunk = of / (STREAM_SECONDS * 50.0 / 2.0) as usize;
+        thread::spawn(move || {
+            let mut file = OpenOptions::new().append(true).open(path).unwrap();
+            for part in bytes.chunks(chunk) {
+                file.write_all(part).unwrap();
+                thread::sleep(Duration::from_millis(20));
+            }
+        })
+    }
+
+    fn quit(self, mut ipc: Ipc) {
+        ipc.command(json!(["quit"])).unwrap();
+        let outcome = self.playing.join().unwrap().unwrap();
+        assert!(matches!(outcome, PlayOutcome::Ended(Some(status)) if status.success()));
+        assert!(!ipc.socket().exists());
+    }
+}
+
+/// Waits until `property` is as wanted.
+fn wait_for(ipc: &mut Ipc, property: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    let start = Instant::now();
+    let mut last = Value::Null;
+    while start.elapsed() < DEADLINE {
+        last = ipc.get(property).unwrap_or_default();
+        if is_wanted(&last) {
+            return last;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    panic!("{property} is still {last}");
+}
+
+fn beyond(seconds: f64) -> impl Fn(&Value) -> bool {
+    move |time| time.as_f64().is_some_and(|time| time > seconds)
+}
+
+#[test]
+fn a_sender_that_pauses_ends_nothing_and_playing_goes_on_with_new_bytes() {
+    let Some(bytes) = material() else { return };
+    let (third, two_thirds) = (bytes.len() / 3, bytes.len() * 2 / 3);
+    let show = show(&bytes[..third], Position::Seconds(8.0));
+    let mut ipc = show.ipc();
+    // The recording has not grown yet: mpv comes to its end, with nobody pausing.
+    wait_for(&mut ipc, "eof-reached", |eof| *eof == json!(true));
+    show.append(bytes[third..two_thirds].to_vec(), bytes.len());
+    wait_for(&mut ipc, "time-pos", beyond(11.0));
+    // Now mpv knows that it grows: it waits for bytes, and then comes to the end too.
+    ipc.command(json!(["seek", 17.0, "absolute+exact"])).unwrap();
+    let start = Instant::now();
+    loop {
+        let waits = ["eof-reached", "paused-for-cache"].map(|name| ipc.get(name));
+        if waits.into_iter().any(|wait| wait.is_ok_and(|wait| wait == json!(true))) {
+            break;
+        }
+        assert!(start.elapsed() < DEADLINE, "mpv does not come to the end");
+        thread::sleep(Duration::from_millis(20));
+    }
+    show.append(bytes[two_thirds..].to_vec(), bytes.len());
+    wait_for(&mut ipc, "time-pos", beyond(20.0));
+    assert_eq!(ipc.get("pause").unwrap(), json!(false));
+    show.quit(ipc);
+}
+
+#[test]
+fn a_second_play_steers_the_open_player_and_keeps_a_pause_unless_it_goes_live() {
+    let Some(bytes) = material() else { return };
+    let show = show(&bytes, Position::Seconds(10.0));
+    let mut ipc = show.ipc();
+    wait_for(&mut ipc, "time-pos", beyond(9.9));
+    ipc.command(json!(["set_property", "pause", true])).unwrap();
+    let path = recording(&show.folder);
+    let near = |seconds: f64, wide: f64| {
+        move |time: &Value| time.as_f64().is_some_and(|time| (time - seconds).abs() < wide)
+    };
+    let unused = AtomicBool::new(false);
+    let steer = |at, live_seconds| {
+        let options = PlayOptions { live_seconds, ..options() };
+        assert_eq!(play(&path, at, &options, &unused).unwrap(), PlayOutcome::Steered);
+    };
+    steer(Position::Seconds(3.0), None);
+    wait_for(&mut ipc, "time-pos", near(3.0, 0.04));
+    let total = bytes.len() as u64;
+    steer(Position::Byte { offset: total / 2, total }, None);
+    wait_for(&mut ipc, "time-pos", near(14.0, 3.0));
+    assert_eq!(ipc.get("pause").unwrap(), json!(true));
+    steer(Position::Live, Some(20.0));
+    wait_for(&mut ipc, "time-pos", near(19.5, 0.6));
+    assert_eq!(ipc.get("pause").unwrap(), json!(false));
+    steer(Position::Live, None);
+    wait_for(&mut ipc, "time-pos", beyond(26.0));
+    show.quit(ipc);
+}
+
+#[test]
+fn a_recording_that_has_come_to_rest_is_still_scrubbed_at_once() {
+    let Some(bytes) = material() else { return };
+    let half = bytes.len() / 2;
+    let show = show(&bytes[..half], Position::Seconds(12.0));
+    let mut ipc = show.ipc();
+    show.append(bytes[half..].to_vec(), bytes.len()).join().unwrap();
+    wait_for(&mut ipc, "time-pos", beyond(15.0));
+    let path = recording(&show.folder);
+    while age(&fs::metadata(&path).unwrap()) <= IDLE_TIME {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let start = Instant::now();
+    play(&path, Position::Seconds(5.0), &options(), &AtomicBool::new(false)).unwrap();
+    // It plays there: a seek that is only asked for shows its target as the time already.
+    wait_for(&mut ipc, "time-pos", |time| time.as_f64().is_some_and(|t| t > 5.2 && t < 9.0));
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    show.quit(ipc);
+}
+
+#[test]
+fn a_recorder_that_leaves_leaves_the_player_open_and_the_next_one_takes_it_over() {
+    let Some(bytes) = material() else { return };
+    let show = show(&bytes, Position::Seconds(1.0));
+    let mut ipc = show.ipc();
+    show.stop.store(true, Ordering::Relaxed);
+    assert_eq!(show.playing.join().unwrap().unwrap(), PlayOutcome::Stopped);
+    let recorder = PlayOptions { is_recorder: true, ..options() };
+    let stop = Arc::new(AtomicBool::new(false));
+    let playing = open_again(&show.folder, Position::Seconds(6.0), &stop, recorder);
+    wait_for(&mut ipc, "time-pos", beyond(5.9));
+    ipc.command(json!(["quit"])).unwrap();
+    assert_eq!(playing.join().unwrap().unwrap(), PlayOutcome::Ended(None));
+}
+
+#[test]
+fn a_player_that_is_killed_is_told() {
+    let Some(bytes) = material() else { return };
+    let show = show(&bytes, Position::Seconds(1.0));
+    let pid = show.ipc().get("pid").unwrap().as_i64().unwrap();
+    kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
+    let error = show.playing.join().unwrap().unwrap_err().to_string();
+    assert_eq!(error, "playback: mpv was killed by signal 9");
+}
+
+#[test]
+fn a_file_that_mpv_cannot_play_is_told_in_its_words() {
+    if material().is_none() {
+        return;
+    }
+    let show = show(&[1; 600_000], Position::Live);
+    let error = show.playing.join().unwrap().unwrap_err().to_string();
+    assert!(error.starts_with("playback: mpv ended with exit status 2: "), "{error}");
+}
+
+#[test]
+fn a_missing_mpv_is_one_line_that_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = recording(&folder);
+    fs::write(&path, vec![0x47; 600_000]).unwrap();
+    let options = PlayOptions { program: folder.path().join("no-mpv"), ..options() };
+    let stop = AtomicBool::new(false);
+    let error = play(&path, Position::Live, &options, &stop).unwrap_err().to_string();
+    let path = path.display();
+    let wanted = "playback: cannot start mpv: not found; install mpv or open";
+    assert_eq!(error, format!("{wanted} {path} in any player"));
+}
+
+#[test]
+fn an_empty_recording_is_told_and_a_recorder_waits_until_it_is_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = recording(&folder);
+    fs::write(&path, b"").unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let error = play(&path, Position::Live, &options(), &stop).unwrap_err().to_string();
+    assert!(error.ends_with("recording.ts: nothing has been recorded yet"), "{error}");
+    let recorder = PlayOptions { is_recorder: true, ..options() };
+    let playing = open_again(&folder, Position::Live, &stop, recorder);
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(playing.join().unwrap().unwrap(), PlayOutcome::Stopped);
+}
