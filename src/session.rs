@@ -113,6 +113,11 @@ impl Session {
         self.folder.join("stream/checkpoint.json")
     }
 
+    /// A synced copy of the index, from which entries come back that a power loss took.
+    pub fn index_copy_json(&self) -> PathBuf {
+        self.folder.join("stream/.index.synced.json")
+    }
+
     /// The frames, and the index of them.
     pub fn frames_dir(&self) -> PathBuf {
         self.folder.join("frames")

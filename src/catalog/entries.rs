@@ -23,20 +23,24 @@ pub(super) struct Slot {
     pub micros: i64,
     /// Where its picture starts, unless the old system wrote it.
     pub offset: Option<u64>,
-    /// Whether it stood in the file when we last wrote or read that.
-    published: bool,
+    /// The version of the index in which it first stood; none if it was not written yet.
+    published: Option<u64>,
+    /// See [`Entries::merge_displaced`].
+    guarded: Option<u64>,
     /// Its text, indented.
     text: Box<str>,
 }
 
 /// An item of the array that is not ours, kept as it is.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Foreign {
     /// So many of our entries stand before it.
     after: usize,
     /// Its id, if it has one.
     id: Option<Box<str>>,
     text: Box<str>,
+    /// See [`Entries::merge_displaced`].
+    guarded: Option<u64>,
 }
 
 /// Our entries in presentation order, those of others between them.
@@ -50,6 +54,8 @@ pub(super) struct Entries {
     foreign: Vec<Foreign>,
     /// Numbers of entries that were set aside: what others still write of them is passed over.
     retired: HashSet<u64>,
+    /// How often the index was written in this life.
+    version: u64,
 }
 
 /// What a merge found.
@@ -107,7 +113,7 @@ impl Entries {
         let mut own = Vec::new();
         each_entry(text, |entry, number| {
             if !self.retired.contains(&number) && seen.insert(number) {
-                own.extend(Slot::new(&entry, true));
+                own.extend(Slot::new(&entry, Some(0)));
             }
         })?;
         self.own = own;
@@ -126,7 +132,7 @@ impl Entries {
         known.extend(self.own.iter().map(|slot| slot.number));
         let before = self.own.len();
         each_entry(text, |entry, number| {
-            if let Some(slot) = Slot::new(&entry, false).filter(|_| known.insert(number)) {
+            if let Some(slot) = Slot::new(&entry, None).filter(|_| known.insert(number)) {
                 let at = self.own.iter().rposition(|other| other.micros <= slot.micros);
                 self.insert(at.map_or(0, |at| at + 1), slot);
             }
@@ -143,11 +149,36 @@ impl Entries {
     ///
     /// If `text` is not a JSON array. Nothing is taken over then.
     pub fn merge(&mut self, text: &str, behind: bool) -> serde_json::Result<Merged> {
+        self.merge_from(text, behind, None)
+    }
+
+    /// [`Entries::merge`] for a file that stood where the index was written. For a
+    /// moment the index lacks what it brings, and somebody may read it just then,
+    /// and write a file without it much later. So what it brings is guarded: a file
+    /// counts as behind in this until it has an entry that was published after.
+    ///
+    /// # Errors
+    ///
+    /// As [`Entries::merge`].
+    pub fn merge_displaced(&mut self, text: &str) -> serde_json::Result<Merged> {
+        self.merge_from(text, true, Some(self.version))
+    }
+
+    fn merge_from(
+        &mut self,
+        text: &str,
+        behind: bool,
+        guard: Option<u64>,
+    ) -> serde_json::Result<Merged> {
         let mut theirs = HashSet::new();
         each_item(text, |item| theirs.extend(item_id(&item).and_then(frame_number)))?;
-        let lacks = |slot: &&Slot| !theirs.contains(&slot.number);
-        let lacking = self.own.iter().any(|slot| lacks(&slot));
-        let behind = behind || self.own.iter().filter(lacks).any(|slot| slot.published);
+        let has = |slot: &&Slot| theirs.contains(&slot.number);
+        let lacking = !self.own.iter().all(|slot| has(&slot));
+        let behind = behind || self.own.iter().any(|slot| slot.published.is_some() && !has(&slot));
+        // It was made from this version of the index, or from a later one.
+        let version = self.own.iter().filter(has).filter_map(|slot| slot.published).max();
+        let is_behind_in =
+            |guarded: Option<u64>| behind || guarded.is_some_and(|it| version <= Some(it));
 
         let at: HashMap<u64, usize> =
             self.own.iter().enumerate().map(|(at, slot)| (slot.number, at)).collect();
@@ -162,25 +193,56 @@ impl Entries {
             match (number.and_then(|number| at.get(&number)), item) {
                 (Some(&at), Value::Object(map)) => {
                     after = at + 1;
-                    changed |= self.own[at].adopt(map, behind);
+                    let slot = &mut self.own[at];
+                    let behind = is_behind_in(slot.guarded);
+                    let adopted = slot.adopt(map, behind);
+                    changed |= adopted;
+                    if adopted && guard.is_some() {
+                        slot.guarded = guard;
+                    } else if !behind {
+                        slot.guarded = None;
+                    }
                 }
                 (_, item) => foreign.extend(Foreign::new(after, &item)),
             }
         })?;
-        if behind {
-            let gone = |old: &Foreign| !foreign.iter().any(|new| new.is_same_item(old));
-            let back: Vec<_> = self.foreign.drain(..).filter(gone).collect();
-            foreign.extend(back);
-        }
-        foreign.sort_by_key(|item| item.after);
-        changed |= foreign != self.foreign;
-        self.foreign = foreign;
+        changed |= self.merge_foreign(foreign, guard, is_behind_in);
         Ok(Merged { changed, lacking })
+    }
+
+    /// Puts their items in the place of those known. One that they lack stays if they
+    /// could not know it.
+    fn merge_foreign(
+        &mut self,
+        mut theirs: Vec<Foreign>,
+        guard: Option<u64>,
+        is_behind_in: impl Fn(Option<u64>) -> bool,
+    ) -> bool {
+        for new in &mut theirs {
+            let known = self.foreign.iter().find(|old| old.text == new.text);
+            new.guarded = match known {
+                Some(old) => old.guarded.filter(|_| is_behind_in(old.guarded)),
+                None => guard,
+            };
+        }
+        let stays = |old: &Foreign| {
+            is_behind_in(old.guarded) && !theirs.iter().any(|new| new.is_same_item(old))
+        };
+        let before: Vec<_> = self.foreign.iter().map(|old| (old.after, old.text.clone())).collect();
+        let staying: Vec<_> = self.foreign.drain(..).filter(stays).collect();
+        theirs.extend(staying);
+        theirs.sort_by_key(|item| item.after);
+        self.foreign = theirs;
+        !self
+            .foreign
+            .iter()
+            .map(|new| (new.after, &new.text))
+            .eq(before.iter().map(|(after, text)| (*after, text)))
     }
 
     /// Appends a new settled entry.
     pub fn push(&mut self, entry: &Entry) {
-        if let Some(slot) = Slot::new(entry, false) {
+        if let Some(slot) = Slot::new(entry, None) {
             self.insert(self.kept, slot);
             self.kept += 1;
         }
@@ -191,9 +253,9 @@ impl Entries {
     pub fn settle_earlier(&mut self, at: usize, entry: &Entry) -> bool {
         let slot = self.remove(self.kept + at);
         let same = entry.render().is_ok_and(|text| text == slot.text);
-        let slot = if same { Some(slot) } else { Slot::new(entry, slot.published) };
-        if let Some(slot) = slot {
-            self.insert(self.kept, slot);
+        let text = if same { Some(slot.text) } else { entry.render().ok() };
+        if let Some(text) = text {
+            self.insert(self.kept, Slot { offset: entry.offset, text, ..slot });
             self.kept += 1;
         }
         !(same && at == 0)
@@ -237,7 +299,10 @@ impl Entries {
 
     /// Takes note that the file holds every entry.
     pub fn mark_published(&mut self) {
-        self.own.iter_mut().for_each(|slot| slot.published = true);
+        self.version += 1;
+        for slot in &mut self.own {
+            slot.published.get_or_insert(self.version);
+        }
     }
 
     fn insert(&mut self, at: usize, slot: Slot) {
@@ -255,12 +320,13 @@ impl Entries {
 }
 
 impl Slot {
-    fn new(entry: &Entry, published: bool) -> Option<Slot> {
+    fn new(entry: &Entry, published: Option<u64>) -> Option<Slot> {
         Some(Slot {
             number: frame_number(&entry.id)?,
             micros: micros_of_seconds(entry.timestamp),
             offset: entry.offset,
             published,
+            guarded: None,
             text: entry.render().ok()?,
         })
     }
@@ -291,7 +357,7 @@ impl Slot {
 impl Foreign {
     fn new(after: usize, item: &Value) -> Option<Foreign> {
         let text = indent(&serde_json::to_string_pretty(item).ok()?);
-        Some(Foreign { after, id: item_id(item).map(Into::into), text })
+        Some(Foreign { after, id: item_id(item).map(Into::into), text, guarded: None })
     }
 
     fn is_same_item(&self, other: &Foreign) -> bool {

@@ -18,32 +18,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::entries::{Entries, each_item};
+use super::entries::Entries;
 use super::lock::IndexLock;
 use super::publish::{self, Exchange, temp_path};
+use super::reading::{self, Found, Reader};
 use super::stamp::Stamp;
 use crate::error::{Context, Error, Result, Stage};
 
 /// Name of the index in the frames folder.
 pub const INDEX_NAME: &str = "index.json";
 
-/// A file that is no JSON array counts as corrupt when it stays so for this long.
-pub const CORRUPT_GRACE: Duration = Duration::from_secs(2);
-
-/// How often a file that may be half written is looked at.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
 /// So often at most is an index rewritten because others replaced it meanwhile.
 const MOST_ROUNDS: usize = 16;
-
-/// What stands under a name. The stamp is there only where it can be relied on.
-#[derive(Debug)]
-enum Found {
-    Nothing,
-    Known,
-    Whole(String, Option<Stamp>),
-    Corrupt(Option<Stamp>),
-}
 
 /// How the new file came to its place.
 enum Swapped {
@@ -60,8 +46,7 @@ enum Swapped {
 pub(super) struct IndexFile {
     path: PathBuf,
     lock: IndexLock,
-    grace: Duration,
-    clock: Arc<dyn Clock>,
+    reader: Reader,
     /// The content that our entries include, if it can be told by its stamp.
     known: Option<Stamp>,
     /// Displaced files whose content is in memory and not in the index yet.
@@ -75,8 +60,7 @@ impl IndexFile {
         Ok(IndexFile {
             path: folder.join(INDEX_NAME),
             lock: IndexLock::open(folder)?,
-            grace,
-            clock,
+            reader: Reader::new(grace, clock),
             known: None,
             displaced: Vec::new(),
             can_exchange: true,
@@ -132,11 +116,10 @@ impl IndexFile {
     fn take_in_left_overs(&mut self, entries: &mut Entries) -> Result<()> {
         let folder = publish::folder_of(&self.path);
         for path in self.io(publish::left_overs(folder, |target| target == INDEX_NAME))? {
-            match self.read(&path)? {
+            match self.io(self.reader.read(&path, self.known))? {
                 _ if is_own_temp(&path) => self.io(fs::remove_file(&path))?,
                 Found::Whole(text, _) => {
-                    // The index is newer than what it displaced.
-                    self.taken_in(entries.merge(&text, true))?;
+                    self.taken_in(entries.merge_displaced(&text))?;
                     self.displaced.push(path);
                 }
                 _ => self.set_aside_corrupt(&path)?,
@@ -154,7 +137,7 @@ impl IndexFile {
     /// without writing. Says whether the index lacks entries of ours.
     pub fn take_in_now(&mut self, entries: &mut Entries) -> Result<bool> {
         let _held = self.lock.hold()?;
-        match self.read(&self.path)? {
+        match self.io(self.reader.read(&self.path, self.known))? {
             Found::Whole(text, stamp) => {
                 let merged = self.taken_in(entries.merge(&text, self.is_ahead()))?;
                 self.known = stamp;
@@ -241,7 +224,7 @@ impl IndexFile {
     fn displaced_has_news(&mut self, temp: PathBuf, entries: &mut Entries) -> Result<bool> {
         match self.read_settled(&temp)? {
             Found::Whole(text, _) => {
-                let merged = self.taken_in(entries.merge(&text, self.is_ahead()))?;
+                let merged = self.taken_in(entries.merge_displaced(&text))?;
                 self.displaced.push(temp);
                 Ok(merged.changed)
             }
@@ -325,50 +308,12 @@ impl IndexFile {
         Ok(Swapped::Done)
     }
 
-    /// Reads a file, waiting for it to become whole as long as the grace allows.
     fn read_settled(&self, path: &Path) -> Result<Found> {
-        let began = self.clock.now();
-        loop {
-            let found = self.read(path)?;
-            let waited = self.clock.now().saturating_duration_since(began);
-            if !matches!(found, Found::Corrupt(_)) || waited >= self.grace {
-                return Ok(found);
-            }
-            self.clock.wait(LOOK_AGAIN.min(self.grace - waited));
-        }
+        self.io(self.reader.read_settled(path, self.known))
     }
 
-    fn read(&self, path: &Path) -> Result<Found> {
-        let file = match File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-            file => self.io(file)?,
-        };
-        let before = self.io(file.metadata())?;
-        if self.known == Some(Stamp::of(&before)) {
-            return Ok(Found::Known);
-        }
-        let bytes = self.io(read_all(&file))?;
-        let after = self.io(file.metadata())?;
-        let stamp = Stamp::of_read(&before, &after);
-        Ok(match String::from_utf8(bytes) {
-            Ok(text) if each_item(&text, |_| ()).is_ok() => Found::Whole(text, stamp),
-            _ => Found::Corrupt(stamp),
-        })
-    }
-
-    /// Gives a corrupt file a name of its own; it is never destroyed.
     fn set_aside_corrupt(&self, path: &Path) -> Result<()> {
-        for number in 1_u64.. {
-            let aside = self.path.with_file_name(format!("{INDEX_NAME}.corrupt-{number}"));
-            if self.io(publish::rename_new(path, &aside))? {
-                tracing::warn!(
-                    path = %self.path.display(), set_aside = %aside.display(),
-                    "the index was no JSON array; it is set aside and written anew from what is known"
-                );
-                break;
-            }
-        }
-        Ok(())
+        self.io(reading::set_aside_corrupt(path, &self.path))
     }
 
     fn io<T>(&self, result: io::Result<T>) -> Result<T> {
@@ -387,12 +332,6 @@ fn is_own_temp(path: &Path) -> bool {
     let mark = path.to_str().and_then(|name| name.rsplit_once(".tmp-")).map(|(_, mark)| mark);
     let inode = fs::metadata(path).map(|metadata| metadata.ino().to_string());
     mark == Some("new") || inode.is_ok_and(|inode| mark == Some(&inode))
-}
-
-fn read_all(mut file: &File) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut file, &mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -485,6 +424,27 @@ mod tests {
         assert!(index.publish(&mut entries).unwrap());
         assert_eq!(read(folder)[0]["sent_to_agent"], true);
         assert_eq!(names(folder), [INDEX_NAME, LOCK_NAME]);
+    }
+
+    #[test]
+    fn a_file_made_from_the_index_that_lacked_what_it_had_displaced_takes_nothing_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        fs::write(folder.join(INDEX_NAME), TWO).unwrap();
+        let (mut index, mut entries) = open(folder);
+        let note = r#",{"id":"N1"}]"#;
+        let news = TWO.replacen("false", r#"true,"note":1"#, 1).replace(']', note);
+        fs::write(folder.join(".index.json.tmp-1"), news).unwrap();
+        let displaced = folder.join(".index.json.tmp-1");
+        assert!(index.displaced_has_news(displaced, &mut entries).unwrap());
+        assert!(index.publish(&mut entries).unwrap());
+
+        // Read before the second writing, renamed over the index after it.
+        fs::write(folder.join(INDEX_NAME), TWO.replace("1.0,", r#"1.0,"other":2,"#)).unwrap();
+        assert!(index.publish(&mut entries).unwrap());
+        let items = read(folder);
+        assert_eq!((&items[0]["sent_to_agent"], &items[0]["note"]), (&true.into(), &1.into()));
+        assert_eq!((&items[1]["other"], &items[2]["id"]), (&2.into(), &"N1".into()));
     }
 
     #[test]

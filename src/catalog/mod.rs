@@ -30,6 +30,7 @@ mod lock;
 mod options;
 mod pace;
 pub mod publish;
+mod reading;
 mod set_aside;
 mod stamp;
 #[cfg(test)]
@@ -39,11 +40,12 @@ pub use clock::{Clock, SystemClock};
 pub use durability::{FramesJob, SyncJob, SyncRecording, Syncer};
 pub use entry::Entry;
 pub use frames::{DEFAULT_JPEG_QUALITY, encode_jpeg};
-pub use index::{CORRUPT_GRACE, INDEX_NAME};
+pub use index::INDEX_NAME;
 pub use kept::{EncodedFrame, Encoder, KeptFrame};
 pub use lock::LOCK_NAME;
 pub use options::CatalogOptions;
 pub use pace::AT_ONCE_ENTRIES;
+pub use reading::CORRUPT_GRACE;
 pub use set_aside::SET_ASIDE_NAME;
 
 use entries::{Entries, Slot};

@@ -15,7 +15,7 @@ pub struct CatalogOptions {
     pub jpeg_quality: u8,
     /// Greatest width of a JPEG in pixels.
     pub frame_width: Option<u32>,
-    /// How many frames were kept before, by the checkpoint: [`Catalog::kept`] when it was made.
+    /// How many frames were kept before, by the checkpoint: [`super::Catalog::kept`] when it was made.
     pub next_ordinal: u64,
     /// Where a synced copy of the index is kept, if one is wanted: from it come back the
     /// entries that a power loss, or another program, took out of the index.

@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::entries::{Slot, each_item};
 use super::entry::Entry;
 use super::frames::frame_number;
-use super::publish::{Durable, publish, rename_new};
+use super::publish::{Durable, publish};
+use super::reading::set_aside_corrupt;
 use crate::error::{Context, Result, Stage};
 
 /// Name of the file in the frames folder.
@@ -38,9 +39,13 @@ impl SetAside {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             read => {
                 let text = read.context(Stage::Catalog, &path, "cannot read it")?;
-                if let Err(error) = each_item(&text, |item| items.push(item)) {
+                if each_item(&text, |item| items.push(item)).is_err() {
                     items.clear();
-                    keep_corrupt(&path, &error)?;
+                    set_aside_corrupt(&path, &path).context(
+                        Stage::Catalog,
+                        &path,
+                        "cannot rename it",
+                    )?;
                 }
             }
         }
@@ -79,16 +84,4 @@ impl SetAside {
 fn as_item(mut entry: Entry, why: &str) -> Option<Value> {
     entry.other.insert(WHY_KEY.into(), why.into());
     serde_json::to_value(entry).ok()
-}
-
-fn keep_corrupt(path: &Path, error: &serde_json::Error) -> Result<()> {
-    for number in 1_u64.. {
-        let aside = path.with_file_name(format!("{SET_ASIDE_NAME}.corrupt-{number}"));
-        let renamed = rename_new(path, &aside);
-        if renamed.context(Stage::Catalog, path, "cannot set it aside")? {
-            tracing::warn!(path = %path.display(), set_aside = %aside.display(), "no JSON array: {error}");
-            break;
-        }
-    }
-    Ok(())
 }

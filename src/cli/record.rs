@@ -166,7 +166,7 @@ mod tests {
             sessions_dir: "./sessions".into(),
             session: None,
             rule: FrameRule { scene_threshold: 0.3, max_frame_interval_s: 30.0 },
-            jpeg: JpegConfig { quality: 93, max_width_px: None },
+            jpeg: JpegConfig { quality: 90, max_width_px: None },
             program: None,
             sync_interval: Duration::from_secs(1),
             play: false,

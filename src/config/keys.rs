@@ -145,7 +145,7 @@ pub mod key {
 
     // About what ffmpeg's -q:v 2 gives.
     pub static JPEG_QUALITY: Key<u8> =
-        Key::new("jpeg-quality", Kind::Whole, values::jpeg_quality).or("93");
+        Key::new("jpeg-quality", Kind::Whole, values::jpeg_quality).or("90");
     pub static FRAME_WIDTH: Key<u32> = Key::new("frame-width", Kind::Whole, values::frame_width_px);
 
     pub static JSON: Key<bool> = Key::new("json", Kind::Switch, values::switch).or("no");

@@ -29,6 +29,9 @@ pub enum Message {
         /// Offset behind the bytes that it has read.
         read: ByteOffset,
     },
+    /// Everything in the recording is decided: a frame of an earlier life that has
+    /// not come again is none.
+    Over,
 }
 
 /// How a recording's results become durable.
@@ -98,6 +101,7 @@ impl Publisher<'_> {
         let catalog = &self.catalog;
         let encode = |message: Message| match message {
             Message::Decided { start, read } => Ok(Step::Decided(start, read)),
+            Message::Over => Ok(Step::Over),
             Message::Keep(kept) if catalog.is_known(&kept.verdict) => {
                 Ok(Step::Commit(EncodedFrame::without_jpeg(&kept)))
             }
@@ -112,9 +116,16 @@ impl Publisher<'_> {
         for step in steps {
             match step? {
                 Step::Decided(start, read) => self.decided = Some((start, read)),
+                Step::Over => {
+                    self.catalog.set_aside_unfound()?;
+                }
                 Step::Commit(frame) => {
+                    // After a restart frames come again that were told already.
+                    let is_news = !self.catalog.is_known(&frame.verdict);
                     let entry = self.catalog.keep_encoded(frame)?;
-                    (self.on_entry)(&entry);
+                    if is_news {
+                        (self.on_entry)(&entry);
+                    }
                 }
             }
         }
@@ -171,4 +182,5 @@ impl Publisher<'_> {
 enum Step {
     Commit(EncodedFrame),
     Decided(Box<DetectionStart>, ByteOffset),
+    Over,
 }

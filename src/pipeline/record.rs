@@ -27,7 +27,7 @@ use super::detector::{self, Outlet};
 use super::publisher::{self, Durability, Message};
 use super::{checkpointing, choice_of, join, rule_of, spawn, watch_damage};
 use crate::catalog::checkpoint::Checkpoint;
-use crate::catalog::{Catalog, CatalogOptions, Entry, KeptFrame};
+use crate::catalog::{Catalog, CatalogOptions, Entry, KeptFrame, publish};
 use crate::config::RecordConfig;
 use crate::error::{Error, Result, Stage};
 use crate::ingest::{self, Chunk};
@@ -61,7 +61,7 @@ pub fn record(
     let written = recording.written();
     let sync = recording.sync_handle()?;
     let checkpoint = load_checkpoint(session, opened.length)?;
-    let catalog = open_catalog(config, session, checkpoint.as_ref())?;
+    let catalog = open_catalog(config, session, checkpoint.as_ref(), opened.length)?;
     let durability = Durability {
         recording: sync,
         checkpoint: session.checkpoint_json(),
@@ -143,6 +143,7 @@ fn write_chunks(
 /// at the beginning, and finds the same frames again.
 fn load_checkpoint(session: &OwnedSession, recording_bytes: u64) -> Result<Option<Checkpoint>> {
     let path = session.checkpoint_json();
+    publish::remove_left_overs(publish::folder_of(&path), |name| name == "checkpoint.json")?;
     let why = match Checkpoint::load(&path) {
         Ok(None) => return Ok(None),
         Ok(Some(checkpoint)) if checkpoint.recording_bytes <= recording_bytes => {
@@ -167,13 +168,17 @@ fn open_catalog(
     config: &RecordConfig,
     session: &OwnedSession,
     checkpoint: Option<&Checkpoint>,
+    recording_bytes: u64,
 ) -> Result<Catalog> {
-    Catalog::open(CatalogOptions {
+    let mut catalog = Catalog::open(CatalogOptions {
         jpeg_quality: config.jpeg.quality,
         frame_width: config.jpeg.max_width_px,
         next_ordinal: checkpoint.map_or(0, |checkpoint| checkpoint.frames_kept),
+        index_copy: Some(session.index_copy_json()),
         ..CatalogOptions::new(session.frames_dir())
-    })
+    })?;
+    catalog.set_aside_past(ByteOffset(recording_bytes))?;
+    Ok(catalog)
 }
 
 /// The detector's thread.
@@ -260,6 +265,9 @@ impl Outlet for LiveOutlet<'_> {
         if let Some(start) = detection.start().filter(|start| self.last_start.as_ref() != Some(start)) {
             self.last_start = Some(start.clone());
             self.tell(Message::Decided { start: Box::new(start), read })?;
+        }
+        if over {
+            self.tell(Message::Over)?;
         }
         if over && !self.has_video && read.0 > 0 {
             tracing::warn!("the stream has no video that can be decoded: recorded, and no frames");

@@ -104,6 +104,10 @@ enum Frames<'a> {
     Told { on_entry: &'a mut (dyn FnMut(&Entry) + Send), next: u64 },
 }
 
+fn gone<T>(_: T) -> Error {
+    Error::new(Stage::Pipeline, "the publisher has ended")
+}
+
 struct ScanOutlet<'a> {
     frames: Frames<'a>,
     scores: Option<Scores<'a>>,
@@ -123,7 +127,6 @@ impl Outlet for ScanOutlet<'_> {
         let kept = KeptFrame { verdict, frame, captured_at: None };
         match &mut self.frames {
             Frames::Published(messages) => {
-                let gone = |_| Error::new(Stage::Pipeline, "the publisher has ended");
                 messages.send(Message::Keep(Box::new(kept))).map_err(gone)
             }
             Frames::Told { on_entry, next } => {
@@ -134,10 +137,13 @@ impl Outlet for ScanOutlet<'_> {
         }
     }
 
-    fn progress(&mut self, detection: &Detection, read: ByteOffset, _over: bool) -> Result<()> {
+    fn progress(&mut self, detection: &Detection, read: ByteOffset, over: bool) -> Result<()> {
         self.counters.detected_bytes.store(read.0, Relaxed);
         watch_damage(detection, self.counters, &mut self.damage);
-        Ok(())
+        match &self.frames {
+            Frames::Published(messages) if over => messages.send(Message::Over).map_err(gone),
+            _ => Ok(()),
+        }
     }
 
     fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64) {

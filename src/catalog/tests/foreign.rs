@@ -218,28 +218,34 @@ fn no_file_renamed_over_the_index_without_the_lock_is_lost() {
     let mut catalog = Catalog::open(options(folder)).unwrap();
     catalog.keep(&frame(0)).unwrap();
     let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            // Works from files that are already out of date by the time they land.
-            loop {
-                let last_round = stop.load(Ordering::Acquire);
+    let sent = std::thread::scope(|scope| {
+        let agent = scope.spawn(|| {
+            let mut sent = std::collections::BTreeSet::new();
+            while !stop.load(Ordering::Acquire) {
+                // Out of date by the time it lands, and one frame at a time.
                 let mut items = index(folder);
-                items.iter_mut().for_each(|item| item["sent_to_agent"] = json!(true));
+                let of_new = |item: &&mut Value| !sent.contains(item["id"].as_str().unwrap());
+                let Some(item) = items.iter_mut().find(of_new) else { continue };
+                item["sent_to_agent"] = json!(true);
+                item["note"] = item["id"].clone();
+                sent.insert(item["id"].as_str().unwrap().to_owned());
                 rename_over(folder, &items);
-                if last_round {
-                    break;
-                }
             }
+            sent
         });
         for n in 1..200 {
             catalog.keep(&frame(n)).unwrap();
         }
         stop.store(true, Ordering::Release);
+        agent.join().unwrap()
     });
     catalog.flush().unwrap();
     let items = index(folder);
     assert_eq!(items.len(), 200);
-    // Its last round came after the last frame, and covered every frame.
-    assert!(items.iter().all(|item| item["sent_to_agent"] == true));
+    for item in items {
+        let is_sent = sent.contains(item["id"].as_str().unwrap());
+        assert_eq!(item["sent_to_agent"], is_sent, "{item}");
+        assert_eq!(item.get("note"), is_sent.then(|| &item["id"]), "{item}");
+    }
     assert!(names(folder).iter().all(|name| !name.contains(".tmp")));
 }
