@@ -11,6 +11,7 @@ mod socket;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 mod tests;
+mod words;
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -121,10 +122,11 @@ pub fn play(
         if !options.is_recorder {
             return Ok(PlayOutcome::Steered);
         }
-        return Ok(match Supervisor::new(ipc, &absolute, None).run(stop) {
-            Watch::Closed => PlayOutcome::Ended(None),
-            Watch::Stopped => PlayOutcome::Stopped,
-        });
+        if Supervisor::new(ipc, &absolute, None).run(stop) == Watch::Stopped {
+            return Ok(PlayOutcome::Stopped);
+        }
+        remove_stale(&socket);
+        return Ok(PlayOutcome::Ended(None));
     }
     remove_stale(&socket);
     open(&absolute, &socket, at, options, stop)

@@ -1,18 +1,18 @@
 //! The mpv process, and the loop that keeps it at the live edge.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::follow::{Follower, Nudge};
 use super::ipc::{Event, Ipc};
+use super::words::Words;
 use super::{PlayOptions, Position, steer};
 use crate::error::{Error, Result, Stage};
 
@@ -22,9 +22,6 @@ const POLL: Duration = Duration::from_millis(250);
 /// How long mpv may take to open its socket.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bytes of mpv's last line that are kept for the error message.
-const LAST_LINE_MAX_BYTES: u64 = 1000;
-
 /// What mpv exits with when a signal made it quit (mpv manual, "EXIT CODES").
 const QUIT_BY_SIGNAL: i32 = 4;
 
@@ -32,7 +29,7 @@ const QUIT_BY_SIGNAL: i32 = 4;
 #[derive(Debug)]
 pub struct Player {
     child: Child,
-    last_line: Option<JoinHandle<String>>,
+    words: Words,
 }
 
 /// How a supervision ended.
@@ -51,6 +48,7 @@ impl Player {
     ///
     /// If there is no mpv, or it cannot be run.
     pub fn start(recording: &Path, socket: &Path, options: &PlayOptions) -> Result<Player> {
+        let (words, output) = Words::listen().map_err(|cause| cannot_start(recording, cause))?;
         let mut command = Command::new(&options.program);
         command
             .arg("--keep-open=yes")
@@ -65,11 +63,10 @@ impl Player {
             .arg("--")
             .arg(recording)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(output)
             .stderr(Stdio::null());
-        let mut child = command.spawn().map_err(|cause| cannot_start(recording, cause))?;
-        let last_line = child.stdout.take().map(|out| thread::spawn(move || last_line_of(out)));
-        Ok(Player { child, last_line })
+        let child = command.spawn().map_err(|cause| cannot_start(recording, cause))?;
+        Ok(Player { child, words })
     }
 
     /// Connects to the player as soon as it listens; none if it ends before, or does not
@@ -115,23 +112,8 @@ impl Player {
             (code, None) => format!("mpv ended with exit status {}", code.unwrap_or(-1)),
         };
         let error = Error::new(Stage::Playback, what);
-        match self.last_words() {
-            Some(line) if !line.is_empty() => Err(error.because(line)),
-            _ => Err(error),
-        }
-    }
-
-    /// mpv's last line, which says what was wrong. A program that mpv started may hold
-    /// its output open; it is not waited for.
-    fn last_words(self) -> Option<String> {
-        let reader = self.last_line?;
-        for _ in 0..20 {
-            if reader.is_finished() {
-                return reader.join().ok();
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        None
+        let last = self.words.last();
+        Err(if last.is_empty() { error } else { error.because(last) })
     }
 }
 
@@ -234,23 +216,4 @@ fn joined(option: &str, path: &Path) -> std::ffi::OsString {
     let mut argument = std::ffi::OsString::from(option);
     argument.push(path);
     argument
-}
-
-/// Reads to the end, so that the writer never waits, and keeps the last line.
-fn last_line_of(out: ChildStdout) -> String {
-    let mut out = BufReader::new(out);
-    let mut last = String::new();
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        match out.by_ref().take(LAST_LINE_MAX_BYTES).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return last,
-            Ok(_) => {
-                let text = String::from_utf8_lossy(&line);
-                if !text.trim().is_empty() {
-                    last = text.trim().to_owned();
-                }
-            }
-        }
-    }
 }

@@ -1,0 +1,109 @@
+//! mpv's last words, for the message when it fails.
+//!
+//! A datagram socket, not a pipe: mpv outlives a recorder that leaves, does not
+//! ignore SIGPIPE, and would die of the next line that it prints.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// The longest piece that is taken at once.
+const PIECE_MAX_BYTES: usize = 4096;
+
+/// Pieces that are read after the end: what the program had said by then fits into fewer,
+/// and what a program that it left behind goes on saying does not matter.
+const LATE_PIECES_MAX: usize = 1000;
+
+/// How long after the end a piece may still come.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// Reads what a program prints, so that it never waits, and keeps the last line.
+#[derive(Debug)]
+pub struct Words {
+    is_over: Arc<AtomicBool>,
+    reader: Option<JoinHandle<String>>,
+}
+
+impl Words {
+    /// A listener, and the standard output for a program to start.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no more sockets.
+    pub fn listen() -> io::Result<(Words, Stdio)> {
+        let (ours, theirs) = UnixDatagram::pair()?;
+        ours.set_read_timeout(Some(QUIET))?;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let is_over_too = Arc::clone(&is_over);
+        let reader = thread::spawn(move || last_line(&ours, &is_over_too));
+        Ok((Words { is_over, reader: Some(reader) }, OwnedFd::from(theirs).into()))
+    }
+
+    /// The last line of a program that has ended; empty if it said nothing.
+    pub fn last(mut self) -> String {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.reader.take().and_then(|reader| reader.join().ok()).unwrap_or_default()
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+fn last_line(socket: &UnixDatagram, is_over: &AtomicBool) -> String {
+    let mut last = String::new();
+    let mut piece = [0; PIECE_MAX_BYTES];
+    let mut late_pieces = 0;
+    while late_pieces < LATE_PIECES_MAX {
+        // Read before the wait, so that what was said before the end is not missed.
+        let was_over = is_over.load(Ordering::Relaxed);
+        late_pieces += usize::from(was_over);
+        match socket.recv(&mut piece) {
+            Ok(bytes) => {
+                let text = String::from_utf8_lossy(&piece[..bytes]);
+                if let Some(line) = text.lines().rfind(|line| !line.trim().is_empty()) {
+                    last = line.trim().to_owned();
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) if was_over => return last,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return last,
+        }
+    }
+    last
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    fn shell(script: &str, output: Stdio) -> std::process::Child {
+        Command::new("sh").args(["-c", script]).stdout(output).spawn().unwrap()
+    }
+
+    #[test]
+    fn the_last_line_is_kept_of_however_many() {
+        let (words, output) = Words::listen().unwrap();
+        let script = "i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); done; echo";
+        assert!(shell(script, output).wait().unwrap().success());
+        assert_eq!(words.last(), "line 299");
+    }
+
+    #[test]
+    fn a_program_outlives_its_listener() {
+        let (words, output) = Words::listen().unwrap();
+        words.last();
+        let mut child = shell("echo 1; echo 2; exit 7", output);
+        assert_eq!(child.wait().unwrap().code(), Some(7));
+    }
+}
