@@ -134,6 +134,6 @@ mod tests {
             assert_eq!(find_recording(&target, sessions.path()).unwrap(), recording);
         }
         let refused = find_recording(Path::new("s2"), sessions.path()).unwrap_err();
-        assert!(refused.to_string().starts_with("playback: s2: no recording"), "{refused}");
+        assert!(refused.to_string().starts_with("session: s2: no session"), "{refused}");
     }
 }

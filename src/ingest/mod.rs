@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::error::{Error, Result, Stage};
 use probe::{Probe, probe};
@@ -22,6 +23,12 @@ const CHUNK_BYTES: usize = 64 << 10;
 
 /// Chunks between socket and recorder: 4 MiB in all.
 pub const QUEUED_CHUNKS: usize = 64;
+
+/// Connections that have not shown yet what they send, at most.
+const MAX_CANDIDATES: usize = 64;
+
+/// After so long they have to.
+const JUDGING_TIME: Duration = Duration::from_secs(30);
 
 /// A host that is gone without a word is noticed after about so long.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -57,10 +64,12 @@ pub struct Options {
 /// Accepts senders, one at a time, until `shutdown` or, with `once`, until one has
 /// left. What was received by then is in `recorder`.
 ///
+/// A connection is no sender before it has sent MPEG-TS: one that is silent keeps
+/// nobody out.
+///
 /// # Errors
 ///
-/// If the recorder has ended, which tells its own reason, or no connection can be
-/// accepted any more.
+/// If the recorder has ended, which tells its own reason.
 pub async fn run(
     listener: TcpListener,
     recorder: mpsc::Sender<Chunk>,
@@ -69,114 +78,116 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
     tokio::pin!(shutdown);
+    let mut candidates = JoinSet::new();
+    let mut connected: Option<Connection> = None;
     loop {
-        let (socket, sender) = tokio::select! {
-            () = &mut shutdown => return Ok(()),
-            accepted = accept(&listener) => accepted?,
+        let read = tokio::select! {
+            () = &mut shutdown => break,
+            (socket, sender) = accept(&listener) => {
+                if connected.is_some() {
+                    observer.refused(sender, "another sender is connected");
+                } else if candidates.len() == MAX_CANDIDATES {
+                    observer.refused(sender, "too many connections that send nothing");
+                } else {
+                    keep_alive(&socket);
+                    candidates.spawn(judge(socket, sender));
+                }
+                continue;
+            }
+            Some(judged) = candidates.join_next() => {
+                match judged.unwrap_or(Judged::Nobody) {
+                    Judged::Nobody => {}
+                    Judged::Refused(sender, why) => observer.refused(sender, why),
+                    Judged::Sender(connection, _) if connected.is_some() => {
+                        observer.refused(connection.sender, "another sender is connected");
+                    }
+                    Judged::Sender(connection, bytes) => {
+                        observer.accepted(connection.sender);
+                        observer.received(bytes.len() as u64);
+                        connected = Some(connection);
+                        tell(&recorder, Chunk::Bytes(bytes)).await?;
+                    }
+                }
+                continue;
+            }
+            read = read(&mut connected) => read,
         };
-        let mut connection = Connection { socket, sender, recorder: &recorder, accepted: false };
-        let ended = connection.serve(&listener, observer, &mut shutdown).await?;
-        if ended == Ended::Shutdown || (options.once && connection.accepted) {
-            return Ok(());
+        match read {
+            Ok(bytes) if !bytes.is_empty() => {
+                observer.received(bytes.len() as u64);
+                tell(&recorder, Chunk::Bytes(bytes)).await?;
+            }
+            over => {
+                tell(&recorder, Chunk::EndOfConnection).await?;
+                if let Some(connection) = connected.take() {
+                    observer.left(connection.sender, over.err());
+                }
+                if options.once {
+                    return Ok(());
+                }
+            }
         }
     }
+    if let Some(connection) = connected {
+        tell(&recorder, Chunk::EndOfConnection).await?;
+        observer.left(connection.sender, None);
+    }
+    Ok(())
 }
 
-#[derive(PartialEq, Eq)]
-enum Ended {
-    Connection,
-    Shutdown,
-}
-
-struct Connection<'a> {
+struct Connection {
     socket: TcpStream,
     sender: SocketAddr,
-    recorder: &'a mpsc::Sender<Chunk>,
-    accepted: bool,
 }
 
-impl Connection<'_> {
-    /// Reads until the sender leaves, while others are turned away.
-    async fn serve(
-        &mut self,
-        listener: &TcpListener,
-        observer: &mut dyn Observer,
-        shutdown: &mut (impl Future<Output = ()> + Unpin),
-    ) -> Result<Ended> {
-        keep_alive(&self.socket);
-        let mut pending = Vec::new();
-        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-        let (ended, broken) = loop {
-            tokio::select! {
-                () = &mut *shutdown => break (Ended::Shutdown, None),
-                other = accept(listener) => {
-                    let (_, other) = other?;
-                    observer.refused(other, "another sender is connected");
-                }
-                read = self.socket.read_buf(&mut chunk) => match read {
-                    Ok(0) => break (Ended::Connection, None),
-                    Err(error) => break (Ended::Connection, Some(error)),
-                    Ok(bytes) => {
-                        observer.received(bytes as u64);
-                        let bytes = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK_BYTES));
-                        if self.accepted {
-                            self.record(bytes).await?;
-                            continue;
-                        }
-                        pending.extend_from_slice(&bytes);
-                        match probe(&pending, false) {
-                            Probe::More => {}
-                            Probe::Starts(at) => {
-                                self.accept(pending.split_off(at), observer).await?;
-                                pending = Vec::new();
-                            }
-                            Probe::Not(why) => {
-                                observer.refused(self.sender, why);
-                                return Ok(Ended::Connection);
-                            }
-                        }
-                    }
-                },
-            }
-        };
-        if !self.accepted && !pending.is_empty() {
-            // It was shorter than the probe: judged by what came.
-            match probe(&pending, true) {
-                Probe::Starts(at) => self.accept(pending.split_off(at), observer).await?,
-                Probe::Not(why) => observer.refused(self.sender, why),
-                Probe::More => observer.refused(self.sender, "too short to be MPEG-TS"),
+/// What became of a connection before it counted.
+enum Judged {
+    /// It sends MPEG-TS; these bytes came with it, from the first packet on.
+    Sender(Connection, Vec<u8>),
+    /// It sent something else.
+    Refused(SocketAddr, &'static str),
+    /// It sent nothing.
+    Nobody,
+}
+
+/// Reads until it is clear what somebody sends.
+async fn judge(socket: TcpStream, sender: SocketAddr) -> Judged {
+    let mut connection = Connection { socket, sender };
+    let mut bytes = Vec::new();
+    let judged = tokio::time::timeout(JUDGING_TIME, async {
+        loop {
+            let over = !matches!(connection.socket.read_buf(&mut bytes).await, Ok(1..));
+            match probe(&bytes, over) {
+                _ if bytes.is_empty() => return Judged::Nobody,
+                Probe::Starts(at) => return Judged::Sender(connection, bytes.split_off(at)),
+                Probe::Not(why) => return Judged::Refused(sender, why),
+                Probe::More => {}
             }
         }
-        if self.accepted {
-            self.tell(Chunk::EndOfConnection).await?;
-            observer.left(self.sender, broken);
-        }
-        Ok(ended)
-    }
+    });
+    judged.await.unwrap_or(Judged::Refused(sender, "it has sent no MPEG-TS for too long"))
+}
 
-    async fn accept(&mut self, bytes: Vec<u8>, observer: &mut dyn Observer) -> Result<()> {
-        self.accepted = true;
-        observer.accepted(self.sender);
-        self.record(bytes).await
-    }
+/// The next bytes of the sender, none when it has left. Never while there is none.
+async fn read(connected: &mut Option<Connection>) -> std::io::Result<Vec<u8>> {
+    let Some(connection) = connected else { return std::future::pending().await };
+    let mut bytes = Vec::with_capacity(CHUNK_BYTES);
+    connection.socket.read_buf(&mut bytes).await?;
+    Ok(bytes)
+}
 
-    async fn record(&self, bytes: Vec<u8>) -> Result<()> {
-        self.tell(Chunk::Bytes(bytes)).await
-    }
-
-    async fn tell(&self, chunk: Chunk) -> Result<()> {
-        let gone = |_| Error::new(Stage::Ingest, "the recorder has ended");
-        self.recorder.send(chunk).await.map_err(gone)
-    }
+async fn tell(recorder: &mpsc::Sender<Chunk>, chunk: Chunk) -> Result<()> {
+    let gone = |_| Error::new(Stage::Ingest, "the recorder has ended");
+    recorder.send(chunk).await.map_err(gone)
 }
 
 /// The next connection. One that was given up before it was accepted is none; when
 /// descriptors run out, others have to be closed first.
-async fn accept(listener: &TcpListener) -> Result<(TcpStream, SocketAddr)> {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
     loop {
         match listener.accept().await {
-            Ok(accepted) => return Ok(accepted),
+            Ok(accepted) => return accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(OUT_OF_DESCRIPTORS).await;

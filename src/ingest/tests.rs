@@ -80,8 +80,10 @@ async fn what_is_sent_is_recorded_from_the_first_packet_on() {
 }
 
 #[tokio::test]
-async fn a_port_scan_and_an_http_request_are_refused_and_do_not_end_once() {
+async fn port_scans_and_http_are_refused_keep_nobody_out_and_do_not_end_once() {
     let mut world = listen(true).await;
+    // One that stays and says nothing, and one that is gone at once.
+    let _silent = TcpStream::connect(world.address).await.unwrap();
     drop(TcpStream::connect(world.address).await.unwrap());
     let mut http = TcpStream::connect(world.address).await.unwrap();
     http.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();

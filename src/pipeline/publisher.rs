@@ -62,14 +62,8 @@ pub fn run(
     on_entry: &mut dyn FnMut(&Entry),
 ) -> Result<()> {
     let syncer = durability.as_ref().map(|_| Syncer::start()).transpose()?;
-    let mut publisher = Publisher {
-        catalog,
-        durability,
-        syncer,
-        on_entry,
-        decided: None,
-        synced: Instant::now(),
-    };
+    let mut publisher =
+        Publisher { catalog, durability, syncer, on_entry, decided: None, synced: Instant::now() };
     loop {
         let first = match messages.recv_timeout(publisher.wait()) {
             Ok(message) => Some(message),

@@ -101,7 +101,8 @@ pub fn record(
 }
 
 fn listen(config: &RecordConfig) -> Result<(tokio::runtime::Runtime, TcpListener)> {
-    let failed = |what: String, cause: std::io::Error| Error::new(Stage::Ingest, what).because(cause);
+    let failed =
+        |what: String, cause: std::io::Error| Error::new(Stage::Ingest, what).because(cause);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -262,7 +263,9 @@ impl Outlet for LiveOutlet<'_> {
             return Ok(());
         }
         self.told = Instant::now();
-        if let Some(start) = detection.start().filter(|start| self.last_start.as_ref() != Some(start)) {
+        if let Some(start) =
+            detection.start().filter(|start| self.last_start.as_ref() != Some(start))
+        {
             self.last_start = Some(start.clone());
             self.tell(Message::Decided { start: Box::new(start), read })?;
         }
@@ -278,7 +281,9 @@ impl Outlet for LiveOutlet<'_> {
     fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64) {
         self.counters.lost_sync.fetch_add(1, Relaxed);
         if let Some(times) = self.damage.hit(Instant::now()) {
-            tracing::warn!("tail: byte {at}: {skipped_bytes} bytes belong to no packet ({times} such)");
+            tracing::warn!(
+                "tail: byte {at}: {skipped_bytes} bytes belong to no packet ({times} such)"
+            );
         }
     }
 }
@@ -313,4 +318,3 @@ impl ingest::Observer for Network<'_> {
         }
     }
 }
-

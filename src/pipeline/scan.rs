@@ -53,9 +53,8 @@ pub fn scan(
     })?;
     let (messages, queue) = publisher::queue();
     std::thread::scope(|scope| {
-        let publisher = spawn(scope, "publisher", move || {
-            publisher::run(&queue, catalog, None, on_entry)
-        })?;
+        let publisher =
+            spawn(scope, "publisher", move || publisher::run(&queue, catalog, None, on_entry))?;
         let frames = Frames::Published(messages);
         let outlet = ScanOutlet { frames, scores, counters, damage: Report::default() };
         // The publisher ends when its queue is closed, which goes with the outlet.
@@ -86,11 +85,17 @@ fn probe_file(path: &Path) -> Result<(u64, usize)> {
         return Err(Error::new(Stage::Tail, "not a file").path(path));
     }
     let mut head = Vec::new();
-    file.take(PROBED_BYTES as u64)
-        .read_to_end(&mut head)
-        .context(Stage::Tail, path, "cannot read")?;
+    file.take(PROBED_BYTES as u64).read_to_end(&mut head).context(
+        Stage::Tail,
+        path,
+        "cannot read",
+    )?;
     let packet_bytes = probe_packet_bytes(&head).ok_or_else(|| {
-        let what = if head.is_empty() { "the file is empty" } else { "not MPEG-TS: no packets of 188, 192 or 204 bytes in step" };
+        let what = if head.is_empty() {
+            "the file is empty"
+        } else {
+            "not MPEG-TS: no packets of 188, 192 or 204 bytes in step"
+        };
         Error::new(Stage::Tail, what).path(path)
     })?;
     Ok((metadata.len(), packet_bytes))
@@ -149,7 +154,9 @@ impl Outlet for ScanOutlet<'_> {
     fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64) {
         self.counters.lost_sync.fetch_add(1, Relaxed);
         if let Some(times) = self.damage.hit(Instant::now()) {
-            tracing::warn!("tail: byte {at}: {skipped_bytes} bytes belong to no packet ({times} such)");
+            tracing::warn!(
+                "tail: byte {at}: {skipped_bytes} bytes belong to no packet ({times} such)"
+            );
         }
     }
 }
