@@ -1,0 +1,34 @@
+# What can be done with scenetap. Each target sets up what it needs.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test bench lint golden parity clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what this machine lacks (Debian, Ubuntu)
+	@sh scripts/setup.sh
+
+build: setup ## build the optimised program: target/release/scenetap
+	cargo build --release --locked
+
+demo: build ## record a shipped stream at its own pace and show each frame as it lands
+	@bash scripts/demo.sh
+
+test: setup ## run all tests
+	cargo test --locked
+
+bench: setup ## measure each stage, in bytes and pictures a second
+	cargo bench --locked
+
+lint: setup ## format, clippy, documentation, shell scripts, licences
+	@bash scripts/lint.sh
+
+golden: setup ## make the golden verdicts again, with the ffmpeg that is installed
+	bash scripts/golden.sh
+
+parity: build ## compare with ffmpeg, picture by picture: make parity FILES="a.ts b.ts"
+	@bash scripts/parity.sh $(FILES)
+
+clean: ## remove what was built
+	cargo clean

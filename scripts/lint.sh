@@ -1,0 +1,18 @@
+#!/bin/bash
+# Everything that can be said of the code without running it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cargo fmt --check
+cargo clippy --locked --all-targets -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+if command -v shellcheck >/dev/null; then
+    shellcheck scripts/*.sh .ci/run
+else
+    echo "lint: shellcheck is not installed, shell scripts are not looked at"
+fi
+if cargo deny --version >/dev/null 2>&1; then
+    cargo deny --locked check
+else
+    echo "lint: cargo-deny is not installed, licences and advisories are not looked at"
+fi

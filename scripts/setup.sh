@@ -1,0 +1,53 @@
+#!/bin/sh
+# Installs what scenetap needs to build and to be tested, on Debian or Ubuntu.
+# Does nothing where everything is there. Needs root or sudo only to install.
+#
+#   FFmpeg's development packages   what the program is built on
+#   clang, pkg-config, cc           how it is bound
+#   mpv                             plays the recording
+#   ffmpeg                          the oracle of the tests; the program never runs it
+set -eu
+
+packages=""
+need() { # PACKAGE TEST...: the package is missed where the test fails
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || packages="$packages $package"
+}
+
+if ! command -v cargo >/dev/null 2>&1; then
+    echo "setup: Rust is missing: install rustup (1.89 or newer), then run this again" >&2
+    exit 1
+fi
+need gcc command -v cc
+need pkg-config command -v pkg-config
+for library in avcodec avformat avutil swscale swresample; do
+    need "lib$library-dev" pkg-config --exists "lib$library"
+done
+need clang command -v clang
+# bindgen loads libclang; the package's name has no version, its folder has.
+need libclang-dev sh -c 'ls /usr/lib/llvm-*/lib/libclang.so /usr/lib/*/libclang*.so* | grep -q .'
+need mpv command -v mpv
+need ffmpeg command -v ffmpeg
+
+if [ -z "$packages" ]; then
+    echo "setup: everything is there"
+    exit 0
+fi
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "setup: no apt-get here; install what these Debian packages hold:$packages" >&2
+    exit 1
+fi
+if [ "$(id -u)" = 0 ]; then
+    as_root=""
+elif command -v sudo >/dev/null 2>&1; then
+    as_root="sudo"
+else
+    echo "setup: not root and no sudo; as root, run: apt-get install$packages" >&2
+    exit 1
+fi
+echo "setup: installing$packages"
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+# shellcheck disable=SC2086 # a list of words is meant
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages
+echo "setup: done"

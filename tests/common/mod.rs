@@ -1,0 +1,172 @@
+//! What the integration tests share: the real binary, over real sockets.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::{BufRead, BufReader, Lines};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Longer than anything takes, on the slowest machine. Nothing waits so long that works.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The names of all fixtures.
+pub const FIXTURES: [&str; 7] = [
+    "bbb_h264_bframes_scenecut_360p24",
+    "bbb_h264_resolution_change",
+    "bbb_h264_zerolatency_360p30_gop2s",
+    "bbb_hevc_360p24_gop2s",
+    "bbb_hevc_main10_360p24_opengop",
+    "bbb_mpeg2_576i25_tff",
+    "sintel_fades_h264_360p24",
+];
+
+/// Where a fixture is.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(format!("{name}.ts"))
+}
+
+/// A golden file, without its header, split at commas.
+pub fn golden(name: &str, kind: &str) -> Vec<Vec<String>> {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/golden/{name}.{kind}.csv"));
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect()
+}
+
+/// `scenetap`, with nothing of the caller's environment that could change it.
+pub fn scenetap() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scenetap"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        let old =
+            ["STREAM_HOST", "STREAM_PORT", "SCENE_THRESHOLD", "MAX_FRAME_INTERVAL", "SESSIONS_DIR"];
+        if name.starts_with("SCENETAP_") || old.contains(&name.as_str()) {
+            command.env_remove(name);
+        }
+    }
+    command.env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+/// Whether a program that only serves as oracle is installed. Says so if not.
+pub fn has(program: &str) -> bool {
+    let found =
+        Command::new(program).arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if found.is_err() {
+        eprintln!("skipped: {program} is not installed (make setup installs it)");
+    }
+    found.is_ok()
+}
+
+/// A recorder that runs.
+pub struct Recorder {
+    pub child: Child,
+    pub address: String,
+    pub session: PathBuf,
+    pub frames: Lines<BufReader<ChildStdout>>,
+    log: Receiver<String>,
+}
+
+impl Recorder {
+    /// Starts one on a port of its own and waits until it listens.
+    pub fn start(sessions: &Path, session: &str, arguments: &[&str]) -> Recorder {
+        let mut child = scenetap()
+            .args(["record", "--listen", "127.0.0.1:0", "--json", "--session", session])
+            .arg("--sessions-dir")
+            .arg(sessions)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (tell, log) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                eprintln!("recorder: {line}");
+                let _ = tell.send(line);
+            }
+        });
+        let frames = BufReader::new(child.stdout.take().unwrap()).lines();
+        let session = sessions.join(session);
+        let mut recorder = Recorder { child, address: String::new(), session, frames, log };
+        let line = recorder.wait_for("listening on ");
+        recorder.address = line.rsplit(' ').next().unwrap().to_owned();
+        recorder
+    }
+
+    /// The next log line that contains `text`.
+    pub fn wait_for(&self, text: &str) -> String {
+        loop {
+            let line = self
+                .log
+                .recv_timeout(DEADLINE)
+                .unwrap_or_else(|_| panic!("no log line with {text:?}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// The next kept frame.
+    pub fn next_frame(&mut self) -> Option<Value> {
+        self.frames.next().map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+    }
+
+    /// Waits for its end; gives the frames that it had still to tell.
+    pub fn end(mut self) -> (ExitStatus, Vec<Value>) {
+        let rest = std::iter::from_fn(|| self.next_frame()).collect();
+        (self.child.wait().unwrap(), rest)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill").arg(signal).arg(self.child.id().to_string()).status();
+        assert!(status.unwrap().success());
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
+
+/// Sends bytes as one connection, as fast as they are taken.
+pub fn send_bytes(address: &str, bytes: &[u8]) {
+    use std::io::Write;
+    std::net::TcpStream::connect(address).unwrap().write_all(bytes).unwrap();
+}
+
+/// The index of a session.
+pub fn index(session: &Path) -> Vec<Value> {
+    serde_json::from_slice(&std::fs::read(session.join("frames/index.json")).unwrap()).unwrap()
+}
+
+/// Asserts that entries are what ffmpeg's rule keeps: times, scores and reasons.
+pub fn assert_golden(name: &str, kind: &str, entries: &[Value]) {
+    let wanted: Vec<_> = golden(name, kind)
+        .iter()
+        .map(|row| {
+            let ticks: i64 = row[0].parse().unwrap();
+            let micros = (ticks as f64 * 100.0 / 9.0).round() as i64;
+            (micros, row[1].clone(), row[2].clone())
+        })
+        .collect();
+    let found: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let micros = (entry["timestamp"].as_f64().unwrap() * 1e6).round() as i64;
+            let score = format!("{:.6}", entry["score"].as_f64().unwrap());
+            (micros, score, entry["reason"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    assert_eq!(found, wanted, "{name}");
+    for (number, entry) in entries.iter().enumerate() {
+        assert_eq!(entry["id"], format!("F{:04}", number + 1));
+    }
+}

@@ -1,0 +1,125 @@
+//! JPEGs look right: against the same picture as ffmpeg writes it to PNG with the
+//! matrix named.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::process::Command;
+
+use common::{fixture, has, scenetap};
+use image::RgbImage;
+use serde_json::Value;
+
+fn psnr(a: &RgbImage, b: &RgbImage) -> f64 {
+    assert_eq!(a.dimensions(), b.dimensions());
+    let squares: f64 =
+        a.as_raw().iter().zip(b.as_raw()).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
+    10.0 * (255.0 * 255.0 * a.as_raw().len() as f64 / squares.max(1e-9)).log10()
+}
+
+/// The kept frames of `clip`, and the same pictures by ffmpeg with `scale=OPTIONS`.
+fn compare(clip: &std::path::Path, options: &str, arguments: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let scan = scenetap()
+        .args(["scan", "--json", "--frames-dir"])
+        .arg(folder.path())
+        .arg(clip)
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(scan.status.success(), "{}", String::from_utf8_lossy(&scan.stderr));
+    let told = String::from_utf8(scan.stdout).unwrap();
+    let entries: Vec<Value> =
+        told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(!entries.is_empty());
+    let png = folder.path().join("%d.png");
+    let status = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-threads", "1", "-i"])
+        .arg(clip)
+        .args(["-map", "0:v:0", "-vsync", "passthrough", "-vf"])
+        .arg(format!("select=isnan(prev_selected_t)+gt(scene\\,0.3)+gte(t-prev_selected_t\\,30),scale={options},format=rgb24"))
+        .arg(&png)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    for (number, entry) in entries.iter().enumerate() {
+        let ours = image::open(entry["path"].as_str().unwrap()).unwrap().to_rgb8();
+        let theirs =
+            image::open(folder.path().join(format!("{}.png", number + 1))).unwrap().to_rgb8();
+        let found = psnr(&ours, &theirs);
+        assert!(found >= 36.0, "{} {}: {found:.1} dB", clip.display(), entry["id"]);
+    }
+}
+
+#[test]
+fn pictures_look_as_ffmpeg_shows_them_with_the_matrix_named() {
+    if !has("ffmpeg") {
+        return;
+    }
+    let accurate = "flags=accurate_rnd+full_chroma_int+bicubic";
+    for (clip, matrix) in [
+        ("bbb_h264_bframes_scenecut_360p24", "bt709"),
+        ("bbb_hevc_main10_360p24_opengop", "bt709"),
+        ("bbb_mpeg2_576i25_tff", "bt709"),
+        // Untagged SD.
+        ("sintel_fades_h264_360p24", "bt601"),
+    ] {
+        compare(&fixture(clip), &format!("in_color_matrix={matrix}:{accurate}"), &[]);
+    }
+}
+
+#[test]
+fn an_untagged_hd_picture_is_bt709_and_full_range_is_full_range() {
+    if !has("ffmpeg") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for (name, size, range, matrix) in [
+        ("hd", "1280x720", "tv", "bt709"),
+        ("sd", "720x576", "tv", "bt601"),
+        ("full", "640x360", "pc", "bt601"),
+        ("uhd", "1920x1080", "tv", "bt2020"),
+    ] {
+        let clip = folder.path().join(format!("{name}.ts"));
+        let tags: &[&str] = if matrix == "bt2020" { &["-colorspace", "bt2020nc"] } else { &[] };
+        let made = Command::new("ffmpeg")
+            .args(["-v", "error", "-nostdin", "-f", "lavfi", "-i"])
+            .arg(format!("testsrc2=size={size}:rate=5:duration=1"))
+            .args([
+                "-vf",
+                &format!("scale=out_color_matrix={matrix}:out_range={range},format=yuv420p"),
+            ])
+            .args(["-c:v", "mpeg2video", "-q:v", "2", "-color_range", range])
+            .args(tags)
+            .arg(&clip)
+            .status()
+            .unwrap();
+        assert!(made.success());
+        // MPEG-2 has no flag for the range: full range is told by nobody, as with many cameras.
+        let range = if name == "full" { "tv" } else { range };
+        compare(
+            &clip,
+            &format!(
+                "in_color_matrix={matrix}:in_range={range}:flags=accurate_rnd+full_chroma_int+bicubic"
+            ),
+            &[],
+        );
+    }
+}
+
+#[test]
+fn frames_are_scaled_down_to_the_width_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for (width, expected) in [("320", (320, 180)), ("9999", (640, 360))] {
+        let frames = folder.path().join(width);
+        let scan = scenetap()
+            .args(["scan", "--frame-width", width, "--frames-dir"])
+            .arg(&frames)
+            .arg(fixture("bbb_h264_zerolatency_360p30_gop2s"))
+            .status()
+            .unwrap();
+        assert!(scan.success());
+        let jpeg = image::open(frames.join("F0001.jpg")).unwrap();
+        assert_eq!((jpeg.width(), jpeg.height()), expected);
+    }
+}

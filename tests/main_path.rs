@@ -1,0 +1,286 @@
+//! The main job, with the real binary over real sockets: what is sent is recorded,
+//! byte for byte, and the frames are those that ffmpeg keeps.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::process::Command;
+
+use common::{FIXTURES, Recorder, assert_golden, fixture, has, index, scenetap, send_bytes};
+use serde_json::Value;
+
+#[test]
+fn every_fixture_is_recorded_byte_for_byte_with_ffmpegs_frames() {
+    let sessions = tempfile::tempdir().unwrap();
+    for name in FIXTURES {
+        let bytes = std::fs::read(fixture(name)).unwrap();
+        let recorder = Recorder::start(sessions.path(), name, &["--once"]);
+        let session = recorder.session.clone();
+        send_bytes(&recorder.address, &bytes);
+        let (status, told) = recorder.end();
+        assert!(status.success());
+        assert!(std::fs::read(session.join("stream/recording.ts")).unwrap() == bytes, "{name}");
+        let entries = index(&session);
+        assert_golden(name, "frames", &entries);
+        assert_eq!(told, entries, "each is told on stdout as it stands in the index");
+        for entry in &entries {
+            check_entry(entry, &bytes);
+        }
+    }
+}
+
+/// A JPEG that decodes, offsets that point at packets, and times that make sense.
+fn check_entry(entry: &Value, recording: &[u8]) {
+    let jpeg = image::open(entry["path"].as_str().unwrap()).unwrap();
+    assert!(
+        [(640, 360), (720, 576), (320, 180), (480, 270)].contains(&(jpeg.width(), jpeg.height()))
+    );
+    let offset = usize::try_from(entry["offset"].as_u64().unwrap()).unwrap();
+    let keyframe = usize::try_from(entry["keyframe_offset"].as_u64().unwrap()).unwrap();
+    assert!(keyframe <= offset && recording[offset] == 0x47 && recording[keyframe] == 0x47);
+    assert_eq!(entry["sent_to_agent"], false);
+    assert!(entry["captured_at"].as_str().unwrap().ends_with('Z'));
+}
+
+#[test]
+fn scan_gives_the_same_as_record_key_for_key() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["bbb_mpeg2_576i25_tff", "bbb_hevc_main10_360p24_opengop"] {
+        let recorder = Recorder::start(folder.path(), name, &["--once"]);
+        let session = recorder.session.clone();
+        send_bytes(&recorder.address, &std::fs::read(fixture(name)).unwrap());
+        assert!(recorder.end().0.success());
+        let frames = folder.path().join(format!("{name}.frames"));
+        let scan = scenetap()
+            .arg("scan")
+            .arg(fixture(name))
+            .arg("--json")
+            .arg("--frames-dir")
+            .arg(&frames)
+            .output();
+        let scan = scan.unwrap();
+        assert!(scan.status.success(), "{}", String::from_utf8_lossy(&scan.stderr));
+        let scanned: Vec<Value> =
+            serde_json::from_slice(&std::fs::read(frames.join("index.json")).unwrap()).unwrap();
+        let told: Vec<Value> = String::from_utf8(scan.stdout)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(told, scanned);
+        let without = |entries: Vec<Value>| -> Vec<Value> {
+            let strip = |mut entry: Value| {
+                let keys = entry.as_object_mut().unwrap();
+                keys.remove("captured_at");
+                let path = keys.remove("path").unwrap();
+                let jpeg = std::fs::read(path.as_str().unwrap()).unwrap();
+                (entry, jpeg)
+            };
+            entries
+                .into_iter()
+                .map(|entry| serde_json::json!(format!("{:?}", strip(entry))))
+                .collect()
+        };
+        assert_eq!(without(scanned), without(index(&session)), "{name}");
+    }
+}
+
+#[test]
+fn scores_of_every_picture_are_ffmpegs_to_the_sixth_decimal() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in FIXTURES {
+        let csv = folder.path().join("scores.csv");
+        let scan =
+            scenetap().arg("scan").arg(fixture(name)).arg("--scores").arg(&csv).output().unwrap();
+        assert!(scan.status.success() && scan.stdout.is_empty());
+        let wanted: Vec<_> = common::golden(name, "scores")
+            .iter()
+            .map(|row| format!("{:.6},{}", row[0].parse::<f64>().unwrap() / 90_000.0, row[1]))
+            .collect();
+        let text = std::fs::read_to_string(&csv).unwrap();
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("pts_time,score"));
+        assert_eq!(lines.collect::<Vec<_>>(), wanted, "{name}");
+    }
+}
+
+#[test]
+fn a_frame_is_forced_when_nothing_changes_for_a_while() {
+    for name in FIXTURES {
+        let scan = scenetap()
+            .args(["scan", "--json", "--scene-threshold", "0.1", "--max-frame-interval", "2"])
+            .arg(fixture(name))
+            .output()
+            .unwrap();
+        let told = String::from_utf8(scan.stdout).unwrap();
+        let entries: Vec<Value> =
+            told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(entries.iter().all(|entry| entry["path"].is_null()), "none was asked for");
+        assert_golden(name, "t0.1-i2.frames", &entries);
+    }
+}
+
+#[test]
+fn frames_are_in_the_index_while_the_stream_runs_not_after() {
+    let sessions = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::start(sessions.path(), "live", &["--once"]);
+    let mut sender = scenetap()
+        .args(["send", "--speed", "4", "--to", &recorder.address])
+        .arg(fixture("bbb_h264_zerolatency_360p30_gop2s"))
+        .spawn()
+        .unwrap();
+    for number in 1..=4 {
+        let frame = recorder.next_frame().expect("a frame");
+        let listed = index(&recorder.session);
+        assert_eq!(frame["id"], format!("F{number:04}"));
+        assert!(listed.contains(&frame), "told only once the index names it");
+        assert!(image::open(frame["path"].as_str().unwrap()).is_ok());
+    }
+    assert!(sender.try_wait().unwrap().is_none(), "the sender is still at it");
+    assert!(sender.wait().unwrap().success());
+    let session = recorder.session.clone();
+    assert!(recorder.end().0.success());
+    assert_golden("bbb_h264_zerolatency_360p30_gop2s", "frames", &index(&session));
+}
+
+#[test]
+fn a_stream_sent_by_ffmpeg_itself_has_the_frames_that_ffmpeg_finds_in_the_recording() {
+    if !has("ffmpeg") {
+        return;
+    }
+    let sessions = tempfile::tempdir().unwrap();
+    let recorder = Recorder::start(sessions.path(), "ffmpeg", &["--once"]);
+    let session = recorder.session.clone();
+    let sent = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-re", "-i"])
+        .arg(fixture("bbb_h264_resolution_change"))
+        .args(["-c", "copy", "-f", "mpegts", &format!("tcp://{}", recorder.address)])
+        .status();
+    assert!(sent.unwrap().success());
+    let (status, told) = recorder.end();
+    assert!(status.success());
+    let oracle = Command::new("ffmpeg")
+        .args(["-nostdin", "-hide_banner", "-threads", "1", "-i"])
+        .arg(session.join("stream/recording.ts"))
+        .args(["-map", "0:v:0", "-vf"])
+        .arg("select=isnan(prev_selected_t)+gt(scene\\,0.3)+gte(t-prev_selected_t\\,30),metadata=print")
+        .args(["-f", "null", "-"])
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&oracle.stderr).into_owned();
+    let after = |mark: &str| -> Vec<String> {
+        log.lines()
+            .filter_map(|line| line.split_once(mark))
+            .map(|(_, rest)| rest.split_whitespace().next().unwrap().to_owned())
+            .collect()
+    };
+    let micros: Vec<_> = after(" pts:")
+        .iter()
+        .map(|pts| (pts.parse::<f64>().unwrap() * 100.0 / 9.0).round() as i64)
+        .collect();
+    let found: Vec<_> = told
+        .iter()
+        .map(|entry| (entry["timestamp"].as_f64().unwrap() * 1e6).round() as i64)
+        .collect();
+    assert_eq!(found, micros);
+    let scores: Vec<_> =
+        told.iter().map(|entry| format!("{:.6}", entry["score"].as_f64().unwrap())).collect();
+    assert_eq!(scores, after("lavfi.scene_score="));
+}
+
+#[test]
+fn a_recording_ended_by_a_signal_goes_on_as_if_it_had_not() {
+    for name in ["bbb_h264_zerolatency_360p30_gop2s", "bbb_h264_bframes_scenecut_360p24"] {
+        let sessions = tempfile::tempdir().unwrap();
+        let bytes = std::fs::read(fixture(name)).unwrap();
+        let third = bytes.len() / 564 * 188;
+        // Killed, so that nothing is flushed, twice; then told to end.
+        for (to, signal) in [(third, "-KILL"), (2 * third, "-KILL"), (bytes.len(), "-TERM")] {
+            let mut recorder = Recorder::start(sessions.path(), "s", &[]);
+            // The sender resumes from what is there.
+            let recording = recorder.session.join("stream/recording.ts");
+            let from = usize::try_from(std::fs::metadata(recording).unwrap().len()).unwrap();
+            send_bytes(&recorder.address, &bytes[from..to]);
+            recorder.wait_for("has left");
+            if from == 0 {
+                recorder.next_frame().expect("the first frame");
+            }
+            recorder.signal(signal);
+            assert_eq!(recorder.end().0.success(), signal == "-TERM");
+        }
+        let session = sessions.path().join("s");
+        assert!(std::fs::read(session.join("stream/recording.ts")).unwrap() == bytes);
+        let entries = index(&session);
+        assert_golden(name, "frames", &entries);
+        for entry in &entries {
+            assert!(image::open(entry["path"].as_str().unwrap()).is_ok());
+        }
+        let jpegs = std::fs::read_dir(session.join("frames"))
+            .unwrap()
+            .filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|e| e == "jpg"))
+            .count();
+        assert_eq!(jpegs, entries.len(), "no JPEG without an entry");
+    }
+}
+
+#[test]
+fn what_others_write_into_the_index_is_kept() {
+    let sessions = tempfile::tempdir().unwrap();
+    let bytes = std::fs::read(fixture("bbb_h264_zerolatency_360p30_gop2s")).unwrap();
+    let mut recorder = Recorder::start(sessions.path(), "s", &[]);
+    let half = bytes.len() / 376 * 188;
+    send_bytes(&recorder.address, &bytes[..half]);
+    recorder.next_frame().expect("the first frame");
+    let path = recorder.session.join("frames/index.json");
+    let mut entries = index(&recorder.session);
+    entries[0]["sent_to_agent"] = true.into();
+    entries[0]["note"] = "a squirrel".into();
+    let written = path.with_extension("json.agent");
+    std::fs::write(&written, serde_json::to_vec(&entries).unwrap()).unwrap();
+    std::fs::rename(&written, &path).unwrap();
+    send_bytes(&recorder.address, &bytes[half..]);
+    recorder.wait_for("has left");
+    recorder.signal("-TERM");
+    let session = recorder.session.clone();
+    assert!(recorder.end().0.success());
+    let entries = index(&session);
+    assert_golden("bbb_h264_zerolatency_360p30_gop2s", "frames", &entries);
+    assert_eq!(
+        (&entries[0]["sent_to_agent"], &entries[0]["note"]),
+        (&true.into(), &"a squirrel".into())
+    );
+}
+
+#[test]
+fn a_second_recorder_on_a_session_fails_with_one_line() {
+    let sessions = tempfile::tempdir().unwrap();
+    let _first = Recorder::start(sessions.path(), "s", &[]);
+    let second = scenetap()
+        .args(["-q", "record", "--listen", "127.0.0.1:0", "--session", "s", "--sessions-dir"])
+        .arg(sessions.path())
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let told = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains("another scenetap records this session"), "{told}");
+}
+
+#[test]
+fn what_is_no_mpeg_ts_is_one_line_and_exit_status_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty.ts");
+    std::fs::write(&empty, []).unwrap();
+    let manifest = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    for (file, why) in [
+        (empty.as_path(), "the file is empty"),
+        (manifest.as_path(), "not MPEG-TS"),
+        (folder.path(), "not a file"),
+        (std::path::Path::new("/nonexistent.ts"), "cannot open"),
+    ] {
+        let scan = scenetap().arg("scan").arg(file).output().unwrap();
+        let told = String::from_utf8(scan.stderr).unwrap();
+        assert_eq!(scan.status.code(), Some(1), "{told}");
+        assert!(told.lines().count() == 1 && told.contains(why), "{told}");
+    }
+}
