@@ -34,7 +34,7 @@ while [ -z "$address" ] && read -r line <&4; do
     esac
 done
 [ -n "$address" ] || { echo "demo: the recorder did not start" >&2; exit 1; }
-sed 's/^[^ ]* */    recorder: /' <&4 >&2 &
+sed -u 's/^[^ ]* */    recorder: /' <&4 >&2 &
 
 echo "recording what comes to $address; sending $clip, $(stat -c %s "$clip") bytes, at its own pace"
 "$scenetap" -q send "$clip" --to "$address" &

@@ -1,0 +1,117 @@
+//! Each stage by itself, on a shipped clip: tail, demux, decode, score, JPEG, and all
+//! of it together. In bytes or in pictures a second.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use scenetap::catalog::encode_jpeg;
+use scenetap::decode::{BestEffort, Decoder};
+use scenetap::demux::{Demuxer, Event, ProgramChoice};
+use scenetap::detect::score::sad;
+use scenetap::media::{AccessUnit, ByteOffset, Luma, Picture, TS_PACKET_BYTES, TsPacket};
+use scenetap::pipeline::detection::Detection;
+use scenetap::tail::{Aligner, Found};
+
+const CLIP: &str = "fixtures/bbb_h264_bframes_scenecut_360p24.ts";
+
+fn clip() -> Vec<u8> {
+    std::fs::read(CLIP).unwrap()
+}
+
+fn packets(bytes: &[u8]) -> impl Iterator<Item = TsPacket<'_>> {
+    bytes
+        .as_chunks::<TS_PACKET_BYTES>()
+        .0
+        .iter()
+        .enumerate()
+        .map(|(index, bytes)| TsPacket { at: ByteOffset((index * TS_PACKET_BYTES) as u64), bytes })
+}
+
+fn access_units(bytes: &[u8]) -> Vec<AccessUnit> {
+    let mut demuxer = Demuxer::new(ProgramChoice::default());
+    packets(bytes).for_each(|packet| demuxer.push(packet));
+    demuxer.finish();
+    std::iter::from_fn(|| demuxer.pull())
+        .filter_map(|event| match event {
+            Event::AccessUnit(unit) => Some(unit),
+            _ => None,
+        })
+        .collect()
+}
+
+fn pictures(units: &[AccessUnit]) -> Vec<Arc<dyn Picture>> {
+    let mut decoder = Decoder::open(units[0].codec, 2, BestEffort::default()).unwrap();
+    let mut pictures = Vec::new();
+    for unit in units {
+        decoder.push(unit);
+        pictures.extend(std::iter::from_fn(|| decoder.pull()).map(|decoded| decoded.frame.picture));
+    }
+    pictures
+}
+
+fn by_bytes(criterion: &mut Criterion) {
+    let bytes = clip();
+    let mut group = criterion.benchmark_group("bytes");
+    group.throughput(Throughput::Bytes(bytes.len() as u64));
+    group.bench_function("tail", |bencher| {
+        bencher.iter(|| {
+            let mut aligner = Aligner::new(ByteOffset(0), TS_PACKET_BYTES);
+            aligner.push(&bytes);
+            let mut found = 0;
+            while let Some(Found::Packet(packet)) = aligner.find() {
+                found += usize::from(black_box(packet.bytes[1]) & 1);
+            }
+            found
+        });
+    });
+    group.bench_function("demux", |bencher| bencher.iter(|| access_units(&bytes).len()));
+    group.finish();
+}
+
+fn by_pictures(criterion: &mut Criterion) {
+    let bytes = clip();
+    let units = access_units(&bytes);
+    let mut group = criterion.benchmark_group("pictures");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(units.len() as u64));
+    group.bench_function("decode 360p", |bencher| bencher.iter(|| pictures(&units).len()));
+    group.bench_function("end to end 360p", |bencher| {
+        bencher.iter(|| {
+            let mut detection = Detection::new(Default::default(), Default::default());
+            let mut kept = 0;
+            for packet in packets(&bytes) {
+                detection.push(packet).unwrap();
+                while let Some(scored) = detection.pull() {
+                    kept += usize::from(scored.verdict.kept.is_some());
+                }
+            }
+            kept
+        });
+    });
+    group.throughput(Throughput::Elements(1));
+    let picture = pictures(&units[..60])[30].clone();
+    group.bench_function("jpeg 360p", |bencher| {
+        bencher.iter(|| encode_jpeg(&picture.to_rgb(None).unwrap(), 90).unwrap().len());
+    });
+    group.finish();
+}
+
+fn score(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("score");
+    for (name, width, height) in [("720p", 1280, 720), ("1080p", 1920, 1080), ("2160p", 3840, 2160)]
+    {
+        let planes: Vec<Vec<u8>> =
+            [3_usize, 7].map(|k| (0..width * height).map(|n| (n * k) as u8).collect()).into();
+        let luma = |data| Luma { data, stride: width, width, height, bit_depth: 8 };
+        group.throughput(Throughput::Bytes(2 * (width * height) as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| sad(&luma(&planes[0]), &luma(&planes[1])));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, by_bytes, by_pictures, score);
+criterion_main!(benches);
