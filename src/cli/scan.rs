@@ -43,7 +43,7 @@ pub struct Args {
     #[command(flatten)]
     pictures: pictures::Args,
 
-    /// Threads that work at the same time [default: one per core]
+    /// Threads that score and encode at the same time [default: one per core]
     #[arg(long, help_heading = "Speed")]
     #[arg(value_name = "N", value_parser = key::JOBS.parser())]
     jobs: Option<NonZeroUsize>,

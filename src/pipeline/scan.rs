@@ -37,6 +37,8 @@ pub fn scan(
     on_entry: &mut (dyn FnMut(&Entry) + Send),
 ) -> Result<()> {
     let (length, packet_bytes) = probe_file(&config.file)?;
+    // Fails only where the pool is there already, and then it has the size it has.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(config.jobs.get()).build_global();
     counters.recorded_bytes.store(length, Relaxed);
     let end = End::Finished(length);
     let tail = FileTail::open(&config.file, ByteOffset(0), packet_bytes, end)?;
