@@ -11,7 +11,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 [ $# -gt 0 ] || set -- fixtures/*.ts
 
-differ=0
+differ=0 pictures=0
 printf '%-58s %9s %9s %7s  %s\n' file ffmpeg scenetap differ "first difference (ffmpeg | scenetap)"
 for file in "$@"; do
     ffmpeg -nostdin -hide_banner -threads 1 -i "$file" -map 0:v:0 -map '0:a?' -c:a copy \
@@ -24,9 +24,12 @@ for file in "$@"; do
     { [ ! -f "$work/ours.csv" ] || tail -n +2 "$work/ours.csv"; } >"$work/ours"
     paste -d '|' "$work/ffmpeg" "$work/ours" | awk -F '|' '$1 != $2' >"$work/differ"
     count=$(wc -l <"$work/differ")
+    pictures=$((pictures + $(wc -l <"$work/ffmpeg")))
     [ "$count" = 0 ] || differ=$((differ + 1))
-    printf '%-58s %9d %9d %7d  %s\n' "${file: -58}" "$(wc -l <"$work/ffmpeg")" "$(wc -l <"$work/ours")" \
+    name=$file
+    [ ${#name} -le 58 ] || name=…${name: -57}
+    printf '%-58s %9d %9d %7d  %s\n' "$name" "$(wc -l <"$work/ffmpeg")" "$(wc -l <"$work/ours")" \
         "$count" "$(head -1 "$work/differ") $(head -c 90 "$work/error")"
 done
-echo "$# files, $differ of them with a difference"
+echo "$# files, $pictures pictures; $differ files with a difference"
 [ "$differ" = 0 ]
