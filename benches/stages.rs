@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use scenetap::catalog::encode_jpeg;
-use scenetap::decode::{BestEffort, Decoder};
+use scenetap::decode::{BestEffort, Decoder, Settings};
 use scenetap::demux::{Demuxer, Event, ProgramChoice};
 use scenetap::detect::score::sad;
 use scenetap::media::{AccessUnit, ByteOffset, Luma, Picture, TS_PACKET_BYTES, TsPacket};
@@ -42,7 +42,8 @@ fn access_units(bytes: &[u8]) -> Vec<AccessUnit> {
 }
 
 fn pictures(units: &[AccessUnit]) -> Vec<Arc<dyn Picture>> {
-    let mut decoder = Decoder::open(units[0].codec, 2, BestEffort::default()).unwrap();
+    let settings = Settings { reorder: 2, ..Settings::default() };
+    let mut decoder = Decoder::open(units[0].codec, &settings, BestEffort::default()).unwrap();
     let mut pictures = Vec::new();
     for unit in units {
         decoder.push(unit);

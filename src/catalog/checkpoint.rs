@@ -86,6 +86,8 @@ pub struct Clock {
 pub struct Decoder {
     /// Pictures by which the output is delayed.
     pub reorder: u32,
+    /// Parameter sets that it was opened with, in hexadecimal.
+    pub parameter_sets: String,
     /// PTS that did not grow.
     pub faulty_pts: u64,
     /// DTS that did not grow.

@@ -16,7 +16,7 @@ use ffmpeg_next as ffmpeg;
 
 pub use best_effort::BestEffort;
 use picture::DecodedPicture;
-pub use probe::ReorderProbe;
+pub use probe::Probe;
 
 use crate::error::{Error, Result, Stage};
 use crate::media::{AccessUnit, ByteOffset, Frame, RandomAccess, Ticks, VideoCodec};
@@ -24,6 +24,16 @@ use crate::media::{AccessUnit, ByteOffset, Frame, RandomAccess, Ticks, VideoCode
 /// Packets whose pictures may still come out: more than any decoder delays, and
 /// enough for streams of single fields.
 const MAX_PENDING: usize = 128;
+
+/// What a decoder is given to begin with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// Pictures by which it delays its output, where the stream does not say (H.264).
+    pub reorder: u32,
+    /// Parameter sets with their start codes, for a stream whose first pictures come
+    /// before its own; may be empty.
+    pub parameter_sets: Vec<u8>,
+}
 
 /// A decoder for one video stream.
 ///
@@ -85,13 +95,12 @@ impl std::fmt::Debug for Decoder {
 }
 
 impl Decoder {
-    /// Opens a decoder. `reorder` is the number of pictures by which it delays
-    /// its output from the start, where the stream does not say (H.264).
+    /// Opens a decoder that chooses times as `times` says.
     ///
     /// # Errors
     ///
     /// If the FFmpeg that is linked has no decoder for the codec.
-    pub fn open(codec: VideoCodec, reorder: u32, times: BestEffort) -> Result<Self> {
+    pub fn open(codec: VideoCodec, settings: &Settings, times: BestEffort) -> Result<Self> {
         quiet();
         let id = match codec {
             VideoCodec::H264 => ffmpeg::codec::Id::H264,
@@ -111,7 +120,8 @@ impl Decoder {
             count: 1,
             ..Default::default()
         });
-        picture::set_reorder(&mut context, reorder);
+        picture::set_reorder(&mut context, settings.reorder);
+        picture::set_extradata(&mut context, &settings.parameter_sets);
         let opened = context.decoder().open().map_err(failed)?;
         Ok(Decoder {
             codec,

@@ -141,7 +141,26 @@ pub fn set_reorder(context: &mut ffmpeg::codec::Context, pictures: u32) {
     unsafe { (*context.as_mut_ptr()).has_b_frames = i32::try_from(pictures).unwrap_or(0) }
 }
 
-/// The same, as it is now.
+/// The parameter sets that a decoder knows from the start.
+pub fn set_extradata(context: &mut ffmpeg::codec::Context, bytes: &[u8]) {
+    let Ok(size) = i32::try_from(bytes.len()) else { return };
+    if bytes.is_empty() {
+        return;
+    }
+    // SAFETY: the context is ours, not yet opened and without extradata; it takes a
+    // buffer of av_mallocz with zeroed padding behind it, and frees it with itself.
+    unsafe {
+        let padded = bytes.len() + ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize;
+        let buffer = ffi::av_mallocz(padded).cast::<u8>();
+        if !buffer.is_null() {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer, bytes.len());
+            (*context.as_mut_ptr()).extradata = buffer;
+            (*context.as_mut_ptr()).extradata_size = size;
+        }
+    }
+}
+
+/// The output delay as it is now.
 pub fn reorder(opened: &ffmpeg::decoder::Opened) -> u32 {
     // SAFETY: reads a plain field of a context that lives as long as `opened`.
     unsafe { u32::try_from((*opened.as_ptr()).has_b_frames).unwrap_or(0) }

@@ -3,7 +3,7 @@
 
 use super::detection::{DetectionStart, LastDecided};
 use crate::catalog::checkpoint::{self, Checkpoint};
-use crate::decode::BestEffort;
+use crate::decode::{BestEffort, Settings};
 use crate::demux::{DemuxStart, FramerStart, Program};
 use crate::detect::{CutsState, DetectorState};
 use crate::media::{ByteOffset, Ticks, VideoCodec};
@@ -12,7 +12,7 @@ use crate::timeline::Clock;
 /// What is written down. `recording_bytes` must be safe on disk, and `frames_kept`
 /// in the index, before it is.
 pub fn to_checkpoint(start: &DetectionStart, recording_bytes: u64, frames_kept: u64) -> Checkpoint {
-    let DetectionStart { demux, clock, reorder, times, last, detector, final_through } = start;
+    let DetectionStart { demux, clock, decoder, times, last, detector, final_through } = start;
     Checkpoint {
         version: checkpoint::VERSION,
         recording_bytes,
@@ -39,7 +39,8 @@ pub fn to_checkpoint(start: &DetectionStart, recording_bytes: u64, frames_kept: 
             misordered: clock.misordered,
         },
         decoder: checkpoint::Decoder {
-            reorder: *reorder,
+            reorder: decoder.reorder,
+            parameter_sets: to_hex(&decoder.parameter_sets),
             faulty_pts: times.faulty_pts,
             faulty_dts: times.faulty_dts,
             last_pts: times.last_pts.map(|pts| pts.0),
@@ -56,7 +57,7 @@ pub fn to_checkpoint(start: &DetectionStart, recording_bytes: u64, frames_kept: 
     }
 }
 
-/// What is read again. `None` if the codec is one that we do not know.
+/// What is read again. `None` if it says what no version of ours has written.
 pub fn from_checkpoint(checkpoint: &Checkpoint) -> Option<DetectionStart> {
     let Checkpoint { read_from, program, clock, decoder, decided, .. } = checkpoint;
     let codec = [VideoCodec::H264, VideoCodec::Hevc, VideoCodec::Mpeg2, VideoCodec::Mpeg4]
@@ -86,7 +87,10 @@ pub fn from_checkpoint(checkpoint: &Checkpoint) -> Option<DetectionStart> {
             ordered: clock.ordered,
             misordered: clock.misordered,
         },
-        reorder: decoder.reorder,
+        decoder: Settings {
+            reorder: decoder.reorder,
+            parameter_sets: from_hex(&decoder.parameter_sets)?,
+        },
         times: BestEffort {
             faulty_pts: decoder.faulty_pts,
             faulty_dts: decoder.faulty_dts,
@@ -103,4 +107,16 @@ pub fn from_checkpoint(checkpoint: &Checkpoint) -> Option<DetectionStart> {
         },
         final_through: decided.final_through.map(ByteOffset),
     })
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit =
+        |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let bytes = pairs.iter().map(|[high, low]| Some(digit(high)? << 4 | digit(low)?));
+    if rest.is_empty() { bytes.collect() } else { None }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::decode::{BestEffort, Decoded, Decoder, ReorderProbe};
+use crate::decode::{BestEffort, Decoded, Decoder, Probe, Settings};
 use crate::demux::{Damage, DemuxStart, Demuxer, Event, FramerStart, Program, ProgramChoice};
 use crate::detect::{Detector, DetectorState, Rule};
 use crate::error::Result;
@@ -41,8 +41,8 @@ pub struct DetectionStart {
     pub demux: DemuxStart,
     /// The clock before its access unit.
     pub clock: Clock,
-    /// The decoder's output delay there, in pictures.
-    pub reorder: u32,
+    /// The decoder's output delay there, and the parameter sets that it knew.
+    pub decoder: Settings,
     /// The choice between PTS and DTS before its picture.
     pub times: BestEffort,
     /// The last picture that is decided, in presentation order.
@@ -67,16 +67,18 @@ pub struct Detection {
     rule: Rule,
     demuxer: Demuxer,
     timeline: Timeline,
-    probe: Option<ReorderProbe>,
+    probe: Option<Probe>,
     decoder: Option<Decoder>,
+    /// What the decoder was opened with.
+    parameter_sets: Vec<u8>,
     /// How to open the next decoder, where a checkpoint tells it.
-    reopen: Option<(u32, BestEffort, ByteOffset)>,
+    reopen: Option<(Settings, BestEffort, ByteOffset)>,
     resuming: Option<Resuming>,
     detector: Detector,
     /// Random access points whose pictures have not come out yet.
     entries: VecDeque<Entry>,
     /// The last one whose picture has, with all that is needed to start there.
-    entry: Option<(Entry, u32, BestEffort)>,
+    entry: Option<(Entry, Settings, BestEffort)>,
     last: Option<LastDecided>,
     /// The access unit that came last.
     newest: Option<ByteOffset>,
@@ -120,7 +122,8 @@ impl Detection {
             Timeline::resume(start.clock),
             Detector::new(rule),
         );
-        detection.reopen = Some((start.reorder, start.times, start.demux.at));
+        detection.reopen = Some((start.decoder.clone(), start.times, start.demux.at));
+        detection.parameter_sets = start.decoder.parameter_sets.clone();
         detection.final_through = start.final_through;
         detection.last = Some(start.last);
         detection.entry = Some((
@@ -130,7 +133,7 @@ impl Detection {
                 clock: start.clock,
                 program: start.demux.program,
             },
-            start.reorder,
+            start.decoder,
             start.times,
         ));
         detection.resuming = Some(Resuming { last: start.last, detector: start.detector });
@@ -144,6 +147,7 @@ impl Detection {
             timeline,
             probe: None,
             decoder: None,
+            parameter_sets: Vec::new(),
             reopen: None,
             resuming: None,
             detector,
@@ -196,7 +200,7 @@ impl Detection {
     /// it must begin at the beginning.
     pub fn start(&self) -> Option<DetectionStart> {
         // While pictures come out again, what is known is older than the last decided.
-        let (entry, reorder, times) = self.entry.as_ref()?;
+        let (entry, decoder, times) = self.entry.as_ref()?;
         let detector = match &self.resuming {
             Some(resuming) => resuming.detector.clone(),
             None => self.detector.state(),
@@ -208,7 +212,7 @@ impl Detection {
                 framer: entry.framer,
             },
             clock: entry.clock,
-            reorder: *reorder,
+            decoder: decoder.clone(),
             times: *times,
             last: self.last?,
             detector,
@@ -289,22 +293,24 @@ impl Detection {
     fn change_decoder(&mut self, unit: AccessUnit) -> Result<()> {
         self.finish_decoder();
         let codec: VideoCodec = unit.codec;
-        if let Some((reorder, times, at)) = self.reopen.take() {
-            let mut decoder = Decoder::open(codec, reorder, times)?;
+        if let Some((settings, times, at)) = self.reopen.take() {
+            let mut decoder = Decoder::open(codec, &settings, times)?;
             decoder.skip_until(at);
             self.decoder = Some(decoder);
-        } else if let Some(probe) = ReorderProbe::new(codec)? {
+        } else if let Some(probe) = Probe::new(codec)? {
             self.probe = Some(probe);
         } else {
-            self.decoder = Some(Decoder::open(codec, 0, BestEffort::default())?);
+            self.parameter_sets.clear();
+            self.decoder = Some(Decoder::open(codec, &Settings::default(), BestEffort::default())?);
         }
         self.decode(unit)
     }
 
-    fn leave_probe(&mut self, probe: ReorderProbe) -> Result<()> {
-        let (reorder, units) = probe.finish();
+    fn leave_probe(&mut self, probe: Probe) -> Result<()> {
+        let (settings, units) = probe.finish();
         let Some(first) = units.first() else { return Ok(()) };
-        self.decoder = Some(Decoder::open(first.codec, reorder, BestEffort::default())?);
+        self.decoder = Some(Decoder::open(first.codec, &settings, BestEffort::default())?);
+        self.parameter_sets = settings.parameter_sets;
         units.iter().for_each(|unit| self.push_to_decoder(unit));
         Ok(())
     }
@@ -356,7 +362,8 @@ impl Detection {
         let Some(index) = self.entries.iter().position(|entry| entry.at == at) else { return };
         let reorder = self.decoder.as_ref().map_or(0, Decoder::reorder);
         if let Some(entry) = self.entries.drain(..=index).next_back() {
-            self.entry = Some((entry, reorder, decoded.times));
+            let settings = Settings { reorder, parameter_sets: self.parameter_sets.clone() };
+            self.entry = Some((entry, settings, decoded.times));
         }
     }
 }
