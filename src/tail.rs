@@ -125,13 +125,13 @@ pub fn probe_packet_bytes(head: &[u8]) -> Option<usize> {
     /// Of 100 places where a sync byte should stand, so many must have one.
     const ENOUGH_PERCENT: usize = 60;
     let score = |packet_bytes: usize| -> usize {
-        let mut counts = vec![0; packet_bytes];
+        let mut counts = vec![0_usize; packet_bytes];
         for at in memchr::memchr_iter(SYNC_BYTE, head) {
             counts[at % packet_bytes] += 1;
         }
         let most = counts.into_iter().max().unwrap_or(0);
         let whole_packets = head.len() / packet_bytes;
-        if whole_packets == 0 { 0 } else { most * 100 / whole_packets }
+        (most * 100).checked_div(whole_packets).unwrap_or(0)
     };
     [TS_PACKET_BYTES, 192, 204]
         .into_iter()

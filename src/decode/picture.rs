@@ -118,6 +118,8 @@ impl DecodedPicture {
         // SAFETY: the context is valid, the tables are libswscale's own constants,
         // and the call only stores numbers in the context.
         unsafe {
+            // The constant's type is not the same in every FFmpeg.
+            #[allow(clippy::unnecessary_cast)]
             let table = ffi::sws_getCoefficients(matrix as i32);
             ffi::sws_setColorspaceDetails(
                 scaler.as_mut_ptr(),

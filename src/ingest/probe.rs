@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     fn packets(count: usize) -> Vec<u8> {
-        let mut packet = vec![0xff; TS_PACKET_BYTES];
+        let mut packet = [0xff; TS_PACKET_BYTES];
         packet[..4].copy_from_slice(&[SYNC_BYTE, 0x1f, 0xff, 0x10]);
         packet.repeat(count)
     }

@@ -52,7 +52,7 @@ async fn listen(once: bool) -> World {
 }
 
 fn packets(count: usize) -> Vec<u8> {
-    let mut packet = vec![7; TS_PACKET_BYTES];
+    let mut packet = [7; TS_PACKET_BYTES];
     packet[..4].copy_from_slice(&[SYNC_BYTE, 0x1f, 0xff, 0x10]);
     packet.repeat(count)
 }
