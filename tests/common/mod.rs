@@ -1,5 +1,5 @@
 //! What the integration tests share: the real binary, over real sockets.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
