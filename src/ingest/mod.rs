@@ -82,7 +82,11 @@ pub async fn run(
     let mut connected: Option<Connection> = None;
     loop {
         let read = tokio::select! {
+            // In this order: a sender that has left and comes back is not refused for
+            // its own old connection, of which the end has not been read yet.
+            biased;
             () = &mut shutdown => break,
+            read = read(&mut connected) => read,
             (socket, sender) = accept(&listener) => {
                 if connected.is_some() {
                     observer.refused(sender, "another sender is connected");
@@ -110,7 +114,6 @@ pub async fn run(
                 }
                 continue;
             }
-            read = read(&mut connected) => read,
         };
         match read {
             Ok(bytes) if !bytes.is_empty() => {

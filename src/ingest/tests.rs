@@ -116,3 +116,23 @@ async fn a_second_sender_is_refused_while_one_is_connected() {
     world.end.send(()).unwrap();
     world.run.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_sender_that_comes_back_at_once_is_not_refused_for_its_own_old_connection() {
+    let mut world = listen(false).await;
+    let connect = async |address| {
+        let mut sender = TcpStream::connect(address).await.unwrap();
+        sender.write_all(&packets(100)).await.unwrap();
+        sender
+    };
+    let mut sender = connect(world.address).await;
+    for _ in 0..100 {
+        assert_eq!(world.seen.recv().await.unwrap(), Seen::Accepted);
+        drop(sender);
+        sender = connect(world.address).await;
+        assert_eq!(recorded(&mut world).await, packets(100));
+        assert_eq!(world.seen.recv().await.unwrap(), Seen::Left);
+    }
+    world.end.send(()).unwrap();
+    world.run.await.unwrap().unwrap();
+}
