@@ -89,7 +89,7 @@ fn the_main_help_names_commands_layers_examples_and_exit_statuses() {
 #[test]
 fn defaults_stand_in_the_help() {
     let help = stdout(&run(&["record", "--help"]));
-    for default in ["127.0.0.1:4444", "./sessions", "0.3", "30", "93"] {
+    for default in ["127.0.0.1:4444", "./sessions", "0.3", "30", "90"] {
         assert!(help.contains(&format!("[default: {default}]")), "no default {default}");
     }
 }
@@ -261,5 +261,5 @@ fn a_session_that_is_not_there_cannot_be_played() {
     let output = scenetap().args(["play", "s1"]).env("SESSIONS_DIR", dir.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let told = stderr(&output);
-    assert!(told.starts_with("scenetap: playback: s1: no recording and no session"), "{told}");
+    assert!(told.starts_with("scenetap: session: s1: no session of that name"), "{told}");
 }
