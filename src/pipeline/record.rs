@@ -38,6 +38,8 @@ use crate::shutdown::Shutdown;
 use crate::tail::{End, FileTail};
 use crate::telemetry::{Counters, Report};
 
+const GOES_ON: &str = "the recording goes on without detection";
+
 /// Records in `session` until `shutdown`, or with `once` until the sender has left.
 /// `on_entry` is told of each kept frame once the index names it.
 ///
@@ -75,8 +77,10 @@ pub fn record(
             let counters = Arc::clone(counters);
             move || write_chunks(recording, from_socket, &counters)
         })?;
-        let publisher = spawn(scope, "publisher", {
-            move || publisher::run(&queue, catalog, Some(durability), on_entry)
+        let publisher = spawn(scope, "publisher", move || {
+            // Told at once: until the end of the recording it may be days.
+            let published = publisher::run(&queue, catalog, Some(durability), on_entry);
+            published.inspect_err(|error| tracing::error!("{error}; {GOES_ON}"))
         })?;
         let detector = spawn(scope, "detector", {
             let (written, counters) = (written.clone(), Arc::clone(counters));
@@ -215,7 +219,10 @@ fn detect(
     };
     let ended = detector::run(&mut tail, &mut detection, &mut outlet, &|| false);
     if let Err(error) = &ended {
-        tracing::error!("{error}; the recording goes on without detection");
+        // Where the publisher has ended it has said why.
+        if error.stage() != Stage::Pipeline {
+            tracing::error!("{error}; {GOES_ON}");
+        }
     }
     ended.map(|_| ())
 }
