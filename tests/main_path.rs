@@ -267,6 +267,21 @@ fn a_second_recorder_on_a_session_fails_with_one_line() {
 }
 
 #[test]
+fn an_address_that_is_taken_fails_with_one_line_and_leaves_no_session() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let sessions = tempfile::tempdir().unwrap();
+    let record = scenetap()
+        .args(["record", "--listen", &taken.local_addr().unwrap().to_string(), "--sessions-dir"])
+        .arg(sessions.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(record.stderr).unwrap();
+    assert_eq!(record.status.code(), Some(1));
+    assert!(told.lines().count() == 1 && told.contains("cannot listen on"), "{told}");
+    assert_eq!(std::fs::read_dir(sessions.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn what_is_no_mpeg_ts_is_one_line_and_exit_status_1() {
     let folder = tempfile::tempdir().unwrap();
     let empty = folder.path().join("empty.ts");

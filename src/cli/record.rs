@@ -119,6 +119,7 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
             shutdown.request();
         }
     };
+    let listening = pipeline::listen(&config)?;
     let now = jiff::Zoned::now();
     let session = Session::own(&config.sessions_dir, config.session.as_deref(), &now)?;
     tracing::info!("session {}", session.folder().display());
@@ -127,7 +128,8 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
         if config.play {
             scope.spawn(|| watch(&session, &recorded));
         }
-        let ended = pipeline::record(&config, &session, &counters, &shutdown, &mut on_frame);
+        let ended =
+            pipeline::record(&config, listening, &session, &counters, &shutdown, &mut on_frame);
         // The player stays open, but is followed no longer.
         recorded.store(true, Ordering::Relaxed);
         ended

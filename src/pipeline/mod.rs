@@ -10,7 +10,7 @@ mod scan;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-pub use record::record;
+pub use record::{Listening, listen, record};
 pub use scan::scan;
 
 use crate::config::FrameRule;

@@ -49,6 +49,7 @@ const GOES_ON: &str = "the recording goes on without detection";
 /// the log, and as an error once the recording is over.
 pub fn record(
     config: &RecordConfig,
+    listening: Listening,
     session: &OwnedSession,
     counters: &Arc<Counters>,
     shutdown: &Shutdown,
@@ -69,7 +70,8 @@ pub fn record(
         checkpoint: session.checkpoint_json(),
         interval: config.sync_interval,
     };
-    let (runtime, listener) = listen(config)?;
+    let Listening { runtime, listener, bound } = listening;
+    tracing::info!("listening on {bound}");
     let (messages, queue) = publisher::queue();
     let (chunks, from_socket) = mpsc::channel(ingest::QUEUED_CHUNKS);
     std::thread::scope(|scope| {
@@ -104,7 +106,20 @@ pub fn record(
     })
 }
 
-fn listen(config: &RecordConfig) -> Result<(tokio::runtime::Runtime, TcpListener)> {
+/// A socket that listens already; nobody is accepted yet.
+pub struct Listening {
+    runtime: tokio::runtime::Runtime,
+    listener: TcpListener,
+    bound: SocketAddr,
+}
+
+/// Listens. To be called before a session is made: one that nobody can send to
+/// would be an empty folder.
+///
+/// # Errors
+///
+/// If the address is taken, or not this machine's.
+pub fn listen(config: &RecordConfig) -> Result<Listening> {
     let failed =
         |what: String, cause: std::io::Error| Error::new(Stage::Ingest, what).because(cause);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -117,8 +132,7 @@ fn listen(config: &RecordConfig) -> Result<(tokio::runtime::Runtime, TcpListener
         .and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (bound, listener) =
         listener.map_err(|cause| failed(format!("cannot listen on {address}"), cause))?;
-    tracing::info!("listening on {bound}");
-    Ok((runtime, listener))
+    Ok(Listening { runtime, listener, bound })
 }
 
 /// The recorder's thread.
