@@ -66,7 +66,7 @@ fn killed_at_any_packet_and_resumed_gives_the_same_verdicts() {
                 Some(start) => {
                     resumed_at_least_once = true;
                     let start = written_and_read(&start);
-                    let from = usize::try_from(start.demux.at.0).unwrap();
+                    let from = usize::try_from(start.demux.from.0).unwrap();
                     assert!(from <= stop);
                     let mut second =
                         Detection::resume(Default::default(), Default::default(), start);
@@ -74,7 +74,7 @@ fn killed_at_any_packet_and_resumed_gives_the_same_verdicts() {
                     let again = from + (stop - from) / TS_PACKET_BYTES / 3 * TS_PACKET_BYTES;
                     let mut rest = feed(&mut second, &bytes, from, again);
                     let start = written_and_read(&second.start().expect("a start stays one"));
-                    let from = usize::try_from(start.demux.at.0).unwrap();
+                    let from = usize::try_from(start.demux.from.0).unwrap();
                     let mut third =
                         Detection::resume(Default::default(), Default::default(), start);
                     rest.extend(feed(&mut third, &bytes, from, bytes.len()));

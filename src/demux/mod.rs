@@ -24,7 +24,7 @@ use std::collections::{HashMap, VecDeque};
 pub use framer::FramerStart;
 pub use program::{Program, ProgramChoice};
 
-use crate::media::{AccessUnit, ByteOffset, TS_PACKET_BYTES, Ticks, TsPacket};
+use crate::media::{AccessUnit, AudioStream, ByteOffset, TS_PACKET_BYTES, Ticks, TsPacket};
 use framer::Framer;
 use packet::{NULL_PID, Packet, PacketParser, PesHeader, Understood};
 use pes::{PesParser, PesPart};
@@ -42,15 +42,26 @@ pub enum Event {
     Program(Program),
     /// A coded picture.
     AccessUnit(AccessUnit),
-    /// A PES packet of an audio stream begins.
-    Audio {
-        /// Which one.
-        pid: u16,
-        /// Presentation time, 33 bits.
-        pts: Option<Ticks>,
-    },
+    /// A PES packet of an audio stream is complete.
+    Audio(AudioPes),
+    /// The PES packet of the video stream is complete that brought the end of the
+    /// access units before.
+    PesComplete,
     /// Something is wrong with the stream. It is passed over.
     Damage(Damage),
+}
+
+/// A PES packet of an audio stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AudioPes {
+    /// Which stream.
+    pub stream: AudioStream,
+    /// The packet in which it begins.
+    pub at: ByteOffset,
+    /// Presentation time, 33 bits.
+    pub pts: Option<Ticks>,
+    /// The elementary stream's bytes.
+    pub data: Vec<u8>,
 }
 
 /// What was found to be wrong, and where.
@@ -65,7 +76,9 @@ pub enum Damage {
 /// Where a demuxer can start again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DemuxStart {
-    /// The packet in which the first access unit starts.
+    /// The packet from which to read.
+    pub from: ByteOffset,
+    /// The packet in which the first access unit starts; video before it is spent.
     pub at: ByteOffset,
     /// The program that is followed.
     pub program: Program,
@@ -85,9 +98,18 @@ pub struct Demuxer {
     program: Option<Program>,
     held: Option<Held>,
     video: Option<(PesParser, Framer)>,
-    audio: HashMap<u16, PesParser>,
+    /// Video before this packet is spent.
+    video_from: ByteOffset,
+    audio: Vec<AudioReader>,
     events: VecDeque<Event>,
     units: Vec<AccessUnit>,
+}
+
+#[derive(Debug)]
+struct AudioReader {
+    stream: AudioStream,
+    parser: PesParser,
+    open: Option<AudioPes>,
 }
 
 #[derive(Debug, Default)]
@@ -114,17 +136,19 @@ impl Demuxer {
             program: None,
             held: Some(Held::default()),
             video: None,
-            audio: HashMap::new(),
+            video_from: ByteOffset(0),
+            audio: Vec::new(),
             events: VecDeque::new(),
             units: Vec::new(),
         }
     }
 
     /// A demuxer that goes on where another has been. Its first packet must be
-    /// the one at `start.at`.
+    /// the one at `start.from`.
     pub fn resume(choice: ProgramChoice, start: &DemuxStart) -> Self {
         let mut demuxer = Demuxer::new(choice);
         demuxer.held = None;
+        demuxer.video_from = start.at;
         demuxer.follow(start.program.clone());
         demuxer.events.clear();
         // In the middle of a PES packet, whose header is not read again.
@@ -162,6 +186,9 @@ impl Demuxer {
     /// The stream is over: what is open comes out.
     pub fn finish(&mut self) {
         self.release();
+        self.events.extend(
+            self.audio.iter_mut().filter_map(|reader| reader.open.take()).map(Event::Audio),
+        );
         if let Some((_, framer)) = &mut self.video {
             framer.finish(&mut self.units);
         }
@@ -222,9 +249,12 @@ impl Demuxer {
             self.video = Some((PesParser::default(), Framer::new(program.codec)));
             self.counters.remove(&program.video_pid);
         }
-        self.audio.retain(|pid, _| program.audio_pids.contains(pid));
-        for &pid in &program.audio_pids {
-            self.audio.entry(pid).or_default();
+        self.audio.retain(|reader| program.audio.contains(&reader.stream));
+        for &stream in &program.audio {
+            if !self.audio.iter().any(|reader| reader.stream == stream) {
+                let parser = PesParser::default();
+                self.audio.push(AudioReader { stream, parser, open: None });
+            }
         }
         self.events.push_back(Event::Program(program.clone()));
         self.program = Some(program);
@@ -248,16 +278,14 @@ impl Demuxer {
     fn demux(&mut self, at: ByteOffset, packet: &Packet<'_>) {
         let Some(program) = &self.program else { return };
         if packet.pid == program.video_pid {
-            self.demux_video(at, packet);
-        } else if let Some(parser) = self.audio.get_mut(&packet.pid)
+            if at >= self.video_from {
+                self.demux_video(at, packet);
+            }
+        } else if let Some(reader) =
+            self.audio.iter_mut().find(|reader| reader.stream.pid == packet.pid)
             && !packet.scrambled
         {
-            let events = &mut self.events;
-            parser.push(packet, |part| {
-                if let PesPart::Start(PesHeader { pts: pts @ Some(_), .. }) = part {
-                    events.push_back(Event::Audio { pid: packet.pid, pts });
-                }
-            });
+            reader.push(at, packet, &mut self.events);
         }
     }
 
@@ -282,10 +310,18 @@ impl Demuxer {
         }
         self.counters.insert(packet.pid, Counter::of(packet));
         if let Some((pes, framer)) = &mut self.video {
-            let units = &mut self.units;
+            let (units, events) = (&mut self.units, &mut self.events);
+            let mut complete = |units: &mut Vec<AccessUnit>| {
+                events.extend(units.drain(..).map(Event::AccessUnit));
+                events.push_back(Event::PesComplete);
+            };
             pes.push(packet, |part| match part {
-                PesPart::Start(header) => framer.begin_pes(header.pts, header.dts),
+                PesPart::Start(header) => {
+                    complete(units);
+                    framer.begin_pes(header.pts, header.dts);
+                }
                 PesPart::Data(data) => framer.push(at, data, units),
+                PesPart::End => complete(units),
             });
         }
         self.emit_units();
@@ -293,6 +329,24 @@ impl Demuxer {
 
     fn emit_units(&mut self) {
         self.events.extend(self.units.drain(..).map(Event::AccessUnit));
+    }
+}
+
+impl AudioReader {
+    fn push(&mut self, at: ByteOffset, packet: &Packet<'_>, events: &mut VecDeque<Event>) {
+        let AudioReader { stream, parser, open } = self;
+        parser.push(packet, |part| match part {
+            PesPart::Start(PesHeader { pts, .. }) => {
+                events.extend(open.take().map(Event::Audio));
+                *open = Some(AudioPes { stream: *stream, at, pts, data: Vec::new() });
+            }
+            PesPart::Data(data) => {
+                if let Some(pes) = open {
+                    pes.data.extend_from_slice(data);
+                }
+            }
+            PesPart::End => events.extend(open.take().map(Event::Audio)),
+        });
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::packet::{NULL_PID, PacketParser};
 use super::psi::{Content, PatEntry, Pmt};
-use crate::media::{TS_PACKET_BYTES, VideoCodec};
+use crate::media::{AudioCodec, AudioStream, TS_PACKET_BYTES, VideoCodec};
 
 /// Which program of several is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,9 +25,9 @@ pub struct Program {
     pub video_pid: u16,
     /// How it is coded.
     pub codec: VideoCodec,
-    /// PIDs whose first times settle where the recording starts: the audio of
-    /// every program seen so far, as libavformat's `start_time` has it.
-    pub audio_pids: Vec<u16>,
+    /// The audio of every program seen so far: with its first times libavformat
+    /// settles where the recording starts.
+    pub audio: Vec<AudioStream>,
 }
 
 /// The tables seen so far.
@@ -83,21 +83,22 @@ impl Tables {
             .iter()
             .filter(|(_, pmt)| wanted(pmt))
             .find_map(|(_, pmt)| Some((pmt.program, first_video(pmt)?)))?;
-        let audio_pids = self.audio_pids();
-        let chosen = Program { number, video_pid, codec, audio_pids };
+        let chosen = Program { number, video_pid, codec, audio: self.audio() };
         (current != Some(&chosen)).then_some(chosen)
     }
 
-    fn audio_pids(&self) -> Vec<u16> {
-        let mut pids = Vec::new();
+    fn audio(&self) -> Vec<AudioStream> {
+        let mut audio: Vec<AudioStream> = Vec::new();
         for (_, pmt) in &self.pmts {
             for stream in &pmt.streams {
-                if pmt.content(stream) == Content::Audio && !pids.contains(&stream.pid) {
-                    pids.push(stream.pid);
+                if let Content::Audio(codec) = pmt.content(stream)
+                    && !audio.iter().any(|known| known.pid == stream.pid)
+                {
+                    audio.push(AudioStream { pid: stream.pid, codec });
                 }
             }
         }
-        pids
+        audio
     }
 }
 
@@ -108,7 +109,7 @@ pub fn guess<'a>(packets: impl Iterator<Item = &'a [u8; TS_PACKET_BYTES]>) -> Op
     const MAX_PROBED_BYTES: usize = 1 << 20;
     let mut parser = PacketParser::default();
     let mut streams: HashMap<u16, Vec<u8>> = HashMap::new();
-    let mut audio_pids = Vec::new();
+    let mut audio: Vec<AudioStream> = Vec::new();
     let mut order = Vec::new();
     for bytes in packets {
         let Some(packet) = parser.parse(bytes) else { continue };
@@ -124,7 +125,10 @@ pub fn guess<'a>(packets: impl Iterator<Item = &'a [u8; TS_PACKET_BYTES]>) -> Op
                     order.push(packet.pid);
                     streams.insert(packet.pid, Vec::new());
                 }
-                0xc0..=0xdf if !audio_pids.contains(&packet.pid) => audio_pids.push(packet.pid),
+                0xc0..=0xdf if !audio.iter().any(|known| known.pid == packet.pid) => {
+                    let codec = guess_audio(packet.payload);
+                    audio.push(AudioStream { pid: packet.pid, codec });
+                }
                 _ => {}
             }
         }
@@ -136,8 +140,18 @@ pub fn guess<'a>(packets: impl Iterator<Item = &'a [u8; TS_PACKET_BYTES]>) -> Op
     }
     order.into_iter().find_map(|pid| {
         let codec = guess_codec(streams.get(&pid)?)?;
-        Some(Program { number: 0, video_pid: pid, codec, audio_pids: audio_pids.clone() })
+        Some(Program { number: 0, video_pid: pid, codec, audio: audio.clone() })
     })
+}
+
+/// What an audio PES packet begins with: ADTS and MPEG audio differ in their layer bits.
+fn guess_audio(pes: &[u8]) -> AudioCodec {
+    let frame = pes.get(8).and_then(|&header_bytes| pes.get(9 + usize::from(header_bytes)..));
+    match frame {
+        Some(&[0xff, second, ..]) if second & 0xf6 == 0xf0 => AudioCodec::Aac,
+        Some(&[0xff, second, ..]) if second & 0xe0 == 0xe0 => AudioCodec::Mpeg,
+        _ => AudioCodec::Other,
+    }
 }
 
 /// The codec whose parameter sets stand in an elementary stream.

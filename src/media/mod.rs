@@ -5,11 +5,13 @@
 //! the TS packet in which a picture starts rides with the data all the way, so
 //! that checkpoints, index entries and error messages need no book-keeping.
 
+mod timing;
 mod written;
 
 use std::fmt;
 use std::sync::Arc;
 
+pub use timing::{AudioCodec, AudioFrame, AudioStream, Fraction, PictureTiming, Times};
 pub use written::{WaitOutcome, Written};
 
 use crate::error::Result;
@@ -104,6 +106,9 @@ pub struct AccessUnit {
     pub pts: Option<Ticks>,
     /// Decoding time on the stream's own 33-bit clock, if its PES gives one.
     pub dts: Option<Ticks>,
+    /// Times of the PES packet in which its end was found, if no other picture's
+    /// end was found in it before.
+    pub ended_by: Times,
     /// Whether decoding can start here.
     pub random_access: RandomAccess,
     /// The elementary stream's bytes.

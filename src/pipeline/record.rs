@@ -211,7 +211,7 @@ fn detect(
 ) -> Result<()> {
     let (rule, choice) = (rule_of(config.rule), choice_of(config.program));
     let start = checkpoint.and_then(checkpointing::from_checkpoint);
-    let from = start.as_ref().map_or(ByteOffset(0), |start| start.demux.at);
+    let from = start.as_ref().map_or(ByteOffset(0), |start| start.demux.from);
     let mut detection = match start.clone() {
         Some(start) => {
             tracing::info!("detection goes on from byte {from}");
