@@ -6,6 +6,8 @@
 //! ```text
 //! packet   header, adaptation field, PES header   (mpeg2ts, and what it rejects)
 //! psi      PAT and PMT: which PIDs carry what
+//! tables   those of a stream, as they come and change
+//! program  which of the streams is followed
 //! pes      PES packets of one PID
 //! boundary where a picture ends, codec by codec
 //! framer   elementary stream → access units with times and places
@@ -13,23 +15,26 @@
 
 mod boundary;
 mod framer;
+mod listing;
 mod packet;
 mod pes;
 mod program;
 mod psi;
 mod random_access;
+mod tables;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 pub use framer::FramerStart;
-pub use program::{Program, ProgramChoice};
+pub use listing::{ListedProgram, ListedStream, Listing};
+pub use program::{NoVideo, Program, ProgramChoice};
+pub use psi::Content;
 
 use crate::media::{AccessUnit, AudioStream, ByteOffset, TS_PACKET_BYTES, Ticks, TsPacket};
 use framer::Framer;
-use packet::{NULL_PID, Packet, PacketParser, PesHeader, Understood};
+use packet::{NULL_PID, Packet, PacketParser, PesHeader};
 use pes::{PesParser, PesPart};
-use program::Tables;
-use psi::{SectionAssembler, Table};
+use tables::TableReader;
 
 /// How much is held back while no table says what the PIDs carry: FFmpeg's
 /// default `probesize`, which it reads twice for the same reason.
@@ -47,6 +52,8 @@ pub enum Event {
     /// The PES packet of the video stream is complete that brought the end of the
     /// access units before.
     PesComplete,
+    /// There is nothing to follow so far.
+    NoVideo(NoVideo),
     /// Something is wrong with the stream. It is passed over.
     Damage(Damage),
 }
@@ -91,13 +98,14 @@ pub struct DemuxStart {
 pub struct Demuxer {
     parser: PacketParser,
     choice: ProgramChoice,
-    tables: Tables,
-    sections: HashMap<u16, SectionAssembler>,
-    /// Last continuity counter of each PID with tables or video, and the payload it came with.
-    counters: HashMap<u16, Counter>,
+    tables: TableReader,
     program: Option<Program>,
+    /// Why there is none, as it was told last.
+    no_video: Option<NoVideo>,
     held: Option<Held>,
     video: Option<(PesParser, Framer)>,
+    /// The video stream's last continuity counter, and the payload it came with.
+    counter: Option<Counter>,
     /// Video before this packet is spent.
     video_from: ByteOffset,
     audio: Vec<AudioReader>,
@@ -130,12 +138,12 @@ impl Demuxer {
         Demuxer {
             parser: PacketParser::default(),
             choice,
-            tables: Tables::default(),
-            sections: HashMap::from([(0, SectionAssembler::default())]),
-            counters: HashMap::new(),
+            tables: TableReader::default(),
             program: None,
+            no_video: None,
             held: Some(Held::default()),
             video: None,
+            counter: None,
             video_from: ByteOffset(0),
             audio: Vec::new(),
             events: VecDeque::new(),
@@ -201,37 +209,22 @@ impl Demuxer {
     }
 
     fn read_tables(&mut self, packet: &Packet<'_>) {
-        let Some(assembler) = self.sections.get_mut(&packet.pid) else { return };
-        if packet.scrambled || !packet.has_payload {
+        if !self.tables.push(packet) {
             return;
         }
-        let in_step = match self.counters.get(&packet.pid) {
-            Some(last) => packet.discontinuity || follows(last.value, packet),
-            None => true,
-        };
-        self.counters.insert(packet.pid, Counter::of(packet));
-        let tables = match &packet.understood {
-            Some(Understood::Table(table)) => {
-                assembler.reset();
-                vec![table.clone()]
-            }
-            _ => assembler.push(packet.payload, packet.unit_start, in_step),
-        };
-        for table in tables {
-            match table {
-                Table::Pat(entries) => {
-                    for entry in entries.iter().filter(|entry| entry.program != 0) {
-                        self.sections.entry(entry.pmt_pid).or_default();
-                    }
-                    self.tables.pat(&entries);
-                }
-                Table::Pmt(pmt) => {
-                    self.tables.pmt(packet.pid, pmt);
-                    if let Some(program) = self.tables.choose(self.choice, self.program.as_ref()) {
-                        self.follow(program);
-                    }
-                }
-            }
+        if let Some(program) = self.tables.choose(self.choice, self.program.as_ref()) {
+            self.follow(program);
+        } else if self.program.is_none()
+            && let Some(why) = self.tables.no_video(self.choice)
+        {
+            self.tell_no_video(why);
+        }
+    }
+
+    fn tell_no_video(&mut self, why: NoVideo) {
+        if self.no_video.as_ref() != Some(&why) {
+            self.no_video = Some(why.clone());
+            self.events.push_back(Event::NoVideo(why));
         }
     }
 
@@ -247,7 +240,7 @@ impl Demuxer {
                 self.emit_units();
             }
             self.video = Some((PesParser::default(), Framer::new(program.codec)));
-            self.counters.remove(&program.video_pid);
+            self.counter = None;
         }
         self.audio.retain(|reader| program.audio.contains(&reader.stream));
         for &stream in &program.audio {
@@ -267,6 +260,9 @@ impl Demuxer {
             && let Some(program) = program::guess(held.packets.iter().map(|(_, bytes)| bytes))
         {
             self.follow(program);
+        }
+        if self.program.is_none() && !held.packets.is_empty() {
+            self.tell_no_video(self.tables.tables().no_video(self.choice));
         }
         for (at, bytes) in &held.packets {
             if let Some(parsed) = self.parser.parse(bytes) {
@@ -294,7 +290,7 @@ impl Demuxer {
             self.events.push_back(Event::Damage(Damage::Scrambled(at)));
             return;
         }
-        if let Some(last) = self.counters.get(&packet.pid)
+        if let Some(last) = &self.counter
             && !packet.discontinuity
         {
             // A packet may be sent twice (ISO/IEC 13818-1, 2.4.3.3).
@@ -308,7 +304,7 @@ impl Demuxer {
         if !packet.has_payload {
             return;
         }
-        self.counters.insert(packet.pid, Counter::of(packet));
+        self.counter = Some(Counter::of(packet));
         if let Some((pes, framer)) = &mut self.video {
             let (units, events) = (&mut self.units, &mut self.events);
             let mut complete = |units: &mut Vec<AccessUnit>| {

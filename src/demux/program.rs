@@ -1,6 +1,7 @@
 //! Which program, and which of its streams, is followed.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use super::packet::{NULL_PID, PacketParser};
 use super::psi::{Content, PatEntry, Pmt};
@@ -28,6 +29,52 @@ pub struct Program {
     /// The audio of every program seen so far: with its first times libavformat
     /// settles where the recording starts.
     pub audio: Vec<AudioStream>,
+}
+
+/// Why there is nothing to follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoVideo {
+    /// No tables came, and no video shows without them.
+    NoTables,
+    /// The program that was asked for is not there; these are.
+    NoSuchProgram {
+        /// What was asked for.
+        wanted: u16,
+        /// The numbers of the tables.
+        there: Vec<u16>,
+    },
+    /// There is video, but coded in a way that is not decoded.
+    NotDecoded {
+        /// Its PID.
+        pid: u16,
+        /// FFmpeg's name of the codec.
+        codec: &'static str,
+    },
+    /// There is none: so many streams of audio, and of other things.
+    NoneAmong {
+        /// Audio streams.
+        audio: usize,
+        /// Other streams.
+        other: usize,
+    },
+}
+
+impl fmt::Display for NoVideo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoVideo::NoTables => f.write_str("no program tables, and no video that shows without"),
+            NoVideo::NoSuchProgram { wanted, there } => {
+                let there: Vec<_> = there.iter().map(u16::to_string).collect();
+                write!(f, "no program {wanted}; there are: {}", there.join(", "))
+            }
+            NoVideo::NotDecoded { pid, codec } => {
+                write!(f, "the video on PID {pid:#x} is {codec}, which scenetap does not decode")
+            }
+            NoVideo::NoneAmong { audio, other } => {
+                write!(f, "no video: {audio} audio and {other} other streams")
+            }
+        }
+    }
 }
 
 /// The tables seen so far.
@@ -85,6 +132,52 @@ impl Tables {
             .find_map(|(_, pmt)| Some((pmt.program, first_video(pmt)?)))?;
         let chosen = Program { number, video_pid, codec, audio: self.audio() };
         (current != Some(&chosen)).then_some(chosen)
+    }
+
+    /// Whether every program that the PAT names has shown its map.
+    pub fn is_complete(&self) -> bool {
+        let has_map = |entry: &PatEntry| {
+            entry.program == 0 || self.pmts.iter().any(|(_, pmt)| pmt.program == entry.program)
+        };
+        !self.pmts.is_empty() && self.pat.iter().all(has_map)
+    }
+
+    /// Whether no program map has come.
+    pub fn is_empty(&self) -> bool {
+        self.pmts.is_empty()
+    }
+
+    /// The program maps and the PIDs that carry them, in the order in which they came.
+    pub fn programs(&self) -> impl Iterator<Item = (u16, &Pmt)> {
+        self.pmts.iter().map(|(pid, pmt)| (*pid, pmt))
+    }
+
+    /// Why [`Tables::choose`] finds nothing.
+    pub fn no_video(&self, choice: ProgramChoice) -> NoVideo {
+        let (mut audio, mut other) = (0, 0);
+        let mut there = Vec::new();
+        for (_, pmt) in &self.pmts {
+            there.push(pmt.program);
+            if matches!(choice, ProgramChoice::Number(number) if number != pmt.program) {
+                continue;
+            }
+            for stream in &pmt.streams {
+                match pmt.content(stream) {
+                    Content::OtherVideo(codec) => {
+                        return NoVideo::NotDecoded { pid: stream.pid, codec };
+                    }
+                    Content::Audio(_) => audio += 1,
+                    Content::Video(_) | Content::Other => other += 1,
+                }
+            }
+        }
+        match choice {
+            _ if there.is_empty() => NoVideo::NoTables,
+            ProgramChoice::Number(wanted) if !there.contains(&wanted) => {
+                NoVideo::NoSuchProgram { wanted, there }
+            }
+            _ => NoVideo::NoneAmong { audio, other },
+        }
     }
 
     fn audio(&self) -> Vec<AudioStream> {

@@ -56,8 +56,8 @@ pub struct PmtStream {
 pub enum Content {
     /// Video that we decode.
     Video(VideoCodec),
-    /// Video that we do not decode.
-    OtherVideo,
+    /// Video that we do not decode, by FFmpeg's name of its codec.
+    OtherVideo(&'static str),
     /// Audio: it settles where time starts, and its clock moves the video's.
     Audio(AudioCodec),
     /// Subtitles, tables, data.
@@ -75,7 +75,13 @@ impl Pmt {
             0x10 => Content::Video(VideoCodec::Mpeg4),
             0x1b | 0x20 => Content::Video(VideoCodec::H264),
             0x24 => Content::Video(VideoCodec::Hevc),
-            0x21 | 0x42 | 0xd1 | 0xd2 | 0xd4 | 0xea => Content::OtherVideo,
+            0x21 => Content::OtherVideo("jpeg2000"),
+            0x33 => Content::OtherVideo("vvc"),
+            0x42 => Content::OtherVideo("cavs"),
+            0xd1 => Content::OtherVideo("dirac"),
+            0xd2 => Content::OtherVideo("avs2"),
+            0xd4 => Content::OtherVideo("avs3"),
+            0xea => Content::OtherVideo("vc1"),
             0x03 | 0x04 => Content::Audio(AudioCodec::Mpeg),
             0x0f => Content::Audio(AudioCodec::Aac),
             0x11 => Content::Audio(AudioCodec::AacLatm),
@@ -92,11 +98,23 @@ impl Pmt {
     }
 }
 
+impl PmtStream {
+    /// ISO 639 language (2.6.18): three letters.
+    pub fn language(&self) -> Option<String> {
+        let (_, body) = each_descriptor(&self.descriptors).find(|(tag, _)| *tag == 0x0a)?;
+        let letters = body.get(..3)?;
+        let are_letters = letters.iter().all(u8::is_ascii_alphabetic);
+        are_letters.then(|| letters.iter().copied().map(char::from).collect())
+    }
+}
+
 fn by_descriptors(descriptors: &[u8]) -> Content {
     match registration(descriptors).as_ref() {
         Some(b"HEVC") => return Content::Video(VideoCodec::Hevc),
         Some(b"H264" | b"AVC1") => return Content::Video(VideoCodec::H264),
-        Some(b"VC-1" | b"drac" | b"AV01") => return Content::OtherVideo,
+        Some(b"VC-1") => return Content::OtherVideo("vc1"),
+        Some(b"drac") => return Content::OtherVideo("dirac"),
+        Some(b"AV01") => return Content::OtherVideo("av1"),
         Some(b"AC-3") => return Content::Audio(AudioCodec::Ac3),
         Some(b"EAC3") => return Content::Audio(AudioCodec::Eac3),
         Some(b"DTS1" | b"DTS2" | b"DTS3") => return Content::Audio(AudioCodec::Dts),

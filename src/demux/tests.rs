@@ -1,6 +1,8 @@
 //! The demuxer on streams muxed by hand, with everything that real ones contain.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::collections::HashMap;
+
 use proptest::prelude::*;
 
 use super::*;

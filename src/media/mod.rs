@@ -69,14 +69,21 @@ pub enum VideoCodec {
     Hevc,
 }
 
-impl fmt::Display for VideoCodec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl VideoCodec {
+    /// FFmpeg's name of the codec.
+    pub fn as_str(self) -> &'static str {
+        match self {
             VideoCodec::Mpeg2 => "mpeg2video",
             VideoCodec::Mpeg4 => "mpeg4",
             VideoCodec::H264 => "h264",
             VideoCodec::Hevc => "hevc",
-        })
+        }
+    }
+}
+
+impl fmt::Display for VideoCodec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

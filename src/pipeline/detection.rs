@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use crate::decode::{AudioFramer, BestEffort, Decoded, Decoder, HeaderReader, Probe, Settings};
 use crate::demux::{
-    AudioPes, Damage, DemuxStart, Demuxer, Event, FramerStart, Program, ProgramChoice,
+    AudioPes, Damage, DemuxStart, Demuxer, Event, FramerStart, NoVideo, Program, ProgramChoice,
 };
 use crate::detect::{Detector, DetectorState, Rule};
 use crate::error::Result;
@@ -33,6 +33,8 @@ pub struct DamageCounts {
     pub discontinuities: u64,
     /// Scrambled packets of the video stream.
     pub scrambled: u64,
+    /// The first of them.
+    pub first_scrambled: Option<ByteOffset>,
     /// Access units and pictures that did not decode.
     pub undecodable: u64,
 }
@@ -98,6 +100,7 @@ pub struct Detection {
     newest: Option<ByteOffset>,
     final_through: Option<ByteOffset>,
     ready: VecDeque<Scored>,
+    no_video: Option<NoVideo>,
     damage: DamageCounts,
     undecodable_before: u64,
     pictures: u64,
@@ -177,6 +180,7 @@ impl Detection {
             newest: None,
             final_through: None,
             ready: VecDeque::new(),
+            no_video: None,
             damage: DamageCounts::default(),
             undecodable_before: 0,
             pictures: 0,
@@ -240,6 +244,11 @@ impl Detection {
         self.demuxer.program()
     }
 
+    /// Why there is no such stream, once that is known.
+    pub fn no_video(&self) -> Option<&NoVideo> {
+        self.no_video.as_ref()
+    }
+
     /// Damage met so far.
     pub fn damage(&self) -> DamageCounts {
         let now = self.decoder.as_ref().map_or(0, Decoder::undecodable);
@@ -254,12 +263,19 @@ impl Detection {
     fn drain_demuxer(&mut self) -> Result<()> {
         while let Some(event) = self.demuxer.pull() {
             match event {
-                Event::Program(program) => self.timeline.expect_audio(&program.audio),
+                Event::Program(program) => {
+                    self.no_video = None;
+                    self.timeline.expect_audio(&program.audio);
+                }
                 Event::Audio(pes) => self.take_audio(&pes),
                 Event::PesComplete => self.pass(Demuxed::PesComplete),
                 Event::AccessUnit(unit) => self.take_unit(unit)?,
+                Event::NoVideo(why) => self.no_video = Some(why),
                 Event::Damage(Damage::Discontinuity(_)) => self.damage.discontinuities += 1,
-                Event::Damage(Damage::Scrambled(_)) => self.damage.scrambled += 1,
+                Event::Damage(Damage::Scrambled(at)) => {
+                    self.damage.scrambled += 1;
+                    self.damage.first_scrambled.get_or_insert(at);
+                }
             }
         }
         self.drain_timeline();

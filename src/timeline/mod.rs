@@ -100,13 +100,13 @@ pub struct Timeline {
     /// The video PES packet that is not complete yet, as FFmpeg sees it.
     open: OpenPes,
     /// Pictures that jump, and those behind them, until that packet is complete.
-    jumped: VecDeque<VideoItem>,
+    jumped: VecDeque<Box<VideoItem>>,
     ready: VecDeque<TimedUnit>,
 }
 
 #[derive(Debug)]
 enum Item {
-    Video(VideoItem),
+    Video(Box<VideoItem>),
     Audio(AudioFrame),
     /// The video PES packet is complete.
     PesComplete,
@@ -204,7 +204,7 @@ impl Timeline {
             video.tell(start);
         }
         let bytes = video.unit.data.len();
-        self.hold(Item::Video(video), bytes);
+        self.hold(Item::Video(Box::new(video)), bytes);
     }
 
     /// The stream is over: time starts where it is known to.
@@ -268,7 +268,7 @@ impl Timeline {
                     if !self.jumped.is_empty() || clock.shared.jumps(&clock.video, video.stamps) {
                         self.jumped.push_back(video);
                     } else {
-                        self.pass_video(video);
+                        self.pass_video(*video);
                     }
                 }
                 Item::Audio(frame) => self.pass_audio(&frame),
@@ -279,7 +279,7 @@ impl Timeline {
 
     fn pass_jumped(&mut self) {
         while let Some(video) = self.jumped.pop_front() {
-            self.pass_video(video);
+            self.pass_video(*video);
         }
         self.open = OpenPes::default();
     }
