@@ -115,6 +115,8 @@ pub struct StreamClock {
     pub started: bool,
     /// Decoding time of the packet before.
     pub dts_us: i64,
+    /// What the stream has reached.
+    pub reached_us: i64,
     /// Decoding time expected next.
     pub next_us: Option<i64>,
 }

@@ -90,6 +90,8 @@ fn parser_counts_fields() -> bool {
 pub struct AudioFramer {
     stream: AudioStream,
     parser: Option<Parser>,
+    /// Samples in a second, where libavcodec's parser leaves that to the decoder (AAC).
+    aac_rate: u32,
     padded: Vec<u8>,
 }
 
@@ -103,10 +105,11 @@ impl AudioFramer {
             AudioCodec::Ac3 => Some(ffi::AVCodecID::AV_CODEC_ID_AC3),
             AudioCodec::Eac3 => Some(ffi::AVCodecID::AV_CODEC_ID_EAC3),
             AudioCodec::Dts => Some(ffi::AVCodecID::AV_CODEC_ID_DTS),
+            AudioCodec::Opus => Some(ffi::AVCodecID::AV_CODEC_ID_OPUS),
             AudioCodec::Other => None,
         };
         let parser = id.and_then(|id| Parser::open(id, 0));
-        AudioFramer { stream, parser, padded: Vec::new() }
+        AudioFramer { stream, parser, aac_rate: 0, padded: Vec::new() }
     }
 
     /// The stream that is read.
@@ -123,11 +126,22 @@ impl AudioFramer {
         data: &[u8],
         mut sink: impl FnMut(AudioFrame),
     ) {
-        let pid = self.stream.pid;
+        let AudioStream { pid, codec } = self.stream;
         let Some(parser) = &mut self.parser else {
-            sink(AudioFrame { pid, at, pts, samples: 0, sample_rate: 0 });
+            let unknown = AudioFrame {
+                pid,
+                at,
+                pts,
+                samples: 0,
+                sample_rate: 0,
+                counted: false,
+                exact: false,
+            };
+            sink(unknown);
             return;
         };
+        // Codecs whose decoders set `AVCodecContext.frame_size`.
+        let counted = matches!(codec, AudioCodec::Mpeg | AudioCodec::Aac | AudioCodec::AacLatm);
         pad(&mut self.padded, data);
         let mut from = 0;
         while from < data.len() {
@@ -135,14 +149,46 @@ impl AudioFramer {
                 return;
             };
             from += consumed;
-            if frame {
-                let (pts, samples) = parser.audio();
-                sink(AudioFrame { pid, at, pts, samples, sample_rate: parser.context_rate() });
+            self.aac_rate = aac_rate(codec, frame).unwrap_or(self.aac_rate);
+            let completed = !frame.is_empty();
+            if completed {
+                let pts = parser.pts();
+                let exact = matches!(codec, AudioCodec::Aac | AudioCodec::AacLatm);
+                let (samples, sample_rate) = match codec {
+                    AudioCodec::Aac | AudioCodec::AacLatm => (AAC_SAMPLES, self.aac_rate),
+                    AudioCodec::Opus => (parser.duration(), OPUS_RATE),
+                    _ => (parser.duration(), parser.sample_rate()),
+                };
+                sink(AudioFrame { pid, at, pts, samples, sample_rate, counted, exact });
             } else if consumed == 0 {
                 return;
             }
         }
     }
+}
+
+/// Samples in a frame of AAC (ISO/IEC 14496-3, 4.5.1.1: `frameLengthFlag` 0).
+const AAC_SAMPLES: u32 = 1024;
+
+/// Opus counts its samples at this rate, whatever it codes (RFC 6716, 2.1.3).
+const OPUS_RATE: u32 = 48_000;
+
+/// The sampling frequency in an ADTS header, or in the StreamMuxConfig of a LOAS
+/// frame that has one (ISO/IEC 14496-3, 1.A.2.2, 1.7.3).
+fn aac_rate(codec: AudioCodec, frame: &[u8]) -> Option<u32> {
+    const RATES: [u32; 13] = [
+        96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025,
+        8_000, 7_350,
+    ];
+    let index = match (codec, frame) {
+        (AudioCodec::Aac, [_, _, third, ..]) => third >> 2 & 0x0f,
+        // useSameStreamMux and audioMuxVersion are 0.
+        (AudioCodec::AacLatm, [_, _, _, fourth, _, sixth, seventh, ..]) if fourth & 0xc0 == 0 => {
+            (sixth & 0x07) << 1 | seventh >> 7
+        }
+        _ => return None,
+    };
+    RATES.get(usize::from(index)).copied()
 }
 
 /// `bytes`, and zeros behind them for as far as libavcodec may read.
@@ -177,16 +223,23 @@ impl Parser {
     }
 
     /// Parses on from byte `from` of `padded`, which ends in [`PADDING`] zeros. Gives
-    /// the bytes consumed and whether a frame was completed; `None` after an error.
-    fn parse(&mut self, padded: &[u8], from: usize, pts: Option<Ticks>) -> Option<(usize, bool)> {
+    /// the bytes consumed and the frame that was completed, or nothing; `None` after
+    /// an error.
+    fn parse<'a>(
+        &'a mut self,
+        padded: &'a [u8],
+        from: usize,
+        pts: Option<Ticks>,
+    ) -> Option<(usize, &'a [u8])> {
         let bytes = padded.len().checked_sub(PADDING)?.checked_sub(from)?;
         let size = i32::try_from(bytes).ok()?;
         let time = pts.map_or(ffi::AV_NOPTS_VALUE, |pts| pts.0);
         let (mut out, mut out_size) = (std::ptr::null_mut(), 0);
         // SAFETY: parser and context are valid for as long as `self`; the input has
-        // `size` bytes from `from` and PADDING more; `out` is not read.
-        let consumed = unsafe {
-            ffi::av_parser_parse2(
+        // `size` bytes from `from` and PADDING more. What comes out lies in the input
+        // or in the parser, until the parser is called again: both are borrowed.
+        unsafe {
+            let consumed = ffi::av_parser_parse2(
                 self.parser.as_ptr(),
                 self.context.as_mut_ptr(),
                 &raw mut out,
@@ -196,9 +249,13 @@ impl Parser {
                 time,
                 time,
                 0,
-            )
-        };
-        Some((usize::try_from(consumed).ok()?, out_size > 0))
+            );
+            let frame = match usize::try_from(out_size) {
+                Ok(bytes) if bytes > 0 && !out.is_null() => std::slice::from_raw_parts(out, bytes),
+                _ => &[],
+            };
+            Some((usize::try_from(consumed).ok()?, frame))
+        }
     }
 
     /// Picture type, and how many fields or frames it is shown for beyond one.
@@ -216,12 +273,17 @@ impl Parser {
         }
     }
 
-    /// Time of the frame that was completed, and its samples.
-    fn audio(&self) -> (Option<Ticks>, u32) {
-        // SAFETY: reads plain fields.
-        let (pts, duration) = unsafe { (self.parser.as_ref().pts, self.parser.as_ref().duration) };
-        let pts = (pts != ffi::AV_NOPTS_VALUE).then_some(Ticks(pts));
-        (pts, u32::try_from(duration).unwrap_or(0))
+    /// Time of the frame that was completed.
+    fn pts(&self) -> Option<Ticks> {
+        // SAFETY: reads a plain field.
+        let pts = unsafe { self.parser.as_ref().pts };
+        (pts != ffi::AV_NOPTS_VALUE).then_some(Ticks(pts))
+    }
+
+    /// Its samples.
+    fn duration(&self) -> u32 {
+        // SAFETY: reads a plain field.
+        u32::try_from(unsafe { self.parser.as_ref().duration }).unwrap_or(0)
     }
 
     fn delay(&self) -> u32 {
@@ -229,7 +291,7 @@ impl Parser {
         unsafe { u32::try_from((*self.context.as_ptr()).has_b_frames).unwrap_or(0) }
     }
 
-    fn context_rate(&self) -> u32 {
+    fn sample_rate(&self) -> u32 {
         // SAFETY: reads a plain field.
         unsafe { u32::try_from((*self.context.as_ptr()).sample_rate).unwrap_or(0) }
     }

@@ -118,7 +118,8 @@ fn by_descriptors(descriptors: &[u8]) -> Content {
         Some(b"AC-3") => return Content::Audio(AudioCodec::Ac3),
         Some(b"EAC3") => return Content::Audio(AudioCodec::Eac3),
         Some(b"DTS1" | b"DTS2" | b"DTS3") => return Content::Audio(AudioCodec::Dts),
-        Some(b"BSSD" | b"Opus" | b"AC-4") => return Content::Audio(AudioCodec::Other),
+        Some(b"Opus") => return Content::Audio(AudioCodec::Opus),
+        Some(b"BSSD" | b"AC-4") => return Content::Audio(AudioCodec::Other),
         _ => {}
     }
     // DVB (EN 300 468, table 12).

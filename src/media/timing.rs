@@ -48,6 +48,8 @@ pub enum AudioCodec {
     Eac3,
     /// DTS.
     Dts,
+    /// Opus.
+    Opus,
     /// Anything else: each PES packet counts as one frame of unknown length.
     Other,
 }
@@ -62,14 +64,17 @@ impl AudioCodec {
             AudioCodec::Ac3 => "ac3",
             AudioCodec::Eac3 => "eac3",
             AudioCodec::Dts => "dts",
+            AudioCodec::Opus => "opus",
             AudioCodec::Other => "audio",
         }
     }
 
     /// The codec of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        use AudioCodec::{Aac, AacLatm, Ac3, Dts, Eac3, Mpeg, Other};
-        [Mpeg, Aac, AacLatm, Ac3, Eac3, Dts, Other].into_iter().find(|codec| codec.as_str() == name)
+        use AudioCodec::{Aac, AacLatm, Ac3, Dts, Eac3, Mpeg, Opus, Other};
+        [Mpeg, Aac, AacLatm, Ac3, Eac3, Dts, Opus, Other]
+            .into_iter()
+            .find(|codec| codec.as_str() == name)
     }
 }
 
@@ -93,6 +98,11 @@ pub struct AudioFrame {
     pub pts: Option<Ticks>,
     /// Samples in it; 0 if unknown.
     pub samples: u32,
+    /// The ffmpeg tool knows how long it is. It does not for codecs whose decoders
+    /// state no frame size, and then expects the next frame where this one is.
+    pub counted: bool,
     /// Samples in a second; 0 if unknown.
     pub sample_rate: u32,
+    /// libavformat adds its duration without rounding it to ticks.
+    pub exact: bool,
 }

@@ -174,13 +174,13 @@ fn clock_from(clock: &checkpoint::Clock) -> Option<Clock> {
 }
 
 fn stream_clock_to(clock: &StreamClock) -> checkpoint::StreamClock {
-    let StreamClock { started, dts, next } = *clock;
-    checkpoint::StreamClock { started, dts_us: dts, next_us: next }
+    let StreamClock { started, dts, reached, next } = *clock;
+    checkpoint::StreamClock { started, dts_us: dts, reached_us: reached, next_us: next }
 }
 
 fn stream_clock_from(clock: &checkpoint::StreamClock) -> StreamClock {
-    let checkpoint::StreamClock { started, dts_us, next_us } = *clock;
-    StreamClock { started, dts: dts_us, next: next_us }
+    let checkpoint::StreamClock { started, dts_us, reached_us, next_us } = *clock;
+    StreamClock { started, dts: dts_us, reached: reached_us, next: next_us }
 }
 
 fn to_hex(bytes: &[u8]) -> String {

@@ -31,6 +31,8 @@ pub struct StreamClock {
     pub started: bool,
     /// Decoding time of the packet before.
     pub dts: i64,
+    /// What is further back than [`JUMP_BACK`] from here jumps.
+    pub reached: i64,
     /// Decoding time expected next.
     pub next: Option<i64>,
 }
@@ -61,7 +63,7 @@ impl Shared {
         let dts = micros(Ticks(dts?.saturating_add(ticks(self.offset).0)));
         let expected = stream.next.unwrap_or(self.last);
         let delta = dts - expected;
-        let back = stream.next.is_some() && dts + JUMP_BACK < stream.dts;
+        let back = stream.next.is_some() && dts + JUMP_BACK < stream.reached;
         (delta.abs() > JUMP || back).then_some(delta)
     }
 }
@@ -71,14 +73,21 @@ impl StreamClock {
     /// stream begins if its first packet has none. Gives the time that it counts as.
     pub fn take(&mut self, dts: Option<i64>, start: i64) -> i64 {
         if !self.started {
-            *self = StreamClock { started: true, dts: start, next: None };
+            *self = StreamClock { started: true, dts: start, ..StreamClock::default() };
         }
         self.dts = dts.map(|dts| micros(Ticks(dts))).or(self.next).unwrap_or(self.dts);
+        self.reached = self.dts;
         self.dts
     }
 
     /// The packet lasts so long; `None` if nobody knows.
     pub fn lasts(&mut self, duration: Option<i64>) {
         self.next = duration.map(|duration| self.dts + duration);
+    }
+
+    /// A decoder has shown the packet: the stream has reached its end. Of a stream
+    /// that is only copied, the tool never says so.
+    pub fn shown(&mut self) {
+        self.reached = self.next.unwrap_or(self.dts);
     }
 }

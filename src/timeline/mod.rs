@@ -21,8 +21,8 @@ pub use interpolate::{Interpolation, Stamps};
 pub use jumps::{Shared, StreamClock};
 
 use crate::media::{
-    AccessUnit, AudioFrame, AudioStream, ByteOffset, PictureTiming, TICKS_PER_SECOND, Ticks, Times,
-    VideoCodec,
+    AccessUnit, AudioFrame, AudioStream, ByteOffset, Fraction, PictureTiming, TICKS_PER_SECOND,
+    Ticks, Times, VideoCodec,
 };
 use interpolate::Anchored;
 use start::Start;
@@ -235,11 +235,12 @@ impl Timeline {
 
     /// What is not known by now is not waited for.
     fn give_up(&mut self) {
+        // In this order: what was guessed does not say where a recording begins.
+        self.settle();
         if !self.given_up && !self.clock.demuxed.interpolation.is_anchored() {
             self.given_up = true;
             self.move_guessed(Interpolation::give_up(), VideoCodec::Mpeg2, 0);
         }
-        self.settle();
     }
 
     fn settle(&mut self) {
@@ -380,6 +381,7 @@ impl Clock {
             .map_or(0, |duration| -rescale::whole_micros(duration, i64::from(timing.delay)));
         let dts = self.video.take(passed.dts, lead);
         self.video.lasts(duration);
+        self.video.shown();
         Stamps { pts: passed.pts, dts: Some(rescale::ticks(dts).0) }
     }
 
@@ -389,9 +391,10 @@ impl Clock {
         let passed = self.shared.pass(&self.audio[index].clock, stamps);
         let audio = &mut self.audio[index];
         audio.through = frame.at;
-        audio.next_pts = Some(pts + rescale::ticks_of_samples(frame.samples, frame.sample_rate));
+        audio.next_pts = Some(after(pts, frame));
         audio.clock.take(passed.dts, 0);
-        audio.clock.lasts(Some(rescale::micros_of_samples(frame.samples, frame.sample_rate)));
+        let counted = if frame.counted { frame.samples } else { 0 };
+        audio.clock.lasts(Some(rescale::micros_of_samples(counted, frame.sample_rate)));
     }
 
     fn would_jump(&mut self, frame: &AudioFrame) -> bool {
@@ -415,6 +418,18 @@ impl Clock {
             None => self.audio[index].next_pts,
         };
         (index, Stamps { pts: time, dts: time })
+    }
+}
+
+/// Where the next frame stands. The parsers of some codecs state durations, which
+/// libavformat rounds; of others it knows the frame size, and does not.
+fn after(pts: i64, frame: &AudioFrame) -> i64 {
+    let AudioFrame { samples, sample_rate, exact, .. } = *frame;
+    if exact && samples > 0 && sample_rate > 0 {
+        let (numerator, denominator) = (i64::from(samples), i64::from(sample_rate));
+        rescale::add_stable(pts, Fraction { numerator, denominator })
+    } else {
+        pts + rescale::ticks_of_samples(samples, sample_rate)
     }
 }
 
