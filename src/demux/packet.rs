@@ -181,6 +181,10 @@ fn pmt_of(pmt: &mpeg2ts::ts::payload::Pmt) -> Pmt {
 }
 
 fn pes_start<'a>(packet: &Packet<'a>, pes: &mpeg2ts::ts::payload::Pes) -> Option<Understood<'a>> {
+    // `mpeg2ts` takes a header for whole that ends in the next packet, if only stuffing is there.
+    if pes.data.is_empty() {
+        return None;
+    }
     let header_bytes = packet.payload.len().checked_sub(pes.data.len())?;
     let data = packet.payload.get(header_bytes..)?;
     let ticks = |time: mpeg2ts::time::Timestamp| Ticks(i64::try_from(time.as_u64()).unwrap_or(0));

@@ -240,6 +240,17 @@ fn a_table_in_a_packet_that_starts_none_is_not_read_and_makes_nothing_panic() {
 }
 
 #[test]
+fn a_pes_header_whose_stuffing_goes_on_in_the_next_packet_is_no_part_of_the_picture() {
+    let mut mux = Mux::with_tables();
+    let mut header = vec![0, 0, 1, 0xe0, 0, 0, 0x80, 0x80, 5 + 190, 0x21, 0, 1, 0, 1];
+    header.extend([0xff; 190]);
+    mux.packet(VIDEO_PID, true, &header[..184]);
+    let data = picture(0, 50);
+    mux.packet(VIDEO_PID, false, &[&header[184..], &data].concat());
+    assert_eq!(contents(&mux.bytes), [(Some(Ticks(0)), data)]);
+}
+
+#[test]
 fn audio_shows_its_times() {
     let mut mux = Mux::with_tables();
     mux.pes(AUDIO_PID, 0xc0, 77, &[0xff; 30]);
