@@ -1,7 +1,7 @@
 # What can be done with scenetap. Each target sets up what it needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench lint golden parity clean
+.PHONY: help setup build demo test bench lint golden parity fuzz clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ golden: setup ## make the golden verdicts again, with the ffmpeg that is install
 
 parity: build ## compare with ffmpeg, picture by picture: make parity FILES="a.ts b.ts"
 	@bash scripts/parity.sh $(FILES)
+
+SECONDS ?= 60
+fuzz: build ## fuzz each parser for a minute: make fuzz SECONDS=60
+	@bash scripts/fuzz.sh $(SECONDS)
 
 clean: ## remove what was built
 	cargo clean

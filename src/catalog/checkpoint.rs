@@ -182,20 +182,29 @@ impl Checkpoint {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).context(Stage::Catalog, path, "cannot read"),
         };
+        Self::parse(path, &text).map(Some)
+    }
+
+    /// Reads the bytes of a checkpoint; `path` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// If they are no checkpoint, or one of another version.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let checkpoint: Checkpoint =
-            serde_json::from_slice(&text).context(Stage::Catalog, path, "not a checkpoint")?;
+            serde_json::from_slice(bytes).context(Stage::Catalog, path, "not a checkpoint")?;
         if checkpoint.version != VERSION {
             let what = format!("checkpoint of version {}, not {VERSION}", checkpoint.version);
             return Err(Error::new(Stage::Catalog, what).path(path));
         }
-        Ok(Some(checkpoint))
+        Ok(checkpoint)
     }
 
     /// The bytes to be published.
     ///
     /// # Errors
     ///
-    /// Never for a checkpoint that [`Checkpoint::load`] could read again: only a
+    /// Never for a checkpoint that [`Checkpoint::parse`] could read again: only a
     /// number that is no number cannot be written.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         let mut bytes = serde_json::to_vec_pretty(self).map_err(|cause| {

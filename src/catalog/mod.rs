@@ -23,6 +23,8 @@ mod durability;
 mod entries;
 mod entry;
 pub mod frames;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod ids;
 mod index;
 mod kept;

@@ -366,5 +366,13 @@ impl Counter {
     }
 }
 
+/// The parsers inside, open to `fuzz/`: no other build has this.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use super::packet::{Packet, PacketParser, PesHeader, Understood};
+    pub use super::pes::{PesParser, PesPart};
+    pub use super::psi::{SectionAssembler, Table};
+}
+
 #[cfg(test)]
 mod tests;

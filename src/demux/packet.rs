@@ -1,8 +1,8 @@
 //! One transport packet: header, adaptation field, and what its payload begins with.
 //!
-//! The `mpeg2ts` crate reads every packet. It rejects much that real streams
-//! contain (PIDs before their PMT, unknown stream types, optional PES header
-//! fields, tables over several packets); what it rejects is read by
+//! The `mpeg2ts` crate reads every packet in which something begins. It rejects
+//! much that real streams contain (PIDs before their PMT, unknown stream types,
+//! optional PES header fields, tables over several packets); what it rejects is read by
 //! [`read_tolerantly`], which asks of a packet only what FFmpeg's
 //! `libavformat/mpegts.c` (`handle_packet`) asks, and its payload goes on raw.
 
@@ -86,7 +86,8 @@ impl PacketParser {
     /// with the reserved adaptation field control 0.
     pub fn parse<'a>(&mut self, bytes: &'a [u8; TS_PACKET_BYTES]) -> Option<Packet<'a>> {
         let mut packet = read_tolerantly(bytes)?;
-        if packet.scrambled || would_panic(&packet) {
+        // Where nothing begins, `mpeg2ts` would still read a table on the PIDs that have some.
+        if packet.scrambled || !packet.unit_start || would_panic(&packet) {
             return Some(packet);
         }
         self.reader.stream().refill(bytes);
@@ -141,10 +142,7 @@ fn read_tolerantly(bytes: &[u8; TS_PACKET_BYTES]) -> Option<Packet<'_>> {
 /// whether there is as much.
 fn would_panic(packet: &Packet<'_>) -> bool {
     const PMT_TABLE_ID: u8 = 2;
-    let section = match packet.payload {
-        [0, section @ ..] if packet.unit_start => section,
-        _ => return false,
-    };
+    let [0, section @ ..] = packet.payload else { return false };
     if section.first() != Some(&PMT_TABLE_ID) {
         return false;
     }
@@ -183,6 +181,10 @@ fn pmt_of(pmt: &mpeg2ts::ts::payload::Pmt) -> Pmt {
 }
 
 fn pes_start<'a>(packet: &Packet<'a>, pes: &mpeg2ts::ts::payload::Pes) -> Option<Understood<'a>> {
+    // `mpeg2ts` takes a header for whole that ends in the next packet, if only stuffing is there.
+    if pes.data.is_empty() {
+        return None;
+    }
     let header_bytes = packet.payload.len().checked_sub(pes.data.len())?;
     let data = packet.payload.get(header_bytes..)?;
     let ticks = |time: mpeg2ts::time::Timestamp| Ticks(i64::try_from(time.as_u64()).unwrap_or(0));

@@ -154,14 +154,15 @@ fn each_descriptor(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 #[derive(Debug, Default)]
 pub struct SectionAssembler {
     buffer: Vec<u8>,
-    complete: bool,
+    /// A section has begun, or may begin with the next byte.
+    open: bool,
 }
 
 impl SectionAssembler {
     /// Forgets a section that has begun.
     pub fn reset(&mut self) {
         self.buffer.clear();
-        self.complete = true;
+        self.open = false;
     }
 
     /// Takes a packet's payload and gives the tables that it completes.
@@ -186,13 +187,13 @@ impl SectionAssembler {
             self.append(end, &mut tables);
         }
         self.buffer.clear();
-        self.complete = false;
+        self.open = true;
         self.append(start, &mut tables);
         tables
     }
 
     fn append(&mut self, bytes: &[u8], tables: &mut Vec<Table>) {
-        if self.complete {
+        if !self.open {
             return;
         }
         let room = MAX_SECTION_BYTES.saturating_sub(self.buffer.len());
@@ -201,11 +202,12 @@ impl SectionAssembler {
         loop {
             let rest = &self.buffer[from..];
             match rest {
-                [] | [0xff, ..] => self.complete = !rest.is_empty(),
+                [] => {}
+                [0xff, ..] => self.open = false,
                 [_, high, low, ..] => {
                     let length = 3 + usize::from(u16::from_be_bytes([*high, *low]) & 0x0fff);
                     if length > MAX_SECTION_BYTES {
-                        self.complete = true;
+                        self.open = false;
                     } else if let Some(section) = rest.get(..length) {
                         tables.extend(parse_section(section));
                         from += length;
@@ -217,7 +219,7 @@ impl SectionAssembler {
             break;
         }
         self.buffer.drain(..from);
-        if self.complete {
+        if !self.open {
             self.buffer.clear();
         }
     }
@@ -346,6 +348,15 @@ mod tests {
         payload.extend(section(2, 1, 0, &pmt_body(1)));
         payload.resize(184, 0xff);
         assert_eq!(SectionAssembler::default().push(&payload, true, true).len(), 2);
+    }
+
+    #[test]
+    fn a_table_that_stands_where_none_was_begun_is_not_read() {
+        let pat = section(0, 1, 0, &[0, 1, 0xe1, 0]);
+        assert!(SectionAssembler::default().push(&pat, false, true).is_empty());
+        let pointer = u8::try_from(pat.len()).unwrap();
+        let payload = [&[pointer], &pat[..], &pat].concat();
+        assert_eq!(SectionAssembler::default().push(&payload, true, true).len(), 1);
     }
 
     #[test]

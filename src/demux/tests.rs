@@ -222,6 +222,37 @@ fn video_that_moves_to_another_pid_and_codec_is_followed() {
 }
 
 #[test]
+fn a_table_in_a_packet_that_starts_none_is_not_read_and_makes_nothing_panic() {
+    // Descriptors longer than the whole map, and a map that takes the video away.
+    for body in [&[0xe1, 0, 0xf3, 0xff][..], &[0xe1, 0, 0xf0, 0]] {
+        let mut mux = five_pictures();
+        let at = mux.bytes.len();
+        mux.section(PMT_PID, 2, 1, 1, body);
+        mux.bytes[at + 1] &= !0x40;
+        mux.tables(0x200, 0x24, 2);
+        let programs =
+            events(&mux.bytes).into_iter().filter(|event| matches!(event, Event::Program(_)));
+        assert_eq!((contents(&mux.bytes), programs.count()), (expected(), 2));
+    }
+    let mut mux = Mux::default();
+    mux.tables(VIDEO_PID, 0x1b, 0);
+    let pmt = mux.bytes.len() - 188 + 1;
+    mux.bytes[pmt] &= !0x40;
+    assert!(events(&mux.bytes).is_empty());
+}
+
+#[test]
+fn a_pes_header_whose_stuffing_goes_on_in_the_next_packet_is_no_part_of_the_picture() {
+    let mut mux = Mux::with_tables();
+    let mut header = vec![0, 0, 1, 0xe0, 0, 0, 0x80, 0x80, 5 + 190, 0x21, 0, 1, 0, 1];
+    header.extend([0xff; 190]);
+    mux.packet(VIDEO_PID, true, &header[..184]);
+    let data = picture(0, 50);
+    mux.packet(VIDEO_PID, false, &[&header[184..], &data].concat());
+    assert_eq!(contents(&mux.bytes), [(Some(Ticks(0)), data)]);
+}
+
+#[test]
 fn audio_shows_its_times() {
     let mut mux = Mux::with_tables();
     mux.pes(AUDIO_PID, 0xc0, 77, &[0xff; 30]);

@@ -1,0 +1,55 @@
+//! The whole demuxer, from bytes as they are read to access units.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use scenetap::demux::{Demuxer, Event, ProgramChoice};
+use scenetap::media::{AccessUnit, ByteOffset, TS_PACKET_BYTES};
+use scenetap::tail::{Aligner, Found};
+use scenetap_fuzz::{mend_tables, pieces, with_cuts};
+
+fuzz_target!(|input: &[u8]| {
+    let (stream, cuts) = with_cuts(input);
+    let mut stream = stream.to_vec();
+    mend_tables(&mut stream);
+    for choice in [ProgramChoice::FirstWithVideo, ProgramChoice::Number(1)] {
+        let whole = events(&[&stream], choice);
+        assert_eq!(events(&pieces(&stream, cuts), choice), whole, "read in pieces");
+        is_sound(&whole, &stream);
+    }
+});
+
+fn events(pieces: &[&[u8]], choice: ProgramChoice) -> Vec<Event> {
+    let mut aligner = Aligner::new(ByteOffset(0), TS_PACKET_BYTES);
+    let mut demuxer = Demuxer::new(choice);
+    let mut events = Vec::new();
+    for piece in pieces {
+        aligner.push(piece);
+        while let Some(found) = aligner.find() {
+            if let Found::Packet(packet) = found {
+                demuxer.push(packet);
+            }
+        }
+        events.extend(std::iter::from_fn(|| demuxer.pull()));
+    }
+    demuxer.finish();
+    events.extend(std::iter::from_fn(|| demuxer.pull()));
+    events
+}
+
+/// What holds of access units whatever they were cut from.
+fn is_sound(events: &[Event], stream: &[u8]) {
+    let units = || {
+        events.iter().filter_map(|event| match event {
+            Event::AccessUnit(unit) => Some(unit),
+            _ => None,
+        })
+    };
+    for AccessUnit { at, skip_bytes, data, .. } in units() {
+        assert!(!data.is_empty());
+        assert!(*skip_bytes < TS_PACKET_BYTES);
+        let start = usize::try_from(at.0).unwrap_or(usize::MAX);
+        assert_eq!(stream.get(start), Some(&0x47), "a unit starts in a packet");
+    }
+    assert!(units().map(|unit| unit.at).is_sorted());
+    assert!(units().map(|unit| unit.data.len()).sum::<usize>() <= stream.len());
+}

@@ -1,0 +1,44 @@
+//! `index.json`: what an earlier life wrote, and what others put in its place.
+#![no_main]
+
+use std::collections::BTreeMap;
+
+use libfuzzer_sys::fuzz_target;
+use scenetap::catalog::fuzzing::Index;
+
+// The input is what an earlier life left and what others wrote since, with a NUL between.
+fuzz_target!(|input: &str| {
+    let (left, theirs) = input.split_once('\0').unwrap_or((input, input));
+    let Ok(mut index) = Index::load(left) else { return };
+    let text = index.text();
+    let again = Index::load(&text).expect("what was written can be read");
+    assert_eq!(again.text(), text);
+    assert!(!index.merge(&text, false).expect("our own text").changed, "it is known already");
+    assert_eq!(index.text(), text);
+
+    let before = flags(&index);
+    for behind in [true, false] {
+        let Ok(merged) = index.merge(theirs, behind) else {
+            assert_eq!(index.text(), text, "nothing was taken over");
+            return;
+        };
+        let after = flags(&index);
+        assert!(before.keys().eq(after.keys()), "entries that others delete come back");
+        if behind {
+            let lost = before.iter().find(|(id, sent)| **sent && !after[*id]);
+            assert_eq!(lost, None, "a delivery is not taken back");
+        }
+        let now = index.text();
+        assert!(merged.changed || now == text, "{text} became {now}, and that was not told");
+        assert!(Index::load(&now).is_ok());
+    }
+    // What both have is known to both.
+    let now = index.text();
+    let merged = index.merge(&now, false).expect("our own text");
+    assert!(!merged.changed && !merged.lacking);
+});
+
+/// Each entry's id, and whether it was delivered.
+fn flags(index: &Index) -> BTreeMap<String, bool> {
+    index.entries().map(|entry| (entry.id, entry.sent_to_agent)).collect()
+}

@@ -1,0 +1,66 @@
+//! One packet after the other: where each begins, its header, and what it carries.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use scenetap::demux::fuzzing::{
+    Packet, PacketParser, PesParser, PesPart, SectionAssembler, Understood,
+};
+use scenetap::media::TS_PACKET_BYTES;
+use scenetap::tail;
+use scenetap_fuzz::{Aligned, align, mend_tables, packets, pieces, with_cuts};
+
+fuzz_target!(|input: &[u8]| {
+    let (stream, cuts) = with_cuts(input);
+    tail::probe_packet_bytes(stream);
+    for packet_bytes in [TS_PACKET_BYTES, 192, 204] {
+        let whole = align(&[stream], packet_bytes);
+        assert_eq!(align(&pieces(stream, cuts), packet_bytes), whole, "read in pieces");
+    }
+    let mut stream = stream.to_vec();
+    mend_tables(&mut stream);
+    let aligned = align(&[&stream], TS_PACKET_BYTES);
+    let bytes = aligned.iter().map(|found| match found {
+        Aligned::Packet(..) => TS_PACKET_BYTES as u64,
+        Aligned::Lost(_, bytes) => *bytes,
+    });
+    assert_eq!(bytes.sum::<u64>(), stream.len() as u64, "every byte is accounted for");
+
+    let mut parser = PacketParser::default();
+    for packet in packets(&aligned) {
+        let alone = PacketParser::default().parse(packet.bytes);
+        let Some(parsed) = parser.parse(packet.bytes) else {
+            assert!(alone.is_none());
+            continue;
+        };
+        assert_eq!(alone.map(|alone| header(&alone)), Some(header(&parsed)));
+        agrees(&parsed);
+    }
+});
+
+/// What is read of a packet alone, whatever came before it.
+fn header(packet: &Packet<'_>) -> (u16, [bool; 4], u8, Vec<u8>) {
+    let Packet { pid, unit_start, scrambled, discontinuity, has_payload, .. } = *packet;
+    let flags = [unit_start, scrambled, discontinuity, has_payload];
+    (pid, flags, packet.continuity_counter, packet.payload.to_vec())
+}
+
+/// What `mpeg2ts` makes of a payload has to be what our own parsers make of it.
+fn agrees(packet: &Packet<'_>) {
+    match &packet.understood {
+        None => {}
+        Some(Understood::Table(table)) => {
+            let ours = SectionAssembler::default().push(packet.payload, packet.unit_start, true);
+            assert_eq!(ours, std::slice::from_ref(table));
+        }
+        Some(Understood::PesStart(..)) => {
+            let raw = Packet { understood: None, ..*packet };
+            assert_eq!(pes(&raw), pes(packet));
+        }
+    }
+}
+
+fn pes<'a>(packet: &Packet<'a>) -> Vec<PesPart<'a>> {
+    let mut parts = Vec::new();
+    PesParser::default().push(packet, |part| parts.push(part));
+    parts
+}

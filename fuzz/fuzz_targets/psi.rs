@@ -1,0 +1,41 @@
+//! Sections: PAT and PMT over any number of packets.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use scenetap::demux::fuzzing::{SectionAssembler, Table};
+use scenetap_fuzz::{mend_sections, pieces, with_cuts};
+
+/// Where a section is cut off as too long, the pieces in which it comes do matter.
+const MAX_SECTION_BYTES: usize = 4096;
+
+fuzz_target!(|input: &[u8]| {
+    let (payload, cuts) = with_cuts(input);
+    read(&mut SectionAssembler::default(), &pieces(payload, cuts));
+
+    let mut payload = payload.to_vec();
+    mend_sections(&mut payload);
+    let whole = read(&mut SectionAssembler::default(), &[&payload]);
+    for table in &whole {
+        if let Table::Pmt(pmt) = table {
+            for stream in &pmt.streams {
+                pmt.content(stream);
+            }
+        }
+    }
+    let pieces = pieces(&payload, cuts);
+    // The pointer field has to be whole, and what it points at in the same packet.
+    let pointed = payload.first().map_or(0, |pointer| usize::from(*pointer) + 1);
+    if payload.len() < MAX_SECTION_BYTES && pieces.first().is_some_and(|it| it.len() >= pointed) {
+        assert_eq!(read(&mut SectionAssembler::default(), &pieces), whole, "in pieces");
+    }
+    // Whatever stands in an assembler, a new start is read as in a new one.
+    let mut used = SectionAssembler::default();
+    read(&mut used, &pieces);
+    let again = read(&mut used, &[&payload]);
+    assert!(again.ends_with(&whole), "{again:?} ends with {whole:?}");
+});
+
+fn read(assembler: &mut SectionAssembler, payloads: &[&[u8]]) -> Vec<Table> {
+    let payloads = payloads.iter().enumerate();
+    payloads.flat_map(|(n, payload)| assembler.push(payload, n == 0, true)).collect()
+}

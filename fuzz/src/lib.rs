@@ -1,0 +1,106 @@
+//! What the fuzz targets share.
+
+use scenetap::media::{ByteOffset, SYNC_BYTE, TS_PACKET_BYTES, TsPacket};
+use scenetap::tail::{Aligner, Found};
+
+/// The last bytes of an input, up to so many, say how to cut the rest.
+const MOST_CUTS: usize = 16;
+
+/// Parts an input into what is parsed and what says how it is cut. They stand at the
+/// end, so that a file is a seed as it is.
+pub fn with_cuts(input: &[u8]) -> (&[u8], &[u8]) {
+    input.split_at(input.len() - MOST_CUTS.min(input.len() / 8))
+}
+
+/// The bytes in pieces of the sizes that `cuts` says, again and again; a piece may be empty.
+pub fn pieces<'a>(mut bytes: &'a [u8], cuts: &[u8]) -> Vec<&'a [u8]> {
+    let mut pieces = Vec::new();
+    let mut sizes = cuts.iter().chain(&[1]).cycle();
+    while !bytes.is_empty() {
+        let size = sizes.next().map_or(1, |size| usize::from(*size));
+        let (piece, rest) = bytes.split_at(size.min(bytes.len()));
+        pieces.push(piece);
+        bytes = rest;
+    }
+    pieces
+}
+
+/// What an [`Aligner`] finds: a packet at its offset, or how many bytes were passed over there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Aligned {
+    /// A whole packet.
+    Packet(u64, [u8; TS_PACKET_BYTES]),
+    /// Bytes that belong to none.
+    Lost(u64, u64),
+}
+
+impl From<Found<'_>> for Aligned {
+    fn from(found: Found<'_>) -> Self {
+        match found {
+            Found::Packet(packet) => Aligned::Packet(packet.at.0, *packet.bytes),
+            Found::SyncLost { at, skipped_bytes } => Aligned::Lost(at.0, skipped_bytes),
+        }
+    }
+}
+
+/// Finds the packets of `packet_bytes` in a stream that is read in `pieces`.
+pub fn align(pieces: &[&[u8]], packet_bytes: usize) -> Vec<Aligned> {
+    let mut aligner = Aligner::new(ByteOffset(0), packet_bytes);
+    let mut all = Vec::new();
+    for piece in pieces {
+        aligner.push(piece);
+        while let Some(found) = aligner.find() {
+            all.push(found.into());
+        }
+    }
+    all.extend(aligner.finish().map(Aligned::from));
+    all
+}
+
+/// The packets among what was found.
+pub fn packets(found: &[Aligned]) -> impl Iterator<Item = TsPacket<'_>> {
+    found.iter().filter_map(|found| match found {
+        Aligned::Packet(at, bytes) => Some(TsPacket { at: ByteOffset(*at), bytes }),
+        Aligned::Lost(..) => None,
+    })
+}
+
+/// Gives the sections in packets that begin with a PAT or a PMT their right CRC: without it
+/// no table that the fuzzer changes would be read.
+pub fn mend_tables(stream: &mut [u8]) {
+    let mut at = 0;
+    while let Some(packet) = stream.get_mut(at..at + TS_PACKET_BYTES) {
+        if packet[0] != SYNC_BYTE {
+            at += 1;
+            continue;
+        }
+        let field_bytes = if packet[3] & 0x20 != 0 { 1 + usize::from(packet[4]) } else { 0 };
+        if let Some(payload @ [0, 0 | 2, ..]) = packet.get_mut(4 + field_bytes..) {
+            mend_sections(payload);
+        }
+        at += TS_PACKET_BYTES;
+    }
+}
+
+/// Gives the sections in a payload, from its pointer field on, their right CRC.
+pub fn mend_sections(payload: &mut [u8]) {
+    let mut from = payload.first().map_or(0, |pointer| 1 + usize::from(*pointer));
+    while let Some(&[_, high, low]) = payload.get(from..).and_then(<[u8]>::first_chunk) {
+        let end = from + 3 + usize::from(u16::from_be_bytes([high, low]) & 0x0fff);
+        let Some((body, crc)) = payload.get_mut(from..end).and_then(<[u8]>::split_last_chunk_mut)
+        else {
+            return;
+        };
+        *crc = crc32(body).to_be_bytes();
+        from = end;
+    }
+}
+
+/// CRC-32/MPEG-2 (ISO/IEC 13818-1, annex A).
+fn crc32(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ (u32::from(*byte) << 24), |crc, _| {
+            (crc << 1) ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 }
+        })
+    })
+}
