@@ -1,35 +1,90 @@
 #!/bin/bash
-# ffmpeg and scenetap side by side over any MPEG-TS files: pictures, differing times
-# and scores, and the first difference. Without files: the fixtures.
+# ffmpeg and scenetap side by side over any MPEG-TS files: every picture's time and
+# score, the frames that are kept, and the first difference with its byte offset.
 #
-#   parity.sh [FILE...]
+#   parity.sh [--markdown] [FILE...]      without files: the fixtures
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scenetap=${SCENETAP:-target/release/scenetap}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+markdown=
+if [ "${1:-}" = --markdown ]; then
+    markdown=yes
+    shift
+fi
 [ $# -gt 0 ] || set -- fixtures/*.ts
 
-differ=0 pictures=0
-printf '%-58s %9s %9s %7s  %s\n' file ffmpeg scenetap differ "first difference (ffmpeg | scenetap)"
+# ffmpeg's verdict on FILE, as time,score. One thread: others conceal damage
+# differently from run to run. Audio is mapped, so that time starts where libavformat
+# has it. Times are read from `pts:`, since `pts_time:` is rounded to six digits.
+ffmpeg_says() { # FILE SELECT
+    # Its log is read, since metadata's own `file=` begins again with each filter graph.
+    ffmpeg -nostdin -hide_banner -nostats -threads 1 -i "$1" -map 0:v:0 -map '0:a?' -c:a copy \
+        -vf "select=$2,metadata=print" -f null - 2>&1 | awk '
+        /frame:[0-9]+ +pts:/ { sub(/.*pts:/, ""); pts = $1 }
+        /lavfi.scene_score=/ { sub(/.*=/, ""); printf "%.6f,%.6f\n", pts / 90000, $1 }' || true
+}
+
+# What is said by scenetap's lines of JSON, as time,score.
+time_and_score() {
+    sed 's/.*"timestamp":\([-0-9.e]*\),.*"score":\([-0-9.e]*\),.*/\1,\2/' \
+        | awk -F, '{ printf "%.6f,%.6f\n", $1, $2 }'
+}
+
+# The byte at which OUR picture starts that has this time: pictures are asked for one
+# by one as frames, by an interval shorter than any.
+byte_of() { # FILE TIME
+    "$scenetap" -q scan "$1" --json --max-frame-interval 0.000001 2>/dev/null \
+        | sed 's/.*"timestamp":\([-0-9.e]*\),.*"offset":\([0-9]*\),.*/\1 \2/' \
+        | awk -v time="$2" 'sprintf("%.6f", $1) == time { print $2; exit }'
+}
+
+say() { # FILE PICTURES OURS SCORES KEPT FRAMES FIRST
+    if [ "$markdown" ]; then
+        printf '| %s | %d | %d | %d | %d | %d | %s |\n' "$@"
+    else
+        local name=$1
+        [ ${#name} -le 48 ] || name=…${name: -47}
+        shift
+        printf '%-48s %8d %8d %8d %6d %8d  %s\n' "$name" "$@"
+    fi
+}
+
+if [ "$markdown" ]; then
+    echo '| file | pictures of ffmpeg | of scenetap | differ | frames kept | differ | first difference |'
+    echo '|---|---|---|---|---|---|---|'
+else
+    printf '%-48s %8s %8s %8s %6s %8s  %s\n' file ffmpeg scenetap differ frames differ \
+        'first difference (ffmpeg | scenetap)'
+fi
+
+files_differ=0 pictures=0
 for file in "$@"; do
-    ffmpeg -nostdin -hide_banner -threads 1 -i "$file" -map 0:v:0 -map '0:a?' -c:a copy \
-        -vf 'select=gte(scene\,0),metadata=print' -f null - 2>&1 \
-        | awk '/frame:[0-9]+ +pts:/ { sub(/.*pts:/, ""); pts = $1 }
-               /lavfi.scene_score=/ { sub(/.*=/, ""); printf "%.6f,%s\n", pts / 90000, $1 }' \
-            >"$work/ffmpeg" || true
-    rm -f "$work/ours.csv"
-    "$scenetap" -q scan "$file" --scores "$work/ours.csv" 2>"$work/error" || true
-    { [ ! -f "$work/ours.csv" ] || tail -n +2 "$work/ours.csv"; } >"$work/ours"
-    paste -d '|' "$work/ffmpeg" "$work/ours" | awk -F '|' '$1 != $2' >"$work/differ"
-    count=$(wc -l <"$work/differ")
-    pictures=$((pictures + $(wc -l <"$work/ffmpeg")))
-    [ "$count" = 0 ] || differ=$((differ + 1))
-    name=$file
-    [ ${#name} -le 58 ] || name=…${name: -57}
-    printf '%-58s %9d %9d %7d  %s\n' "$name" "$(wc -l <"$work/ffmpeg")" "$(wc -l <"$work/ours")" \
-        "$count" "$(head -1 "$work/differ") $(head -c 90 "$work/error")"
+    ffmpeg_says "$file" 'gte(scene\,0)' >"$work/scores"
+    ffmpeg_says "$file" 'isnan(prev_selected_t)+gt(scene\,0.3)+gte(t-prev_selected_t\,30)' >"$work/kept"
+    rm -f "$work/csv"
+    "$scenetap" -q scan "$file" --scores "$work/csv" --json 2>"$work/error" | time_and_score \
+        >"$work/our-kept" || true
+    { [ ! -f "$work/csv" ] || tail -n +2 "$work/csv"; } >"$work/our-scores"
+
+    paste -d '|' "$work/scores" "$work/our-scores" | awk -F '|' '$1 != $2' >"$work/differ"
+    differ=$(wc -l <"$work/differ")
+    frames=$(paste -d '|' "$work/kept" "$work/our-kept" | awk -F '|' '$1 != $2' | wc -l)
+    first=$(head -c 90 "$work/error")
+    if [ "$differ" != 0 ]; then
+        files_differ=$((files_differ + 1))
+        line=$(head -1 "$work/differ")
+        time=${line#*|}
+        byte=$(byte_of "$file" "${time%,*}")
+        first="byte ${byte:--}: ${line/|/ \\| } $first"
+        [ "$markdown" ] || first=${first/\\|/|}
+    fi
+    pictures=$((pictures + $(wc -l <"$work/scores")))
+    say "$file" "$(wc -l <"$work/scores")" "$(wc -l <"$work/our-scores")" "$differ" \
+        "$(wc -l <"$work/kept")" "$frames" "$first"
 done
-echo "$# files, $pictures pictures; $differ files with a difference"
-[ "$differ" = 0 ]
+[ ! "$markdown" ] || echo
+echo "$# files, $pictures pictures; $files_differ files with a difference"
+[ "$files_differ" = 0 ]

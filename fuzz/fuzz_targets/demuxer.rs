@@ -1,11 +1,11 @@
-//! The whole demuxer, from bytes as they are read to access units.
+//! The whole demuxer, from bytes as they are read to access units; and what it lists.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use scenetap::demux::{Demuxer, Event, ProgramChoice};
+use scenetap::demux::{Demuxer, Event, Listing, ProgramChoice};
 use scenetap::media::{AccessUnit, ByteOffset, TS_PACKET_BYTES};
 use scenetap::tail::{Aligner, Found};
-use scenetap_fuzz::{mend_tables, pieces, with_cuts};
+use scenetap_fuzz::{align, mend_tables, packets, pieces, with_cuts};
 
 fuzz_target!(|input: &[u8]| {
     let (stream, cuts) = with_cuts(input);
@@ -15,6 +15,12 @@ fuzz_target!(|input: &[u8]| {
         let whole = events(&[&stream], choice);
         assert_eq!(events(&pieces(&stream, cuts), choice), whole, "read in pieces");
         is_sound(&whole, &stream);
+
+        let mut listing = Listing::new(choice);
+        packets(&align(&[&stream], TS_PACKET_BYTES)).any(|packet| listing.push(packet));
+        let programs = listing.programs();
+        let streams = programs.iter().flat_map(|program| &program.streams);
+        assert!(streams.filter(|stream| stream.followed).count() <= 1, "{programs:?}");
     }
 });
 

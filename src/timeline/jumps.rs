@@ -31,7 +31,7 @@ pub struct StreamClock {
     pub started: bool,
     /// Decoding time of the packet before.
     pub dts: i64,
-    /// What is further back than [`JUMP_BACK`] from here jumps.
+    /// What is too far back from here jumps.
     pub reached: i64,
     /// Decoding time expected next.
     pub next: Option<i64>,
