@@ -9,7 +9,7 @@ seconds=${1:-60}
 [ $# -eq 0 ] || shift
 # TARGET:BYTES, the longest input that is tried.
 targets=(packets:1520 psi:4200 pes:1520 demuxer:3960 checkpoint:4096 index:8192 config:4096
-    timeline:2200)
+    timeline:2400)
 
 install_what_is_missing() {
     if ! command -v c++ >/dev/null; then

@@ -46,51 +46,66 @@ fn written_and_read(start: &DetectionStart) -> DetectionStart {
 fn killed_at_any_packet_and_resumed_gives_the_same_verdicts() {
     for path in fixtures() {
         let bytes = std::fs::read(&path).unwrap();
-        let new = || Detection::new(Default::default(), Default::default());
-        let mut detection = new();
-        let mut whole = feed(&mut detection, &bytes, 0, bytes.len());
-        whole.extend(finish(detection));
         let packets = bytes.len() / TS_PACKET_BYTES;
-        let mut resumed_at_least_once = false;
-        for stop in (0..7).map(|n| (packets * (2 * n + 1) / 14 + n) * TS_PACKET_BYTES) {
-            let mut first = new();
-            let mut verdicts = feed(&mut first, &bytes, 0, stop);
-            let rest = match first.start() {
-                None => {
-                    assert!(verdicts.is_empty());
-                    let mut second = new();
-                    let mut rest = feed(&mut second, &bytes, 0, bytes.len());
-                    rest.extend(finish(second));
-                    rest
-                }
-                Some(start) => {
-                    resumed_at_least_once = true;
-                    let start = written_and_read(&start);
-                    let from = usize::try_from(start.demux.at.0).unwrap();
-                    assert!(from <= stop);
-                    let mut second =
-                        Detection::resume(Default::default(), Default::default(), start);
-                    // Killed again, a third of the way on, before it has got anywhere new.
-                    let again = from + (stop - from) / TS_PACKET_BYTES / 3 * TS_PACKET_BYTES;
-                    let mut rest = feed(&mut second, &bytes, from, again);
-                    let start = written_and_read(&second.start().expect("a start stays one"));
-                    let from = usize::try_from(start.demux.at.0).unwrap();
-                    let mut third =
-                        Detection::resume(Default::default(), Default::default(), start);
-                    rest.extend(feed(&mut third, &bytes, from, bytes.len()));
-                    rest.extend(finish(third));
-                    rest
-                }
-            };
-            verdicts.extend(rest);
-            let differs = verdicts.iter().zip(&whole).position(|(a, b)| a != b);
-            assert_eq!(
-                (differs, verdicts.len()),
-                (None, whole.len()),
-                "{} stopped at byte {stop}",
-                path.display()
-            );
-        }
-        assert!(resumed_at_least_once, "{}", path.display());
+        let stops = (0..7).map(|n| packets * (2 * n + 1) / 14 + n);
+        assert_recovers(&path.display().to_string(), &bytes, stops);
     }
+}
+
+#[test]
+fn killed_around_a_jump_of_the_clock_gives_the_same_verdicts() {
+    /// Packets of each clip: a few seconds, with audio.
+    const CLIP: usize = 2_000;
+    let clip = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+        std::fs::read(path).unwrap()[..CLIP * TS_PACKET_BYTES].to_vec()
+    };
+    let zero_latency = clip("bbb_h264_zerolatency_360p30_gop2s.ts");
+    let film = clip("sintel_fades_h264_360p24.ts");
+    let bytes = [&zero_latency[..], &film, &zero_latency, &zero_latency].concat();
+    let around = |joint: usize| (joint - 3..joint + 60).step_by(7);
+    let stops = [CLIP, 2 * CLIP, 3 * CLIP].into_iter().flat_map(around);
+    assert_recovers("clips joined", &bytes, stops);
+}
+
+/// Stops behind each of these packets, and once more before it has caught up.
+fn assert_recovers(what: &str, bytes: &[u8], stops: impl Iterator<Item = usize>) {
+    let new = || Detection::new(Default::default(), Default::default());
+    let mut detection = new();
+    let mut whole = feed(&mut detection, bytes, 0, bytes.len());
+    whole.extend(finish(detection));
+    let mut resumed_at_least_once = false;
+    for stop in stops.map(|packets| packets * TS_PACKET_BYTES) {
+        let mut first = new();
+        let mut verdicts = feed(&mut first, bytes, 0, stop);
+        let rest = match first.start() {
+            None => {
+                assert!(verdicts.is_empty());
+                let mut second = new();
+                let mut rest = feed(&mut second, bytes, 0, bytes.len());
+                rest.extend(finish(second));
+                rest
+            }
+            Some(start) => {
+                resumed_at_least_once = true;
+                let start = written_and_read(&start);
+                let from = usize::try_from(start.demux.from.0).unwrap();
+                assert!(from <= stop);
+                let mut second = Detection::resume(Default::default(), Default::default(), start);
+                // Killed again, a third of the way on, before it has got anywhere new.
+                let again = from + (stop - from) / TS_PACKET_BYTES / 3 * TS_PACKET_BYTES;
+                let mut rest = feed(&mut second, bytes, from, again);
+                let start = written_and_read(&second.start().expect("a start stays one"));
+                let from = usize::try_from(start.demux.from.0).unwrap();
+                let mut third = Detection::resume(Default::default(), Default::default(), start);
+                rest.extend(feed(&mut third, bytes, from, bytes.len()));
+                rest.extend(finish(third));
+                rest
+            }
+        };
+        verdicts.extend(rest);
+        let differs = verdicts.iter().zip(&whole).position(|(a, b)| a != b);
+        assert_eq!((differs, verdicts.len()), (None, whole.len()), "{what} stopped at byte {stop}");
+    }
+    assert!(resumed_at_least_once, "{what}");
 }

@@ -40,6 +40,7 @@ fn read(payloads: &[&[u8]], is_start: impl Fn(usize) -> bool) -> (Vec<PesHeader>
         };
         parser.push(&packet, |part| match part {
             PesPart::Start(header) => headers.push(header),
+            PesPart::End => {}
             PesPart::Data(bytes) => {
                 assert!(!bytes.is_empty());
                 data.extend_from_slice(bytes);

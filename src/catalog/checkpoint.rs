@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Error, Result, Stage};
 
 /// The version written, and the only one read.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub struct Checkpoint {
 pub struct ReadFrom {
     /// Offset of its packet, in bytes.
     pub offset: u64,
+    /// Offset from which the audio is read again, in bytes.
+    pub audio_offset: u64,
     /// Elementary stream bytes in that packet that belong to the picture before.
     pub skip_bytes: usize,
     /// Presentation time.
@@ -58,27 +60,78 @@ pub struct Program {
     pub video_pid: u16,
     /// `h264`, `hevc`, `mpeg2video` or `mpeg4`.
     pub codec: String,
-    /// PIDs of the audio streams.
-    pub audio_pids: Vec<u16>,
+    /// The audio streams: PID and codec.
+    pub audio: Vec<(u16, String)>,
 }
 
-/// See [`crate::timeline::Clock`]. Ticks of 90 kHz, unwrapped.
+/// See [`crate::timeline::Clock`]. Ticks of 90 kHz, unwrapped, unless said otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Clock {
     /// Counts as 0.
     pub start: i64,
-    /// Decoding time last seen.
-    pub last: i64,
-    /// Added to go on without a jump.
-    pub shift: i64,
-    /// Decoding time of the picture before, from the start.
-    pub previous: Option<i64>,
+    /// Time of the picture before.
+    pub last: Option<i64>,
     /// From one decoding time to the next.
     pub step: i64,
+    /// Times that were not given.
+    pub interpolation: Interpolation,
+    /// Added to every time, in microseconds.
+    pub offset_us: i64,
+    /// Decoding time of the packet before, of any stream, in microseconds from the start.
+    pub last_us: i64,
+    /// The video stream.
+    pub video: StreamClock,
+    /// The audio streams.
+    pub audio: Vec<AudioClock>,
+}
+
+/// See [`crate::timeline::Interpolation`]. Ticks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Interpolation {
+    /// Where the next picture would be decoded.
+    pub next: Option<i64>,
+    /// What pictures without times have taken.
+    pub guessed: i64,
+    /// Presentation time of the reference picture before.
+    pub reference_pts: Option<i64>,
+    /// How long that is shown.
+    pub reference_duration: i64,
+    /// The last time that was looked at for its order.
+    pub checked: Option<i64>,
     /// Times that stood alone and went on.
     pub ordered: u32,
     /// Such times that went back.
     pub misordered: u32,
+    /// The last presentation times, in order.
+    pub window: Vec<Option<i64>>,
+    /// How well each place of the window has told the decoding time: sum and count.
+    pub errors: Vec<(u64, u8)>,
+}
+
+/// See [`crate::timeline::StreamClock`]. Microseconds from the start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StreamClock {
+    /// A packet has been seen.
+    pub started: bool,
+    /// Decoding time of the packet before.
+    pub dts_us: i64,
+    /// What the stream has reached.
+    pub reached_us: i64,
+    /// Decoding time expected next.
+    pub next_us: Option<i64>,
+}
+
+/// See [`crate::timeline::AudioClock`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AudioClock {
+    /// Its PID.
+    pub pid: u16,
+    /// Offset of the PES packet that has passed last.
+    pub through: u64,
+    /// Time of its next frame, in ticks.
+    pub next_pts: Option<i64>,
+    /// Where it is expected.
+    pub clock: StreamClock,
 }
 
 /// See [`crate::decode::Decoder`].
@@ -86,6 +139,8 @@ pub struct Clock {
 pub struct Decoder {
     /// Pictures by which the output is delayed.
     pub reorder: u32,
+    /// Pictures by which it was delayed when the stream began.
+    pub delay: u32,
     /// Parameter sets that it was opened with, in hexadecimal.
     pub parameter_sets: String,
     /// PTS that did not grow.

@@ -60,7 +60,8 @@ pub(super) const SCAN_EXAMPLES: &str = "\
 Examples:
   scenetap scan show.ts --json
   scenetap scan show.ts --frames-dir frames --frame-width 1024
-  scenetap scan show.ts --scores scores.csv --jobs 4";
+  scenetap scan show.ts --scores scores.csv --jobs 4
+  scenetap scan show.ts --list";
 
 pub(super) const SEND_EXAMPLES: &str = "\
 Examples:

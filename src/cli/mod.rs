@@ -8,6 +8,7 @@
 mod exit_status;
 mod global;
 mod help;
+mod list;
 mod output;
 mod pictures;
 mod play;

@@ -25,6 +25,14 @@ pub struct Args {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
+    /// Say what the file contains (programs, streams, codecs, PIDs), and end
+    ///
+    /// The stream that detection would look at is marked. With --json, one line of
+    /// JSON for each program.
+    #[arg(long, help_heading = "Output", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::LIST.parser())]
+    list: Option<bool>,
+
     /// Write JPEGs and index.json into this folder
     #[arg(long, help_heading = "Output")]
     #[arg(value_name = "DIR", value_parser = key::FRAMES_DIR.parser())]
@@ -60,6 +68,7 @@ impl Args {
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Ok(ScanConfig {
             file: self.file,
+            list: layers.required(self.list, &key::LIST)?,
             frames_dir: layers.optional(self.frames_dir, &key::FRAMES_DIR)?,
             json: layers.required(self.json, &key::JSON)?,
             scores: layers.optional(self.scores, &key::SCORES)?,
@@ -79,6 +88,9 @@ impl Args {
 pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&world.layers)?;
     tracing::debug!(?config, "resolved");
+    if config.list {
+        return super::list::run(&config, world);
+    }
     let counters = Arc::new(Counters::new());
     let bar = ScanBar::start(&world.terminal, Arc::clone(&counters));
     let mut output = JsonLines::stdout(&world.terminal);

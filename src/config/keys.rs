@@ -149,6 +149,7 @@ pub mod key {
     pub static FRAME_WIDTH: Key<u32> = Key::new("frame-width", Kind::Whole, values::frame_width_px);
 
     pub static JSON: Key<bool> = Key::new("json", Kind::Switch, values::switch).or("no");
+    pub static LIST: Key<bool> = Key::new("list", Kind::Switch, values::switch).or("no");
     pub static FRAMES_DIR: Key<PathBuf> = Key::new("frames-dir", Kind::Text, values::path);
     pub static SCORES: Key<PathBuf> = Key::new("scores", Kind::Text, values::path);
     pub static JOBS: Key<NonZeroUsize> = Key::new("jobs", Kind::Whole, values::jobs);
@@ -181,6 +182,7 @@ pub static ALL: &[&dyn AnyKey] = &[
     &key::JPEG_QUALITY,
     &key::FRAME_WIDTH,
     &key::JSON,
+    &key::LIST,
     &key::FRAMES_DIR,
     &key::SCORES,
     &key::JOBS,

@@ -71,6 +71,8 @@ pub struct RecordConfig {
 pub struct ScanConfig {
     /// The recording to look at.
     pub file: PathBuf,
+    /// Only say what the file contains.
+    pub list: bool,
     /// Where JPEGs and `index.json` go. `None` writes neither.
     pub frames_dir: Option<PathBuf>,
     /// Write one line of JSON to stdout for each kept frame.

@@ -6,6 +6,7 @@
 //! none that change pixels.
 
 mod best_effort;
+mod parser;
 mod picture;
 mod probe;
 
@@ -15,6 +16,7 @@ use std::sync::{Arc, Once};
 use ffmpeg_next as ffmpeg;
 
 pub use best_effort::BestEffort;
+pub use parser::{AudioFramer, HeaderReader};
 use picture::DecodedPicture;
 pub use probe::Probe;
 
@@ -102,18 +104,13 @@ impl Decoder {
     /// If the FFmpeg that is linked has no decoder for the codec.
     pub fn open(codec: VideoCodec, settings: &Settings, times: BestEffort) -> Result<Self> {
         quiet();
-        let id = match codec {
-            VideoCodec::H264 => ffmpeg::codec::Id::H264,
-            VideoCodec::Hevc => ffmpeg::codec::Id::HEVC,
-            VideoCodec::Mpeg2 => ffmpeg::codec::Id::MPEG2VIDEO,
-            VideoCodec::Mpeg4 => ffmpeg::codec::Id::MPEG4,
-        };
         let failed = |cause| {
             Error::new(Stage::Decode, format!("no decoder for {codec} in the FFmpeg linked"))
                 .because(cause)
         };
-        let found =
-            ffmpeg::decoder::find(id).ok_or(ffmpeg::Error::DecoderNotFound).map_err(failed)?;
+        let found = ffmpeg::decoder::find(codec_id(codec).into())
+            .ok_or(ffmpeg::Error::DecoderNotFound)
+            .map_err(failed)?;
         let mut context = ffmpeg::codec::Context::new_with_codec(found);
         context.set_threading(ffmpeg::threading::Config {
             kind: ffmpeg::threading::Type::None,
@@ -258,6 +255,16 @@ impl Decoder {
             Err(_) => self.undecodable += 1,
         }
     }
+}
+
+fn codec_id(codec: VideoCodec) -> ffmpeg::ffi::AVCodecID {
+    match codec {
+        VideoCodec::H264 => ffmpeg::codec::Id::H264,
+        VideoCodec::Hevc => ffmpeg::codec::Id::HEVC,
+        VideoCodec::Mpeg2 => ffmpeg::codec::Id::MPEG2VIDEO,
+        VideoCodec::Mpeg4 => ffmpeg::codec::Id::MPEG4,
+    }
+    .into()
 }
 
 /// libavcodec writes to stderr by itself; what we have to say we say.

@@ -39,11 +39,11 @@ impl DecodedPicture {
 impl Picture for DecodedPicture {
     fn luma(&self) -> Luma<'_> {
         let frame = self.scored.as_ref().unwrap_or(&self.frame);
-        let width = frame.width() as usize;
         let height = frame.height() as usize;
         let stride = frame.stride(0);
         let bit_depth = depth(frame.format().into());
-        let row_bytes = width * if bit_depth > 8 { 2 } else { 1 };
+        let row_bytes = row_bytes(frame.format().into(), frame.width());
+        let width = row_bytes / if bit_depth > 8 { 2 } else { 1 };
         let bytes = height.saturating_sub(1) * stride + row_bytes;
         // SAFETY: `data[0]` points at the first visible sample of a plane with
         // `height` rows `stride` bytes apart, of which the last has at least
@@ -173,6 +173,13 @@ pub fn trigger(frame: &ffmpeg::frame::Video) -> Option<i64> {
     // SAFETY: reads a plain field of a frame that lives as long as `frame`.
     let dts = unsafe { (*frame.as_ptr()).pkt_dts };
     (dts != ffi::AV_NOPTS_VALUE).then_some(dts)
+}
+
+/// Bytes in a row of the first plane: of one component, or of a packed format's all.
+fn row_bytes(format: ffi::AVPixelFormat, width: u32) -> usize {
+    let width = i32::try_from(width).unwrap_or(0);
+    // SAFETY: looks the format up in a static table.
+    usize::try_from(unsafe { ffi::av_image_get_linesize(format, width, 0) }).unwrap_or(0)
 }
 
 /// Bits in a sample of the first component.

@@ -5,7 +5,8 @@
 //! far ahead:
 //!
 //! - **Parameter sets** (`extract_extradata`): a stream that begins in the middle of
-//!   a GOP has its first ones later. HEVC decodes what stands before them, too.
+//!   a GOP has its first ones later. HEVC decodes what stands before them, too. So
+//!   does a decoder that goes on at a GOP without a sequence header.
 //! - **The output delay** of H.264 streams that do not say it
 //!   (`has_decode_delay_been_guessed`): libavcodec finds out as it goes, and drops
 //!   pictures that turn out to be late.
@@ -14,12 +15,12 @@ use memchr::memmem;
 
 use super::{BestEffort, Decoder, Settings};
 use crate::error::Result;
-use crate::media::{AccessUnit, VideoCodec};
+use crate::media::{AccessUnit, PictureTiming, VideoCodec};
 
-/// A stream of which nothing decodes is not held back for ever: so many access
+/// A stream of which nothing decodes is not looked at for ever: so many access
 /// units, or so many bytes of them.
-const MAX_HELD: usize = 300;
-const MAX_HELD_BYTES: usize = 16 << 20;
+const MAX_UNITS: usize = 300;
+const MAX_BYTES: usize = 16 << 20;
 
 /// Looks ahead until everything is known.
 #[derive(Debug)]
@@ -28,61 +29,72 @@ pub struct Probe {
     /// Decodes ahead, for the output delay.
     decoder: Option<Decoder>,
     decoded: usize,
+    delay_known: bool,
     parameter_sets: Vec<u8>,
-    held: Vec<AccessUnit>,
-    held_bytes: usize,
+    units: usize,
+    bytes: usize,
 }
 
 impl Probe {
-    /// A probe, if the codec needs one.
+    /// A probe of a stream that begins.
     ///
     /// # Errors
     ///
     /// If there is no decoder for it.
-    pub fn new(codec: VideoCodec) -> Result<Option<Self>> {
+    pub fn new(codec: VideoCodec) -> Result<Self> {
         let decoder = match codec {
             VideoCodec::H264 => {
                 Some(Decoder::open(codec, &Settings::default(), BestEffort::default())?)
             }
-            VideoCodec::Hevc => None,
-            VideoCodec::Mpeg2 | VideoCodec::Mpeg4 => return Ok(None),
+            _ => None,
         };
-        Ok(Some(Probe {
+        Ok(Probe {
             codec,
+            delay_known: decoder.is_none(),
             decoder,
             decoded: 0,
             parameter_sets: Vec::new(),
-            held: Vec::new(),
-            held_bytes: 0,
-        }))
+            units: 0,
+            bytes: 0,
+        })
     }
 
-    /// Takes the next access unit; true once everything is known.
-    pub fn push(&mut self, unit: AccessUnit) -> bool {
+    /// Looks at the next access unit; sets what is known of the delay before it is decoded.
+    pub fn look(&mut self, unit: &AccessUnit, timing: &mut PictureTiming) {
         if self.parameter_sets.is_empty() {
             self.parameter_sets = parameter_sets(self.codec, &unit.data);
         }
-        let delay_known = self.look_for_delay(&unit);
-        self.held_bytes += unit.data.len();
-        self.held.push(unit);
-        (delay_known && !self.parameter_sets.is_empty())
-            || self.held.len() >= MAX_HELD
-            || self.held_bytes >= MAX_HELD_BYTES
+        self.look_for_delay(unit, timing);
+        self.units += 1;
+        self.bytes += unit.data.len();
     }
 
-    /// What is known, and the access units that were looked at.
-    pub fn finish(self) -> (Settings, Vec<AccessUnit>) {
+    /// Whether everything is known, or has been looked for long enough.
+    pub fn is_done(&self) -> bool {
+        (self.delay_known && !self.parameter_sets.is_empty())
+            || self.units >= MAX_UNITS
+            || self.bytes >= MAX_BYTES
+    }
+
+    /// How the stream is coded.
+    pub fn codec(&self) -> VideoCodec {
+        self.codec
+    }
+
+    /// What is known.
+    pub fn settings(self) -> Settings {
         let reorder = self.decoder.as_ref().map_or(0, Decoder::reorder);
-        (Settings { reorder, parameter_sets: self.parameter_sets }, self.held)
+        Settings { reorder, parameter_sets: self.parameter_sets }
     }
 
-    fn look_for_delay(&mut self, unit: &AccessUnit) -> bool {
-        let Some(decoder) = &mut self.decoder else { return true };
+    fn look_for_delay(&mut self, unit: &AccessUnit, timing: &mut PictureTiming) {
+        let Some(decoder) = &mut self.decoder else { return };
         // libavformat's parser shares the context with this decoder, and raises
         // the delay when it meets a B slice.
-        if has_b_slice(&unit.data) && decoder.reorder() == 0 {
+        if timing.bidirectional && decoder.reorder() == 0 {
             decoder.set_reorder(1);
         }
+        (timing.delay, timing.delay_known) = (decoder.reorder(), self.delay_known);
         decoder.push(unit);
         while decoder.pull().is_some() {
             self.decoded += 1;
@@ -92,13 +104,32 @@ impl Probe {
             3 => 18,
             _ => 20,
         };
-        self.decoded >= enough
+        self.delay_known |= self.decoded >= enough;
     }
 }
 
 /// The parameter sets in an access unit, with their start codes; none unless it has
 /// those without which no picture can be decoded (`extract_extradata_bsf.c`).
 fn parameter_sets(codec: VideoCodec, unit: &[u8]) -> Vec<u8> {
+    match codec {
+        VideoCodec::H264 | VideoCodec::Hevc => nal_units(codec, unit),
+        VideoCodec::Mpeg2 => headers(unit, &[0xb3], &[0xb5]),
+        VideoCodec::Mpeg4 => headers(unit, &[0xb0, 0x20], &[0xb5, 0x00, 0x20, 0xb2]),
+    }
+}
+
+/// From the first start code of `begin` to the first behind it that neither goes on
+/// with it nor is one of `inside`.
+fn headers(unit: &[u8], begin: &[u8], inside: &[u8]) -> Vec<u8> {
+    let mut codes = memmem::find_iter(unit, &[0, 0, 1])
+        .filter_map(|at| Some((at, *unit.get(at + 3)?)))
+        .skip_while(|(_, code)| !begin.contains(code));
+    let Some((start, _)) = codes.next() else { return Vec::new() };
+    let end = codes.find(|(_, code)| !begin.contains(code) && !inside.contains(code));
+    end.and_then(|(end, _)| unit.get(start..end)).map(<[u8]>::to_vec).unwrap_or_default()
+}
+
+fn nal_units(codec: VideoCodec, unit: &[u8]) -> Vec<u8> {
     const HEVC_VPS: u8 = 32;
     const HEVC_SPS: u8 = 33;
     const HEVC_PPS: u8 = 34;
@@ -128,28 +159,6 @@ fn parameter_sets(codec: VideoCodec, unit: &[u8]) -> Vec<u8> {
     if whole { sets } else { Vec::new() }
 }
 
-/// Whether the first slice of an access unit is a B slice (ISO/IEC 14496-10, 7.4.3).
-fn has_b_slice(unit: &[u8]) -> bool {
-    let slice = memmem::find_iter(unit, &[0, 0, 1])
-        .filter_map(|at| unit.get(at + 3..))
-        .find(|nal| matches!(nal.first().map(|byte| byte & 0x1f), Some(1 | 5)));
-    let Some([_, header @ ..]) = slice else { return false };
-    let mut head = [0; 8];
-    head.iter_mut().zip(header).for_each(|(to, from)| *to = *from);
-    let mut bits = u64::from_be_bytes(head);
-    let mut exp_golomb = || {
-        let zeros = bits.leading_zeros();
-        if zeros > 15 {
-            return None;
-        }
-        let value = (bits >> (63 - 2 * zeros)) - 1;
-        bits <<= 2 * zeros + 1;
-        Some(value)
-    };
-    let _first_macroblock = exp_golomb();
-    exp_golomb().is_some_and(|slice_type| slice_type % 5 == 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,9 +176,9 @@ mod tests {
     }
 
     #[test]
-    fn b_slices_are_told_by_their_header() {
-        // first_mb_in_slice 0, then slice_type 6 (B) and 5 (P).
-        assert!(has_b_slice(&[0, 0, 1, 0x01, 0b1001_1100, 0, 0]));
-        assert!(!has_b_slice(&[0, 0, 1, 0x41, 0b1001_1000, 0, 0]));
+    fn mpeg2_headers_end_where_the_group_begins() {
+        let unit = [0, 0, 1, 0xb3, 7, 0, 0, 1, 0xb5, 8, 0, 0, 1, 0xb8, 9, 0, 0, 1, 0, 9];
+        assert_eq!(parameter_sets(VideoCodec::Mpeg2, &unit), unit[..10]);
+        assert!(parameter_sets(VideoCodec::Mpeg2, &unit[10..]).is_empty());
     }
 }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use super::boundary::{BoundaryScanner, Found};
 use super::random_access;
-use crate::media::{AccessUnit, ByteOffset, Ticks, VideoCodec};
+use crate::media::{AccessUnit, ByteOffset, Ticks, Times, VideoCodec};
 
 /// A picture larger than this is cut: no level of any codec allows it, so it is
 /// damage, and memory stays bounded.
@@ -45,6 +45,8 @@ pub struct Framer {
     packets: VecDeque<(u64, ByteOffset)>,
     /// The PES packets that began lately.
     pes: VecDeque<PesMark>,
+    /// Elementary stream offset of the PES packet in which the last end was found.
+    ended_in: Option<u64>,
     /// Bytes still to be passed over after a start in the middle of a packet.
     skip_bytes: usize,
 }
@@ -70,6 +72,7 @@ impl Framer {
             dts: None,
             packets: VecDeque::new(),
             pes: VecDeque::new(),
+            ended_in: None,
             skip_bytes: 0,
         }
     }
@@ -82,6 +85,8 @@ impl Framer {
             skip_bytes: from.skip_bytes,
             // Times of a PES packet that begins in the skipped bytes are spent.
             previous_start: Some(0),
+            // The picture before ended where this one begins.
+            ended_in: Some(0),
             ..Framer::new(codec)
         }
     }
@@ -150,6 +155,7 @@ impl Framer {
         while self.packets.get(1).is_some_and(|&(start, _)| start <= self.start) {
             self.packets.pop_front();
         }
+        let ended_by = self.ended_by(decided);
         if let Some(&(packet_start, at)) = self.packets.front() {
             out.push(AccessUnit {
                 at,
@@ -157,6 +163,7 @@ impl Framer {
                 codec: self.codec,
                 pts: self.pts,
                 dts: self.dts,
+                ended_by,
                 random_access: random_access::classify(self.codec, &data),
                 data,
             });
@@ -170,6 +177,19 @@ impl Framer {
             Some(mark) if mark.start > finished && !mark.used => (mark.pts, mark.dts),
             _ => (None, None),
         };
+    }
+
+    /// `parse_packet` in `libavformat/demux.c`: only the first picture that comes out
+    /// of a PES packet knows the times of that packet.
+    fn ended_by(&mut self, decided: u64) -> Times {
+        let mark = self.pes.iter().rev().find(|mark| mark.start <= decided);
+        match mark {
+            Some(mark) if decided < self.end() && self.ended_in != Some(mark.start) => {
+                self.ended_in = Some(mark.start);
+                Times { pts: mark.pts, dts: mark.dts }
+            }
+            _ => Times::default(),
+        }
     }
 
     /// `mpeg1_find_frame_end` fetches times again at the picture header: a sequence

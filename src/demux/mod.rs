@@ -6,6 +6,8 @@
 //! ```text
 //! packet   header, adaptation field, PES header   (mpeg2ts, and what it rejects)
 //! psi      PAT and PMT: which PIDs carry what
+//! tables   those of a stream, as they come and change
+//! program  which of the streams is followed
 //! pes      PES packets of one PID
 //! boundary where a picture ends, codec by codec
 //! framer   elementary stream → access units with times and places
@@ -13,23 +15,26 @@
 
 mod boundary;
 mod framer;
+mod listing;
 mod packet;
 mod pes;
 mod program;
 mod psi;
 mod random_access;
+mod tables;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 pub use framer::FramerStart;
-pub use program::{Program, ProgramChoice};
+pub use listing::{ListedProgram, ListedStream, Listing};
+pub use program::{NoVideo, Program, ProgramChoice};
+pub use psi::Content;
 
-use crate::media::{AccessUnit, ByteOffset, TS_PACKET_BYTES, Ticks, TsPacket};
+use crate::media::{AccessUnit, AudioStream, ByteOffset, TS_PACKET_BYTES, Ticks, TsPacket};
 use framer::Framer;
-use packet::{NULL_PID, Packet, PacketParser, PesHeader, Understood};
+use packet::{NULL_PID, Packet, PacketParser, PesHeader};
 use pes::{PesParser, PesPart};
-use program::Tables;
-use psi::{SectionAssembler, Table};
+use tables::TableReader;
 
 /// How much is held back while no table says what the PIDs carry: FFmpeg's
 /// default `probesize`, which it reads twice for the same reason.
@@ -42,15 +47,28 @@ pub enum Event {
     Program(Program),
     /// A coded picture.
     AccessUnit(AccessUnit),
-    /// A PES packet of an audio stream begins.
-    Audio {
-        /// Which one.
-        pid: u16,
-        /// Presentation time, 33 bits.
-        pts: Option<Ticks>,
-    },
+    /// A PES packet of an audio stream is complete.
+    Audio(AudioPes),
+    /// The PES packet of the video stream is complete that brought the end of the
+    /// access units before.
+    PesComplete,
+    /// There is nothing to follow so far.
+    NoVideo(NoVideo),
     /// Something is wrong with the stream. It is passed over.
     Damage(Damage),
+}
+
+/// A PES packet of an audio stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AudioPes {
+    /// Which stream.
+    pub stream: AudioStream,
+    /// The packet in which it begins.
+    pub at: ByteOffset,
+    /// Presentation time, 33 bits.
+    pub pts: Option<Ticks>,
+    /// The elementary stream's bytes.
+    pub data: Vec<u8>,
 }
 
 /// What was found to be wrong, and where.
@@ -65,7 +83,9 @@ pub enum Damage {
 /// Where a demuxer can start again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DemuxStart {
-    /// The packet in which the first access unit starts.
+    /// The packet from which to read.
+    pub from: ByteOffset,
+    /// The packet in which the first access unit starts; video before it is spent.
     pub at: ByteOffset,
     /// The program that is followed.
     pub program: Program,
@@ -78,16 +98,26 @@ pub struct DemuxStart {
 pub struct Demuxer {
     parser: PacketParser,
     choice: ProgramChoice,
-    tables: Tables,
-    sections: HashMap<u16, SectionAssembler>,
-    /// Last continuity counter of each PID with tables or video, and the payload it came with.
-    counters: HashMap<u16, Counter>,
+    tables: TableReader,
     program: Option<Program>,
+    /// Why there is none, as it was told last.
+    no_video: Option<NoVideo>,
     held: Option<Held>,
     video: Option<(PesParser, Framer)>,
-    audio: HashMap<u16, PesParser>,
+    /// The video stream's last continuity counter, and the payload it came with.
+    counter: Option<Counter>,
+    /// Video before this packet is spent.
+    video_from: ByteOffset,
+    audio: Vec<AudioReader>,
     events: VecDeque<Event>,
     units: Vec<AccessUnit>,
+}
+
+#[derive(Debug)]
+struct AudioReader {
+    stream: AudioStream,
+    parser: PesParser,
+    open: Option<AudioPes>,
 }
 
 #[derive(Debug, Default)]
@@ -108,23 +138,25 @@ impl Demuxer {
         Demuxer {
             parser: PacketParser::default(),
             choice,
-            tables: Tables::default(),
-            sections: HashMap::from([(0, SectionAssembler::default())]),
-            counters: HashMap::new(),
+            tables: TableReader::default(),
             program: None,
+            no_video: None,
             held: Some(Held::default()),
             video: None,
-            audio: HashMap::new(),
+            counter: None,
+            video_from: ByteOffset(0),
+            audio: Vec::new(),
             events: VecDeque::new(),
             units: Vec::new(),
         }
     }
 
     /// A demuxer that goes on where another has been. Its first packet must be
-    /// the one at `start.at`.
+    /// the one at `start.from`.
     pub fn resume(choice: ProgramChoice, start: &DemuxStart) -> Self {
         let mut demuxer = Demuxer::new(choice);
         demuxer.held = None;
+        demuxer.video_from = start.at;
         demuxer.follow(start.program.clone());
         demuxer.events.clear();
         // In the middle of a PES packet, whose header is not read again.
@@ -162,6 +194,9 @@ impl Demuxer {
     /// The stream is over: what is open comes out.
     pub fn finish(&mut self) {
         self.release();
+        self.events.extend(
+            self.audio.iter_mut().filter_map(|reader| reader.open.take()).map(Event::Audio),
+        );
         if let Some((_, framer)) = &mut self.video {
             framer.finish(&mut self.units);
         }
@@ -174,37 +209,22 @@ impl Demuxer {
     }
 
     fn read_tables(&mut self, packet: &Packet<'_>) {
-        let Some(assembler) = self.sections.get_mut(&packet.pid) else { return };
-        if packet.scrambled || !packet.has_payload {
+        if !self.tables.push(packet) {
             return;
         }
-        let in_step = match self.counters.get(&packet.pid) {
-            Some(last) => packet.discontinuity || follows(last.value, packet),
-            None => true,
-        };
-        self.counters.insert(packet.pid, Counter::of(packet));
-        let tables = match &packet.understood {
-            Some(Understood::Table(table)) => {
-                assembler.reset();
-                vec![table.clone()]
-            }
-            _ => assembler.push(packet.payload, packet.unit_start, in_step),
-        };
-        for table in tables {
-            match table {
-                Table::Pat(entries) => {
-                    for entry in entries.iter().filter(|entry| entry.program != 0) {
-                        self.sections.entry(entry.pmt_pid).or_default();
-                    }
-                    self.tables.pat(&entries);
-                }
-                Table::Pmt(pmt) => {
-                    self.tables.pmt(packet.pid, pmt);
-                    if let Some(program) = self.tables.choose(self.choice, self.program.as_ref()) {
-                        self.follow(program);
-                    }
-                }
-            }
+        if let Some(program) = self.tables.choose(self.choice, self.program.as_ref()) {
+            self.follow(program);
+        } else if self.program.is_none()
+            && let Some(why) = self.tables.no_video(self.choice)
+        {
+            self.tell_no_video(why);
+        }
+    }
+
+    fn tell_no_video(&mut self, why: NoVideo) {
+        if self.no_video.as_ref() != Some(&why) {
+            self.no_video = Some(why.clone());
+            self.events.push_back(Event::NoVideo(why));
         }
     }
 
@@ -220,11 +240,14 @@ impl Demuxer {
                 self.emit_units();
             }
             self.video = Some((PesParser::default(), Framer::new(program.codec)));
-            self.counters.remove(&program.video_pid);
+            self.counter = None;
         }
-        self.audio.retain(|pid, _| program.audio_pids.contains(pid));
-        for &pid in &program.audio_pids {
-            self.audio.entry(pid).or_default();
+        self.audio.retain(|reader| program.audio.contains(&reader.stream));
+        for &stream in &program.audio {
+            if !self.audio.iter().any(|reader| reader.stream == stream) {
+                let parser = PesParser::default();
+                self.audio.push(AudioReader { stream, parser, open: None });
+            }
         }
         self.events.push_back(Event::Program(program.clone()));
         self.program = Some(program);
@@ -238,6 +261,9 @@ impl Demuxer {
         {
             self.follow(program);
         }
+        if self.program.is_none() && !held.packets.is_empty() {
+            self.tell_no_video(self.tables.tables().no_video(self.choice));
+        }
         for (at, bytes) in &held.packets {
             if let Some(parsed) = self.parser.parse(bytes) {
                 self.demux(*at, &parsed);
@@ -248,16 +274,14 @@ impl Demuxer {
     fn demux(&mut self, at: ByteOffset, packet: &Packet<'_>) {
         let Some(program) = &self.program else { return };
         if packet.pid == program.video_pid {
-            self.demux_video(at, packet);
-        } else if let Some(parser) = self.audio.get_mut(&packet.pid)
+            if at >= self.video_from {
+                self.demux_video(at, packet);
+            }
+        } else if let Some(reader) =
+            self.audio.iter_mut().find(|reader| reader.stream.pid == packet.pid)
             && !packet.scrambled
         {
-            let events = &mut self.events;
-            parser.push(packet, |part| {
-                if let PesPart::Start(PesHeader { pts: pts @ Some(_), .. }) = part {
-                    events.push_back(Event::Audio { pid: packet.pid, pts });
-                }
-            });
+            reader.push(at, packet, &mut self.events);
         }
     }
 
@@ -266,7 +290,7 @@ impl Demuxer {
             self.events.push_back(Event::Damage(Damage::Scrambled(at)));
             return;
         }
-        if let Some(last) = self.counters.get(&packet.pid)
+        if let Some(last) = &self.counter
             && !packet.discontinuity
         {
             // A packet may be sent twice (ISO/IEC 13818-1, 2.4.3.3).
@@ -280,12 +304,20 @@ impl Demuxer {
         if !packet.has_payload {
             return;
         }
-        self.counters.insert(packet.pid, Counter::of(packet));
+        self.counter = Some(Counter::of(packet));
         if let Some((pes, framer)) = &mut self.video {
-            let units = &mut self.units;
+            let (units, events) = (&mut self.units, &mut self.events);
+            let mut complete = |units: &mut Vec<AccessUnit>| {
+                events.extend(units.drain(..).map(Event::AccessUnit));
+                events.push_back(Event::PesComplete);
+            };
             pes.push(packet, |part| match part {
-                PesPart::Start(header) => framer.begin_pes(header.pts, header.dts),
+                PesPart::Start(header) => {
+                    complete(units);
+                    framer.begin_pes(header.pts, header.dts);
+                }
                 PesPart::Data(data) => framer.push(at, data, units),
+                PesPart::End => complete(units),
             });
         }
         self.emit_units();
@@ -293,6 +325,24 @@ impl Demuxer {
 
     fn emit_units(&mut self) {
         self.events.extend(self.units.drain(..).map(Event::AccessUnit));
+    }
+}
+
+impl AudioReader {
+    fn push(&mut self, at: ByteOffset, packet: &Packet<'_>, events: &mut VecDeque<Event>) {
+        let AudioReader { stream, parser, open } = self;
+        parser.push(packet, |part| match part {
+            PesPart::Start(PesHeader { pts, .. }) => {
+                events.extend(open.take().map(Event::Audio));
+                *open = Some(AudioPes { stream: *stream, at, pts, data: Vec::new() });
+            }
+            PesPart::Data(data) => {
+                if let Some(pes) = open {
+                    pes.data.extend_from_slice(data);
+                }
+            }
+            PesPart::End => events.extend(open.take().map(Event::Audio)),
+        });
     }
 }
 

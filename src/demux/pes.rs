@@ -10,6 +10,10 @@ use crate::media::Ticks;
 /// Bytes of a PES packet up to and with `PES_header_data_length`.
 const FIXED_HEADER_BYTES: usize = 9;
 
+/// A PES packet without a length is handed on in pieces of this size (FFmpeg's
+/// `MAX_PACKET_READAHEAD`, `max_packet_size`).
+const MAX_PES_BYTES: usize = 204_800;
+
 /// What a transport packet adds to a PES packet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PesPart<'a> {
@@ -17,6 +21,8 @@ pub enum PesPart<'a> {
     Start(PesHeader),
     /// Its elementary stream's next bytes.
     Data(&'a [u8]),
+    /// It is as long as it says: it is complete before the next begins.
+    End,
 }
 
 /// Reads one PID.
@@ -85,20 +91,21 @@ impl PesParser {
         if data.is_empty() {
             return;
         }
-        if let Some(bytes) = *expected {
-            if *taken == 0 {
-                data = &data[..data.len().min(bytes)];
-            } else if *taken + data.len() > bytes {
-                // It is longer than it says: what follows is a packet without times.
-                *expected = None;
-                sink(PesPart::Start(PesHeader::default()));
-            }
+        let most = expected.unwrap_or(MAX_PES_BYTES);
+        if *taken == 0 && expected.is_some() {
+            data = &data[..data.len().min(most)];
+        } else if *taken > 0 && *taken + data.len() > most {
+            // It is longer than it says, or than anybody waits for: what follows is a
+            // packet without times.
+            (*taken, *expected) = (0, None);
+            sink(PesPart::Start(PesHeader::default()));
         }
         *taken += data.len();
         let whole = Some(*taken) == *expected;
         sink(PesPart::Data(data));
         if whole {
             self.state = State::Skip;
+            sink(PesPart::End);
         }
     }
 }
@@ -187,6 +194,7 @@ mod tests {
             parser.push(&raw(payload, *start), |part| match part {
                 PesPart::Start(header) => headers.push(header),
                 PesPart::Data(bytes) => data.extend_from_slice(bytes),
+                PesPart::End => {}
             });
         }
         (headers, data)

@@ -1,10 +1,11 @@
 //! Which program, and which of its streams, is followed.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use super::packet::{NULL_PID, PacketParser};
 use super::psi::{Content, PatEntry, Pmt};
-use crate::media::{TS_PACKET_BYTES, VideoCodec};
+use crate::media::{AudioCodec, AudioStream, TS_PACKET_BYTES, VideoCodec};
 
 /// Which program of several is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,9 +26,55 @@ pub struct Program {
     pub video_pid: u16,
     /// How it is coded.
     pub codec: VideoCodec,
-    /// PIDs whose first times settle where the recording starts: the audio of
-    /// every program seen so far, as libavformat's `start_time` has it.
-    pub audio_pids: Vec<u16>,
+    /// The audio of every program seen so far: with its first times libavformat
+    /// settles where the recording starts.
+    pub audio: Vec<AudioStream>,
+}
+
+/// Why there is nothing to follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoVideo {
+    /// No tables came, and no video shows without them.
+    NoTables,
+    /// The program that was asked for is not there; these are.
+    NoSuchProgram {
+        /// What was asked for.
+        wanted: u16,
+        /// The numbers of the tables.
+        there: Vec<u16>,
+    },
+    /// There is video, but coded in a way that is not decoded.
+    NotDecoded {
+        /// Its PID.
+        pid: u16,
+        /// FFmpeg's name of the codec.
+        codec: &'static str,
+    },
+    /// There is none: so many streams of audio, and of other things.
+    NoneAmong {
+        /// Audio streams.
+        audio: usize,
+        /// Other streams.
+        other: usize,
+    },
+}
+
+impl fmt::Display for NoVideo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoVideo::NoTables => f.write_str("no program tables, and no video that shows without"),
+            NoVideo::NoSuchProgram { wanted, there } => {
+                let there: Vec<_> = there.iter().map(u16::to_string).collect();
+                write!(f, "no program {wanted}; there are: {}", there.join(", "))
+            }
+            NoVideo::NotDecoded { pid, codec } => {
+                write!(f, "the video on PID {pid:#x} is {codec}, which scenetap does not decode")
+            }
+            NoVideo::NoneAmong { audio, other } => {
+                write!(f, "no video: {audio} audio and {other} other streams")
+            }
+        }
+    }
 }
 
 /// The tables seen so far.
@@ -83,21 +130,68 @@ impl Tables {
             .iter()
             .filter(|(_, pmt)| wanted(pmt))
             .find_map(|(_, pmt)| Some((pmt.program, first_video(pmt)?)))?;
-        let audio_pids = self.audio_pids();
-        let chosen = Program { number, video_pid, codec, audio_pids };
+        let chosen = Program { number, video_pid, codec, audio: self.audio() };
         (current != Some(&chosen)).then_some(chosen)
     }
 
-    fn audio_pids(&self) -> Vec<u16> {
-        let mut pids = Vec::new();
+    /// Whether every program that the PAT names has shown its map.
+    pub fn is_complete(&self) -> bool {
+        let has_map = |entry: &PatEntry| {
+            entry.program == 0 || self.pmts.iter().any(|(_, pmt)| pmt.program == entry.program)
+        };
+        !self.pmts.is_empty() && self.pat.iter().all(has_map)
+    }
+
+    /// Whether no program map has come.
+    pub fn is_empty(&self) -> bool {
+        self.pmts.is_empty()
+    }
+
+    /// The program maps and the PIDs that carry them, in the order in which they came.
+    pub fn programs(&self) -> impl Iterator<Item = (u16, &Pmt)> {
+        self.pmts.iter().map(|(pid, pmt)| (*pid, pmt))
+    }
+
+    /// Why [`Tables::choose`] finds nothing.
+    pub fn no_video(&self, choice: ProgramChoice) -> NoVideo {
+        let (mut audio, mut other) = (0, 0);
+        let mut there = Vec::new();
         for (_, pmt) in &self.pmts {
+            there.push(pmt.program);
+            if matches!(choice, ProgramChoice::Number(number) if number != pmt.program) {
+                continue;
+            }
             for stream in &pmt.streams {
-                if pmt.content(stream) == Content::Audio && !pids.contains(&stream.pid) {
-                    pids.push(stream.pid);
+                match pmt.content(stream) {
+                    Content::OtherVideo(codec) => {
+                        return NoVideo::NotDecoded { pid: stream.pid, codec };
+                    }
+                    Content::Audio(_) => audio += 1,
+                    Content::Video(_) | Content::Other => other += 1,
                 }
             }
         }
-        pids
+        match choice {
+            _ if there.is_empty() => NoVideo::NoTables,
+            ProgramChoice::Number(wanted) if !there.contains(&wanted) => {
+                NoVideo::NoSuchProgram { wanted, there }
+            }
+            _ => NoVideo::NoneAmong { audio, other },
+        }
+    }
+
+    fn audio(&self) -> Vec<AudioStream> {
+        let mut audio: Vec<AudioStream> = Vec::new();
+        for (_, pmt) in &self.pmts {
+            for stream in &pmt.streams {
+                if let Content::Audio(codec) = pmt.content(stream)
+                    && !audio.iter().any(|known| known.pid == stream.pid)
+                {
+                    audio.push(AudioStream { pid: stream.pid, codec });
+                }
+            }
+        }
+        audio
     }
 }
 
@@ -108,7 +202,7 @@ pub fn guess<'a>(packets: impl Iterator<Item = &'a [u8; TS_PACKET_BYTES]>) -> Op
     const MAX_PROBED_BYTES: usize = 1 << 20;
     let mut parser = PacketParser::default();
     let mut streams: HashMap<u16, Vec<u8>> = HashMap::new();
-    let mut audio_pids = Vec::new();
+    let mut audio: Vec<AudioStream> = Vec::new();
     let mut order = Vec::new();
     for bytes in packets {
         let Some(packet) = parser.parse(bytes) else { continue };
@@ -124,7 +218,10 @@ pub fn guess<'a>(packets: impl Iterator<Item = &'a [u8; TS_PACKET_BYTES]>) -> Op
                     order.push(packet.pid);
                     streams.insert(packet.pid, Vec::new());
                 }
-                0xc0..=0xdf if !audio_pids.contains(&packet.pid) => audio_pids.push(packet.pid),
+                0xc0..=0xdf if !audio.iter().any(|known| known.pid == packet.pid) => {
+                    let codec = guess_audio(packet.payload);
+                    audio.push(AudioStream { pid: packet.pid, codec });
+                }
                 _ => {}
             }
         }
@@ -136,8 +233,18 @@ pub fn guess<'a>(packets: impl Iterator<Item = &'a [u8; TS_PACKET_BYTES]>) -> Op
     }
     order.into_iter().find_map(|pid| {
         let codec = guess_codec(streams.get(&pid)?)?;
-        Some(Program { number: 0, video_pid: pid, codec, audio_pids: audio_pids.clone() })
+        Some(Program { number: 0, video_pid: pid, codec, audio: audio.clone() })
     })
+}
+
+/// What an audio PES packet begins with: ADTS and MPEG audio differ in their layer bits.
+fn guess_audio(pes: &[u8]) -> AudioCodec {
+    let frame = pes.get(8).and_then(|&header_bytes| pes.get(9 + usize::from(header_bytes)..));
+    match frame {
+        Some(&[0xff, second, ..]) if second & 0xf6 == 0xf0 => AudioCodec::Aac,
+        Some(&[0xff, second, ..]) if second & 0xe0 == 0xe0 => AudioCodec::Mpeg,
+        _ => AudioCodec::Other,
+    }
 }
 
 /// The codec whose parameter sets stand in an elementary stream.

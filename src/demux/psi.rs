@@ -4,7 +4,7 @@
 //! `write_section_data` does it: with a pointer field, over several packets,
 //! several in one packet. ISO/IEC 13818-1, 2.4.4.
 
-use crate::media::VideoCodec;
+use crate::media::{AudioCodec, VideoCodec};
 
 /// The largest section, in bytes (2.4.4.11: private sections; FFmpeg's `MAX_SECTION_SIZE`).
 const MAX_SECTION_BYTES: usize = 4096;
@@ -56,10 +56,10 @@ pub struct PmtStream {
 pub enum Content {
     /// Video that we decode.
     Video(VideoCodec),
-    /// Video that we do not decode.
-    OtherVideo,
-    /// Audio, which settles where time starts.
-    Audio,
+    /// Video that we do not decode, by FFmpeg's name of its codec.
+    OtherVideo(&'static str),
+    /// Audio: it settles where time starts, and its clock moves the video's.
+    Audio(AudioCodec),
     /// Subtitles, tables, data.
     Other,
 }
@@ -75,11 +75,36 @@ impl Pmt {
             0x10 => Content::Video(VideoCodec::Mpeg4),
             0x1b | 0x20 => Content::Video(VideoCodec::H264),
             0x24 => Content::Video(VideoCodec::Hevc),
-            0x21 | 0x42 | 0xd1 | 0xd2 | 0xd4 | 0xea => Content::OtherVideo,
-            0x03 | 0x04 | 0x0f | 0x11 | 0x1c | 0x81 | 0x8a => Content::Audio,
-            0x80 | 0x82..=0x86 | 0xa1 | 0xa2 if program_tag == Some(*b"HDMV") => Content::Audio,
+            0x21 => Content::OtherVideo("jpeg2000"),
+            0x33 => Content::OtherVideo("vvc"),
+            0x42 => Content::OtherVideo("cavs"),
+            0xd1 => Content::OtherVideo("dirac"),
+            0xd2 => Content::OtherVideo("avs2"),
+            0xd4 => Content::OtherVideo("avs3"),
+            0xea => Content::OtherVideo("vc1"),
+            0x03 | 0x04 => Content::Audio(AudioCodec::Mpeg),
+            0x0f => Content::Audio(AudioCodec::Aac),
+            0x11 => Content::Audio(AudioCodec::AacLatm),
+            0x1c => Content::Audio(AudioCodec::Other),
+            0x81 => Content::Audio(AudioCodec::Ac3),
+            0x8a => Content::Audio(AudioCodec::Dts),
+            0x84 | 0xa1 if program_tag == Some(*b"HDMV") => Content::Audio(AudioCodec::Eac3),
+            0x82 | 0x85 | 0x86 | 0xa2 if program_tag == Some(*b"HDMV") => {
+                Content::Audio(AudioCodec::Dts)
+            }
+            0x80 | 0x83 if program_tag == Some(*b"HDMV") => Content::Audio(AudioCodec::Other),
             _ => by_descriptors(&stream.descriptors),
         }
+    }
+}
+
+impl PmtStream {
+    /// ISO 639 language (2.6.18): three letters.
+    pub fn language(&self) -> Option<String> {
+        let (_, body) = each_descriptor(&self.descriptors).find(|(tag, _)| *tag == 0x0a)?;
+        let letters = body.get(..3)?;
+        let are_letters = letters.iter().all(u8::is_ascii_alphabetic);
+        are_letters.then(|| letters.iter().copied().map(char::from).collect())
     }
 }
 
@@ -87,19 +112,25 @@ fn by_descriptors(descriptors: &[u8]) -> Content {
     match registration(descriptors).as_ref() {
         Some(b"HEVC") => return Content::Video(VideoCodec::Hevc),
         Some(b"H264" | b"AVC1") => return Content::Video(VideoCodec::H264),
-        Some(b"VC-1" | b"drac" | b"AV01") => return Content::OtherVideo,
-        Some(b"AC-3" | b"EAC3" | b"BSSD" | b"DTS1" | b"DTS2" | b"DTS3" | b"Opus" | b"AC-4") => {
-            return Content::Audio;
-        }
+        Some(b"VC-1") => return Content::OtherVideo("vc1"),
+        Some(b"drac") => return Content::OtherVideo("dirac"),
+        Some(b"AV01") => return Content::OtherVideo("av1"),
+        Some(b"AC-3") => return Content::Audio(AudioCodec::Ac3),
+        Some(b"EAC3") => return Content::Audio(AudioCodec::Eac3),
+        Some(b"DTS1" | b"DTS2" | b"DTS3") => return Content::Audio(AudioCodec::Dts),
+        Some(b"Opus") => return Content::Audio(AudioCodec::Opus),
+        Some(b"BSSD" | b"AC-4") => return Content::Audio(AudioCodec::Other),
         _ => {}
     }
-    // DVB: AC-3, enhanced AC-3, DTS, AAC (EN 300 468, table 12).
-    let audio = |tag| matches!(tag, 0x6a | 0x7a | 0x7b | 0x7c);
-    if each_descriptor(descriptors).any(|(tag, _)| audio(tag)) {
-        Content::Audio
-    } else {
-        Content::Other
-    }
+    // DVB (EN 300 468, table 12).
+    let audio = each_descriptor(descriptors).find_map(|(tag, _)| match tag {
+        0x6a => Some(AudioCodec::Ac3),
+        0x7a => Some(AudioCodec::Eac3),
+        0x7b => Some(AudioCodec::Dts),
+        0x7c => Some(AudioCodec::AacLatm),
+        _ => None,
+    });
+    audio.map_or(Content::Other, Content::Audio)
 }
 
 /// The registration descriptor's format identifier (2.6.8).

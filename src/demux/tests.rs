@@ -1,10 +1,12 @@
 //! The demuxer on streams muxed by hand, with everything that real ones contain.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::collections::HashMap;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::media::VideoCodec;
+use crate::media::{AudioCodec, VideoCodec};
 
 const VIDEO_PID: u16 = 0x100;
 const AUDIO_PID: u16 = 0x101;
@@ -255,8 +257,13 @@ fn audio_shows_its_times() {
     let mut mux = Mux::with_tables();
     mux.pes(AUDIO_PID, 0xc0, 77, &[0xff; 30]);
     mux.picture(0, 20);
-    let audio = Event::Audio { pid: AUDIO_PID, pts: Some(Ticks(77)) };
-    assert!(events(&mux.bytes).contains(&audio));
+    let audio = events(&mux.bytes).into_iter().find_map(|event| match event {
+        Event::Audio(pes) => Some(pes),
+        _ => None,
+    });
+    let AudioPes { stream, pts, data, .. } = audio.unwrap();
+    assert_eq!((stream.pid, stream.codec), (AUDIO_PID, AudioCodec::Aac));
+    assert_eq!((pts, data), (Some(Ticks(77)), vec![0xff; 30]));
 }
 
 #[test]

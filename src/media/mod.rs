@@ -5,11 +5,13 @@
 //! the TS packet in which a picture starts rides with the data all the way, so
 //! that checkpoints, index entries and error messages need no book-keeping.
 
+mod timing;
 mod written;
 
 use std::fmt;
 use std::sync::Arc;
 
+pub use timing::{AudioCodec, AudioFrame, AudioStream, Fraction, PictureTiming, Times};
 pub use written::{WaitOutcome, Written};
 
 use crate::error::Result;
@@ -67,14 +69,21 @@ pub enum VideoCodec {
     Hevc,
 }
 
-impl fmt::Display for VideoCodec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl VideoCodec {
+    /// FFmpeg's name of the codec.
+    pub fn as_str(self) -> &'static str {
+        match self {
             VideoCodec::Mpeg2 => "mpeg2video",
             VideoCodec::Mpeg4 => "mpeg4",
             VideoCodec::H264 => "h264",
             VideoCodec::Hevc => "hevc",
-        })
+        }
+    }
+}
+
+impl fmt::Display for VideoCodec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -104,6 +113,9 @@ pub struct AccessUnit {
     pub pts: Option<Ticks>,
     /// Decoding time on the stream's own 33-bit clock, if its PES gives one.
     pub dts: Option<Ticks>,
+    /// Times of the PES packet in which its end was found, if no other picture's
+    /// end was found in it before.
+    pub ended_by: Times,
     /// Whether decoding can start here.
     pub random_access: RandomAccess,
     /// The elementary stream's bytes.

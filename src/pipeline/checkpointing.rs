@@ -6,19 +6,21 @@ use crate::catalog::checkpoint::{self, Checkpoint};
 use crate::decode::{BestEffort, Settings};
 use crate::demux::{DemuxStart, FramerStart, Program};
 use crate::detect::{CutsState, DetectorState};
-use crate::media::{ByteOffset, Ticks, VideoCodec};
-use crate::timeline::Clock;
+use crate::media::{AudioCodec, AudioStream, ByteOffset, Ticks, VideoCodec};
+use crate::timeline::{AudioClock, Clock, Demuxed, Interpolation, Shared, StreamClock};
 
 /// What is written down. `recording_bytes` must be safe on disk, and `frames_kept`
 /// in the index, before it is.
 pub fn to_checkpoint(start: &DetectionStart, recording_bytes: u64, frames_kept: u64) -> Checkpoint {
-    let DetectionStart { demux, clock, decoder, times, last, detector, final_through } = start;
+    let DetectionStart { demux, clock, decoder, delay, times, last, detector, final_through } =
+        start;
     Checkpoint {
         version: checkpoint::VERSION,
         recording_bytes,
         frames_kept,
         read_from: checkpoint::ReadFrom {
             offset: demux.at.0,
+            audio_offset: demux.from.0,
             skip_bytes: demux.framer.skip_bytes,
             pts: demux.framer.pts.map(|pts| pts.0),
             dts: demux.framer.dts.map(|dts| dts.0),
@@ -27,19 +29,12 @@ pub fn to_checkpoint(start: &DetectionStart, recording_bytes: u64, frames_kept: 
             number: demux.program.number,
             video_pid: demux.program.video_pid,
             codec: demux.program.codec.to_string(),
-            audio_pids: demux.program.audio_pids.clone(),
+            audio: demux.program.audio.iter().map(audio_to).collect(),
         },
-        clock: checkpoint::Clock {
-            start: clock.start.0,
-            last: clock.last.0,
-            shift: clock.shift.0,
-            previous: clock.previous.map(|previous| previous.0),
-            step: clock.step.0,
-            ordered: clock.ordered,
-            misordered: clock.misordered,
-        },
+        clock: clock_to(clock),
         decoder: checkpoint::Decoder {
             reorder: decoder.reorder,
+            delay: *delay,
             parameter_sets: to_hex(&decoder.parameter_sets),
             faulty_pts: times.faulty_pts,
             faulty_dts: times.faulty_dts,
@@ -65,12 +60,13 @@ pub fn from_checkpoint(checkpoint: &Checkpoint) -> Option<DetectionStart> {
         .find(|codec| codec.to_string() == program.codec)?;
     Some(DetectionStart {
         demux: DemuxStart {
+            from: ByteOffset(read_from.audio_offset),
             at: ByteOffset(read_from.offset),
             program: Program {
                 number: program.number,
                 video_pid: program.video_pid,
                 codec,
-                audio_pids: program.audio_pids.clone(),
+                audio: program.audio.iter().map(audio_from).collect::<Option<_>>()?,
             },
             framer: FramerStart {
                 skip_bytes: read_from.skip_bytes,
@@ -78,19 +74,12 @@ pub fn from_checkpoint(checkpoint: &Checkpoint) -> Option<DetectionStart> {
                 dts: read_from.dts.map(Ticks),
             },
         },
-        clock: Clock {
-            start: Ticks(clock.start),
-            last: Ticks(clock.last),
-            shift: Ticks(clock.shift),
-            previous: clock.previous.map(Ticks),
-            step: Ticks(clock.step),
-            ordered: clock.ordered,
-            misordered: clock.misordered,
-        },
+        clock: clock_from(clock)?,
         decoder: Settings {
             reorder: decoder.reorder,
             parameter_sets: from_hex(&decoder.parameter_sets)?,
         },
+        delay: decoder.delay,
         times: BestEffort {
             faulty_pts: decoder.faulty_pts,
             faulty_dts: decoder.faulty_dts,
@@ -107,6 +96,91 @@ pub fn from_checkpoint(checkpoint: &Checkpoint) -> Option<DetectionStart> {
         },
         final_through: decided.final_through.map(ByteOffset),
     })
+}
+
+fn audio_to(audio: &AudioStream) -> (u16, String) {
+    (audio.pid, audio.codec.as_str().to_owned())
+}
+
+fn audio_from((pid, codec): &(u16, String)) -> Option<AudioStream> {
+    Some(AudioStream { pid: *pid, codec: AudioCodec::from_name(codec)? })
+}
+
+fn clock_to(clock: &Clock) -> checkpoint::Clock {
+    let Clock { demuxed: Demuxed { last, step, interpolation }, start, shared, video, audio } =
+        clock;
+    checkpoint::Clock {
+        start: start.0,
+        last: last.map(|last| last.0),
+        step: *step,
+        interpolation: checkpoint::Interpolation {
+            next: interpolation.next,
+            guessed: interpolation.guessed,
+            reference_pts: interpolation.reference_pts,
+            reference_duration: interpolation.reference_duration,
+            checked: interpolation.checked,
+            ordered: interpolation.ordered,
+            misordered: interpolation.misordered,
+            window: interpolation.window.to_vec(),
+            errors: interpolation.errors.to_vec(),
+        },
+        offset_us: shared.offset,
+        last_us: shared.last,
+        video: stream_clock_to(video),
+        audio: audio
+            .iter()
+            .map(|audio| checkpoint::AudioClock {
+                pid: audio.pid,
+                through: audio.through.0,
+                next_pts: audio.next_pts,
+                clock: stream_clock_to(&audio.clock),
+            })
+            .collect(),
+    }
+}
+
+fn clock_from(clock: &checkpoint::Clock) -> Option<Clock> {
+    let interpolation = &clock.interpolation;
+    Some(Clock {
+        demuxed: Demuxed {
+            last: clock.last.map(Ticks),
+            step: clock.step,
+            interpolation: Interpolation {
+                next: interpolation.next,
+                guessed: interpolation.guessed,
+                reference_pts: interpolation.reference_pts,
+                reference_duration: interpolation.reference_duration,
+                checked: interpolation.checked,
+                ordered: interpolation.ordered,
+                misordered: interpolation.misordered,
+                window: interpolation.window.as_slice().try_into().ok()?,
+                errors: interpolation.errors.as_slice().try_into().ok()?,
+            },
+        },
+        start: Ticks(clock.start),
+        shared: Shared { offset: clock.offset_us, last: clock.last_us },
+        video: stream_clock_from(&clock.video),
+        audio: clock
+            .audio
+            .iter()
+            .map(|audio| AudioClock {
+                pid: audio.pid,
+                through: ByteOffset(audio.through),
+                next_pts: audio.next_pts,
+                clock: stream_clock_from(&audio.clock),
+            })
+            .collect(),
+    })
+}
+
+fn stream_clock_to(clock: &StreamClock) -> checkpoint::StreamClock {
+    let StreamClock { started, dts, reached, next } = *clock;
+    checkpoint::StreamClock { started, dts_us: dts, reached_us: reached, next_us: next }
+}
+
+fn stream_clock_from(clock: &checkpoint::StreamClock) -> StreamClock {
+    let checkpoint::StreamClock { started, dts_us, reached_us, next_us } = *clock;
+    StreamClock { started, dts: dts_us, reached: reached_us, next: next_us }
 }
 
 fn to_hex(bytes: &[u8]) -> String {

@@ -6,14 +6,17 @@
 
 use std::collections::VecDeque;
 
-use crate::decode::{BestEffort, Decoded, Decoder, Probe, Settings};
-use crate::demux::{Damage, DemuxStart, Demuxer, Event, FramerStart, Program, ProgramChoice};
+use crate::decode::{AudioFramer, BestEffort, Decoded, Decoder, HeaderReader, Probe, Settings};
+use crate::demux::{
+    AudioPes, Damage, DemuxStart, Demuxer, Event, FramerStart, NoVideo, Program, ProgramChoice,
+};
 use crate::detect::{Detector, DetectorState, Rule};
 use crate::error::Result;
 use crate::media::{
-    AccessUnit, ByteOffset, Frame, RandomAccess, Ticks, TsPacket, Verdict, VideoCodec,
+    AccessUnit, AudioFrame, ByteOffset, Frame, PictureTiming, RandomAccess, Ticks, TsPacket,
+    Verdict, VideoCodec,
 };
-use crate::timeline::{Clock, Timeline};
+use crate::timeline::{Clock, TimedUnit, Timeline};
 
 /// A picture about which everything is decided.
 pub struct Scored {
@@ -30,6 +33,8 @@ pub struct DamageCounts {
     pub discontinuities: u64,
     /// Scrambled packets of the video stream.
     pub scrambled: u64,
+    /// The first of them.
+    pub first_scrambled: Option<ByteOffset>,
     /// Access units and pictures that did not decode.
     pub undecodable: u64,
 }
@@ -43,6 +48,9 @@ pub struct DetectionStart {
     pub clock: Clock,
     /// The decoder's output delay there, and the parameter sets that it knew.
     pub decoder: Settings,
+    /// Pictures by which the stream's first decoder delayed its output, as libavformat
+    /// goes on to believe.
+    pub delay: u32,
     /// The choice between PTS and DTS before its picture.
     pub times: BestEffort,
     /// The last picture that is decided, in presentation order.
@@ -66,9 +74,17 @@ pub struct LastDecided {
 pub struct Detection {
     rule: Rule,
     demuxer: Demuxer,
-    timeline: Timeline,
+    audio: Vec<AudioFramer>,
+    headers: Option<HeaderReader>,
     probe: Option<Probe>,
+    /// What came while the probe looked.
+    probed: VecDeque<Demuxed>,
+    timeline: Timeline,
     decoder: Option<Decoder>,
+    /// The decoder for what comes next, while the timeline holds pictures of the one before.
+    next_decoder: VecDeque<Decoder>,
+    /// See [`DetectionStart::delay`].
+    delay: u32,
     /// What the decoder was opened with.
     parameter_sets: Vec<u8>,
     /// How to open the next decoder, where a checkpoint tells it.
@@ -84,18 +100,24 @@ pub struct Detection {
     newest: Option<ByteOffset>,
     final_through: Option<ByteOffset>,
     ready: VecDeque<Scored>,
+    no_video: Option<NoVideo>,
     damage: DamageCounts,
     undecodable_before: u64,
     pictures: u64,
 }
 
+/// What the timeline is told, in the demuxer's order.
+enum Demuxed {
+    Unit(AccessUnit, PictureTiming),
+    Audio(AudioFrame),
+    PesComplete,
+}
+
 /// A place to start, as far as it is known when the access unit passes.
 #[derive(Debug, Clone)]
 struct Entry {
-    at: ByteOffset,
-    framer: FramerStart,
+    demux: DemuxStart,
     clock: Clock,
-    program: Program,
 }
 
 /// Pictures that come out again after a restart.
@@ -104,6 +126,9 @@ struct Resuming {
     last: LastDecided,
     detector: DetectorState,
 }
+
+/// Audio that the next frame's time goes by is read again, if it is no further back.
+const MAX_AUDIO_BYTES: u64 = 1 << 20;
 
 /// More places to start than a decoder can delay are stale: their pictures never came out.
 const MAX_ENTRIES: usize = 64;
@@ -114,28 +139,21 @@ impl Detection {
         Detection::with(rule, Demuxer::new(choice), Timeline::new(), Detector::new(rule))
     }
 
-    /// Goes on from `start`; the first packet must be the one at `start.demux.at`.
+    /// Goes on from `start`; the first packet must be the one at `start.demux.from`.
     pub fn resume(rule: Rule, choice: ProgramChoice, start: DetectionStart) -> Self {
         let mut detection = Detection::with(
             rule,
             Demuxer::resume(choice, &start.demux),
-            Timeline::resume(start.clock),
+            Timeline::resume(start.clock.clone()),
             Detector::new(rule),
         );
         detection.reopen = Some((start.decoder.clone(), start.times, start.demux.at));
         detection.parameter_sets = start.decoder.parameter_sets.clone();
+        detection.delay = start.delay;
         detection.final_through = start.final_through;
         detection.last = Some(start.last);
-        detection.entry = Some((
-            Entry {
-                at: start.demux.at,
-                framer: start.demux.framer,
-                clock: start.clock,
-                program: start.demux.program,
-            },
-            start.decoder,
-            start.times,
-        ));
+        detection.entry =
+            Some((Entry { demux: start.demux, clock: start.clock }, start.decoder, start.times));
         detection.resuming = Some(Resuming { last: start.last, detector: start.detector });
         detection
     }
@@ -144,9 +162,14 @@ impl Detection {
         Detection {
             rule,
             demuxer,
-            timeline,
+            audio: Vec::new(),
+            headers: None,
             probe: None,
+            probed: VecDeque::new(),
+            timeline,
             decoder: None,
+            next_decoder: VecDeque::new(),
+            delay: 0,
             parameter_sets: Vec::new(),
             reopen: None,
             resuming: None,
@@ -157,6 +180,7 @@ impl Detection {
             newest: None,
             final_through: None,
             ready: VecDeque::new(),
+            no_video: None,
             damage: DamageCounts::default(),
             undecodable_before: 0,
             pictures: 0,
@@ -181,11 +205,9 @@ impl Detection {
     pub fn finish(&mut self) -> Result<()> {
         self.demuxer.finish();
         self.drain_demuxer()?;
+        self.leave_probe()?;
         self.timeline.finish();
-        self.drain_timeline()?;
-        if let Some(probe) = self.probe.take() {
-            self.leave_probe(probe)?;
-        }
+        self.drain_timeline();
         self.finish_decoder();
         self.final_through = self.final_through.max(self.newest);
         Ok(())
@@ -206,13 +228,10 @@ impl Detection {
             None => self.detector.state(),
         };
         Some(DetectionStart {
-            demux: DemuxStart {
-                at: entry.at,
-                program: entry.program.clone(),
-                framer: entry.framer,
-            },
-            clock: entry.clock,
+            demux: entry.demux.clone(),
+            clock: entry.clock.clone(),
             decoder: decoder.clone(),
+            delay: self.delay,
             times: *times,
             last: self.last?,
             detector,
@@ -223,6 +242,11 @@ impl Detection {
     /// The stream that is followed, once it is known.
     pub fn program(&self) -> Option<&Program> {
         self.demuxer.program()
+    }
+
+    /// Why there is no such stream, once that is known.
+    pub fn no_video(&self) -> Option<&NoVideo> {
+        self.no_video.as_ref()
     }
 
     /// Damage met so far.
@@ -239,30 +263,113 @@ impl Detection {
     fn drain_demuxer(&mut self) -> Result<()> {
         while let Some(event) = self.demuxer.pull() {
             match event {
-                Event::Program(program) => self.timeline.expect_audio(&program.audio_pids),
-                Event::Audio { pid, pts } => self.timeline.audio(pid, pts),
-                Event::AccessUnit(unit) => {
-                    self.newest = Some(unit.at);
-                    self.timeline.push(unit);
+                Event::Program(program) => {
+                    self.no_video = None;
+                    self.timeline.expect_audio(&program.audio);
                 }
+                Event::Audio(pes) => self.take_audio(&pes),
+                Event::PesComplete => self.pass(Demuxed::PesComplete),
+                Event::AccessUnit(unit) => self.take_unit(unit)?,
+                Event::NoVideo(why) => self.no_video = Some(why),
                 Event::Damage(Damage::Discontinuity(_)) => self.damage.discontinuities += 1,
-                Event::Damage(Damage::Scrambled(_)) => self.damage.scrambled += 1,
+                Event::Damage(Damage::Scrambled(at)) => {
+                    self.damage.scrambled += 1;
+                    self.damage.first_scrambled.get_or_insert(at);
+                }
             }
         }
-        self.drain_timeline()
+        self.drain_timeline();
+        Ok(())
     }
 
-    fn drain_timeline(&mut self) -> Result<()> {
-        while let Some((unit, raw, clock)) = self.timeline.pull() {
-            self.note_entry(&unit, raw, clock);
-            self.decode(unit)?;
+    fn take_audio(&mut self, pes: &AudioPes) {
+        let index = match self.audio.iter().position(|framer| framer.stream() == pes.stream) {
+            Some(index) => index,
+            None => {
+                self.audio.push(AudioFramer::new(pes.stream));
+                self.audio.len() - 1
+            }
+        };
+        let mut frames = Vec::new();
+        self.audio[index].push(pes.at, pes.pts, &pes.data, |frame| frames.push(frame));
+        frames.into_iter().for_each(|frame| self.pass(Demuxed::Audio(frame)));
+    }
+
+    fn take_unit(&mut self, unit: AccessUnit) -> Result<()> {
+        self.newest = Some(unit.at);
+        if self.headers.as_ref().is_none_or(|headers| headers.codec() != unit.codec) {
+            self.change_codec(unit.codec)?;
+        }
+        let mut timing =
+            self.headers.as_mut().map(|headers| headers.read(&unit.data)).unwrap_or_default();
+        if matches!(unit.codec, VideoCodec::H264 | VideoCodec::Hevc) {
+            timing.delay = self.delay;
+        }
+        if let Some(probe) = &mut self.probe {
+            probe.look(&unit, &mut timing);
+        }
+        self.pass(Demuxed::Unit(unit, timing));
+        if self.probe.as_ref().is_some_and(Probe::is_done) {
+            self.leave_probe()?;
         }
         Ok(())
     }
 
+    /// To the timeline, or behind what the probe holds back.
+    fn pass(&mut self, demuxed: Demuxed) {
+        if self.probe.is_some() {
+            self.probed.push_back(demuxed);
+            return;
+        }
+        match demuxed {
+            Demuxed::Unit(unit, timing) => self.timeline.video(unit, timing),
+            Demuxed::Audio(frame) => self.timeline.audio(frame),
+            Demuxed::PesComplete => self.timeline.pes_complete(),
+        }
+    }
+
+    /// The first access unit of a stream, or the first that is coded otherwise.
+    fn change_codec(&mut self, codec: VideoCodec) -> Result<()> {
+        self.leave_probe()?;
+        let known = self.reopen.as_ref().map_or(&[][..], |(settings, ..)| &settings.parameter_sets);
+        self.headers = HeaderReader::new(codec, known);
+        if let Some((settings, times, at)) = self.reopen.take() {
+            let mut decoder = Decoder::open(codec, &settings, times)?;
+            decoder.skip_until(at);
+            self.next_decoder.push_back(decoder);
+        } else {
+            self.delay = 0;
+            self.probe = Some(Probe::new(codec)?);
+        }
+        Ok(())
+    }
+
+    /// Opens a decoder with what the probe has found, and passes on what it held back.
+    fn leave_probe(&mut self) -> Result<()> {
+        let Some(probe) = self.probe.take() else { return Ok(()) };
+        let codec = probe.codec();
+        let settings = probe.settings();
+        let decoder = Decoder::open(codec, &settings, BestEffort::default())?;
+        self.delay = decoder.reorder();
+        self.parameter_sets = settings.parameter_sets;
+        self.next_decoder.push_back(decoder);
+        for demuxed in std::mem::take(&mut self.probed) {
+            self.pass(demuxed);
+        }
+        Ok(())
+    }
+
+    fn drain_timeline(&mut self) {
+        while let Some(timed) = self.timeline.pull() {
+            self.note_entry(&timed);
+            self.decode(&timed.unit);
+        }
+    }
+
     /// Remembers a random access point, and the very first access unit: there is
     /// nothing before it.
-    fn note_entry(&mut self, unit: &AccessUnit, (pts, dts): RawTimes, clock: Clock) {
+    fn note_entry(&mut self, timed: &TimedUnit) {
+        let TimedUnit { unit, raw, before } = timed;
         let first = self.entry.is_none() && self.entries.is_empty();
         if unit.random_access == RandomAccess::None && !first {
             return;
@@ -271,51 +378,24 @@ impl Detection {
         if self.entries.len() == MAX_ENTRIES {
             self.entries.pop_front();
         }
-        let framer = FramerStart { skip_bytes: unit.skip_bytes, pts, dts };
-        self.entries.push_back(Entry { at: unit.at, framer, clock, program });
+        let audio = before.audio.iter().map(|audio| audio.through);
+        let near = audio.filter(|from| unit.at.0.saturating_sub(from.0) <= MAX_AUDIO_BYTES);
+        let demux = DemuxStart {
+            from: near.min().map_or(unit.at, |from| from.min(unit.at)),
+            at: unit.at,
+            program,
+            framer: FramerStart { skip_bytes: unit.skip_bytes, pts: raw.pts, dts: raw.dts },
+        };
+        self.entries.push_back(Entry { demux, clock: before.clone() });
     }
 
-    fn decode(&mut self, unit: AccessUnit) -> Result<()> {
-        if let Some(mut probe) = self.probe.take() {
-            if probe.push(unit) {
-                return self.leave_probe(probe);
-            }
-            self.probe = Some(probe);
-            return Ok(());
+    fn decode(&mut self, unit: &AccessUnit) {
+        if self.decoder.as_ref().is_none_or(|decoder| decoder.codec() != unit.codec)
+            && let Some(next) = self.next_decoder.pop_front()
+        {
+            self.finish_decoder();
+            self.decoder = Some(next);
         }
-        if self.decoder.as_ref().is_none_or(|decoder| decoder.codec() != unit.codec) {
-            return self.change_decoder(unit);
-        }
-        self.push_to_decoder(&unit);
-        Ok(())
-    }
-
-    fn change_decoder(&mut self, unit: AccessUnit) -> Result<()> {
-        self.finish_decoder();
-        let codec: VideoCodec = unit.codec;
-        if let Some((settings, times, at)) = self.reopen.take() {
-            let mut decoder = Decoder::open(codec, &settings, times)?;
-            decoder.skip_until(at);
-            self.decoder = Some(decoder);
-        } else if let Some(probe) = Probe::new(codec)? {
-            self.probe = Some(probe);
-        } else {
-            self.parameter_sets.clear();
-            self.decoder = Some(Decoder::open(codec, &Settings::default(), BestEffort::default())?);
-        }
-        self.decode(unit)
-    }
-
-    fn leave_probe(&mut self, probe: Probe) -> Result<()> {
-        let (settings, units) = probe.finish();
-        let Some(first) = units.first() else { return Ok(()) };
-        self.decoder = Some(Decoder::open(first.codec, &settings, BestEffort::default())?);
-        self.parameter_sets = settings.parameter_sets;
-        units.iter().for_each(|unit| self.push_to_decoder(unit));
-        Ok(())
-    }
-
-    fn push_to_decoder(&mut self, unit: &AccessUnit) {
         if let Some(decoder) = &mut self.decoder {
             decoder.push(unit);
         }
@@ -359,7 +439,9 @@ impl Detection {
     /// A random access point whose picture is decided is a place to start.
     fn note_decoded(&mut self, decoded: &Decoded) {
         let at = decoded.frame.at;
-        let Some(index) = self.entries.iter().position(|entry| entry.at == at) else { return };
+        let Some(index) = self.entries.iter().position(|entry| entry.demux.at == at) else {
+            return;
+        };
         let reorder = self.decoder.as_ref().map_or(0, Decoder::reorder);
         if let Some(entry) = self.entries.drain(..=index).next_back() {
             let settings = Settings { reorder, parameter_sets: self.parameter_sets.clone() };
@@ -367,6 +449,3 @@ impl Detection {
         }
     }
 }
-
-/// PTS and DTS as they stand in the stream.
-type RawTimes = (Option<Ticks>, Option<Ticks>);

@@ -3,12 +3,11 @@
 pub mod checkpointing;
 pub mod detection;
 pub mod detector;
+pub mod list;
 pub mod publisher;
 mod record;
 mod scan;
-
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+mod watch;
 
 pub use record::{Listening, listen, record};
 pub use scan::scan;
@@ -17,8 +16,6 @@ use crate::config::FrameRule;
 use crate::demux::ProgramChoice;
 use crate::detect::Rule;
 use crate::error::{Error, Result, Stage};
-use crate::telemetry::{Counters, Report};
-use detection::Detection;
 
 fn rule_of(rule: FrameRule) -> Rule {
     let FrameRule { scene_threshold, max_frame_interval_s } = rule;
@@ -27,22 +24,6 @@ fn rule_of(rule: FrameRule) -> Rule {
 
 fn choice_of(program: Option<u16>) -> ProgramChoice {
     program.map_or(ProgramChoice::FirstWithVideo, ProgramChoice::Number)
-}
-
-/// Counts the stream's damage, and tells it at most once a second.
-fn watch_damage(detection: &Detection, counters: &Counters, report: &mut Report) {
-    let damage = detection.damage();
-    let grew = [
-        (&counters.continuity_gaps, damage.discontinuities),
-        (&counters.scrambled, damage.scrambled),
-        (&counters.undecodable, damage.undecodable),
-    ]
-    .into_iter()
-    .filter(|(counter, now)| counter.swap(*now, Relaxed) < *now)
-    .count();
-    if grew > 0 && report.hit(Instant::now()).is_some() {
-        tracing::warn!("the stream is damaged: {}", counters.snapshot().damage());
-    }
 }
 
 fn spawn<'scope, 'env, T: Send + 'scope>(

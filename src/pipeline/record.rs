@@ -25,7 +25,8 @@ use tokio::sync::mpsc;
 use super::detection::{Detection, DetectionStart, Scored};
 use super::detector::{self, Outlet};
 use super::publisher::{self, Durability, Message};
-use super::{checkpointing, choice_of, join, rule_of, spawn, watch_damage};
+use super::watch::Watch;
+use super::{checkpointing, choice_of, join, rule_of, spawn};
 use crate::catalog::checkpoint::Checkpoint;
 use crate::catalog::{Catalog, CatalogOptions, Entry, KeptFrame, publish};
 use crate::config::RecordConfig;
@@ -211,7 +212,7 @@ fn detect(
 ) -> Result<()> {
     let (rule, choice) = (rule_of(config.rule), choice_of(config.program));
     let start = checkpoint.and_then(checkpointing::from_checkpoint);
-    let from = start.as_ref().map_or(ByteOffset(0), |start| start.demux.at);
+    let from = start.as_ref().map_or(ByteOffset(0), |start| start.demux.from);
     let mut detection = match start.clone() {
         Some(start) => {
             tracing::info!("detection goes on from byte {from}");
@@ -228,8 +229,7 @@ fn detect(
         interval: config.sync_interval,
         told: Instant::now(),
         last_start: start,
-        damage: Report::default(),
-        has_video: false,
+        watch: Watch::default(),
     };
     let ended = detector::run(&mut tail, &mut detection, &mut outlet, &|| false);
     if let Err(error) = &ended {
@@ -249,8 +249,7 @@ struct LiveOutlet<'a> {
     interval: Duration,
     told: Instant,
     last_start: Option<DetectionStart>,
-    damage: Report,
-    has_video: bool,
+    watch: Watch,
 }
 
 impl LiveOutlet<'_> {
@@ -275,11 +274,7 @@ impl Outlet for LiveOutlet<'_> {
 
     fn progress(&mut self, detection: &Detection, read: ByteOffset, over: bool) -> Result<()> {
         self.counters.detected_bytes.store(read.0, Relaxed);
-        watch_damage(detection, self.counters, &mut self.damage);
-        if let (false, Some(program)) = (self.has_video, detection.program()) {
-            self.has_video = true;
-            tracing::info!("video: {} on PID {:#x}", program.codec, program.video_pid);
-        }
+        self.watch.look(detection, self.counters);
         if !over && self.told.elapsed() < self.interval {
             return Ok(());
         }
@@ -291,21 +286,14 @@ impl Outlet for LiveOutlet<'_> {
             self.tell(Message::Decided { start: Box::new(start), read })?;
         }
         if over {
+            self.watch.over(read);
             self.tell(Message::Over)?;
-        }
-        if over && !self.has_video && read.0 > 0 {
-            tracing::warn!("the stream has no video that can be decoded: recorded, and no frames");
         }
         Ok(())
     }
 
     fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64) {
-        self.counters.lost_sync.fetch_add(1, Relaxed);
-        if let Some(times) = self.damage.hit(Instant::now()) {
-            tracing::warn!(
-                "tail: byte {at}: {skipped_bytes} bytes belong to no packet ({times} such)"
-            );
-        }
+        self.watch.sync_lost(at, skipped_bytes, self.counters);
     }
 }
 

@@ -5,21 +5,21 @@ use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
 use super::detection::{Detection, Scored};
 use super::detector::{self, Outlet};
 use super::publisher::{self, Message};
-use super::{choice_of, join, rule_of, spawn, watch_damage};
+use super::watch::Watch;
+use super::{choice_of, join, rule_of, spawn};
 use crate::catalog::{Catalog, CatalogOptions, EncodedFrame, Entry, KeptFrame};
 use crate::config::ScanConfig;
 use crate::error::{Context, Error, Result, Stage};
 use crate::media::{ByteOffset, Verdict};
 use crate::shutdown::Shutdown;
 use crate::tail::{End, FileTail, probe_packet_bytes};
-use crate::telemetry::{Counters, Report};
+use crate::telemetry::Counters;
 
 /// So much of a file shows the size of its packets.
 const PROBED_BYTES: usize = 64 << 10;
@@ -45,7 +45,7 @@ pub fn scan(
     let scores = config.scores.as_deref().map(Scores::create).transpose()?;
     let Some(frames_dir) = &config.frames_dir else {
         let frames = Frames::Told { on_entry, next: 1 };
-        let outlet = ScanOutlet { frames, scores, counters, damage: Report::default() };
+        let outlet = ScanOutlet { frames, scores, counters, watch: Watch::default() };
         return detect(config, tail, outlet, shutdown);
     };
     let catalog = Catalog::open(CatalogOptions {
@@ -58,7 +58,7 @@ pub fn scan(
         let publisher =
             spawn(scope, "publisher", move || publisher::run(&queue, catalog, None, on_entry))?;
         let frames = Frames::Published(messages);
-        let outlet = ScanOutlet { frames, scores, counters, damage: Report::default() };
+        let outlet = ScanOutlet { frames, scores, counters, watch: Watch::default() };
         // The publisher ends when its queue is closed, which goes with the outlet.
         let detected = detect(config, tail, outlet, shutdown);
         join(publisher).and(detected)
@@ -73,14 +73,11 @@ fn detect(
 ) -> Result<()> {
     let mut detection = Detection::new(rule_of(config.rule), choice_of(config.program));
     detector::run(&mut tail, &mut detection, &mut outlet, &|| shutdown.is_requested())?;
-    if detection.program().is_none() {
-        tracing::warn!("{}: no video that can be decoded", config.file.display());
-    }
     outlet.scores.map_or(Ok(()), Scores::finish)
 }
 
 /// Length and packet size, both in bytes.
-fn probe_file(path: &Path) -> Result<(u64, usize)> {
+pub(super) fn probe_file(path: &Path) -> Result<(u64, usize)> {
     let file = File::open(path).context(Stage::Tail, path, "cannot open")?;
     let metadata = file.metadata().context(Stage::Tail, path, "cannot stat")?;
     if !metadata.is_file() {
@@ -119,7 +116,7 @@ struct ScanOutlet<'a> {
     frames: Frames<'a>,
     scores: Option<Scores<'a>>,
     counters: &'a Counters,
-    damage: Report,
+    watch: Watch,
 }
 
 impl Outlet for ScanOutlet<'_> {
@@ -146,7 +143,10 @@ impl Outlet for ScanOutlet<'_> {
 
     fn progress(&mut self, detection: &Detection, read: ByteOffset, over: bool) -> Result<()> {
         self.counters.detected_bytes.store(read.0, Relaxed);
-        watch_damage(detection, self.counters, &mut self.damage);
+        self.watch.look(detection, self.counters);
+        if over {
+            self.watch.over(read);
+        }
         match &self.frames {
             Frames::Published(messages) if over => messages.send(Message::Over).map_err(gone),
             _ => Ok(()),
@@ -154,12 +154,7 @@ impl Outlet for ScanOutlet<'_> {
     }
 
     fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64) {
-        self.counters.lost_sync.fetch_add(1, Relaxed);
-        if let Some(times) = self.damage.hit(Instant::now()) {
-            tracing::warn!(
-                "tail: byte {at}: {skipped_bytes} bytes belong to no packet ({times} such)"
-            );
-        }
+        self.watch.sync_lost(at, skipped_bytes, self.counters);
     }
 }
 

@@ -1,0 +1,323 @@
+//! libavcodec's parsers: what the headers of coded pictures and audio frames say.
+//!
+//! Where pictures begin and end is the demuxer's to say; these only read headers
+//! that would otherwise have to be read by hand for every codec, and exactly as
+//! FFmpeg reads them.
+#![allow(unsafe_code)]
+
+use std::ptr::NonNull;
+
+use ffmpeg::ffi;
+use ffmpeg_next as ffmpeg;
+
+use super::picture::set_reorder;
+use crate::media::{
+    AudioCodec, AudioFrame, AudioStream, ByteOffset, Fraction, PictureTiming, Ticks, VideoCodec,
+};
+
+/// As much of an access unit as can stand before its first slice. (The parsers stop there.)
+const HEAD_BYTES: usize = 64 << 10;
+
+/// Reads the headers of one video stream's access units.
+pub struct HeaderReader {
+    parser: Parser,
+    codec: VideoCodec,
+    /// Bytes with the padding that libavcodec reads into.
+    padded: Vec<u8>,
+}
+
+impl HeaderReader {
+    /// A reader that knows these parameter sets; they may be empty.
+    pub fn new(codec: VideoCodec, parameter_sets: &[u8]) -> Option<Self> {
+        let parser = Parser::open(super::codec_id(codec), ffi::PARSER_FLAG_COMPLETE_FRAMES)?;
+        let mut reader = HeaderReader { parser, codec, padded: Vec::new() };
+        if !parameter_sets.is_empty() {
+            reader.read(parameter_sets);
+        }
+        Some(reader)
+    }
+
+    /// The codec that is read.
+    pub fn codec(&self) -> VideoCodec {
+        self.codec
+    }
+
+    /// What the headers of the next access unit say. Its delay is 0 where only the
+    /// decoder can tell.
+    pub fn read(&mut self, unit: &[u8]) -> PictureTiming {
+        pad(&mut self.padded, &unit[..unit.len().min(HEAD_BYTES)]);
+        self.parser.parse(&self.padded, 0, None);
+        let (kind, repeat) = self.parser.picture();
+        let bidirectional = kind == ffi::AVPictureType::AV_PICTURE_TYPE_B;
+        if bidirectional && self.parser.delay() == 0 {
+            set_reorder(&mut self.parser.context, 1);
+        }
+        let delay = match self.codec {
+            VideoCodec::H264 | VideoCodec::Hevc => 0,
+            _ => self.parser.delay(),
+        };
+        PictureTiming { bidirectional, duration: self.duration(repeat), delay, delay_known: true }
+    }
+
+    /// `compute_frame_duration` in `libavformat/demux.c`.
+    fn duration(&self, repeat: i64) -> Option<Fraction> {
+        let rate = self.parser.context.frame_rate();
+        let (frames, seconds) = (i64::from(rate.numerator()), i64::from(rate.denominator()));
+        if frames <= 0 || seconds <= 0 || seconds * 1000 <= frames {
+            return None;
+        }
+        // Frame rates count fields where a picture can be one.
+        let fields = match self.codec {
+            VideoCodec::H264 if parser_counts_fields() => 1,
+            VideoCodec::H264 => 2,
+            VideoCodec::Mpeg2 if self.parser.is_mpeg1() => 1,
+            VideoCodec::Mpeg2 => 2,
+            VideoCodec::Mpeg4 | VideoCodec::Hevc => 1,
+        };
+        let shown = if repeat > 0 { repeat + 1 } else { 1 };
+        Some(Fraction { numerator: seconds * shown, denominator: frames * fields })
+    }
+}
+
+/// Before FFmpeg 6.1 the H.264 parser gives a context that no decoder was opened
+/// on the rate of fields.
+fn parser_counts_fields() -> bool {
+    const FFMPEG_6_1: u32 = (60 << 16) | (31 << 8);
+    ffmpeg::codec::version() < FFMPEG_6_1
+}
+
+/// Takes the PES packets of one audio stream apart.
+pub struct AudioFramer {
+    stream: AudioStream,
+    parser: Option<Parser>,
+    /// Samples in a second, where libavcodec's parser leaves that to the decoder (AAC).
+    aac_rate: u32,
+    padded: Vec<u8>,
+}
+
+impl AudioFramer {
+    /// A framer at the beginning of a PES packet.
+    pub fn new(stream: AudioStream) -> Self {
+        let id = match stream.codec {
+            AudioCodec::Mpeg => Some(ffi::AVCodecID::AV_CODEC_ID_MP3),
+            AudioCodec::Aac => Some(ffi::AVCodecID::AV_CODEC_ID_AAC),
+            AudioCodec::AacLatm => Some(ffi::AVCodecID::AV_CODEC_ID_AAC_LATM),
+            AudioCodec::Ac3 => Some(ffi::AVCodecID::AV_CODEC_ID_AC3),
+            AudioCodec::Eac3 => Some(ffi::AVCodecID::AV_CODEC_ID_EAC3),
+            AudioCodec::Dts => Some(ffi::AVCodecID::AV_CODEC_ID_DTS),
+            AudioCodec::Opus => Some(ffi::AVCodecID::AV_CODEC_ID_OPUS),
+            AudioCodec::Other => None,
+        };
+        let parser = id.and_then(|id| Parser::open(id, 0));
+        AudioFramer { stream, parser, aac_rate: 0, padded: Vec::new() }
+    }
+
+    /// The stream that is read.
+    pub fn stream(&self) -> AudioStream {
+        self.stream
+    }
+
+    /// The next PES packet, which begins at `at`; hands the frames that it
+    /// completes to `sink`.
+    pub fn push(
+        &mut self,
+        at: ByteOffset,
+        mut pts: Option<Ticks>,
+        data: &[u8],
+        mut sink: impl FnMut(AudioFrame),
+    ) {
+        let AudioStream { pid, codec } = self.stream;
+        let Some(parser) = &mut self.parser else {
+            let unknown = AudioFrame {
+                pid,
+                at,
+                pts,
+                samples: 0,
+                sample_rate: 0,
+                counted: false,
+                exact: false,
+            };
+            sink(unknown);
+            return;
+        };
+        // Codecs whose decoders set `AVCodecContext.frame_size`.
+        let counted = matches!(codec, AudioCodec::Mpeg | AudioCodec::Aac | AudioCodec::AacLatm);
+        pad(&mut self.padded, data);
+        let mut from = 0;
+        while from < data.len() {
+            let Some((consumed, frame)) = parser.parse(&self.padded, from, pts.take()) else {
+                return;
+            };
+            from += consumed;
+            self.aac_rate = aac_rate(codec, frame).unwrap_or(self.aac_rate);
+            let completed = !frame.is_empty();
+            if completed {
+                let pts = parser.pts();
+                let exact = matches!(codec, AudioCodec::Aac | AudioCodec::AacLatm);
+                let (samples, sample_rate) = match codec {
+                    AudioCodec::Aac | AudioCodec::AacLatm => (AAC_SAMPLES, self.aac_rate),
+                    AudioCodec::Opus => (parser.duration(), OPUS_RATE),
+                    _ => (parser.duration(), parser.sample_rate()),
+                };
+                sink(AudioFrame { pid, at, pts, samples, sample_rate, counted, exact });
+            } else if consumed == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// Samples in a frame of AAC (ISO/IEC 14496-3, 4.5.1.1: `frameLengthFlag` 0).
+const AAC_SAMPLES: u32 = 1024;
+
+/// Opus counts its samples at this rate, whatever it codes (RFC 6716, 2.1.3).
+const OPUS_RATE: u32 = 48_000;
+
+/// The sampling frequency in an ADTS header, or in the StreamMuxConfig of a LOAS
+/// frame that has one (ISO/IEC 14496-3, 1.A.2.2, 1.7.3).
+fn aac_rate(codec: AudioCodec, frame: &[u8]) -> Option<u32> {
+    const RATES: [u32; 13] = [
+        96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025,
+        8_000, 7_350,
+    ];
+    let index = match (codec, frame) {
+        (AudioCodec::Aac, [_, _, third, ..]) => third >> 2 & 0x0f,
+        // useSameStreamMux and audioMuxVersion are 0.
+        (AudioCodec::AacLatm, [_, _, _, fourth, _, sixth, seventh, ..]) if fourth & 0xc0 == 0 => {
+            (sixth & 0x07) << 1 | seventh >> 7
+        }
+        _ => return None,
+    };
+    RATES.get(usize::from(index)).copied()
+}
+
+/// `bytes`, and zeros behind them for as far as libavcodec may read.
+fn pad(padded: &mut Vec<u8>, bytes: &[u8]) {
+    padded.clear();
+    padded.extend_from_slice(bytes);
+    padded.resize(bytes.len() + PADDING, 0);
+}
+
+const PADDING: usize = ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize;
+
+/// A parser and the context that it writes what it finds to.
+struct Parser {
+    parser: NonNull<ffi::AVCodecParserContext>,
+    context: ffmpeg::codec::Context,
+}
+
+// SAFETY: both are owned by this struct alone and have no tie to a thread.
+unsafe impl Send for Parser {}
+
+impl Parser {
+    fn open(id: ffi::AVCodecID, flags: i32) -> Option<Self> {
+        let mut context = ffmpeg::codec::Context::new();
+        // SAFETY: the parser is checked for null and owned by the struct from here
+        // on; the context is ours and not opened, its codec_id a plain field.
+        unsafe {
+            (*context.as_mut_ptr()).codec_id = id;
+            let mut parser = NonNull::new(ffi::av_parser_init(id as i32))?;
+            parser.as_mut().flags |= flags;
+            Some(Parser { parser, context })
+        }
+    }
+
+    /// Parses on from byte `from` of `padded`, which ends in [`PADDING`] zeros. Gives
+    /// the bytes consumed and the frame that was completed, or nothing; `None` after
+    /// an error.
+    fn parse<'a>(
+        &'a mut self,
+        padded: &'a [u8],
+        from: usize,
+        pts: Option<Ticks>,
+    ) -> Option<(usize, &'a [u8])> {
+        let bytes = padded.len().checked_sub(PADDING)?.checked_sub(from)?;
+        let size = i32::try_from(bytes).ok()?;
+        let time = pts.map_or(ffi::AV_NOPTS_VALUE, |pts| pts.0);
+        let (mut out, mut out_size) = (std::ptr::null_mut(), 0);
+        // SAFETY: parser and context are valid for as long as `self`; the input has
+        // `size` bytes from `from` and PADDING more. What comes out lies in the input
+        // or in the parser, until the parser is called again: both are borrowed.
+        unsafe {
+            let consumed = ffi::av_parser_parse2(
+                self.parser.as_ptr(),
+                self.context.as_mut_ptr(),
+                &raw mut out,
+                &raw mut out_size,
+                padded.as_ptr().add(from),
+                size,
+                time,
+                time,
+                0,
+            );
+            let frame = match usize::try_from(out_size) {
+                Ok(bytes) if bytes > 0 && !out.is_null() => std::slice::from_raw_parts(out, bytes),
+                _ => &[],
+            };
+            Some((usize::try_from(consumed).ok()?, frame))
+        }
+    }
+
+    /// Picture type, and how many fields or frames it is shown for beyond one.
+    fn picture(&self) -> (ffi::AVPictureType, i64) {
+        // SAFETY: reads plain fields; pict_type is only ever set to values of the enum.
+        unsafe {
+            let parser = self.parser.as_ref();
+            let bidirectional = ffi::AVPictureType::AV_PICTURE_TYPE_B as i32;
+            let kind = if parser.pict_type == bidirectional {
+                ffi::AVPictureType::AV_PICTURE_TYPE_B
+            } else {
+                ffi::AVPictureType::AV_PICTURE_TYPE_NONE
+            };
+            (kind, i64::from(parser.repeat_pict))
+        }
+    }
+
+    /// Time of the frame that was completed.
+    fn pts(&self) -> Option<Ticks> {
+        // SAFETY: reads a plain field.
+        let pts = unsafe { self.parser.as_ref().pts };
+        (pts != ffi::AV_NOPTS_VALUE).then_some(Ticks(pts))
+    }
+
+    /// Its samples.
+    fn duration(&self) -> u32 {
+        // SAFETY: reads a plain field.
+        u32::try_from(unsafe { self.parser.as_ref().duration }).unwrap_or(0)
+    }
+
+    fn delay(&self) -> u32 {
+        // SAFETY: reads a plain field.
+        unsafe { u32::try_from((*self.context.as_ptr()).has_b_frames).unwrap_or(0) }
+    }
+
+    fn sample_rate(&self) -> u32 {
+        // SAFETY: reads a plain field.
+        unsafe { u32::try_from((*self.context.as_ptr()).sample_rate).unwrap_or(0) }
+    }
+
+    /// Whether the parser of MPEG-1 and MPEG-2 has found the former.
+    fn is_mpeg1(&self) -> bool {
+        // SAFETY: reads a plain field.
+        unsafe { (*self.context.as_ptr()).codec_id == ffi::AVCodecID::AV_CODEC_ID_MPEG1VIDEO }
+    }
+}
+
+impl Drop for Parser {
+    fn drop(&mut self) {
+        // SAFETY: it was made by av_parser_init and is closed once.
+        unsafe { ffi::av_parser_close(self.parser.as_ptr()) }
+    }
+}
+
+impl std::fmt::Debug for HeaderReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HeaderReader").field("codec", &self.codec).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for AudioFramer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AudioFramer").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}

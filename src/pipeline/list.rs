@@ -1,0 +1,29 @@
+//! `scan --list`: what a file contains, without decoding it.
+
+use std::path::Path;
+
+use super::choice_of;
+use super::scan::probe_file;
+use crate::demux::{ListedProgram, Listing};
+use crate::error::Result;
+use crate::media::ByteOffset;
+use crate::tail::{End, FileTail, Next};
+
+/// Reads as much of the file as tells its programs. Empty if it shows none.
+///
+/// # Errors
+///
+/// If the file cannot be read or is no MPEG-TS.
+pub fn list(file: &Path, program: Option<u16>) -> Result<Vec<ListedProgram>> {
+    let (length, packet_bytes) = probe_file(file)?;
+    let mut tail = FileTail::open(file, ByteOffset(0), packet_bytes, End::Finished(length))?;
+    let mut listing = Listing::new(choice_of(program));
+    loop {
+        match tail.next_packet()? {
+            Next::Packet(packet) if listing.push(packet) => break,
+            Next::End => break,
+            Next::Packet(_) | Next::SyncLost { .. } | Next::Waiting => {}
+        }
+    }
+    Ok(listing.programs())
+}

@@ -1,0 +1,74 @@
+//! What is told of the stream while it is looked at: what it carries, and what is
+//! wrong with it.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use super::detection::Detection;
+use crate::demux::NoVideo;
+use crate::media::{ByteOffset, VideoCodec};
+use crate::telemetry::{Counters, Report};
+
+/// Tells each thing once, and damage at most once a second.
+#[derive(Debug, Default)]
+pub struct Watch {
+    video: Option<(u16, VideoCodec)>,
+    no_video: Option<NoVideo>,
+    scrambled: bool,
+    damage: Report,
+}
+
+impl Watch {
+    /// Looks at what `detection` has found by now.
+    pub fn look(&mut self, detection: &Detection, counters: &Counters) {
+        if let Some(program) = detection.program() {
+            let video = (program.video_pid, program.codec);
+            if self.video != Some(video) {
+                let (pid, codec) = video;
+                tracing::info!("video: {codec} on PID {pid:#x}, program {}", program.number);
+                self.video = Some(video);
+            }
+        }
+        if let Some(why) = detection.no_video()
+            && self.no_video.as_ref() != Some(why)
+        {
+            tracing::warn!("no frames will come: {why}");
+            self.no_video = Some(why.clone());
+        }
+        self.look_at_damage(detection, counters);
+    }
+
+    fn look_at_damage(&mut self, detection: &Detection, counters: &Counters) {
+        let damage = detection.damage();
+        counters.scrambled.store(damage.scrambled, Relaxed);
+        if let (false, Some(at)) = (self.scrambled, damage.first_scrambled) {
+            self.scrambled = true;
+            tracing::warn!("byte {at}: the video is scrambled; what is scrambled is not decoded");
+        }
+        let grew = [
+            (&counters.continuity_gaps, damage.discontinuities),
+            (&counters.undecodable, damage.undecodable),
+        ]
+        .into_iter()
+        .filter(|(counter, now)| counter.swap(*now, Relaxed) < *now)
+        .count();
+        if grew > 0 && self.damage.hit(Instant::now()).is_some() {
+            tracing::warn!("the stream is damaged: {}", counters.snapshot().damage());
+        }
+    }
+
+    /// Packets were out of step.
+    pub fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64, counters: &Counters) {
+        counters.lost_sync.fetch_add(1, Relaxed);
+        if let Some(times) = self.damage.hit(Instant::now()) {
+            tracing::warn!("byte {at}: {skipped_bytes} bytes belong to no packet ({times} such)");
+        }
+    }
+
+    /// The stream is over.
+    pub fn over(&self, read: ByteOffset) {
+        if self.video.is_none() && self.no_video.is_none() && read.0 > 0 {
+            tracing::warn!("no frames came: the stream ended before it showed what it carries");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Times that a stream does not give: `compute_pkt_fields` in `libavformat/demux.c`
+//! (FFmpeg 5.1).
+//!
+//! Many streams give times to some pictures only, or a PTS without its DTS. What
+//! libavformat makes of that decides which time the ffmpeg tool shows a picture
+//! at, so its rules are followed one by one.
+
+use super::rescale::{add_stable, whole_ticks};
+use crate::media::{PictureTiming, VideoCodec};
+
+/// Times before the first that is known count from here (`RELATIVE_TS_BASE`).
+const RELATIVE_BASE: i64 = i64::MAX - (1 << 48);
+
+/// `MAX_REORDER_DELAY`.
+pub const MAX_DELAY: usize = 16;
+
+/// What `pts` and `dts` are while their picture passes: ticks, unwrapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stamps {
+    /// Presentation time.
+    pub pts: Option<i64>,
+    /// Decoding time.
+    pub dts: Option<i64>,
+}
+
+/// What libavformat remembers of a video stream (`FFStream`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interpolation {
+    /// `cur_dts`: where the next picture would be decoded. `None` until a time is
+    /// known; `guessed` is then how far pictures have come without.
+    pub next: Option<i64>,
+    /// Ticks that pictures without times have taken so far.
+    pub guessed: i64,
+    /// `last_IP_pts`: presentation time of the last picture that was no B.
+    pub reference_pts: Option<i64>,
+    /// `last_IP_duration`: how long that is shown.
+    pub reference_duration: i64,
+    /// `last_dts_for_order_check`.
+    pub checked: Option<i64>,
+    /// `dts_ordered`: times that stood alone and went on.
+    pub ordered: u32,
+    /// `dts_misordered`: such times that went back.
+    pub misordered: u32,
+    /// `pts_buffer`: the last presentation times, the smallest first.
+    pub window: [Option<i64>; MAX_DELAY + 1],
+    /// `pts_reorder_error` and its count: how well each place of the window has
+    /// told the decoding time.
+    pub errors: [(u64, u8); MAX_DELAY],
+}
+
+impl Default for Interpolation {
+    fn default() -> Self {
+        Interpolation {
+            next: None,
+            guessed: 0,
+            reference_pts: None,
+            reference_duration: 0,
+            checked: None,
+            ordered: 0,
+            misordered: 0,
+            window: [None; MAX_DELAY + 1],
+            errors: [(0, 0); MAX_DELAY],
+        }
+    }
+}
+
+/// The first time is known: earlier pictures' guessed times move by this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Anchored {
+    shift: i64,
+}
+
+impl Anchored {
+    /// Moves what was guessed.
+    pub fn apply(self, stamps: &mut Stamps) {
+        for time in [&mut stamps.pts, &mut stamps.dts] {
+            if Interpolation::is_relative(*time) {
+                *time = time.map(|time| time.wrapping_add(self.shift));
+            }
+        }
+    }
+}
+
+impl Interpolation {
+    /// Whether a time counts from the base, and waits to be moved.
+    pub fn is_relative(time: Option<i64>) -> bool {
+        time.is_some_and(|time| time > RELATIVE_BASE - (1 << 48))
+    }
+
+    /// Whether any time is known yet.
+    pub fn is_anchored(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// Fills in what the next picture lacks. `ended_by` are the times of the PES
+    /// packet in which its end was found. What it returns has to be given to
+    /// [`Interpolation::move_guessed`] for all pictures that are held.
+    pub fn fill(
+        &mut self,
+        codec: VideoCodec,
+        stamps: &mut Stamps,
+        timing: &PictureTiming,
+        ended_by: Stamps,
+    ) -> Option<Anchored> {
+        let mut anchored = None;
+        let delay = timing.delay;
+        self.check_order(stamps);
+        let mut delayed = delay > 0 && !timing.bidirectional;
+        if delay == 1 && delayed && stamps.dts.is_some() && stamps.dts == stamps.pts {
+            // An I or P picture is never shown when it is decoded if there are B pictures.
+            stamps.dts = None;
+        }
+        let duration = timing.duration.map_or(0, whole_ticks);
+        delayed |= matches!((stamps.pts, stamps.dts), (Some(pts), Some(dts)) if pts > dts);
+        if delay <= 1 && in_coding_order(codec) {
+            anchored = if delayed {
+                self.fill_delayed(stamps, duration, ended_by)
+            } else {
+                self.fill_undelayed(stamps, timing)
+            };
+        }
+        if let Some(pts) = stamps.pts
+            && delay as usize <= MAX_DELAY
+        {
+            insert(&mut self.window, pts, delay as usize);
+            if timing.delay_known {
+                let window = self.window;
+                stamps.dts = self.select(codec, delay as usize, &window, stamps.dts);
+            }
+        }
+        if !in_coding_order(codec) {
+            anchored = anchored.or(self.anchor(stamps.dts));
+        }
+        if let Some(dts) = stamps.dts
+            && dts > self.next()
+        {
+            self.set_next(dts);
+        }
+        anchored
+    }
+
+    /// Sets what was guessed to the time that is known now: `update_initial_timestamps`
+    /// and `update_dts_from_pts`. `held` are the pictures before, in coding order.
+    pub fn move_guessed<'a>(
+        &mut self,
+        anchored: Anchored,
+        codec: VideoCodec,
+        delay: u32,
+        held: impl Iterator<Item = &'a mut Stamps>,
+    ) {
+        let delay = delay as usize;
+        let mut window = [None; MAX_DELAY + 1];
+        for stamps in held {
+            anchored.apply(stamps);
+            if let Some(pts) = stamps.pts
+                && delay <= MAX_DELAY
+            {
+                insert(&mut window, pts, delay);
+                stamps.dts = self.select(codec, delay, &window, stamps.dts);
+            }
+        }
+    }
+
+    /// The stream is over and no time is known: what was guessed counts from 0.
+    pub fn give_up() -> Anchored {
+        Anchored { shift: RELATIVE_BASE.wrapping_neg() }
+    }
+
+    /// `cur_dts`, or how far it has come from the base.
+    fn next(&self) -> i64 {
+        self.next.unwrap_or(RELATIVE_BASE + self.guessed)
+    }
+
+    fn set_next(&mut self, time: i64) {
+        if self.next.is_some() {
+            self.next = Some(time);
+        } else if Self::is_relative(Some(time)) {
+            self.guessed = time - RELATIVE_BASE;
+        }
+    }
+
+    /// A time that stands alone counts as PTS and DTS, unless such times turn out
+    /// not to be in order.
+    fn check_order(&mut self, stamps: &mut Stamps) {
+        const MEMORY: u32 = 250;
+        let Some(dts) = stamps.dts else { return };
+        let alone = stamps.pts == stamps.dts;
+        if let (true, Some(last)) = (alone, self.checked) {
+            if last <= dts {
+                self.ordered += 1;
+            } else {
+                self.misordered += 1;
+            }
+            if self.ordered + self.misordered > MEMORY {
+                self.ordered >>= 1;
+                self.misordered >>= 1;
+            }
+        }
+        self.checked = Some(dts);
+        if alone && self.ordered < 8 * self.misordered {
+            stamps.dts = None;
+        }
+    }
+
+    /// An I or P picture in front of which B pictures are shown.
+    fn fill_delayed(
+        &mut self,
+        stamps: &mut Stamps,
+        duration: i64,
+        ended_by: Stamps,
+    ) -> Option<Anchored> {
+        stamps.dts = stamps.dts.or(self.reference_pts);
+        let anchored = self.anchor(stamps.dts);
+        let dts = stamps.dts.unwrap_or(self.next());
+        stamps.dts = Some(dts);
+        // What is shown while it is decoded is the reference picture before.
+        if self.reference_duration == 0 {
+            self.reference_duration = duration;
+        }
+        self.set_next(dts.saturating_add(self.reference_duration));
+        if let (None, Some(next_pts), Some(next_dts)) = (stamps.pts, ended_by.pts, ended_by.dts)
+            && self.reference_duration > 0
+            && self.next().wrapping_sub(next_dts).abs() <= 1
+            && next_dts != next_pts
+        {
+            stamps.pts = Some(next_dts);
+        }
+        self.reference_duration = duration;
+        self.reference_pts = stamps.pts;
+        anchored
+    }
+
+    /// A picture that is shown when it is decoded.
+    fn fill_undelayed(&mut self, stamps: &mut Stamps, timing: &PictureTiming) -> Option<Anchored> {
+        if stamps.pts.is_none() && stamps.dts.is_none() && timing.duration.is_none() {
+            return None;
+        }
+        let known = stamps.pts.or(stamps.dts);
+        let anchored = self.anchor(known);
+        let time = known.unwrap_or(self.next());
+        (stamps.pts, stamps.dts) = (Some(time), Some(time));
+        self.set_next(timing.duration.map_or(time, |duration| add_stable(time, duration)));
+        anchored
+    }
+
+    /// `update_initial_timestamps`: the first time that is known.
+    fn anchor(&mut self, dts: Option<i64>) -> Option<Anchored> {
+        let dts = dts?;
+        if self.next.is_some() || Self::is_relative(Some(dts)) {
+            return None;
+        }
+        self.next = Some(dts);
+        Some(Anchored { shift: (dts - self.guessed).wrapping_sub(RELATIVE_BASE) })
+    }
+
+    /// `select_from_pts_buffer`.
+    fn select(
+        &mut self,
+        codec: VideoCodec,
+        delay: usize,
+        window: &[Option<i64>],
+        dts: Option<i64>,
+    ) -> Option<i64> {
+        const MEMORY: u8 = 250;
+        let mut chosen = dts;
+        if !in_coding_order(codec) {
+            let places = self.errors.iter_mut().zip(window).take(delay);
+            if let Some(dts) = dts {
+                for ((error, count), pts) in places {
+                    let Some(pts) = pts else { continue };
+                    *error = error.saturating_add(pts.abs_diff(dts)).min(i64::MAX as u64);
+                    *count += 1;
+                    if *count > MEMORY {
+                        *error >>= 1;
+                        *count >>= 1;
+                    }
+                }
+            } else {
+                chosen = places
+                    .filter(|((_, count), _)| *count > 0)
+                    .map(|((error, count), pts)| (*error / u64::from(*count), *pts))
+                    .reduce(|best, next| if next.0 < best.0 { next } else { best })
+                    .and_then(|(_, pts)| pts);
+            }
+        }
+        chosen.or(window.first().copied().flatten())
+    }
+}
+
+/// Whether each picture comes out of the decoder with the next one in (FFmpeg's
+/// `onein_oneout`).
+fn in_coding_order(codec: VideoCodec) -> bool {
+    !matches!(codec, VideoCodec::H264 | VideoCodec::Hevc)
+}
+
+/// Puts `pts` into the window of the last `delay + 1`, in order; the smallest goes.
+fn insert(window: &mut [Option<i64>], pts: i64, delay: usize) {
+    if let Some(first) = window.first_mut() {
+        *first = Some(pts);
+    }
+    for at in 0..delay.min(window.len().saturating_sub(1)) {
+        if window[at] <= window[at + 1] {
+            break;
+        }
+        window.swap(at, at + 1);
+    }
+}

@@ -1,0 +1,450 @@
+//! The stream's 33-bit clock → time from the start of the recording.
+//!
+//! What libavformat and the ffmpeg tool do between the demuxer and the decoder,
+//! step by step (`libavformat/demux.c`, `fftools/ffmpeg.c`, FFmpeg 5.1):
+//!
+//! ```text
+//! unwrap       33 bits → a time that only grows
+//! interpolate  times that the stream does not give
+//! start        where the recording begins, settled once
+//! jumps        going on without a jump where the sender's clock jumps
+//! ```
+
+mod interpolate;
+mod jumps;
+mod rescale;
+mod start;
+
+use std::collections::VecDeque;
+
+pub use interpolate::{Interpolation, Stamps};
+pub use jumps::{Shared, StreamClock};
+
+use crate::media::{
+    AccessUnit, AudioFrame, AudioStream, ByteOffset, Fraction, PictureTiming, TICKS_PER_SECOND,
+    Ticks, Times, VideoCodec,
+};
+use interpolate::Anchored;
+use start::Start;
+
+/// Bits of the PTS and DTS clock.
+const CLOCK_BITS: u32 = 33;
+
+/// The state that has to outlive a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clock {
+    /// What the pictures' own times have shown.
+    pub demuxed: Demuxed,
+    /// Unwrapped time that counts as 0.
+    pub start: Ticks,
+    /// The offset that all streams share.
+    pub shared: Shared,
+    /// The video stream's clock.
+    pub video: StreamClock,
+    /// The audio streams' clocks.
+    pub audio: Vec<AudioClock>,
+}
+
+/// What libavformat knows of the video stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Demuxed {
+    /// Unwrapped time of the picture before: the next is the nearest to it. `None`
+    /// before the first.
+    pub last: Option<Ticks>,
+    /// Ticks from one decoding time to the next, as last seen: what a picture lasts
+    /// where the stream does not say.
+    pub step: i64,
+    /// Times that were not given.
+    pub interpolation: Interpolation,
+}
+
+/// The clock of one audio stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AudioClock {
+    /// Its PID.
+    pub pid: u16,
+    /// Everything up to the PES packet that begins here has passed.
+    pub through: ByteOffset,
+    /// Where its next frame stands, in ticks, unwrapped.
+    pub next_pts: Option<i64>,
+    /// Where it is expected.
+    pub clock: StreamClock,
+}
+
+/// An access unit whose times count from the start of the recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimedUnit {
+    /// The unit.
+    pub unit: AccessUnit,
+    /// Its times as they stood in the stream.
+    pub raw: Times,
+    /// The clock before it.
+    pub before: Clock,
+}
+
+/// Sets the times of access units to the recording's own.
+#[derive(Debug)]
+pub struct Timeline {
+    clock: Clock,
+    /// Where the recording begins, until that is settled.
+    start: Option<Start>,
+    /// What waits: for the start, or for the first time that is known.
+    held: VecDeque<Item>,
+    held_bytes: usize,
+    /// A picture that is held waits for the first time that is known.
+    waits: bool,
+    /// Nothing waits for a first time any more.
+    given_up: bool,
+    /// Audio that had passed before a restart: stream, and where its PES packet begins.
+    passed_audio: Vec<(u16, ByteOffset)>,
+    /// The video PES packet that is not complete yet, as FFmpeg sees it.
+    open: OpenPes,
+    /// Pictures that jump, and those behind them, until that packet is complete.
+    jumped: VecDeque<Box<VideoItem>>,
+    ready: VecDeque<TimedUnit>,
+}
+
+#[derive(Debug)]
+enum Item {
+    Video(Box<VideoItem>),
+    Audio(AudioFrame),
+    /// The video PES packet is complete.
+    PesComplete,
+}
+
+#[derive(Debug)]
+struct VideoItem {
+    unit: AccessUnit,
+    timing: PictureTiming,
+    stamps: Stamps,
+    /// As it was before this picture.
+    before: Demuxed,
+}
+
+/// FFmpeg sees pictures only when the PES packet in which their end was found is
+/// complete. We wait for that only where a picture jumps, since audio that comes in
+/// between may jump first; if it does so behind a picture that was not held, the
+/// clock is set back and goes through that picture again behind the audio.
+#[derive(Debug, Default)]
+struct OpenPes {
+    before: Option<Clock>,
+    pictures: Vec<(Stamps, PictureTiming)>,
+}
+
+impl Timeline {
+    /// At the beginning of a recording.
+    pub fn new() -> Self {
+        let clock = Clock {
+            demuxed: Demuxed::default(),
+            start: Ticks(0),
+            shared: Shared::default(),
+            video: StreamClock::default(),
+            audio: Vec::new(),
+        };
+        Timeline { start: Some(Start::default()), ..Timeline::resume(clock) }
+    }
+
+    /// Goes on where another has been: `clock` as it was before the next access unit.
+    pub fn resume(clock: Clock) -> Self {
+        Timeline {
+            passed_audio: clock.audio.iter().map(|audio| (audio.pid, audio.through)).collect(),
+            clock,
+            start: None,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            waits: false,
+            given_up: false,
+            open: OpenPes::default(),
+            jumped: VecDeque::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// The audio streams of the tables, whose first times count for the start.
+    pub fn expect_audio(&mut self, streams: &[AudioStream]) {
+        if let Some(start) = &mut self.start {
+            start.expect_audio(streams);
+        }
+    }
+
+    /// The next frame of an audio stream.
+    pub fn audio(&mut self, frame: AudioFrame) {
+        let passed = |(pid, through): &(u16, ByteOffset)| *pid == frame.pid && frame.at <= *through;
+        if self.passed_audio.iter().any(passed) {
+            return;
+        }
+        if let (Some(start), Some(pts)) = (&mut self.start, frame.pts) {
+            start.audio(frame.pid, self.clock.demuxed.unwrap_beside(pts));
+        }
+        self.hold(Item::Audio(frame), size_of::<AudioFrame>());
+    }
+
+    /// The PES packet of the video stream is complete: FFmpeg has now seen the
+    /// pictures that ended in it.
+    pub fn pes_complete(&mut self) {
+        self.hold(Item::PesComplete, 0);
+    }
+
+    /// The next access unit of the video stream, and what its headers say.
+    pub fn video(&mut self, unit: AccessUnit, timing: PictureTiming) {
+        let before = self.clock.demuxed;
+        let demuxed = &mut self.clock.demuxed;
+        let mut stamps = demuxed.unwrap(Times { pts: unit.pts, dts: unit.dts });
+        let ended_by = demuxed.peek(unit.ended_by);
+        let anchored = demuxed.interpolation.fill(unit.codec, &mut stamps, &timing, ended_by);
+        if let Some(anchored) = anchored {
+            self.move_guessed(anchored, unit.codec, timing.delay);
+        }
+        if self.given_up {
+            Interpolation::give_up().apply(&mut stamps);
+        }
+        let video = VideoItem { unit, timing, stamps, before };
+        self.waits |= video.waits();
+        if let Some(start) = &mut self.start {
+            video.tell(start);
+        }
+        let bytes = video.unit.data.len();
+        self.hold(Item::Video(Box::new(video)), bytes);
+    }
+
+    /// The stream is over: time starts where it is known to.
+    pub fn finish(&mut self) {
+        self.give_up();
+        self.pass_held();
+        self.pass_jumped();
+    }
+
+    /// The next access unit, its times set from the start of the recording.
+    pub fn pull(&mut self) -> Option<TimedUnit> {
+        self.ready.pop_front()
+    }
+
+    fn hold(&mut self, item: Item, bytes: usize) {
+        self.held.push_back(item);
+        self.held_bytes += bytes;
+        if self.start.as_ref().is_some_and(Start::is_settled) {
+            self.settle();
+        }
+        if self.held_bytes > MAX_HELD_BYTES {
+            self.give_up();
+        }
+        if self.start.is_none() && !self.waits {
+            self.pass_held();
+        }
+    }
+
+    /// What is not known by now is not waited for.
+    fn give_up(&mut self) {
+        // In this order: what was guessed does not say where a recording begins.
+        self.settle();
+        if !self.given_up && !self.clock.demuxed.interpolation.is_anchored() {
+            self.given_up = true;
+            self.move_guessed(Interpolation::give_up(), VideoCodec::Mpeg2, 0);
+        }
+    }
+
+    fn settle(&mut self) {
+        if let Some(start) = self.start.take() {
+            self.clock.start = start.earliest();
+            self.clock.shared.offset = -rescale::micros(self.clock.start);
+        }
+    }
+
+    fn move_guessed(&mut self, anchored: Anchored, codec: VideoCodec, delay: u32) {
+        let mut held: Vec<_> = self.held.iter_mut().filter_map(Item::as_video).collect();
+        let stamps = held.iter_mut().map(|video| &mut video.stamps);
+        self.clock.demuxed.interpolation.move_guessed(anchored, codec, delay, stamps);
+        if let Some(start) = &mut self.start {
+            held.iter().for_each(|video| video.tell(start));
+        }
+        self.waits = false;
+    }
+
+    fn pass_held(&mut self) {
+        self.held_bytes = 0;
+        while let Some(item) = self.held.pop_front() {
+            match item {
+                Item::Video(video) => {
+                    let clock = &self.clock;
+                    if !self.jumped.is_empty() || clock.shared.jumps(&clock.video, video.stamps) {
+                        self.jumped.push_back(video);
+                    } else {
+                        self.pass_video(*video);
+                    }
+                }
+                Item::Audio(frame) => self.pass_audio(&frame),
+                Item::PesComplete => self.pass_jumped(),
+            }
+        }
+    }
+
+    fn pass_jumped(&mut self) {
+        while let Some(video) = self.jumped.pop_front() {
+            self.pass_video(*video);
+        }
+        self.open = OpenPes::default();
+    }
+
+    fn pass_video(&mut self, video: VideoItem) {
+        let VideoItem { mut unit, timing, stamps, before } = video;
+        let raw = Times { pts: unit.pts, dts: unit.dts };
+        let before = Clock { demuxed: before, ..self.clock.clone() };
+        if self.open.before.is_none() {
+            self.open.before = Some(self.clock.clone());
+        }
+        self.open.pictures.push((stamps, timing));
+        let passed = self.clock.pass_picture(stamps, &timing);
+        (unit.pts, unit.dts) = (passed.pts.map(Ticks), passed.dts.map(Ticks));
+        self.ready.push_back(TimedUnit { unit, raw, before });
+    }
+
+    fn pass_audio(&mut self, frame: &AudioFrame) {
+        let Some(before) = &mut self.open.before else {
+            self.clock.pass_audio(frame);
+            return;
+        };
+        let jumps = before.would_jump(frame);
+        before.pass_audio(frame);
+        if jumps {
+            let mut clock = before.clone();
+            for (stamps, timing) in &self.open.pictures {
+                clock.pass_picture(*stamps, timing);
+            }
+            self.clock = Clock { demuxed: self.clock.demuxed, ..clock };
+        } else {
+            self.clock.pass_audio(frame);
+        }
+    }
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Timeline::new()
+    }
+}
+
+impl Item {
+    fn as_video(&mut self) -> Option<&mut VideoItem> {
+        if let Item::Video(video) = self { Some(video) } else { None }
+    }
+}
+
+impl VideoItem {
+    fn waits(&self) -> bool {
+        Interpolation::is_relative(self.stamps.pts) || Interpolation::is_relative(self.stamps.dts)
+    }
+
+    fn tell(&self, start: &mut Start) {
+        if !self.waits() {
+            start.video(self.stamps.pts);
+            self.stamps.dts.into_iter().for_each(|dts| start.reached(dts));
+        }
+    }
+}
+
+impl Demuxed {
+    /// Unwraps a picture's times. The DTS is near the last one, the PTS near it.
+    fn unwrap(&mut self, times: Times) -> Stamps {
+        if let Some(time) = times.dts.or(times.pts) {
+            let last = *self.last.get_or_insert(time);
+            let time = nearest(time, last);
+            if time > last {
+                self.step = (time.0 - last.0).min(MAX_STEP);
+            }
+            self.last = Some(time);
+        }
+        self.peek(times)
+    }
+
+    /// The same for times that are not the next picture's.
+    fn peek(&self, times: Times) -> Stamps {
+        let near = |time: Ticks| nearest(time, self.last.unwrap_or(time)).0;
+        Stamps { pts: times.pts.map(near), dts: times.dts.map(near) }
+    }
+
+    /// The same for another stream's time.
+    fn unwrap_beside(&mut self, time: Ticks) -> Ticks {
+        nearest(time, *self.last.get_or_insert(time))
+    }
+}
+
+impl Clock {
+    /// A picture's times from the start of the recording, on its way to the decoder.
+    fn pass_picture(&mut self, stamps: Stamps, timing: &PictureTiming) -> Stamps {
+        let passed = self.shared.pass(&self.video, stamps);
+        let duration = match timing.duration.map_or(self.demuxed.step, rescale::whole_ticks) {
+            0 => None,
+            ticks => Some(rescale::micros(Ticks(ticks))),
+        };
+        let lead = timing
+            .duration
+            .map_or(0, |duration| -rescale::whole_micros(duration, i64::from(timing.delay)));
+        let dts = self.video.take(passed.dts, lead);
+        self.video.lasts(duration);
+        self.video.shown();
+        Stamps { pts: passed.pts, dts: Some(rescale::ticks(dts).0) }
+    }
+
+    fn pass_audio(&mut self, frame: &AudioFrame) {
+        let (index, stamps) = self.audio_stamps(frame);
+        let Some(pts) = stamps.pts else { return };
+        let passed = self.shared.pass(&self.audio[index].clock, stamps);
+        let audio = &mut self.audio[index];
+        audio.through = frame.at;
+        audio.next_pts = Some(after(pts, frame));
+        audio.clock.take(passed.dts, 0);
+        let counted = if frame.counted { frame.samples } else { 0 };
+        audio.clock.lasts(Some(rescale::micros_of_samples(counted, frame.sample_rate)));
+    }
+
+    fn would_jump(&mut self, frame: &AudioFrame) -> bool {
+        let (index, stamps) = self.audio_stamps(frame);
+        self.shared.jumps(&self.audio[index].clock, stamps)
+    }
+
+    /// The clock of the frame's stream, and its times: none before the first that is given.
+    fn audio_stamps(&mut self, frame: &AudioFrame) -> (usize, Stamps) {
+        let index = match self.audio.iter().position(|audio| audio.pid == frame.pid) {
+            Some(index) => index,
+            None => {
+                let clock = StreamClock::default();
+                let (pid, through) = (frame.pid, frame.at);
+                self.audio.push(AudioClock { pid, through, next_pts: None, clock });
+                self.audio.len() - 1
+            }
+        };
+        let time = match frame.pts {
+            Some(pts) => Some(self.demuxed.unwrap_beside(pts).0),
+            None => self.audio[index].next_pts,
+        };
+        (index, Stamps { pts: time, dts: time })
+    }
+}
+
+/// Where the next frame stands. The parsers of some codecs state durations, which
+/// libavformat rounds; of others it knows the frame size, and does not.
+fn after(pts: i64, frame: &AudioFrame) -> i64 {
+    let AudioFrame { samples, sample_rate, exact, .. } = *frame;
+    if exact && samples > 0 && sample_rate > 0 {
+        let (numerator, denominator) = (i64::from(samples), i64::from(sample_rate));
+        rescale::add_stable(pts, Fraction { numerator, denominator })
+    } else {
+        pts + rescale::ticks_of_samples(samples, sample_rate)
+    }
+}
+
+/// No picture lasts longer: what looks so is a gap.
+const MAX_STEP: i64 = TICKS_PER_SECOND;
+
+/// No more than this is held back, whatever the times say.
+const MAX_HELD_BYTES: usize = 16 << 20;
+
+/// The time with these 33 bits that is nearest to `reference`.
+fn nearest(time: Ticks, reference: Ticks) -> Ticks {
+    const MODULUS: i64 = 1 << CLOCK_BITS;
+    let ahead = (time.0 - reference.0).rem_euclid(MODULUS);
+    Ticks(reference.0 + if ahead < MODULUS / 2 { ahead } else { ahead - MODULUS })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! The timeline on times made by hand. What ffmpeg says of whole streams is in
+//! `tests/parity.rs` and `tests/streams.rs`.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::media::{AudioCodec, Fraction, RandomAccess};
+
+const WRAP: i64 = 1 << CLOCK_BITS;
+const AUDIO: AudioStream = AudioStream { pid: 257, codec: AudioCodec::Aac };
+
+/// Pictures of 3,000 ticks, decoded as they come.
+const THIRTY: PictureTiming = PictureTiming {
+    bidirectional: false,
+    duration: Some(Fraction { numerator: 1, denominator: 30 }),
+    delay: 0,
+    delay_known: true,
+};
+
+fn unit_of(codec: VideoCodec, pts: Option<i64>, dts: Option<i64>) -> AccessUnit {
+    let ticks = |time: i64| Ticks(time.rem_euclid(WRAP));
+    AccessUnit {
+        at: ByteOffset(0),
+        skip_bytes: 0,
+        codec,
+        pts: pts.map(ticks),
+        dts: dts.map(ticks),
+        ended_by: Times::default(),
+        random_access: RandomAccess::None,
+        data: Vec::new(),
+    }
+}
+
+fn unit(pts: i64, dts: i64) -> AccessUnit {
+    unit_of(VideoCodec::H264, Some(pts), Some(dts))
+}
+
+fn audio(at: u64, pts: i64) -> AudioFrame {
+    let pts = Some(Ticks(pts.rem_euclid(WRAP)));
+    let (pid, at) = (AUDIO.pid, ByteOffset(at));
+    AudioFrame { pid, at, pts, samples: 1024, sample_rate: 48_000, counted: true, exact: true }
+}
+
+fn pts(timeline: &mut Timeline) -> Vec<i64> {
+    std::iter::from_fn(|| timeline.pull()).filter_map(|timed| Some(timed.unit.pts?.0)).collect()
+}
+
+fn dts(timeline: &mut Timeline) -> Vec<i64> {
+    std::iter::from_fn(|| timeline.pull()).filter_map(|timed| Some(timed.unit.dts?.0)).collect()
+}
+
+#[test]
+fn time_starts_with_the_audio_where_that_begins_first() {
+    let mut timeline = Timeline::new();
+    timeline.expect_audio(&[AUDIO]);
+    timeline.video(unit(9_000, 9_000), THIRTY);
+    assert!(timeline.pull().is_none(), "the audio has not been heard yet");
+    timeline.audio(audio(0, 6_000));
+    assert_eq!(pts(&mut timeline), [3_000]);
+}
+
+#[test]
+fn a_silent_audio_stream_is_waited_for_no_longer_than_a_second() {
+    let mut timeline = Timeline::new();
+    timeline.expect_audio(&[AUDIO]);
+    for n in 0..31 {
+        timeline.video(unit(n * 3_000, n * 3_000), THIRTY);
+    }
+    timeline.audio(audio(0, -500));
+    assert_eq!(pts(&mut timeline)[..2], [0, 3_000], "where time starts never changes");
+}
+
+#[test]
+fn pictures_before_the_first_one_in_time_are_negative() {
+    let mut timeline = Timeline::new();
+    timeline.video(unit(9_000, 3_000), THIRTY);
+    timeline.video(unit(6_000, 6_000), THIRTY);
+    assert_eq!(pts(&mut timeline), [0, -3_000]);
+}
+
+#[test]
+fn the_clock_wraps_also_when_pts_has_wrapped_and_dts_not_yet() {
+    let mut timeline = Timeline::new();
+    for n in 0..6 {
+        timeline.video(unit(WRAP - 6_000 + n * 3_000 + 3_000, WRAP - 6_000 + n * 3_000), THIRTY);
+    }
+    assert_eq!(pts(&mut timeline), [0, 3_000, 6_000, 9_000, 12_000, 15_000]);
+}
+
+#[test]
+fn an_encoder_that_starts_again_goes_on_at_the_time_expected_next() {
+    let mut timeline = Timeline::new();
+    for n in [300_000, 303_000, 306_000, 0, 3_000] {
+        timeline.video(unit(n, n), THIRTY);
+        timeline.pes_complete();
+    }
+    assert_eq!(pts(&mut timeline), [0, 3_000, 6_000, 9_000, 12_000]);
+    for n in [9_006_000, 9_009_000] {
+        timeline.video(unit(n, n), THIRTY);
+        timeline.pes_complete();
+    }
+    assert_eq!(pts(&mut timeline), [15_000, 18_000], "and so with a jump forward");
+}
+
+#[test]
+fn smaller_steps_stand_as_they_are() {
+    let mut timeline = Timeline::new();
+    for n in [300_000, 303_000, 1_100_000, 1_095_000] {
+        timeline.video(unit(n + 10, n), THIRTY);
+    }
+    assert_eq!(pts(&mut timeline), [0, 3_000, 800_000, 795_000]);
+}
+
+#[test]
+fn audio_that_jumps_first_takes_the_pictures_along() {
+    let mut timeline = Timeline::new();
+    timeline.expect_audio(&[AUDIO]);
+    timeline.video(unit(90_000, 90_000), THIRTY);
+    timeline.audio(audio(0, 90_000));
+    timeline.pes_complete();
+    // Audio of 1,920 ticks a frame goes on a minute later, the picture 80 ticks behind it.
+    timeline.audio(audio(1, 90_000 + 5_400_000));
+    timeline.video(unit(90_080 + 5_400_000, 90_080 + 5_400_000), THIRTY);
+    assert_eq!(pts(&mut timeline), [0, 1_920 + 80]);
+}
+
+#[test]
+fn audio_that_jumps_before_ffmpeg_has_seen_the_picture_counts_as_before_it() {
+    let mut timeline = Timeline::new();
+    timeline.expect_audio(&[AUDIO]);
+    timeline.audio(audio(0, 90_000));
+    timeline.video(unit(90_000, 90_000), THIRTY);
+    timeline.pes_complete();
+    timeline.video(unit(93_000, 93_000), THIRTY);
+    // Its PES packet is still open: to ffmpeg the audio comes first, then the
+    // picture brings the old time back, and the next one is where it is expected.
+    timeline.audio(audio(1, 90_000 + 5_400_000));
+    timeline.pes_complete();
+    timeline.video(unit(90_080 + 5_400_000, 90_080 + 5_400_000), THIRTY);
+    timeline.pes_complete();
+    assert_eq!(pts(&mut timeline), [0, 3_000, 6_000]);
+}
+
+#[test]
+fn a_picture_that_jumps_waits_for_audio_that_ffmpeg_sees_before_it() {
+    let mut timeline = Timeline::new();
+    timeline.expect_audio(&[AUDIO]);
+    timeline.audio(audio(0, 90_000));
+    timeline.video(unit(90_000, 90_000), THIRTY);
+    timeline.pes_complete();
+    timeline.video(unit(90_080 + 5_400_000, 90_080 + 5_400_000), THIRTY);
+    timeline.audio(audio(1, 90_000 + 5_400_000));
+    assert_eq!(pts(&mut timeline), [0]);
+    timeline.pes_complete();
+    assert_eq!(pts(&mut timeline), [1_920 + 80]);
+}
+
+#[test]
+fn a_frame_rate_of_no_whole_ticks_is_expected_as_ffmpeg_rounds_it() {
+    let film = PictureTiming {
+        duration: Some(Fraction { numerator: 1001, denominator: 24_000 }),
+        ..THIRTY
+    };
+    let mut timeline = Timeline::new();
+    for n in [0, 3_754, 7_508, 5_400_000] {
+        timeline.video(unit(n, n), film);
+        timeline.pes_complete();
+    }
+    assert_eq!(pts(&mut timeline), [0, 3_754, 7_508, 7_508 + 3_753]);
+}
+
+#[test]
+fn pictures_without_times_before_the_first_one_count_back_from_it() {
+    let mut timeline = Timeline::new();
+    let delayed = PictureTiming { delay: 1, ..THIRTY };
+    timeline.video(unit_of(VideoCodec::Mpeg2, None, None), delayed);
+    assert!(timeline.pull().is_none());
+    timeline.video(unit_of(VideoCodec::Mpeg2, Some(96_000), Some(90_000)), delayed);
+    assert_eq!(dts(&mut timeline), [-9_000, -6_000]);
+}
+
+#[test]
+fn a_stream_without_any_times_counts_from_zero() {
+    let mut timeline = Timeline::new();
+    for _ in 0..3 {
+        timeline.video(unit_of(VideoCodec::Mpeg2, None, None), THIRTY);
+    }
+    timeline.finish();
+    assert_eq!(pts(&mut timeline), [0, 3_000, 6_000]);
+}
+
+#[test]
+fn pts_alone_that_turn_out_to_be_reordered_are_no_decoding_times() {
+    let mut timeline = Timeline::new();
+    let delayed = PictureTiming { delay: 1, ..THIRTY };
+    for n in [0, 9_000, 3_000, 6_000, 18_000, 12_000, 15_000] {
+        timeline.video(unit(90_000 + n, 90_000 + n), delayed);
+    }
+    let dts = dts(&mut timeline);
+    assert!(dts.is_sorted(), "{dts:?}");
+}
+
+#[test]
+fn a_hundred_hours_are_told_to_the_tick() {
+    let mut timeline = Timeline::new();
+    let step = 5 * TICKS_PER_SECOND;
+    for n in 0..72_000 {
+        timeline.video(unit(n * step, n * step), THIRTY);
+        timeline.pes_complete();
+    }
+    assert_eq!(pts(&mut timeline).last(), Some(&(71_999 * step)));
+}
+
+#[test]
+fn a_timeline_resumed_at_any_picture_goes_on_as_if_it_had_never_stopped() {
+    /// A picture every 3,000 ticks, of which some lack times, and audio between them.
+    fn feed(timeline: &mut Timeline, from: usize) -> Vec<TimedUnit> {
+        let times =
+            [300_000, 303_000, 306_000, 0, 3_000, 6_000, 9_000, 9_000_000, 9_003_000, 9_006_000];
+        let timing = PictureTiming { delay: 1, ..THIRTY };
+        for (n, time) in times.into_iter().enumerate() {
+            // The audio is read from a little before.
+            if n + 2 >= from {
+                timeline.audio(audio(n as u64, time + 500));
+            }
+            if n >= from {
+                let times = (n % 4 != 2).then_some(time);
+                let mut unit = unit_of(VideoCodec::Mpeg2, times.map(|time| time + 3_000), times);
+                unit.at = ByteOffset(n as u64);
+                timeline.video(unit, timing);
+                timeline.pes_complete();
+            }
+        }
+        std::iter::from_fn(|| timeline.pull()).collect()
+    }
+    let all = feed(&mut Timeline::new(), 0);
+    assert_eq!(all.len(), 10);
+    for from in 0..all.len() {
+        let rest = feed(&mut Timeline::resume(all[from].before.clone()), from);
+        assert_eq!(rest, all[from..], "from {from}");
+    }
+}
