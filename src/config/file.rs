@@ -45,7 +45,7 @@ impl File {
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
         let wrong = |span_start: usize, what: String| {
             let line = line_of(text, span_start);
-            Error::new(Stage::Config, format!("line {line}: {what}")).path(path)
+            Error::new(Stage::Config, format!("line {line}: {}", printable(&what))).path(path)
         };
         let table: BTreeMap<Spanned<String>, Spanned<Value>> = toml::from_str(text)
             .map_err(|e| wrong(e.span().map_or(0, |span| span.start), one_line(e.message())))?;
@@ -85,6 +85,15 @@ fn line_of(text: &str, at: usize) -> usize {
 
 fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+}
+
+/// A key or a value may have line breaks and worse in it: a message stays one line.
+fn printable(text: &str) -> String {
+    let shown = |c: char| match c {
+        c if c.is_control() => c.escape_default().collect(),
+        c => String::from(c),
+    };
+    text.chars().map(shown).collect()
 }
 
 fn known(name: &str) -> Result<&'static dyn AnyKey, String> {
@@ -205,6 +214,14 @@ mod tests {
         let told = refused("once = true\nlisten = 0.0.0.0:4444\n");
         assert!(told.contains("line 2: "), "{told}");
         assert!(!told.contains('\n'), "{told}");
+    }
+
+    #[test]
+    fn a_key_or_a_value_of_several_lines_is_told_in_one_line() {
+        for text in ["quiet = \"\"\"a\nb\"\"\"", "\"a\\nb\\u001b\" = 1"] {
+            let told = refused(text);
+            assert!(!told.contains(char::is_control) && told.contains("a\\nb"), "{told:?}");
+        }
     }
 
     #[test]
