@@ -45,6 +45,7 @@ fuzz_target!(|input: &[u8]| {
             dts,
             ended_by: Times { pts: dts, dts: pts },
             random_access: RandomAccess::None,
+            damaged: false,
             data: vec![0],
         };
         let rate = Fraction { numerator: 1001, denominator: i64::from(headers & 3) * 12_000 };

@@ -6,12 +6,13 @@
 //! none that change pixels.
 
 mod best_effort;
+mod complaints;
 mod parser;
 mod picture;
 mod probe;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
 use ffmpeg_next as ffmpeg;
 
@@ -76,6 +77,7 @@ struct Pending {
     dts: Option<Ticks>,
     random_access: RandomAccess,
     keyframe: Option<KeyFrame>,
+    damaged: bool,
 }
 
 /// A random access point, and the one before it for its leading pictures.
@@ -103,7 +105,7 @@ impl Decoder {
     ///
     /// If the FFmpeg that is linked has no decoder for the codec.
     pub fn open(codec: VideoCodec, settings: &Settings, times: BestEffort) -> Result<Self> {
-        quiet();
+        complaints::listen();
         let failed = |cause| {
             Error::new(Stage::Decode, format!("no decoder for {codec} in the FFmpeg linked"))
                 .because(cause)
@@ -162,12 +164,18 @@ impl Decoder {
             dts: unit.dts,
             random_access: unit.random_access,
             keyframe: self.keyframe,
+            // The others find out themselves what is missing.
+            damaged: unit.damaged && self.codec == VideoCodec::Hevc,
         });
         let mut packet = ffmpeg::Packet::copy(&unit.data);
         packet.set_pts(Some(number));
         packet.set_dts(Some(number));
+        let errors = complaints::errors();
         if self.opened.send_packet(&packet).is_err() {
             self.undecodable += 1;
+        }
+        if let Some(pending) = self.pending.back_mut() {
+            pending.damaged |= complaints::errors() > errors;
         }
         self.receive();
     }
@@ -245,7 +253,7 @@ impl Decoder {
             Some(key) => key.at,
             None => own.at,
         };
-        let damaged = frame.is_corrupt() || frame.has_decode_errors();
+        let damaged = own.damaged || frame.is_corrupt() || frame.has_decode_errors();
         match DecodedPicture::new(frame) {
             Ok(picture) => self.ready.push_back(Decoded {
                 frame: Frame { at: own.at, pts, keyframe_at, damaged, picture: Arc::new(picture) },
@@ -265,10 +273,4 @@ fn codec_id(codec: VideoCodec) -> ffmpeg::ffi::AVCodecID {
         VideoCodec::Mpeg4 => ffmpeg::codec::Id::MPEG4,
     }
     .into()
-}
-
-/// libavcodec writes to stderr by itself; what we have to say we say.
-fn quiet() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| ffmpeg::util::log::set_level(ffmpeg::util::log::Level::Quiet));
 }

@@ -211,6 +211,7 @@ unsafe impl Send for Parser {}
 
 impl Parser {
     fn open(id: ffi::AVCodecID, flags: i32) -> Option<Self> {
+        super::complaints::listen();
         let mut context = ffmpeg::codec::Context::new();
         // SAFETY: the parser is checked for null and owned by the struct from here
         // on; the context is ours and not opened, its codec_id a plain field.

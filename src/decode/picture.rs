@@ -1,6 +1,8 @@
 //! A decoded picture over FFmpeg's reference-counted buffers, and its conversion to RGB.
 #![allow(unsafe_code)]
 
+use std::sync::Arc;
+
 use ffmpeg::ffi;
 use ffmpeg::software::scaling;
 use ffmpeg_next as ffmpeg;
@@ -94,6 +96,14 @@ impl Picture for DecodedPicture {
             data.extend_from_slice(&row[..row_bytes]);
         }
         Ok(RgbPicture { width: to_width, height: to_height, data })
+    }
+
+    fn copied(&self) -> Arc<dyn Picture> {
+        Arc::new(DecodedPicture {
+            frame: self.frame.clone(),
+            scored: self.scored.clone(),
+            format: self.format.clone(),
+        })
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Framer {
     ended_in: Option<u64>,
     /// Bytes still to be passed over after a start in the middle of a packet.
     skip_bytes: usize,
+    /// See [`AccessUnit::damaged`].
+    damaged: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +76,7 @@ impl Framer {
             pes: VecDeque::new(),
             ended_in: None,
             skip_bytes: 0,
+            damaged: false,
         }
     }
 
@@ -137,6 +140,11 @@ impl Framer {
         }
     }
 
+    /// What comes next is damaged, or does not follow what came before.
+    pub fn damage(&mut self) {
+        self.damaged = true;
+    }
+
     /// The stream is over: what is open is an access unit.
     pub fn finish(&mut self, out: &mut Vec<AccessUnit>) {
         let end = self.bytes.len();
@@ -165,6 +173,7 @@ impl Framer {
                 dts: self.dts,
                 ended_by,
                 random_access: random_access::classify(self.codec, &data),
+                damaged: std::mem::take(&mut self.damaged),
                 data,
             });
         }

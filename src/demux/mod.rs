@@ -78,6 +78,9 @@ pub enum Damage {
     Discontinuity(ByteOffset),
     /// A packet of the video stream is scrambled.
     Scrambled(ByteOffset),
+    /// A packet of the video stream says that it was received with errors. It is
+    /// decoded nevertheless, as ffmpeg does.
+    TransportError(ByteOffset),
 }
 
 /// Where a demuxer can start again.
@@ -287,7 +290,7 @@ impl Demuxer {
 
     fn demux_video(&mut self, at: ByteOffset, packet: &Packet<'_>) {
         if packet.scrambled {
-            self.events.push_back(Event::Damage(Damage::Scrambled(at)));
+            self.damaged(Damage::Scrambled(at));
             return;
         }
         if let Some(last) = &self.counter
@@ -298,8 +301,11 @@ impl Demuxer {
                 return;
             }
             if !follows(last.value, packet) {
-                self.events.push_back(Event::Damage(Damage::Discontinuity(at)));
+                self.damaged(Damage::Discontinuity(at));
             }
+        }
+        if packet.transport_error {
+            self.damaged(Damage::TransportError(at));
         }
         if !packet.has_payload {
             return;
@@ -321,6 +327,13 @@ impl Demuxer {
             });
         }
         self.emit_units();
+    }
+
+    fn damaged(&mut self, damage: Damage) {
+        self.events.push_back(Event::Damage(damage));
+        if let Some((_, framer)) = &mut self.video {
+            framer.damage();
+        }
     }
 
     fn emit_units(&mut self) {

@@ -24,6 +24,8 @@ pub struct Packet<'a> {
     pub pid: u16,
     /// A PES packet or a section begins in the payload.
     pub unit_start: bool,
+    /// It was received with errors that could not be corrected.
+    pub transport_error: bool,
     /// The payload is scrambled.
     pub scrambled: bool,
     /// Counts the packets of a PID that carry payload, modulo 16.
@@ -129,6 +131,7 @@ fn read_tolerantly(bytes: &[u8; TS_PACKET_BYTES]) -> Option<Packet<'_>> {
     Some(Packet {
         pid: u16::from_be_bytes([bytes[1], bytes[2]]) & 0x1fff,
         unit_start: bytes[1] & 0x40 != 0,
+        transport_error: bytes[1] & 0x80 != 0,
         scrambled: bytes[3] & 0xc0 != 0,
         continuity_counter: bytes[3] & 0x0f,
         discontinuity: has_adaptation_field && bytes[4] != 0 && bytes[5] & 0x80 != 0,

@@ -167,6 +167,7 @@ mod tests {
         Packet {
             pid: 256,
             unit_start,
+            transport_error: false,
             scrambled: false,
             continuity_counter: 0,
             discontinuity: false,

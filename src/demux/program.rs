@@ -1,6 +1,6 @@
 //! Which program, and which of its streams, is followed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use super::packet::{NULL_PID, PacketParser};
@@ -97,7 +97,10 @@ impl Tables {
     }
 
     /// A program map came.
-    pub fn pmt(&mut self, pid: u16, pmt: Pmt) {
+    pub fn pmt(&mut self, pid: u16, mut pmt: Pmt) {
+        // Where it names a PID twice, the first is meant.
+        let mut seen = HashSet::new();
+        pmt.streams.retain(|stream| seen.insert(stream.pid));
         let known = self.pmts.iter_mut().find(|(_, old)| old.program == pmt.program);
         match known {
             Some(old) => *old = (pid, pmt),

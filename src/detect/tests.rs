@@ -47,6 +47,10 @@ impl Picture for Painted {
     fn to_rgb(&self, _max_width: Option<u32>) -> Result<RgbPicture> {
         Ok(RgbPicture { width: 0, height: 0, data: Vec::new() })
     }
+
+    fn copied(&self) -> Arc<dyn Picture> {
+        Arc::new(self.clone())
+    }
 }
 
 fn frame(picture: Painted, seconds: i64) -> Frame {

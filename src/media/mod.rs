@@ -118,6 +118,8 @@ pub struct AccessUnit {
     pub ended_by: Times,
     /// Whether decoding can start here.
     pub random_access: RandomAccess,
+    /// Packets of it are missing, or came with errors.
+    pub damaged: bool,
     /// The elementary stream's bytes.
     pub data: Vec<u8>,
 }
@@ -181,6 +183,11 @@ pub trait Picture: Send + Sync {
     ///
     /// If FFmpeg knows no conversion from the picture's pixel format.
     fn to_rgb(&self, max_width: Option<u32>) -> Result<RgbPicture>;
+
+    /// The same picture in memory of its own. A decoder fills its buffers again in the
+    /// order in which they are given back, and what it leaves undecoded in a damaged
+    /// picture shows what was there before: who holds on to a picture changes others.
+    fn copied(&self) -> Arc<dyn Picture>;
 }
 
 /// Size and pixel format of a picture.

@@ -18,12 +18,12 @@ use crate::media::{
 };
 use crate::timeline::{Clock, TimedUnit, Timeline};
 
-/// A picture about which everything is decided.
+/// What is decided about a picture.
 pub struct Scored {
-    /// The picture.
-    pub frame: Frame,
     /// Its score, and whether it is kept.
     pub verdict: Verdict,
+    /// The picture, if it is kept, in memory of its own.
+    pub kept: Option<Frame>,
 }
 
 /// Damage met so far. It is counted and passed over.
@@ -35,6 +35,8 @@ pub struct DamageCounts {
     pub scrambled: u64,
     /// The first of them.
     pub first_scrambled: Option<ByteOffset>,
+    /// Packets of the video stream that were received with errors.
+    pub transport_errors: u64,
     /// Access units and pictures that did not decode.
     pub undecodable: u64,
 }
@@ -93,8 +95,9 @@ pub struct Detection {
     detector: Detector,
     /// Random access points whose pictures have not come out yet.
     entries: VecDeque<Entry>,
-    /// The last one whose picture has, with all that is needed to start there.
-    entry: Option<(Entry, Settings, BestEffort)>,
+    /// The last two whose pictures have, and are whole. One starts at the older: how
+    /// damage is concealed also depends on the pictures before a random access point.
+    places: VecDeque<(Entry, Settings, BestEffort)>,
     last: Option<LastDecided>,
     /// The access unit that came last.
     newest: Option<ByteOffset>,
@@ -121,16 +124,24 @@ struct Entry {
 }
 
 /// Pictures that come out again after a restart.
-#[derive(Debug)]
 struct Resuming {
     last: LastDecided,
     detector: DetectorState,
+    /// The one that came out last. The detector would hold on to it: see
+    /// [`crate::media::Picture::copied`] for why that matters.
+    previous: Option<Frame>,
 }
 
 /// Audio that the next frame's time goes by is read again, if it is no further back.
 const MAX_AUDIO_BYTES: u64 = 1 << 20;
 
-/// More places to start than a decoder can delay are stale: their pictures never came out.
+/// Where all pictures at which one could start are damaged, one of them has to do.
+const MAX_READ_AGAIN: u64 = 64 << 20;
+
+/// See [`Detection::places`].
+const PLACES: usize = 2;
+
+/// More entries than a decoder can delay are stale: their pictures never came out.
 const MAX_ENTRIES: usize = 64;
 
 impl Detection {
@@ -152,9 +163,10 @@ impl Detection {
         detection.delay = start.delay;
         detection.final_through = start.final_through;
         detection.last = Some(start.last);
-        detection.entry =
-            Some((Entry { demux: start.demux, clock: start.clock }, start.decoder, start.times));
-        detection.resuming = Some(Resuming { last: start.last, detector: start.detector });
+        let entry = Entry { demux: start.demux, clock: start.clock };
+        detection.places.push_back((entry, start.decoder, start.times));
+        detection.resuming =
+            Some(Resuming { last: start.last, detector: start.detector, previous: None });
         detection
     }
 
@@ -175,7 +187,7 @@ impl Detection {
             resuming: None,
             detector,
             entries: VecDeque::new(),
-            entry: None,
+            places: VecDeque::new(),
             last: None,
             newest: None,
             final_through: None,
@@ -222,7 +234,7 @@ impl Detection {
     /// it must begin at the beginning.
     pub fn start(&self) -> Option<DetectionStart> {
         // While pictures come out again, what is known is older than the last decided.
-        let (entry, decoder, times) = self.entry.as_ref()?;
+        let (entry, decoder, times) = self.places.front()?;
         let detector = match &self.resuming {
             Some(resuming) => resuming.detector.clone(),
             None => self.detector.state(),
@@ -272,6 +284,7 @@ impl Detection {
                 Event::AccessUnit(unit) => self.take_unit(unit)?,
                 Event::NoVideo(why) => self.no_video = Some(why),
                 Event::Damage(Damage::Discontinuity(_)) => self.damage.discontinuities += 1,
+                Event::Damage(Damage::TransportError(_)) => self.damage.transport_errors += 1,
                 Event::Damage(Damage::Scrambled(at)) => {
                     self.damage.scrambled += 1;
                     self.damage.first_scrambled.get_or_insert(at);
@@ -370,7 +383,7 @@ impl Detection {
     /// nothing before it.
     fn note_entry(&mut self, timed: &TimedUnit) {
         let TimedUnit { unit, raw, before } = timed;
-        let first = self.entry.is_none() && self.entries.is_empty();
+        let first = self.places.is_empty() && self.entries.is_empty();
         if unit.random_access == RandomAccess::None && !first {
             return;
         }
@@ -419,21 +432,26 @@ impl Detection {
     }
 
     fn take(&mut self, decoded: Decoded) {
-        if let Some(resuming) = &self.resuming {
+        self.note_decoded(&decoded);
+        if let Some(resuming) = &mut self.resuming {
             if decoded.frame.at == resuming.last.at {
                 self.detector = Detector::resume(self.rule, &resuming.detector, &decoded.frame);
                 self.resuming = None;
+            } else {
+                resuming.previous = Some(decoded.frame);
             }
             return;
         }
         if self.final_through.is_some_and(|through| decoded.frame.at <= through) {
             return;
         }
-        self.note_decoded(&decoded);
         let verdict = self.detector.push(&decoded.frame);
         self.last = Some(LastDecided { at: verdict.at, pts: verdict.pts });
         self.pictures += 1;
-        self.ready.push_back(Scored { frame: decoded.frame, verdict });
+        let kept = verdict
+            .kept
+            .map(|_| Frame { picture: decoded.frame.picture.copied(), ..decoded.frame });
+        self.ready.push_back(Scored { verdict, kept });
     }
 
     /// A random access point whose picture is decided is a place to start.
@@ -445,7 +463,17 @@ impl Detection {
         let reorder = self.decoder.as_ref().map_or(0, Decoder::reorder);
         if let Some(entry) = self.entries.drain(..=index).next_back() {
             let settings = Settings { reorder, parameter_sets: self.parameter_sets.clone() };
-            self.entry = Some((entry, settings, decoded.times));
+            let (first, last) = (self.places.front(), self.places.back());
+            let is_known = last.is_some_and(|(last, ..)| last.demux.at == at);
+            let far = first
+                .is_none_or(|(first, ..)| at.0.saturating_sub(first.demux.at.0) > MAX_READ_AGAIN);
+            if is_known || (decoded.frame.damaged && !far) {
+                return;
+            }
+            if self.places.len() == PLACES {
+                self.places.pop_front();
+            }
+            self.places.push_back((entry, settings, decoded.times));
         }
     }
 }

@@ -261,10 +261,10 @@ impl LiveOutlet<'_> {
 
 impl Outlet for LiveOutlet<'_> {
     fn scored(&mut self, scored: Scored) -> Result<()> {
-        let Scored { frame, verdict } = scored;
+        let Scored { verdict, kept } = scored;
         self.counters.pictures.fetch_add(1, Relaxed);
         self.counters.detected_ticks.store(verdict.pts.0, Relaxed);
-        if verdict.kept.is_some() {
+        if let Some(frame) = kept {
             self.counters.frames_kept.fetch_add(1, Relaxed);
             let captured_at = self.written.arrival(verdict.at);
             self.tell(Message::Keep(Box::new(KeptFrame { verdict, frame, captured_at })))?;

@@ -121,12 +121,12 @@ struct ScanOutlet<'a> {
 
 impl Outlet for ScanOutlet<'_> {
     fn scored(&mut self, scored: Scored) -> Result<()> {
-        let Scored { frame, verdict } = scored;
+        let Scored { verdict, kept } = scored;
         self.counters.pictures.fetch_add(1, Relaxed);
         if let Some(scores) = &mut self.scores {
             scores.write(&verdict)?;
         }
-        let Some(reason) = verdict.kept else { return Ok(()) };
+        let (Some(reason), Some(frame)) = (verdict.kept, kept) else { return Ok(()) };
         self.counters.frames_kept.fetch_add(1, Relaxed);
         let kept = KeptFrame { verdict, frame, captured_at: None };
         match &mut self.frames {

@@ -48,6 +48,7 @@ impl Watch {
         let grew = [
             (&counters.continuity_gaps, damage.discontinuities),
             (&counters.undecodable, damage.undecodable),
+            (&counters.transport_errors, damage.transport_errors),
         ]
         .into_iter()
         .filter(|(counter, now)| counter.swap(*now, Relaxed) < *now)

@@ -34,6 +34,8 @@ pub struct Counters {
     pub undecodable: AtomicU64,
     /// Packets that were scrambled.
     pub scrambled: AtomicU64,
+    /// Packets that say that they were received with errors.
+    pub transport_errors: AtomicU64,
 }
 
 /// What [`Counters`] said at one moment.
@@ -52,6 +54,7 @@ pub struct Snapshot {
     pub continuity_gaps: u64,
     pub undecodable: u64,
     pub scrambled: u64,
+    pub transport_errors: u64,
 }
 
 impl Counters {
@@ -83,6 +86,7 @@ impl Counters {
             continuity_gaps: self.continuity_gaps.load(Relaxed),
             undecodable: self.undecodable.load(Relaxed),
             scrambled: self.scrambled.load(Relaxed),
+            transport_errors: self.transport_errors.load(Relaxed),
         }
     }
 }
@@ -113,6 +117,7 @@ impl Snapshot {
         let kinds = [
             (self.lost_sync, "loss of sync", "losses of sync"),
             (self.continuity_gaps, "gap in the packets", "gaps in the packets"),
+            (self.transport_errors, "packet received with errors", "packets received with errors"),
             (self.undecodable, "undecodable picture", "undecodable pictures"),
             (self.scrambled, "scrambled packet", "scrambled packets"),
         ];

@@ -26,6 +26,7 @@ fn unit_of(codec: VideoCodec, pts: Option<i64>, dts: Option<i64>) -> AccessUnit 
         dts: dts.map(ticks),
         ended_by: Times::default(),
         random_access: RandomAccess::None,
+        damaged: false,
         data: Vec::new(),
     }
 }

@@ -16,6 +16,7 @@ mod restart;
 mod writing;
 
 /// A gray picture.
+#[derive(Clone)]
 struct Gray {
     plane: Vec<u8>,
     width: u32,
@@ -37,6 +38,10 @@ impl Picture for Gray {
         let PictureFormat { width, height, .. } = self.format();
         let data = self.plane.iter().flat_map(|&sample| [sample; 3]).collect();
         Ok(RgbPicture { width, height, data })
+    }
+
+    fn copied(&self) -> Arc<dyn Picture> {
+        Arc::new(self.clone())
     }
 }
 
