@@ -43,9 +43,9 @@ time_and_score() {
 # The byte at which OUR picture starts that has this time: pictures are asked for one
 # by one as frames, by an interval shorter than any.
 byte_of() { # FILE TIME
-    "$scenetap" -q scan "$1" --json --max-frame-interval 0.000001 2>/dev/null \
-        | sed 's/.*"timestamp":\([-0-9.e]*\),.*"offset":\([0-9]*\),.*/\1 \2/' \
-        | awk -v time="$2" 'sprintf("%.6f", $1) == time { print $2; exit }'
+    { "$scenetap" -q scan "$1" --json --max-frame-interval 0.000001 2>/dev/null || true
+    } | sed 's/.*"timestamp":\([-0-9.e]*\),.*"offset":\([0-9]*\),.*/\1 \2/' \
+        | awk -v time="$2" 'sprintf("%.6f", $1) == time && !found++ { print $2 }'
 }
 
 say() { # FILE PICTURES OURS SCORES KEPT FRAMES FIRST

@@ -119,18 +119,30 @@ impl Aligner {
 }
 
 /// The size of a file's packets, 188, 192 (M2TS) or 204 (with parity), from its
-/// first bytes: the one at which sync bytes repeat most (FFmpeg's `get_packet_size`).
+/// first bytes: the one at which sync bytes repeat most. Where garbage comes soon,
+/// the bytes before it tell, as few as ffmpeg asks for first; where it comes at
+/// once, some stretch behind it (`av_probe_input_buffer2`, `mpegts_probe`).
 /// `None` if it is no MPEG-TS.
 pub fn probe_packet_bytes(head: &[u8]) -> Option<usize> {
+    const FIRST_BYTES: usize = 2048;
+    const STRETCH_BYTES: usize = 100 * TS_PACKET_BYTES;
+    let beginnings = std::iter::successors(Some(FIRST_BYTES), |bytes| Some(bytes * 2))
+        .take_while(|bytes| *bytes < head.len())
+        .map(|bytes| &head[..bytes]);
+    beginnings.chain([head]).chain(head.chunks_exact(STRETCH_BYTES)).find_map(packet_bytes_in_step)
+}
+
+/// The size at which sync bytes repeat most, if most stand in their places.
+fn packet_bytes_in_step(bytes: &[u8]) -> Option<usize> {
     /// Of 100 places where a sync byte should stand, so many must have one.
     const ENOUGH_PERCENT: usize = 60;
     let score = |packet_bytes: usize| -> usize {
         let mut counts = vec![0_usize; packet_bytes];
-        for at in memchr::memchr_iter(SYNC_BYTE, head) {
+        for at in memchr::memchr_iter(SYNC_BYTE, bytes) {
             counts[at % packet_bytes] += 1;
         }
         let most = counts.into_iter().max().unwrap_or(0);
-        let whole_packets = head.len() / packet_bytes;
+        let whole_packets = bytes.len() / packet_bytes;
         (most * 100).checked_div(whole_packets).unwrap_or(0)
     };
     [TS_PACKET_BYTES, 192, 204]
@@ -314,6 +326,17 @@ mod tests {
                 Seen::Lost(1386, 100)
             ]
         );
+    }
+
+    #[test]
+    fn a_file_is_recognised_by_what_stands_before_garbage_or_behind_it() {
+        let packets = packet(0).repeat(100);
+        let garbage = vec![SYNC_BYTE + 1; 77];
+        let often = [&packets[..], &garbage].concat().repeat(50);
+        assert_eq!(probe_packet_bytes(&often), Some(188));
+        let late = [&garbage.repeat(1000)[..], &packets.repeat(3)].concat();
+        assert_eq!(probe_packet_bytes(&late), Some(188));
+        assert_eq!(probe_packet_bytes(&garbage.repeat(1000)), None);
     }
 
     #[test]
