@@ -71,6 +71,8 @@ pub struct Clock {
     pub start: i64,
     /// Time of the picture before.
     pub last: Option<i64>,
+    /// A picture has been seen.
+    pub seen: bool,
     /// From one decoding time to the next.
     pub step: i64,
     /// Times that were not given.

@@ -92,6 +92,8 @@ pub struct AudioFramer {
     parser: Option<Parser>,
     /// Samples in a second, where libavcodec's parser leaves that to the decoder (AAC).
     aac_rate: u32,
+    /// What the last frame said of it.
+    aac_rate_told: u32,
     padded: Vec<u8>,
 }
 
@@ -109,7 +111,7 @@ impl AudioFramer {
             AudioCodec::Other => None,
         };
         let parser = id.and_then(|id| Parser::open(id, 0));
-        AudioFramer { stream, parser, aac_rate: 0, padded: Vec::new() }
+        AudioFramer { stream, parser, aac_rate: 0, aac_rate_told: 0, padded: Vec::new() }
     }
 
     /// The stream that is read.
@@ -149,7 +151,13 @@ impl AudioFramer {
                 return;
             };
             from += consumed;
-            self.aac_rate = aac_rate(codec, frame).unwrap_or(self.aac_rate);
+            if let Some(rate) = aac_rate(codec, frame) {
+                // One frame that says otherwise is damaged: FFmpeg believes the first.
+                if self.aac_rate == 0 || self.aac_rate_told == rate {
+                    self.aac_rate = rate;
+                }
+                self.aac_rate_told = rate;
+            }
             let completed = !frame.is_empty();
             if completed {
                 let pts = parser.pts();

@@ -107,11 +107,12 @@ fn audio_from((pid, codec): &(u16, String)) -> Option<AudioStream> {
 }
 
 fn clock_to(clock: &Clock) -> checkpoint::Clock {
-    let Clock { demuxed: Demuxed { last, step, interpolation }, start, shared, video, audio } =
+    let Clock { demuxed: Demuxed { last, seen, step, interpolation }, start, shared, video, audio } =
         clock;
     checkpoint::Clock {
         start: start.0,
         last: last.map(|last| last.0),
+        seen: *seen,
         step: *step,
         interpolation: checkpoint::Interpolation {
             next: interpolation.next,
@@ -144,6 +145,7 @@ fn clock_from(clock: &checkpoint::Clock) -> Option<Clock> {
     Some(Clock {
         demuxed: Demuxed {
             last: clock.last.map(Ticks),
+            seen: clock.seen,
             step: clock.step,
             interpolation: Interpolation {
                 next: interpolation.next,

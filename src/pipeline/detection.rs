@@ -366,7 +366,11 @@ impl Detection {
         self.delay = decoder.reorder();
         self.parameter_sets = settings.parameter_sets;
         self.next_decoder.push_back(decoder);
-        for demuxed in std::mem::take(&mut self.probed) {
+        let mut probed = std::mem::take(&mut self.probed);
+        if codec == VideoCodec::Hevc {
+            set_initial_durations(&mut probed);
+        }
+        for demuxed in probed {
             self.pass(demuxed);
         }
         Ok(())
@@ -476,4 +480,23 @@ impl Detection {
             self.places.push_back((entry, settings, decoded.times));
         }
     }
+}
+
+/// What stands before the first headers of an HEVC stream lasts as long as they say:
+/// libavformat has found them before it hands that on. Other codecs' parsers do
+/// without, and it goes by the times.
+fn set_initial_durations(probed: &mut VecDeque<Demuxed>) {
+    let timings = || {
+        probed.iter().filter_map(|demuxed| match demuxed {
+            Demuxed::Unit(_, timing) => Some(timing.duration),
+            _ => None,
+        })
+    };
+    let Some(first) = timings().flatten().next() else { return };
+    let before = timings().take_while(Option::is_none).count();
+    let units = probed.iter_mut().filter_map(|demuxed| match demuxed {
+        Demuxed::Unit(_, timing) => Some(timing),
+        _ => None,
+    });
+    units.take(before).for_each(|timing| timing.duration = Some(first));
 }

@@ -48,9 +48,11 @@ pub struct Clock {
 /// What libavformat knows of the video stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Demuxed {
-    /// Unwrapped time of the picture before: the next is the nearest to it. `None`
-    /// before the first.
+    /// Unwrapped time of the picture before: the next is the nearest to it. Before
+    /// the first picture that of audio, if there was any.
     pub last: Option<Ticks>,
+    /// A picture has been seen.
+    pub seen: bool,
     /// Ticks from one decoding time to the next, as last seen: what a picture lasts
     /// where the stream does not say.
     pub step: i64,
@@ -348,10 +350,10 @@ impl Demuxed {
         if let Some(time) = times.dts.or(times.pts) {
             let last = *self.last.get_or_insert(time);
             let time = nearest(time, last);
-            if time > last {
+            if time > last && self.seen {
                 self.step = (time.0 - last.0).min(MAX_STEP);
             }
-            self.last = Some(time);
+            (self.last, self.seen) = (Some(time), true);
         }
         self.peek(times)
     }
