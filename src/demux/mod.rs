@@ -304,9 +304,6 @@ impl Demuxer {
                 self.damaged(Damage::Discontinuity(at));
             }
         }
-        if packet.transport_error {
-            self.damaged(Damage::TransportError(at));
-        }
         if !packet.has_payload {
             return;
         }
@@ -325,6 +322,10 @@ impl Demuxer {
                 PesPart::Data(data) => framer.push(at, data, units),
                 PesPart::End => complete(units),
             });
+        }
+        // Now the picture that it begins is open, if it begins one.
+        if packet.transport_error {
+            self.damaged(Damage::TransportError(at));
         }
         self.emit_units();
     }

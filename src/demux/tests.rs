@@ -238,7 +238,7 @@ fn a_table_in_a_packet_that_starts_none_is_not_read_and_makes_nothing_panic() {
     mux.tables(VIDEO_PID, 0x1b, 0);
     let pmt = mux.bytes.len() - 188 + 1;
     mux.bytes[pmt] &= !0x40;
-    assert!(events(&mux.bytes).is_empty());
+    assert_eq!(events(&mux.bytes), [Event::NoVideo(NoVideo::NoTables)]);
 }
 
 #[test]
@@ -250,6 +250,202 @@ fn a_pes_header_whose_stuffing_goes_on_in_the_next_packet_is_no_part_of_the_pict
     let data = picture(0, 50);
     mux.packet(VIDEO_PID, false, &[&header[184..], &data].concat());
     assert_eq!(contents(&mux.bytes), [(Some(Ticks(0)), data)]);
+}
+
+#[test]
+fn tables_with_a_pointer_field_and_over_several_packets_are_read() {
+    let mut mux = Mux::default();
+    let [pmt_high, pmt_low] = (PMT_PID | 0xe000).to_be_bytes();
+    mux.section(0, 0, 1, 0, &[0, 1, pmt_high, pmt_low]);
+    // Forty streams of a type that nobody knows, and behind them the video.
+    let mut body = vec![0xe1, 0, 0xf0, 0];
+    (0..40).for_each(|n| body.extend([0xfe, 0xe3, n, 0xf0, 0]));
+    body.extend([0x1b, 0xe1, 0, 0xf0, 0]);
+    let mut bytes = vec![5, 1, 2, 3, 4, 5, 2];
+    bytes.extend((u16::try_from(body.len() + 9).unwrap() | 0xb000).to_be_bytes());
+    bytes.extend([0, 1, 0xc1, 0, 0]);
+    bytes.extend(body);
+    bytes.extend(mpeg_crc(&bytes[6..]).to_be_bytes());
+    for (index, piece) in bytes.chunks(184).enumerate() {
+        mux.packet(PMT_PID, index == 0, piece);
+    }
+    for n in 0..5 {
+        mux.picture(n, 50 + usize::from(n) * 200);
+    }
+    assert_eq!(contents(&mux.bytes), expected());
+}
+
+/// A stream of two programs, of which the second is the one with tables like ours.
+fn two_programs() -> Mux {
+    let mut mux = Mux::default();
+    mux.section(0, 0, 1, 0, &[0, 7, 0xf0, 0x01, 0, 1, 0xf0, 0x00]);
+    mux.section(0x1001, 2, 7, 0, &[0xe2, 0, 0xf0, 0, 0x0f, 0xe2, 0, 0xf0, 0]);
+    mux.section(PMT_PID, 2, 1, 0, &[0xe1, 0, 0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0]);
+    for n in 0..5 {
+        mux.picture(n, 50 + usize::from(n) * 200);
+    }
+    mux
+}
+
+#[test]
+fn of_several_programs_the_first_with_video_or_the_one_asked_for_is_followed() {
+    let mux = two_programs();
+    assert_eq!(contents(&mux.bytes), expected());
+    let follow = |choice| {
+        let mut demuxer = Demuxer::new(choice);
+        for (n, packet) in mux.bytes.as_chunks::<TS_PACKET_BYTES>().0.iter().enumerate() {
+            demuxer.push(TsPacket { at: ByteOffset((n * TS_PACKET_BYTES) as u64), bytes: packet });
+        }
+        demuxer.finish();
+        let events: Vec<_> = std::iter::from_fn(|| demuxer.pull()).collect();
+        (demuxer.program().map(|program| program.number), events)
+    };
+    assert_eq!(follow(ProgramChoice::Number(1)).0, Some(1));
+    let (none, events) = follow(ProgramChoice::Number(7));
+    assert_eq!(none, None);
+    assert_eq!(events, [Event::NoVideo(NoVideo::NoneAmong { audio: 1, other: 0 })]);
+    let (_, events) = follow(ProgramChoice::Number(9));
+    assert_eq!(events, [Event::NoVideo(NoVideo::NoSuchProgram { wanted: 9, there: vec![7, 1] })]);
+}
+
+#[test]
+fn a_listing_names_every_program_and_marks_the_stream_that_is_followed() {
+    let mux = two_programs();
+    let mut listing = Listing::new(ProgramChoice::default());
+    for packet in mux.bytes.as_chunks::<TS_PACKET_BYTES>().0 {
+        listing.push(TsPacket { at: ByteOffset(0), bytes: packet });
+    }
+    let programs = listing.programs();
+    let streams: Vec<_> = programs
+        .iter()
+        .flat_map(|program| program.streams.iter().map(|it| (program.number, it.pid, it.followed)))
+        .collect();
+    assert_eq!(streams, [(7, 0x200, false), (1, VIDEO_PID, true)]);
+}
+
+#[test]
+fn of_a_pid_that_a_table_names_twice_the_first_stream_is_meant() {
+    let mut mux = Mux::default();
+    mux.section(0, 0, 1, 0, &[0, 1, 0xf0, 0x00]);
+    let body = [0xe1, 0, 0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0, 0x0f, 0xe1, 0, 0xf0, 0];
+    mux.section(PMT_PID, 2, 1, 0, &body);
+    let mut listing = Listing::new(ProgramChoice::default());
+    for packet in mux.bytes.as_chunks::<TS_PACKET_BYTES>().0 {
+        listing.push(TsPacket { at: ByteOffset(0), bytes: packet });
+    }
+    assert_eq!(listing.programs()[0].streams.len(), 1);
+}
+
+#[test]
+fn a_registration_descriptor_says_what_a_private_stream_type_carries() {
+    let mut mux = Mux::default();
+    mux.section(0, 0, 1, 0, &[0, 1, 0xf0, 0x00]);
+    let body = [&[0xe1, 0, 0xf0, 0, 0x06, 0xe1, 0, 0xf0, 6, 5, 4][..], b"HEVC"].concat();
+    mux.section(PMT_PID, 2, 1, 0, &body);
+    mux.pes(VIDEO_PID, 0xe0, 0, &[0, 0, 1, 0x26, 1, 0x80, 9, 9]);
+    assert_eq!(units(&mux.bytes)[0].codec, VideoCodec::Hevc);
+}
+
+#[test]
+fn several_pictures_in_one_pes_packet_come_out_each_alone() {
+    let mut mux = Mux::with_tables();
+    mux.pes(VIDEO_PID, 0xe0, 77, &[picture(0, 50), picture(1, 400), picture(2, 30)].concat());
+    mux.picture(3, 30);
+    let found = contents(&mux.bytes);
+    let times: Vec<_> = found.iter().map(|(pts, _)| *pts).collect();
+    assert_eq!(times, [Some(Ticks(77)), None, None, Some(Ticks(9_000))]);
+    assert_eq!(found[1].1, picture(1, 400));
+}
+
+#[test]
+fn a_picture_over_several_pes_packets_is_one() {
+    let mut mux = Mux::with_tables();
+    let data = picture(0, 900);
+    mux.pes(VIDEO_PID, 0xe0, 0, &data[..300]);
+    mux.packet(VIDEO_PID, true, &[&[0, 0, 1, 0xe0, 0, 0, 0x80, 0, 0], &data[300..450]].concat());
+    mux.pes(VIDEO_PID, 0xe0, 1, &data[450..]);
+    mux.picture(1, 250);
+    assert_eq!(
+        contents(&mux.bytes),
+        [(Some(Ticks(0)), data), (Some(Ticks(3_000)), picture(1, 250))]
+    );
+}
+
+#[test]
+fn pes_packets_of_stated_length_and_without_times_come_through() {
+    let mut mux = Mux::with_tables();
+    for n in 0..5 {
+        let data = picture(n, 60);
+        let mut bytes = vec![0, 0, 1, 0xe0, 0, 3 + 60, 0x80, 0, 0];
+        bytes.extend(&data);
+        mux.packet(VIDEO_PID, true, &bytes);
+    }
+    let expected: Vec<_> = (0..5).map(|n| (None, picture(n, 60))).collect();
+    assert_eq!(contents(&mux.bytes), expected);
+}
+
+#[test]
+fn an_adaptation_field_of_any_kind_leaves_the_payload_as_it_is() {
+    // With PCR, OPCR, splice countdown, private data and extension; and without payload.
+    let mut bytes = five_pictures().bytes;
+    let at = 5 * TS_PACKET_BYTES;
+    let counter = bytes[at + 3] & 0x0f;
+    let mut alone = vec![0x47, 0x01, 0x00, 0x20 | (counter.wrapping_sub(1) & 0x0f), 183, 0x1f];
+    alone.extend([1; 182]);
+    bytes.splice(at..at, alone);
+    assert_eq!(contents(&bytes), expected());
+    assert!(!events(&bytes).iter().any(|event| matches!(event, Event::Damage(_))));
+}
+
+#[test]
+fn null_packets_are_passed_over() {
+    let null = [&[0x47, 0x1f, 0xff, 0x10][..], &[0xff; 184]].concat();
+    let bytes: Vec<u8> = five_pictures()
+        .bytes
+        .chunks(TS_PACKET_BYTES)
+        .flat_map(|packet| [packet, &null, &null].concat())
+        .collect();
+    assert_eq!(contents(&bytes), expected());
+}
+
+#[test]
+fn a_gap_behind_a_discontinuity_indicator_is_no_damage() {
+    let mut mux = five_pictures();
+    *mux.counters.get_mut(&VIDEO_PID).unwrap() += 5;
+    let at = mux.bytes.len();
+    mux.picture(5, 100);
+    // Stuffed, so that there is an adaptation field for the flag.
+    mux.bytes[at + 5] |= 0x80;
+    let found = events(&mux.bytes);
+    assert!(!found.iter().any(|event| matches!(event, Event::Damage(_))));
+    assert_eq!(contents(&mux.bytes).len(), 6);
+}
+
+#[test]
+fn a_packet_received_with_errors_is_told_and_decoded_all_the_same() {
+    let mut bytes = five_pictures().bytes;
+    bytes[5 * TS_PACKET_BYTES + 1] |= 0x80;
+    let told = Event::Damage(Damage::TransportError(ByteOffset(5 * TS_PACKET_BYTES as u64)));
+    assert!(events(&bytes).contains(&told));
+    assert_eq!(contents(&bytes), expected());
+    let damaged: Vec<_> = units(&bytes).iter().map(|unit| unit.damaged).collect();
+    assert_eq!(damaged, [false, false, true, false, false]);
+}
+
+#[test]
+fn a_picture_that_misses_a_packet_is_marked_and_those_around_it_are_not() {
+    let mut bytes = five_pictures().bytes;
+    bytes.drain(6 * TS_PACKET_BYTES..7 * TS_PACKET_BYTES);
+    let damaged: Vec<_> = units(&bytes).iter().map(|unit| unit.damaged).collect();
+    assert_eq!(damaged, [false, false, true, false, false]);
+}
+
+#[test]
+fn a_start_in_the_middle_of_a_picture_gives_every_later_one() {
+    // Behind the tables, and one packet into the third picture.
+    let bytes = five_pictures().bytes;
+    let late = [&bytes[..2 * TS_PACKET_BYTES], &bytes[6 * TS_PACKET_BYTES..]].concat();
+    assert_eq!(contents(&late), expected()[3..]);
 }
 
 #[test]
