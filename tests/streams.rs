@@ -1,0 +1,296 @@
+//! Every kind of stream that ffmpeg decodes has ffmpeg's pictures, times and scores.
+//! ffmpeg's own encoders make them; where it is not installed there is nothing to see.
+//! What they cannot make (field pictures, 3:2 pulldown flags) `docs/PARITY.md` has from
+//! real streams.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::oracle::{assert_parity, ours};
+use common::{fixture, has, scenetap};
+
+const X264: &str = "-c:v libx264 -preset veryfast -pix_fmt yuv420p -g 30";
+const X265: &str = "-c:v libx265 -preset ultrafast -x265-params log-level=error:pools=1";
+const MPEG2: &str = "-c:v mpeg2video -qscale:v 3 -g 12";
+const AAC: &str = "-c:a aac";
+
+/// Where streams are made; `None` without ffmpeg.
+struct Studio(tempfile::TempDir);
+
+impl Studio {
+    fn open() -> Option<Self> {
+        has("ffmpeg").then(|| Studio(tempfile::tempdir().unwrap()))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(format!("{name}.ts"))
+    }
+
+    /// Three shots, coded with `video` (and `audio`, if not empty), at `rate`.
+    fn encode(&self, name: &str, rate: &str, size: &str, video: &str, audio: &str) -> PathBuf {
+        let path = self.path(name);
+        let shots = format!(
+            "testsrc2=s={size}:r={rate}:d=1,format=yuv444p,setsar=1[a];\
+             mandelbrot=s={size}:r={rate},trim=duration=1,format=yuv444p,setsar=1[b];\
+             smptebars=s={size}:r={rate}:d=1,rotate=t*0.3,format=yuv444p,setsar=1[c];\
+             [a][b][c]concat=n=3[v]"
+        );
+        let mut command = Command::new("ffmpeg");
+        command.args(["-nostdin", "-v", "error", "-y"]);
+        command.args(["-f", "lavfi", "-i", "sine=sample_rate=48000:duration=3"]);
+        command.args(["-filter_complex", &shots, "-map", "[v]"]);
+        if !audio.is_empty() {
+            command.args(["-map", "0:a"]).args(audio.split_whitespace());
+        }
+        command.args(["-threads", "1"]).args(video.split_whitespace());
+        let output = command.args(["-f", "mpegts"]).arg(&path).output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        path
+    }
+
+    fn assert_coded(&self, name: &str, video: &str) {
+        assert_parity(name, &self.encode(name, "25", "160x120", video, ""));
+    }
+
+    /// One file behind the other, as a sender that starts again.
+    fn join(&self, name: &str, parts: &[&Path]) -> PathBuf {
+        let path = self.path(name);
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| std::fs::read(part).unwrap()).collect();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+#[test]
+fn h264_progressive() {
+    let Some(studio) = Studio::open() else { return };
+    studio.assert_coded("no B pictures", &format!("{X264} -tune zerolatency"));
+    studio
+        .assert_coded("pyramid", &format!("{X264} -bf 3 -x264-params b-pyramid=normal:b-adapt=0"));
+    studio.assert_coded("slices", &format!("{X264} -bf 2 -slices 4"));
+}
+
+#[test]
+fn h264_interlaced() {
+    let Some(studio) = Studio::open() else { return };
+    studio.assert_coded("MBAFF", &format!("{X264} -flags +ildct+ilme -x264opts tff=1:bframes=2"));
+}
+
+#[test]
+fn h264_open_gop() {
+    let Some(studio) = Studio::open() else { return };
+    let open = "-bf 3 -g 12 -x264-params open-gop=1:b-adapt=0:scenecut=0";
+    studio.assert_coded("open GOP", &format!("{X264} {open}"));
+}
+
+#[test]
+fn h264_intra_refresh_without_key_frames() {
+    let Some(studio) = Studio::open() else { return };
+    let refresh = "-bf 0 -g 12 -x264-params intra-refresh=1:keyint=12";
+    studio.assert_coded("intra refresh", &format!("{X264} {refresh}"));
+}
+
+#[test]
+fn h264_parameter_sets_that_change() {
+    let Some(studio) = Studio::open() else { return };
+    let one = studio.encode("one", "25", "160x120", &format!("{X264} -bf 2"), "");
+    let two = "-bf 0 -profile:v baseline -x264-params ref=4";
+    let two = studio.encode("two", "25", "160x120", &format!("{X264} {two}"), "");
+    assert_parity("new SPS and PPS", &studio.join("both", &[&one, &two]));
+}
+
+#[test]
+fn h264_422_and_high_10() {
+    let Some(studio) = Studio::open() else { return };
+    let x264 = "-c:v libx264 -preset veryfast -g 30 -bf 2";
+    studio.assert_coded("4:2:2", &format!("{x264} -pix_fmt yuv422p"));
+    studio.assert_coded("High 10", &format!("{x264} -pix_fmt yuv420p10"));
+    studio.assert_coded("4:2:2 10", &format!("{x264} -pix_fmt yuv422p10"));
+}
+
+#[test]
+fn hevc_of_8_and_10_bits() {
+    let Some(studio) = Studio::open() else { return };
+    studio.assert_coded("8 bits", &format!("{X265}:bframes=3:keyint=20 -pix_fmt yuv420p"));
+    studio.assert_coded("10 bits", &format!("{X265}:bframes=3:keyint=20 -pix_fmt yuv420p10"));
+}
+
+#[test]
+fn hevc_open_gop_with_leading_pictures() {
+    let Some(studio) = Studio::open() else { return };
+    let open = format!("{X265}:open-gop=1:bframes=4:keyint=10:min-keyint=10:scenecut=0");
+    let whole = studio.encode("whole", "25", "160x120", &format!("{open} -pix_fmt yuv420p"), "");
+    assert_parity("open GOP", &whole);
+    // From the middle on: the pictures before the first CRA cannot be decoded.
+    let bytes = std::fs::read(&whole).unwrap();
+    let late = studio.path("late");
+    std::fs::write(&late, &bytes[bytes.len() / 188 / 2 * 188..]).unwrap();
+    assert_parity("begun late", &late);
+}
+
+#[test]
+fn mpeg2_frame_pictures_open_and_closed_gop() {
+    let Some(studio) = Studio::open() else { return };
+    studio.assert_coded("open GOP", &format!("{MPEG2} -bf 2"));
+    studio.assert_coded(
+        "closed GOP",
+        &format!("{MPEG2} -bf 2 -flags +cgop -sc_threshold 1000000000"),
+    );
+    studio.assert_coded("interlaced", &format!("{MPEG2} -bf 2 -flags +ildct+ilme -top 1"));
+}
+
+#[test]
+fn mpeg2_422_and_mpeg1() {
+    let Some(studio) = Studio::open() else { return };
+    studio.assert_coded("4:2:2", &format!("{MPEG2} -bf 2 -pix_fmt yuv422p"));
+    studio.assert_coded("MPEG-1", "-c:v mpeg1video -qscale:v 3 -g 12 -bf 2");
+}
+
+#[test]
+fn sizes_that_are_cropped_and_odd() {
+    let Some(studio) = Studio::open() else { return };
+    let cropped = studio.encode("cropped", "25", "154x90", &format!("{X264} -bf 2"), "");
+    assert_parity("154x90", &cropped);
+    let odd = "-c:v libx264 -preset veryfast -pix_fmt yuv444p";
+    assert_parity("161x121", &studio.encode("odd", "25", "161x121", odd, ""));
+}
+
+#[test]
+fn a_size_and_a_pixel_format_that_change() {
+    let Some(studio) = Studio::open() else { return };
+    let small = studio.encode("small", "25", "160x120", &format!("{X264} -bf 2"), AAC);
+    let large = studio.encode("large", "25", "192x108", &format!("{X264} -bf 2"), AAC);
+    assert_parity("size", &studio.join("sizes", &[&small, &large, &small]));
+    let other = "-c:v libx264 -preset veryfast -pix_fmt yuv422p -bf 2";
+    let other = studio.encode("other", "25", "160x120", other, AAC);
+    assert_parity("pixel format", &studio.join("formats", &[&small, &other]));
+}
+
+#[test]
+fn formats_that_ffmpeg_converts_before_it_scores() {
+    let Some(studio) = Studio::open() else { return };
+    studio.assert_coded("RGB", "-c:v libx264rgb -preset veryfast -crf 20 -bf 2");
+    studio.assert_coded("gray", "-c:v libx264 -preset veryfast -pix_fmt gray -bf 2");
+}
+
+#[test]
+fn rates_of_whole_and_broken_numbers_with_audio() {
+    let Some(studio) = Studio::open() else { return };
+    for rate in ["24000/1001", "30000/1001", "50", "60000/1001"] {
+        let name = rate.replace('/', "-");
+        assert_parity(rate, &studio.encode(&name, rate, "160x120", &format!("{X264} -bf 2"), AAC));
+    }
+}
+
+#[test]
+fn a_rate_that_varies() {
+    let Some(studio) = Studio::open() else { return };
+    let variable = "-fps_mode vfr -bsf:v setts=ts=TS+5*mod(N\\,7)*N -bf 0";
+    studio.assert_coded("variable rate", &format!("{X264} {variable}"));
+}
+
+#[test]
+fn a_clock_that_wraps() {
+    let Some(studio) = Studio::open() else { return };
+    // 2^33 / 90000 s = 95443.717 s; the muxer begins 1.4 s later than it is told.
+    let wraps = format!("{X264} -bf 3 -output_ts_offset 95441");
+    assert_parity("wrap", &studio.encode("wrap", "25", "160x120", &wraps, AAC));
+}
+
+#[test]
+fn an_encoder_that_starts_again_with_and_without_audio() {
+    let Some(studio) = Studio::open() else { return };
+    for audio in ["", AAC] {
+        let early = studio.encode("early", "25", "160x120", &format!("{X264} -bf 2"), audio);
+        let late = format!("{X264} -bf 2 -output_ts_offset 500");
+        let late = studio.encode("late", "25", "160x120", &late, audio);
+        assert_parity("forward", &studio.join("forward", &[&early, &late]));
+        assert_parity("again", &studio.join("again", &[&early, &early]));
+    }
+}
+
+#[test]
+fn packets_of_192_and_204_bytes_in_scan() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = fixture("bbb_h264_resolution_change");
+    let bytes = std::fs::read(&clip).unwrap();
+    let expected = ours(&clip);
+    for (before, behind) in [(4, 0), (0, 16)] {
+        let path = folder.path().join("padded.m2ts");
+        let padded: Vec<u8> = bytes
+            .chunks_exact(188)
+            .flat_map(|packet| [&vec![0x11; before][..], packet, &vec![0x22; behind]].concat())
+            .collect();
+        std::fs::write(&path, padded).unwrap();
+        assert_eq!(ours(&path), expected, "{} bytes", 188 + before + behind);
+    }
+}
+
+#[test]
+fn a_start_in_the_middle_of_a_packet_and_a_torn_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = std::fs::read(fixture("bbb_h264_resolution_change")).unwrap();
+    let path = folder.path().join("torn.ts");
+    let expected = ours(&fixture("bbb_h264_resolution_change"));
+    std::fs::write(&path, [&[0x11; 77][..], &clip].concat()).unwrap();
+    assert_eq!(ours(&path), expected);
+    std::fs::write(&path, &clip[..clip.len() - 100]).unwrap();
+    let torn = ours(&path);
+    // What is torn is the last picture, and those that lie before it in time need it.
+    let whole = expected.len() - 6;
+    assert_eq!((torn.len(), &torn[..whole]), (expected.len(), &expected[..whole]));
+}
+
+#[test]
+fn frames_decoded_with_errors_are_marked() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, least) in [
+        ("bbb_h264_zerolatency_360p30_gop2s", 5),
+        ("bbb_hevc_360p24_gop2s", 5),
+        ("bbb_mpeg2_576i25_tff", 5),
+    ] {
+        let clip = fixture(name);
+        let path = folder.path().join("damaged.ts");
+        let bytes = std::fs::read(&clip).unwrap();
+        let damaged: Vec<u8> = bytes
+            .chunks(188)
+            .enumerate()
+            .filter(|(n, _)| n % 199 != 150)
+            .flat_map(|(_, packet)| packet.to_vec())
+            .collect();
+        std::fs::write(&path, damaged).unwrap();
+        assert_eq!(marked(&clip), 0, "{name}, whole");
+        let marked = marked(&path);
+        assert!(marked >= least, "{name}, damaged: {marked} pictures are marked");
+    }
+}
+
+/// Pictures that are marked as damaged: each is asked for, by an interval shorter than any.
+fn marked(file: &Path) -> usize {
+    let output = scenetap()
+        .args(["-q", "scan", "--json", "--max-frame-interval", "0.000001"])
+        .arg(file)
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap().matches(r#""damaged":true"#).count()
+}
+
+#[test]
+fn streams_without_video_say_so() {
+    let Some(studio) = Studio::open() else { return };
+    let path = studio.path("audio");
+    let made = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i", "sine=duration=2", "-c:a", "aac"])
+        .args(["-f", "mpegts"])
+        .arg(&path)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let output = scenetap().arg("scan").arg(&path).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("no frames will come"), "{said}");
+}
