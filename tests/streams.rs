@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::oracle::{assert_parity, ours};
-use common::{fixture, has, scenetap};
+use common::{Recorder, fixture, has, scenetap, send_bytes};
+use serde_json::Value;
 
 const X264: &str = "-c:v libx264 -preset veryfast -pix_fmt yuv420p -g 30";
 const X265: &str = "-c:v libx265 -preset ultrafast -x265-params log-level=error:pools=1";
@@ -254,18 +255,59 @@ fn frames_decoded_with_errors_are_marked() {
     ] {
         let clip = fixture(name);
         let path = folder.path().join("damaged.ts");
-        let bytes = std::fs::read(&clip).unwrap();
-        let damaged: Vec<u8> = bytes
-            .chunks(188)
-            .enumerate()
-            .filter(|(n, _)| n % 199 != 150)
-            .flat_map(|(_, packet)| packet.to_vec())
-            .collect();
-        std::fs::write(&path, damaged).unwrap();
+        std::fs::write(&path, without_packets(&clip, 199)).unwrap();
         assert_eq!(marked(&clip), 0, "{name}, whole");
         let marked = marked(&path);
         assert!(marked >= least, "{name}, damaged: {marked} pictures are marked");
     }
+}
+
+/// The clip without one packet in `lost`.
+fn without_packets(clip: &Path, lost: usize) -> Vec<u8> {
+    std::fs::read(clip)
+        .unwrap()
+        .chunks(188)
+        .enumerate()
+        .filter(|(n, _)| n % lost != lost - 49)
+        .flat_map(|(_, packet)| packet.to_vec())
+        .collect()
+}
+
+#[test]
+fn a_damaged_stream_gives_the_same_live_and_scanned_and_with_any_jobs() {
+    const EVERY: [&str; 2] = ["--max-frame-interval", "0.4"];
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["bbb_h264_bframes_scenecut_360p24", "bbb_hevc_360p24_gop2s"] {
+        let bytes = without_packets(&fixture(name), 97);
+        let path = folder.path().join("damaged.ts");
+        std::fs::write(&path, &bytes).unwrap();
+        let scanned = |jobs: &str| {
+            let mut scan = scenetap();
+            scan.args(["-q", "scan", "--json", "--jobs", jobs]).args(EVERY).arg(&path);
+            let output = scan.output().unwrap();
+            assert!(output.status.success());
+            String::from_utf8(output.stdout)
+                .unwrap()
+                .lines()
+                .map(|line| judgement(&serde_json::from_str(line).unwrap()))
+                .collect::<Vec<_>>()
+        };
+        let alone = scanned("1");
+        assert!(alone.len() > 40, "{name}");
+        assert_eq!(scanned("3"), alone, "{name}");
+        let options = [&["--once"][..], &EVERY].concat();
+        let recorder = Recorder::start(folder.path(), name, &options);
+        send_bytes(&recorder.address, &bytes);
+        let (status, live) = recorder.end();
+        assert!(status.success());
+        assert_eq!(live.iter().map(judgement).collect::<Vec<_>>(), alone, "{name}");
+    }
+}
+
+/// What is judged of a frame, without where and when it was written.
+fn judgement(entry: &Value) -> Vec<Value> {
+    let keys = ["id", "timestamp", "score", "reason", "offset", "damaged"];
+    keys.into_iter().map(|key| entry.get(key).cloned().unwrap_or_default()).collect()
 }
 
 /// Pictures that are marked as damaged: each is asked for, by an interval shorter than any.

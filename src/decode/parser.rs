@@ -330,3 +330,31 @@ impl std::fmt::Debug for AudioFramer {
         f.debug_struct("AudioFramer").field("stream", &self.stream).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An ADTS frame of 16 bytes whose header names the sampling frequency `index`.
+    fn adts(index: u8) -> Vec<u8> {
+        let mut frame = vec![0xff, 0xf1, 0x40 | index << 2, 0x80, 0x02, 0x1f, 0xfc];
+        frame.resize(16, 0);
+        frame
+    }
+
+    #[test]
+    fn one_audio_frame_with_a_damaged_header_does_not_change_the_rate() {
+        let stream = AudioStream { pid: 0x101, codec: AudioCodec::Aac };
+        let mut framer = AudioFramer::new(stream);
+        let mut rates = Vec::new();
+        for index in [3, 3, 10, 3, 3, 4, 4, 4] {
+            let frame = adts(index);
+            framer
+                .push(ByteOffset(0), Some(Ticks(0)), &frame, |frame| rates.push(frame.sample_rate));
+        }
+        let (before, now) = (48_000, 44_100);
+        assert_eq!(rates.first_chunk(), Some(&[before; 5]), "{rates:?}");
+        assert_eq!(rates.last(), Some(&now), "{rates:?}");
+        assert!(!rates.contains(&11_025), "{rates:?}");
+    }
+}

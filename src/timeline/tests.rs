@@ -60,6 +60,17 @@ fn time_starts_with_the_audio_where_that_begins_first() {
 }
 
 #[test]
+fn audio_that_is_ahead_says_nothing_of_how_long_a_picture_lasts() {
+    let mut timeline = Timeline::new();
+    timeline.expect_audio(&[AUDIO]);
+    timeline.audio(audio(0, 0));
+    for n in 0..4 {
+        timeline.video(unit(36_000 + n * 3_000, 36_000 + n * 3_000), PictureTiming::default());
+    }
+    assert_eq!(pts(&mut timeline), [36_000, 39_000, 42_000, 45_000]);
+}
+
+#[test]
 fn a_silent_audio_stream_is_waited_for_no_longer_than_a_second() {
     let mut timeline = Timeline::new();
     timeline.expect_audio(&[AUDIO]);
