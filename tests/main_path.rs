@@ -231,6 +231,7 @@ fn what_others_write_into_the_index_is_kept() {
     let half = bytes.len() / 376 * 188;
     send_bytes(&recorder.address, &bytes[..half]);
     recorder.next_frame().expect("the first frame");
+    recorder.wait_for("has left");
     let path = recorder.session.join("frames/index.json");
     let mut entries = index(&recorder.session);
     entries[0]["sent_to_agent"] = true.into();

@@ -187,6 +187,16 @@ fn rates_of_whole_and_broken_numbers_with_audio() {
 }
 
 #[test]
+fn audio_in_private_streams_without_a_descriptor() {
+    let Some(studio) = Studio::open() else { return };
+    let private = format!("{X264} -mpegts_m2ts_mode 1");
+    for audio in [AAC, "-c:a mp2"] {
+        let packets_of_192 = studio.encode("private", "25", "160x120", &private, audio);
+        assert_parity(audio, &packets_of_192);
+    }
+}
+
+#[test]
 fn a_rate_that_varies() {
     let Some(studio) = Studio::open() else { return };
     let variable = "-fps_mode vfr -bsf:v setts=ts=TS+5*mod(N\\,7)*N -bf 0";

@@ -40,7 +40,7 @@ fn kind(content: Content) -> (&'static str, &'static str) {
         Content::Video(codec) => ("video", codec.as_str()),
         Content::OtherVideo(codec) => ("video", codec),
         Content::Audio(codec) => ("audio", codec.as_str()),
-        Content::Other => ("data", "-"),
+        Content::Private | Content::Other => ("data", "-"),
     }
 }
 

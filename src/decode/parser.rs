@@ -108,7 +108,7 @@ impl AudioFramer {
             AudioCodec::Eac3 => Some(ffi::AVCodecID::AV_CODEC_ID_EAC3),
             AudioCodec::Dts => Some(ffi::AVCodecID::AV_CODEC_ID_DTS),
             AudioCodec::Opus => Some(ffi::AVCodecID::AV_CODEC_ID_OPUS),
-            AudioCodec::Other => None,
+            AudioCodec::Private | AudioCodec::Other => None,
         };
         let parser = id.and_then(|id| Parser::open(id, 0));
         AudioFramer { stream, parser, aac_rate: 0, aac_rate_told: 0, padded: Vec::new() }

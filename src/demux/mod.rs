@@ -30,7 +30,9 @@ pub use listing::{ListedProgram, ListedStream, Listing};
 pub use program::{NoVideo, Program, ProgramChoice};
 pub use psi::Content;
 
-use crate::media::{AccessUnit, AudioStream, ByteOffset, TS_PACKET_BYTES, Ticks, TsPacket};
+use crate::media::{
+    AccessUnit, AudioCodec, AudioStream, ByteOffset, TS_PACKET_BYTES, Ticks, TsPacket,
+};
 use framer::Framer;
 use packet::{NULL_PID, Packet, PacketParser, PesHeader};
 use pes::{PesParser, PesPart};
@@ -119,6 +121,8 @@ pub struct Demuxer {
 #[derive(Debug)]
 struct AudioReader {
     stream: AudioStream,
+    /// What it turned out to be, where the tables do not say (FFmpeg's `probe_codec`).
+    found: Option<AudioCodec>,
     parser: PesParser,
     open: Option<AudioPes>,
 }
@@ -197,9 +201,7 @@ impl Demuxer {
     /// The stream is over: what is open comes out.
     pub fn finish(&mut self) {
         self.release();
-        self.events.extend(
-            self.audio.iter_mut().filter_map(|reader| reader.open.take()).map(Event::Audio),
-        );
+        self.events.extend(self.audio.iter_mut().filter_map(AudioReader::finish));
         if let Some((_, framer)) = &mut self.video {
             framer.finish(&mut self.units);
         }
@@ -249,7 +251,7 @@ impl Demuxer {
         for &stream in &program.audio {
             if !self.audio.iter().any(|reader| reader.stream == stream) {
                 let parser = PesParser::default();
-                self.audio.push(AudioReader { stream, parser, open: None });
+                self.audio.push(AudioReader { stream, found: None, parser, open: None });
             }
         }
         self.events.push_back(Event::Program(program.clone()));
@@ -344,10 +346,15 @@ impl Demuxer {
 
 impl AudioReader {
     fn push(&mut self, at: ByteOffset, packet: &Packet<'_>, events: &mut VecDeque<Event>) {
-        let AudioReader { stream, parser, open } = self;
+        let AudioReader { stream, found, parser, open } = self;
+        let mut complete = |open: &mut Option<AudioPes>| {
+            if let Some(pes) = open.take().and_then(|pes| identify(pes, found)) {
+                events.push_back(Event::Audio(pes));
+            }
+        };
         parser.push(packet, |part| match part {
             PesPart::Start(PesHeader { pts, .. }) => {
-                events.extend(open.take().map(Event::Audio));
+                complete(open);
                 *open = Some(AudioPes { stream: *stream, at, pts, data: Vec::new() });
             }
             PesPart::Data(data) => {
@@ -355,9 +362,24 @@ impl AudioReader {
                     pes.data.extend_from_slice(data);
                 }
             }
-            PesPart::End => events.extend(open.take().map(Event::Audio)),
+            PesPart::End => complete(open),
         });
     }
+
+    /// The stream is over.
+    fn finish(&mut self) -> Option<Event> {
+        self.open.take().and_then(|pes| identify(pes, &mut self.found)).map(Event::Audio)
+    }
+}
+
+/// Names the codec of a stream of which the tables do not tell it. `None` if what it
+/// carries is no audio.
+fn identify(mut pes: AudioPes, found: &mut Option<AudioCodec>) -> Option<AudioPes> {
+    if pes.stream.codec == AudioCodec::Private {
+        *found = found.or_else(|| program::audio_codec(&pes.data));
+        pes.stream.codec = (*found)?;
+    }
+    Some(pes)
 }
 
 /// Whether the packet's continuity counter is the one expected behind `last`.

@@ -170,7 +170,7 @@ impl Tables {
                         return NoVideo::NotDecoded { pid: stream.pid, codec };
                     }
                     Content::Audio(_) => audio += 1,
-                    Content::Video(_) | Content::Other => other += 1,
+                    Content::Video(_) | Content::Private | Content::Other => other += 1,
                 }
             }
         }
@@ -187,9 +187,12 @@ impl Tables {
         let mut audio: Vec<AudioStream> = Vec::new();
         for (_, pmt) in &self.pmts {
             for stream in &pmt.streams {
-                if let Content::Audio(codec) = pmt.content(stream)
-                    && !audio.iter().any(|known| known.pid == stream.pid)
-                {
+                let codec = match pmt.content(stream) {
+                    Content::Audio(codec) => codec,
+                    Content::Private => AudioCodec::Private,
+                    _ => continue,
+                };
+                if !audio.iter().any(|known| known.pid == stream.pid) {
                     audio.push(AudioStream { pid: stream.pid, codec });
                 }
             }
@@ -240,13 +243,18 @@ pub fn guess<'a>(packets: impl Iterator<Item = &'a [u8; TS_PACKET_BYTES]>) -> Op
     })
 }
 
-/// What an audio PES packet begins with: ADTS and MPEG audio differ in their layer bits.
+/// What an audio PES packet carries.
 fn guess_audio(pes: &[u8]) -> AudioCodec {
     let frame = pes.get(8).and_then(|&header_bytes| pes.get(9 + usize::from(header_bytes)..));
-    match frame {
-        Some(&[0xff, second, ..]) if second & 0xf6 == 0xf0 => AudioCodec::Aac,
-        Some(&[0xff, second, ..]) if second & 0xe0 == 0xe0 => AudioCodec::Mpeg,
-        _ => AudioCodec::Other,
+    frame.and_then(audio_codec).unwrap_or(AudioCodec::Other)
+}
+
+/// The codec of a frame of audio: ADTS and MPEG audio differ in their layer bits.
+pub fn audio_codec(frame: &[u8]) -> Option<AudioCodec> {
+    match *frame {
+        [0xff, second, ..] if second & 0xf6 == 0xf0 => Some(AudioCodec::Aac),
+        [0xff, second, ..] if second & 0xe0 == 0xe0 => Some(AudioCodec::Mpeg),
+        _ => None,
     }
 }
 

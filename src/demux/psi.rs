@@ -60,6 +60,8 @@ pub enum Content {
     OtherVideo(&'static str),
     /// Audio: it settles where time starts, and its clock moves the video's.
     Audio(AudioCodec),
+    /// Private data of which the table says nothing: it may be audio.
+    Private,
     /// Subtitles, tables, data.
     Other,
 }
@@ -93,6 +95,7 @@ impl Pmt {
                 Content::Audio(AudioCodec::Dts)
             }
             0x80 | 0x83 if program_tag == Some(*b"HDMV") => Content::Audio(AudioCodec::Other),
+            0x06 if stream.descriptors.is_empty() => Content::Private,
             _ => by_descriptors(&stream.descriptors),
         }
     }

@@ -463,6 +463,27 @@ fn audio_shows_its_times() {
 }
 
 #[test]
+fn audio_in_a_private_stream_is_told_by_its_bytes() {
+    let codecs = |first: &[u8]| {
+        let mut mux = Mux::default();
+        mux.section(0, 0, 1, 0, &[0, 1, 0xf0, 0x00]);
+        let body = [0xe1, 0, 0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0, 0x06, 0xe1, 1, 0xf0, 0];
+        mux.section(PMT_PID, 2, 1, 0, &body);
+        mux.picture(0, 20);
+        mux.pes(AUDIO_PID, 0xbd, 77, first);
+        mux.pes(AUDIO_PID, 0xbd, 78, &[9; 30]);
+        let codec = |event| match event {
+            Event::Audio(pes) => Some(pes.stream.codec),
+            _ => None,
+        };
+        events(&mux.bytes).into_iter().filter_map(codec).collect::<Vec<_>>()
+    };
+    assert_eq!(codecs(&[0xff, 0xf1, 0x50, 0x80]), [AudioCodec::Aac; 2]);
+    assert_eq!(codecs(&[0xff, 0xfd, 0x50, 0x80]), [AudioCodec::Mpeg; 2]);
+    assert_eq!(codecs(&[9; 30]), [], "other data");
+}
+
+#[test]
 fn truncation_at_every_byte_loses_no_earlier_picture() {
     let mux = five_pictures();
     for end in 0..mux.bytes.len() {

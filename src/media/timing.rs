@@ -50,6 +50,8 @@ pub enum AudioCodec {
     Dts,
     /// Opus.
     Opus,
+    /// Private data that is audio if its first PES packet looks like it.
+    Private,
     /// Anything else: each PES packet counts as one frame of unknown length.
     Other,
 }
@@ -65,14 +67,15 @@ impl AudioCodec {
             AudioCodec::Eac3 => "eac3",
             AudioCodec::Dts => "dts",
             AudioCodec::Opus => "opus",
+            AudioCodec::Private => "private",
             AudioCodec::Other => "audio",
         }
     }
 
     /// The codec of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        use AudioCodec::{Aac, AacLatm, Ac3, Dts, Eac3, Mpeg, Opus, Other};
-        [Mpeg, Aac, AacLatm, Ac3, Eac3, Dts, Opus, Other]
+        use AudioCodec::{Aac, AacLatm, Ac3, Dts, Eac3, Mpeg, Opus, Other, Private};
+        [Mpeg, Aac, AacLatm, Ac3, Eac3, Dts, Opus, Private, Other]
             .into_iter()
             .find(|codec| codec.as_str() == name)
     }
