@@ -34,6 +34,7 @@ fn read(payloads: &[&[u8]], is_start: impl Fn(usize) -> bool) -> (Vec<PesHeader>
             scrambled: false,
             continuity_counter: (n & 0x0f) as u8,
             discontinuity: false,
+            transport_error: false,
             has_payload: true,
             payload,
             understood: None,
