@@ -145,6 +145,8 @@ pub struct Decoder {
     pub delay: u32,
     /// Parameter sets that it was opened with, in hexadecimal.
     pub parameter_sets: String,
+    /// Width and height that it was opened with, if that still counts.
+    pub size: Option<(u32, u32)>,
     /// PTS that did not grow.
     pub faulty_pts: u64,
     /// DTS that did not grow.

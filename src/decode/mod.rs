@@ -36,6 +36,9 @@ pub struct Settings {
     /// Parameter sets with their start codes, for a stream whose first pictures come
     /// before its own; may be empty.
     pub parameter_sets: Vec<u8>,
+    /// Width and height that libavformat has found, for H.264: as long as pictures have
+    /// that size, one that is larger by less than a macroblock is cut to it.
+    pub size: Option<(u32, u32)>,
 }
 
 /// A decoder for one video stream.
@@ -50,7 +53,6 @@ pub struct Decoder {
     pending: VecDeque<Pending>,
     next_number: i64,
     keyframe: Option<KeyFrame>,
-    frame: ffmpeg::frame::Video,
     ready: VecDeque<Decoded>,
     undecodable: u64,
     /// After a start at an open random access point: what comes out before its
@@ -121,6 +123,9 @@ impl Decoder {
         });
         picture::set_reorder(&mut context, settings.reorder);
         picture::set_extradata(&mut context, &settings.parameter_sets);
+        if let Some(size) = settings.size {
+            picture::set_size(&mut context, size);
+        }
         let opened = context.decoder().open().map_err(failed)?;
         Ok(Decoder {
             codec,
@@ -129,7 +134,6 @@ impl Decoder {
             pending: VecDeque::new(),
             next_number: 0,
             keyframe: None,
-            frame: ffmpeg::frame::Video::empty(),
             ready: VecDeque::new(),
             undecodable: 0,
             skip_until: None,
@@ -180,11 +184,17 @@ impl Decoder {
         self.receive();
     }
 
-    /// The stream is over: the pictures that reordering holds back come out.
-    pub fn finish(&mut self) {
+    /// The stream is over: the pictures that reordering holds back come out. One that
+    /// has no time of its own takes the first of `times` that none before has taken;
+    /// there is one more with each picture (`dts_buffer` in `fftools/ffmpeg.c`).
+    pub fn finish(&mut self, mut times: impl Iterator<Item = Option<Ticks>>) {
         // Fails only where it was called before.
         let _ = self.opened.send_eof();
-        self.receive();
+        let mut spare = VecDeque::new();
+        while let Some(frame) = self.receive_one() {
+            spare.extend(times.next());
+            self.take_frame(frame, Some(&mut spare));
+        }
     }
 
     /// The next picture in presentation order, if there is one.
@@ -207,17 +217,30 @@ impl Decoder {
         picture::reorder(&self.opened)
     }
 
+    /// Width and height of its pictures, once it knows them.
+    pub fn size(&self) -> Option<(u32, u32)> {
+        let size = picture::size(&self.opened);
+        (size.0 > 0 && size.1 > 0).then_some(size)
+    }
+
     fn set_reorder(&mut self, pictures: u32) {
         picture::set_reorder(&mut self.opened, pictures);
     }
 
     fn receive(&mut self) {
+        while let Some(frame) = self.receive_one() {
+            self.take_frame(frame, None);
+        }
+    }
+
+    fn receive_one(&mut self) -> Option<ffmpeg::frame::Video> {
         loop {
-            match self.opened.receive_frame(&mut self.frame) {
-                Ok(()) => self.take_frame(),
+            let mut frame = ffmpeg::frame::Video::empty();
+            match self.opened.receive_frame(&mut frame) {
+                Ok(()) => return Some(frame),
                 Err(ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN })
                 | Err(ffmpeg::Error::Eof) => {
-                    return;
+                    return None;
                 }
                 // A picture that does not decode is an error of its own; others may follow.
                 Err(_) => self.undecodable += 1,
@@ -225,8 +248,12 @@ impl Decoder {
         }
     }
 
-    fn take_frame(&mut self) {
-        let frame = std::mem::replace(&mut self.frame, ffmpeg::frame::Video::empty());
+    /// `spare` has the times for pictures without one, once the stream is over.
+    fn take_frame(
+        &mut self,
+        frame: ffmpeg::frame::Video,
+        spare: Option<&mut VecDeque<Option<Ticks>>>,
+    ) {
         let find = |number: Option<i64>| {
             let first = self.pending.front()?.number;
             self.pending.get(usize::try_from(number? - first).ok()?).copied()
@@ -235,14 +262,17 @@ impl Decoder {
             self.undecodable += 1;
             return;
         };
+        // libavcodec notes the packet with which a picture came out.
+        let trigger_dts = find(picture::trigger(&frame)).and_then(|trigger| trigger.dts);
+        let mut times = self.times;
+        let chosen = times.choose(own.pts, trigger_dts);
+        let chosen = chosen.or_else(|| spare?.pop_front().flatten());
         if self.skip_until.is_some_and(|at| at != own.at) {
             return;
         }
         self.skip_until = None;
-        // libavcodec notes the packet with which a picture came out.
-        let trigger_dts = find(picture::trigger(&frame)).and_then(|trigger| trigger.dts);
-        let before = self.times;
-        let Some(pts) = self.times.choose(own.pts, trigger_dts) else {
+        let before = std::mem::replace(&mut self.times, times);
+        let Some(pts) = chosen else {
             self.undecodable += 1;
             return;
         };

@@ -172,6 +172,24 @@ pub fn set_extradata(context: &mut ffmpeg::codec::Context, bytes: &[u8]) {
     }
 }
 
+/// The size that a decoder is told from the start (`width_from_caller`).
+pub fn set_size(context: &mut ffmpeg::codec::Context, (width, height): (u32, u32)) {
+    let (Ok(width), Ok(height)) = (i32::try_from(width), i32::try_from(height)) else { return };
+    // SAFETY: the context is ours and not yet opened; the fields are documented as
+    // settable by the caller through `avcodec_parameters_to_context`.
+    unsafe {
+        (*context.as_mut_ptr()).width = width;
+        (*context.as_mut_ptr()).height = height;
+    }
+}
+
+/// Width and height as they are now; 0 before they are known.
+pub fn size(opened: &ffmpeg::decoder::Opened) -> (u32, u32) {
+    // SAFETY: reads plain fields of a context that lives as long as `opened`.
+    let (width, height) = unsafe { ((*opened.as_ptr()).width, (*opened.as_ptr()).height) };
+    (u32::try_from(width).unwrap_or(0), u32::try_from(height).unwrap_or(0))
+}
+
 /// The output delay as it is now.
 pub fn reorder(opened: &ffmpeg::decoder::Opened) -> u32 {
     // SAFETY: reads a plain field of a context that lives as long as `opened`.

@@ -84,7 +84,8 @@ impl Probe {
     /// What is known.
     pub fn settings(self) -> Settings {
         let reorder = self.decoder.as_ref().map_or(0, Decoder::reorder);
-        Settings { reorder, parameter_sets: self.parameter_sets }
+        let size = self.decoder.as_ref().and_then(Decoder::size);
+        Settings { reorder, parameter_sets: self.parameter_sets, size }
     }
 
     fn look_for_delay(&mut self, unit: &AccessUnit, timing: &mut PictureTiming) {

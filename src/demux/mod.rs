@@ -261,7 +261,9 @@ impl Demuxer {
     /// Demuxes what was held back, now that the PIDs are known.
     fn release(&mut self) {
         let Some(held) = self.held.take() else { return };
+        // A guess has no number.
         if self.program.is_none()
+            && self.choice == ProgramChoice::FirstWithVideo
             && let Some(program) = program::guess(held.packets.iter().map(|(_, bytes)| bytes))
         {
             self.follow(program);

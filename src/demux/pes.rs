@@ -50,9 +50,13 @@ impl PesParser {
 
     /// Takes one packet of the PID; hands its parts to `sink` in order.
     pub fn push<'a>(&mut self, packet: &Packet<'a>, mut sink: impl FnMut(PesPart<'a>)) {
+        // FFmpeg hands on one PES packet for each packet of the stream: where this one
+        // has ended an open one, its own is not looked at for its end.
+        let ends_another =
+            packet.unit_start && matches!(self.state, State::Payload { taken: 1.., .. });
         if let Some(Understood::PesStart(header, data)) = &packet.understood {
             self.start(*header, &mut sink);
-            self.payload(data, &mut sink);
+            self.payload(data, ends_another, &mut sink);
             return;
         }
         if packet.unit_start {
@@ -60,7 +64,7 @@ impl PesParser {
         }
         match &mut self.state {
             State::Skip => {}
-            State::Payload { .. } => self.payload(packet.payload, &mut sink),
+            State::Payload { .. } => self.payload(packet.payload, ends_another, &mut sink),
             State::Header(bytes) => {
                 let before = bytes.len();
                 bytes.extend_from_slice(packet.payload);
@@ -70,7 +74,7 @@ impl PesParser {
                     Header::Whole(header, header_bytes) => {
                         let data = packet.payload.get(header_bytes - before..).unwrap_or(&[]);
                         self.start(header, &mut sink);
-                        self.payload(data, &mut sink);
+                        self.payload(data, ends_another, &mut sink);
                     }
                 }
             }
@@ -86,7 +90,12 @@ impl PesParser {
         sink(PesPart::Start(header));
     }
 
-    fn payload<'a>(&mut self, mut data: &'a [u8], sink: &mut impl FnMut(PesPart<'a>)) {
+    fn payload<'a>(
+        &mut self,
+        mut data: &'a [u8],
+        ends_another: bool,
+        sink: &mut impl FnMut(PesPart<'a>),
+    ) {
         let State::Payload { taken, expected } = &mut self.state else { return };
         if data.is_empty() {
             return;
@@ -101,7 +110,7 @@ impl PesParser {
             sink(PesPart::Start(PesHeader::default()));
         }
         *taken += data.len();
-        let whole = Some(*taken) == *expected;
+        let whole = Some(*taken) == *expected && !ends_another;
         sink(PesPart::Data(data));
         if whole {
             self.state = State::Skip;

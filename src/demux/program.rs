@@ -110,10 +110,12 @@ impl Tables {
 
     /// What to follow now, if that is not what is followed already.
     pub fn choose(&self, choice: ProgramChoice, current: Option<&Program>) -> Option<Program> {
-        let wanted = |pmt: &Pmt| match (choice, current) {
+        // The first found stays the one as long as there is one, wherever its streams move.
+        let followed = current
+            .filter(|current| self.pmts.iter().any(|(_, pmt)| pmt.program == current.number));
+        let wanted = |pmt: &Pmt| match (choice, followed) {
             (ProgramChoice::Number(number), _) => pmt.program == number,
-            // The first found stays the one, wherever its streams move.
-            (_, Some(current)) => pmt.program == current.number,
+            (_, Some(followed)) => pmt.program == followed.number,
             _ => true,
         };
         let first_video = |pmt: &Pmt| {
@@ -128,11 +130,17 @@ impl Tables {
                 .and_then(|now| videos().find(|video| *video == (now.video_pid, now.codec)))
                 .or_else(|| videos().next())
         };
-        let (number, (video_pid, codec)) = self
+        let mut videos = self
             .pmts
             .iter()
             .filter(|(_, pmt)| wanted(pmt))
-            .find_map(|(_, pmt)| Some((pmt.program, first_video(pmt)?)))?;
+            .filter_map(|(_, pmt)| Some((pmt.program, first_video(pmt)?)));
+        // What was found without tables is looked for in them.
+        let is_current = |(_, video): &(u16, (u16, VideoCodec))| {
+            current.is_some_and(|current| *video == (current.video_pid, current.codec))
+        };
+        let (number, (video_pid, codec)) =
+            videos.clone().find(is_current).or_else(|| videos.next())?;
         let chosen = Program { number, video_pid, codec, audio: self.audio() };
         (current != Some(&chosen)).then_some(chosen)
     }

@@ -36,6 +36,7 @@ pub fn to_checkpoint(start: &DetectionStart, recording_bytes: u64, frames_kept: 
             reorder: decoder.reorder,
             delay: *delay,
             parameter_sets: to_hex(&decoder.parameter_sets),
+            size: decoder.size,
             faulty_pts: times.faulty_pts,
             faulty_dts: times.faulty_dts,
             last_pts: times.last_pts.map(|pts| pts.0),
@@ -78,6 +79,7 @@ pub fn from_checkpoint(checkpoint: &Checkpoint) -> Option<DetectionStart> {
         decoder: Settings {
             reorder: decoder.reorder,
             parameter_sets: from_hex(&decoder.parameter_sets)?,
+            size: decoder.size,
         },
         delay: decoder.delay,
         times: BestEffort {

@@ -13,8 +13,8 @@ use crate::demux::{
 use crate::detect::{Detector, DetectorState, Rule};
 use crate::error::Result;
 use crate::media::{
-    AccessUnit, AudioFrame, ByteOffset, Frame, PictureTiming, RandomAccess, Ticks, TsPacket,
-    Verdict, VideoCodec,
+    AccessUnit, AudioFrame, ByteOffset, Frame, PictureFormat, PictureTiming, RandomAccess, Ticks,
+    TsPacket, Verdict, VideoCodec,
 };
 use crate::timeline::{Clock, TimedUnit, Timeline};
 
@@ -89,6 +89,8 @@ pub struct Detection {
     delay: u32,
     /// What the decoder was opened with.
     parameter_sets: Vec<u8>,
+    /// See [`Settings::size`]; none any more since a picture had another.
+    size: Option<(u32, u32)>,
     /// How to open the next decoder, where a checkpoint tells it.
     reopen: Option<(Settings, BestEffort, ByteOffset)>,
     resuming: Option<Resuming>,
@@ -160,6 +162,7 @@ impl Detection {
         );
         detection.reopen = Some((start.decoder.clone(), start.times, start.demux.at));
         detection.parameter_sets = start.decoder.parameter_sets.clone();
+        detection.size = start.decoder.size;
         detection.delay = start.delay;
         detection.final_through = start.final_through;
         detection.last = Some(start.last);
@@ -183,6 +186,7 @@ impl Detection {
             next_decoder: VecDeque::new(),
             delay: 0,
             parameter_sets: Vec::new(),
+            size: None,
             reopen: None,
             resuming: None,
             detector,
@@ -365,6 +369,7 @@ impl Detection {
         let decoder = Decoder::open(codec, &settings, BestEffort::default())?;
         self.delay = decoder.reorder();
         self.parameter_sets = settings.parameter_sets;
+        self.size = settings.size;
         self.next_decoder.push_back(decoder);
         let mut probed = std::mem::take(&mut self.probed);
         if codec == VideoCodec::Hevc {
@@ -421,7 +426,7 @@ impl Detection {
 
     fn finish_decoder(&mut self) {
         if let Some(decoder) = &mut self.decoder {
-            decoder.finish();
+            decoder.finish(self.timeline.after_end());
         }
         self.drain_decoder();
         if let Some(decoder) = self.decoder.take() {
@@ -436,6 +441,8 @@ impl Detection {
     }
 
     fn take(&mut self, decoded: Decoded) {
+        let PictureFormat { width, height, .. } = decoded.frame.picture.format();
+        self.size = self.size.filter(|size| *size == (width, height));
         self.note_decoded(&decoded);
         if let Some(resuming) = &mut self.resuming {
             if decoded.frame.at == resuming.last.at {
@@ -466,7 +473,8 @@ impl Detection {
         };
         let reorder = self.decoder.as_ref().map_or(0, Decoder::reorder);
         if let Some(entry) = self.entries.drain(..=index).next_back() {
-            let settings = Settings { reorder, parameter_sets: self.parameter_sets.clone() };
+            let parameter_sets = self.parameter_sets.clone();
+            let settings = Settings { reorder, parameter_sets, size: self.size };
             let (first, last) = (self.places.front(), self.places.back());
             let is_known = last.is_some_and(|(last, ..)| last.demux.at == at);
             let far = first

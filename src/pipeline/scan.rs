@@ -15,6 +15,7 @@ use super::watch::Watch;
 use super::{choice_of, join, rule_of, spawn};
 use crate::catalog::{Catalog, CatalogOptions, EncodedFrame, Entry, KeptFrame};
 use crate::config::ScanConfig;
+use crate::demux::NoVideo;
 use crate::error::{Context, Error, Result, Stage};
 use crate::media::{ByteOffset, Verdict};
 use crate::shutdown::Shutdown;
@@ -73,6 +74,9 @@ fn detect(
 ) -> Result<()> {
     let mut detection = Detection::new(rule_of(config.rule), choice_of(config.program));
     detector::run(&mut tail, &mut detection, &mut outlet, &|| shutdown.is_requested())?;
+    if let Some(why @ NoVideo::NoSuchProgram { .. }) = detection.no_video() {
+        return Err(Error::new(Stage::Tail, why.to_string()).path(&config.file));
+    }
     outlet.scores.map_or(Ok(()), Scores::finish)
 }
 

@@ -84,10 +84,32 @@ pub struct TimedUnit {
     pub before: Clock,
 }
 
+/// The decoding times that FFmpeg counts on behind the last picture. What the decoder
+/// still holds then, and has no time of its own, takes one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AfterEnd {
+    /// In microseconds; `None` if nobody knows.
+    next: Option<i64>,
+    /// From one to the next.
+    step: i64,
+}
+
+impl Iterator for AfterEnd {
+    type Item = Option<Ticks>;
+
+    fn next(&mut self) -> Option<Option<Ticks>> {
+        let time = self.next;
+        self.next = time.filter(|_| self.step > 0).map(|time| time + self.step);
+        Some(time.map(rescale::ticks))
+    }
+}
+
 /// Sets the times of access units to the recording's own.
 #[derive(Debug)]
 pub struct Timeline {
     clock: Clock,
+    /// How long the picture is shown that passed last, if its headers say so.
+    lasts: Option<Fraction>,
     /// Where the recording begins, until that is settled.
     start: Option<Start>,
     /// What waits: for the start, or for the first time that is known.
@@ -131,6 +153,8 @@ struct VideoItem {
 struct OpenPes {
     before: Option<Clock>,
     pictures: Vec<(Stamps, PictureTiming)>,
+    /// Audio has jumped since it began.
+    audio_jumped: bool,
 }
 
 impl Timeline {
@@ -151,6 +175,7 @@ impl Timeline {
         Timeline {
             passed_audio: clock.audio.iter().map(|audio| (audio.pid, audio.through)).collect(),
             clock,
+            lasts: None,
             start: None,
             held: VecDeque::new(),
             held_bytes: 0,
@@ -214,6 +239,12 @@ impl Timeline {
         self.give_up();
         self.pass_held();
         self.pass_jumped();
+    }
+
+    /// The times that are counted on behind what has passed.
+    pub fn after_end(&self) -> AfterEnd {
+        let step = self.lasts.map_or(0, |duration| rescale::whole_micros(duration, 1));
+        AfterEnd { next: self.clock.video.next, step }
     }
 
     /// The next access unit, its times set from the start of the recording.
@@ -296,6 +327,7 @@ impl Timeline {
         }
         self.open.pictures.push((stamps, timing));
         let passed = self.clock.pass_picture(stamps, &timing);
+        self.lasts = timing.duration;
         (unit.pts, unit.dts) = (passed.pts.map(Ticks), passed.dts.map(Ticks));
         self.ready.push_back(TimedUnit { unit, raw, before });
     }
@@ -305,9 +337,9 @@ impl Timeline {
             self.clock.pass_audio(frame);
             return;
         };
-        let jumps = before.would_jump(frame);
+        self.open.audio_jumped |= before.would_jump(frame);
         before.pass_audio(frame);
-        if jumps {
+        if self.open.audio_jumped {
             let mut clock = before.clone();
             for (stamps, timing) in &self.open.pictures {
                 clock.pass_picture(*stamps, timing);
