@@ -90,6 +90,8 @@ pub struct Clock {
 /// See [`crate::timeline::Interpolation`]. Ticks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Interpolation {
+    /// No time was found ahead, and none is guessed.
+    pub blank: bool,
     /// Where the next picture would be decoded.
     pub next: Option<i64>,
     /// What pictures without times have taken.

@@ -10,6 +10,8 @@
 //! - **The output delay** of H.264 streams that do not say it
 //!   (`has_decode_delay_been_guessed`): libavcodec finds out as it goes, and drops
 //!   pictures that turn out to be late.
+//! - **Times** where some pictures have none, or a PTS without its DTS: libavformat
+//!   begins again (`estimate_timings_from_pts`) with what it has learnt of their order.
 
 use memchr::memmem;
 
@@ -22,6 +24,14 @@ use crate::media::{AccessUnit, PictureTiming, VideoCodec};
 const MAX_UNITS: usize = 300;
 const MAX_BYTES: usize = 16 << 20;
 
+/// The first pictures do not know of those in front of which they are decoded, and
+/// where several share a PES packet only the first has times: so many show it.
+const UNITS: usize = 8;
+
+/// Where times do not say all, libavformat guesses by what it finds ahead: within about
+/// so many pictures (`fps_probe_size`, `max_ts_probe`).
+const GUESSED_UNITS: usize = 40;
+
 /// Looks ahead until everything is known.
 #[derive(Debug)]
 pub struct Probe {
@@ -31,6 +41,8 @@ pub struct Probe {
     decoded: usize,
     delay_known: bool,
     parameter_sets: Vec<u8>,
+    /// The times of some picture do not say all.
+    guesses: bool,
     units: usize,
     bytes: usize,
 }
@@ -43,17 +55,18 @@ impl Probe {
     /// If there is no decoder for it.
     pub fn new(codec: VideoCodec) -> Result<Self> {
         let decoder = match codec {
-            VideoCodec::H264 => {
+            VideoCodec::H264 | VideoCodec::Hevc => {
                 Some(Decoder::open(codec, &Settings::default(), BestEffort::default())?)
             }
             _ => None,
         };
         Ok(Probe {
             codec,
-            delay_known: decoder.is_none(),
+            delay_known: codec != VideoCodec::H264,
             decoder,
             decoded: 0,
             parameter_sets: Vec::new(),
+            guesses: false,
             units: 0,
             bytes: 0,
         })
@@ -65,15 +78,23 @@ impl Probe {
             self.parameter_sets = parameter_sets(self.codec, &unit.data);
         }
         self.look_for_delay(unit, timing);
+        let alone = unit.pts == unit.dts;
+        self.guesses |= unit.pts.is_none() || (alone && timing.delay > 0 && !timing.bidirectional);
         self.units += 1;
         self.bytes += unit.data.len();
     }
 
     /// Whether everything is known, or has been looked for long enough.
     pub fn is_done(&self) -> bool {
-        (self.delay_known && !self.parameter_sets.is_empty())
+        let guessed = !self.guesses || self.units >= GUESSED_UNITS;
+        (self.delay_known && !self.parameter_sets.is_empty() && self.units >= UNITS && guessed)
             || self.units >= MAX_UNITS
             || self.bytes >= MAX_BYTES
+    }
+
+    /// Whether the times do not say all, so that what is ahead counts.
+    pub fn guesses(&self) -> bool {
+        self.guesses
     }
 
     /// How the stream is coded.

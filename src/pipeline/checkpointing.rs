@@ -119,6 +119,7 @@ fn clock_to(clock: &Clock) -> checkpoint::Clock {
         interpolation: checkpoint::Interpolation {
             next: interpolation.next,
             guessed: interpolation.guessed,
+            blank: interpolation.blank,
             reference_pts: interpolation.reference_pts,
             reference_duration: interpolation.reference_duration,
             checked: interpolation.checked,
@@ -152,6 +153,7 @@ fn clock_from(clock: &checkpoint::Clock) -> Option<Clock> {
             interpolation: Interpolation {
                 next: interpolation.next,
                 guessed: interpolation.guessed,
+                blank: interpolation.blank,
                 reference_pts: interpolation.reference_pts,
                 reference_duration: interpolation.reference_duration,
                 checked: interpolation.checked,

@@ -364,7 +364,7 @@ impl Detection {
     /// Opens a decoder with what the probe has found, and passes on what it held back.
     fn leave_probe(&mut self) -> Result<()> {
         let Some(probe) = self.probe.take() else { return Ok(()) };
-        let codec = probe.codec();
+        let (codec, guesses) = (probe.codec(), probe.guesses());
         let settings = probe.settings();
         let decoder = Decoder::open(codec, &settings, BestEffort::default())?;
         self.delay = decoder.reorder();
@@ -372,13 +372,35 @@ impl Detection {
         self.size = settings.size;
         self.next_decoder.push_back(decoder);
         let mut probed = std::mem::take(&mut self.probed);
-        if codec == VideoCodec::Hevc {
+        if guesses {
+            self.look_ahead(&mut probed);
+        }
+        if codec == VideoCodec::Hevc || guesses {
             set_initial_durations(&mut probed);
         }
         for demuxed in probed {
             self.pass(demuxed);
         }
         Ok(())
+    }
+
+    /// libavformat begins again behind its look ahead, with what it has found.
+    fn look_ahead(&mut self, probed: &mut VecDeque<Demuxed>) {
+        self.timeline.look_ahead(probed.iter().filter_map(|demuxed| match demuxed {
+            Demuxed::Unit(unit, timing) => Some((unit, timing)),
+            _ => None,
+        }));
+        let mut timings: Vec<_> = probed
+            .iter_mut()
+            .filter_map(|demuxed| match demuxed {
+                Demuxed::Unit(_, timing) => Some(timing),
+                _ => None,
+            })
+            .collect();
+        let delay = timings.iter().map(|timing| timing.delay).max().unwrap_or(0).max(self.delay);
+        for timing in &mut timings {
+            (timing.delay, timing.delay_known) = (delay, true);
+        }
     }
 
     fn drain_timeline(&mut self) {

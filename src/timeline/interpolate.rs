@@ -31,6 +31,8 @@ pub struct Interpolation {
     pub next: Option<i64>,
     /// Ticks that pictures without times have taken so far.
     pub guessed: i64,
+    /// Nothing is guessed any more: it was looked ahead, and no time found.
+    pub blank: bool,
     /// `last_IP_pts`: presentation time of the last picture that was no B.
     pub reference_pts: Option<i64>,
     /// `last_IP_duration`: how long that is shown.
@@ -53,6 +55,7 @@ impl Default for Interpolation {
         Interpolation {
             next: None,
             guessed: 0,
+            blank: false,
             reference_pts: None,
             reference_duration: 0,
             checked: None,
@@ -87,9 +90,24 @@ impl Interpolation {
         time.is_some_and(|time| time > RELATIVE_BASE - (1 << 48))
     }
 
-    /// Whether any time is known yet.
+    /// Whether it is known where pictures stand, or that nobody knows.
     pub fn is_anchored(&self) -> bool {
-        self.next.is_some()
+        self.next.is_some() || self.blank
+    }
+
+    /// libavformat has looked ahead and begins again (`estimate_timings_from_pts`):
+    /// where the first picture stands is known, and what has shown about the order.
+    /// `anchored` is what the first time that was found has said.
+    pub fn begin_again(&mut self, anchored: Option<Anchored>) {
+        *self = Interpolation {
+            next: anchored.map(|anchored| RELATIVE_BASE.wrapping_add(anchored.shift)),
+            blank: anchored.is_none(),
+            reference_duration: self.reference_duration,
+            ordered: self.ordered,
+            misordered: self.misordered,
+            errors: self.errors,
+            ..Interpolation::default()
+        };
     }
 
     /// Fills in what the next picture lacks. `ended_by` are the times of the PES
@@ -132,7 +150,7 @@ impl Interpolation {
             anchored = anchored.or(self.anchor(stamps.dts));
         }
         if let Some(dts) = stamps.dts
-            && dts > self.next()
+            && self.next().is_none_or(|next| dts > next)
         {
             self.set_next(dts);
         }
@@ -167,12 +185,12 @@ impl Interpolation {
     }
 
     /// `cur_dts`, or how far it has come from the base.
-    fn next(&self) -> i64 {
-        self.next.unwrap_or(RELATIVE_BASE + self.guessed)
+    fn next(&self) -> Option<i64> {
+        self.next.or_else(|| (!self.blank).then_some(RELATIVE_BASE + self.guessed))
     }
 
     fn set_next(&mut self, time: i64) {
-        if self.next.is_some() {
+        if self.is_anchored() {
             self.next = Some(time);
         } else if Self::is_relative(Some(time)) {
             self.guessed = time - RELATIVE_BASE;
@@ -211,16 +229,17 @@ impl Interpolation {
     ) -> Option<Anchored> {
         stamps.dts = stamps.dts.or(self.reference_pts);
         let anchored = self.anchor(stamps.dts);
-        let dts = stamps.dts.unwrap_or(self.next());
-        stamps.dts = Some(dts);
+        stamps.dts = stamps.dts.or(self.next());
         // What is shown while it is decoded is the reference picture before.
         if self.reference_duration == 0 {
             self.reference_duration = duration;
         }
-        self.set_next(dts.saturating_add(self.reference_duration));
+        if let Some(dts) = stamps.dts {
+            self.set_next(dts.saturating_add(self.reference_duration));
+        }
         if let (None, Some(next_pts), Some(next_dts)) = (stamps.pts, ended_by.pts, ended_by.dts)
             && self.reference_duration > 0
-            && self.next().wrapping_sub(next_dts).abs() <= 1
+            && self.next().is_some_and(|next| next.wrapping_sub(next_dts).abs() <= 1)
             && next_dts != next_pts
         {
             stamps.pts = Some(next_dts);
@@ -237,16 +256,18 @@ impl Interpolation {
         }
         let known = stamps.pts.or(stamps.dts);
         let anchored = self.anchor(known);
-        let time = known.unwrap_or(self.next());
-        (stamps.pts, stamps.dts) = (Some(time), Some(time));
-        self.set_next(timing.duration.map_or(time, |duration| add_stable(time, duration)));
+        let time = known.or(self.next());
+        (stamps.pts, stamps.dts) = (time, time);
+        if let Some(time) = time {
+            self.set_next(timing.duration.map_or(time, |duration| add_stable(time, duration)));
+        }
         anchored
     }
 
     /// `update_initial_timestamps`: the first time that is known.
     fn anchor(&mut self, dts: Option<i64>) -> Option<Anchored> {
         let dts = dts?;
-        if self.next.is_some() || Self::is_relative(Some(dts)) {
+        if self.is_anchored() || Self::is_relative(Some(dts)) {
             return None;
         }
         self.next = Some(dts);

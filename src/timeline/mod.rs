@@ -234,6 +234,33 @@ impl Timeline {
         self.hold(Item::Video(Box::new(video)), bytes);
     }
 
+    /// What libavformat learns when it looks ahead, before it begins again: the first
+    /// access units, whose times do not say all. To be called before they pass.
+    pub fn look_ahead<'a>(
+        &mut self,
+        pictures: impl Iterator<Item = (&'a AccessUnit, &'a PictureTiming)>,
+    ) {
+        let mut demuxed = self.clock.demuxed;
+        let mut seen: Vec<Stamps> = Vec::new();
+        let mut first = None;
+        for (unit, timing) in pictures {
+            let mut stamps = demuxed.unwrap(Times { pts: unit.pts, dts: unit.dts });
+            let ended_by = demuxed.peek(unit.ended_by);
+            let anchored = demuxed.interpolation.fill(unit.codec, &mut stamps, timing, ended_by);
+            if let Some(anchored) = anchored {
+                first = Some(anchored);
+                let interpolation = &mut demuxed.interpolation;
+                interpolation.move_guessed(anchored, unit.codec, timing.delay, seen.iter_mut());
+            }
+            seen.push(stamps);
+            if let (Some(start), Some(_)) = (&mut self.start, first) {
+                seen.iter().for_each(|stamps| start.video(stamps.pts));
+            }
+        }
+        demuxed.interpolation.begin_again(first);
+        self.clock.demuxed.interpolation = demuxed.interpolation;
+    }
+
     /// The stream is over: time starts where it is known to.
     pub fn finish(&mut self) {
         self.give_up();
