@@ -77,16 +77,21 @@ for file in "$@"; do
     { [ ! -f "$work/csv" ] || tail -n +2 "$work/csv"; } >"$work/our-scores"
 
     paste -d '|' "$work/scores" "$work/our-scores" | awk -F '|' '$1 != $2' >"$work/differ"
-    differ=$(wc -l <"$work/differ")
+    differ=$(wc -l <"$work/differ") differs=
+    [ "$differ" = 0 ] || differs=yes
     # Frames that only one of the two keeps, or with another score.
     frames=$(comm -3 <(sort "$work/kept") <(sort "$work/our-kept") | wc -l)
     first=$(head -c 90 "$work/error")
     # What a decoder leaves undecoded shows what its buffer held before, and that depends
     # on how long the frames before were held: on what ffmpeg was asked to keep.
     unlike=$(comm -23 <(sort "$work/kept") <(sort "$work/scores") | wc -l)
-    [ "$unlike" = 0 ] || first="ffmpeg's two runs differ in $unlike of these frames. $first"
+    if [ "$unlike" != 0 ]; then
+        first="ffmpeg's two runs differ in $unlike of these frames. $first"
+    elif [ "$frames" != 0 ]; then
+        differs=yes
+    fi
+    [ ! "$differs" ] || files_differ=$((files_differ + 1))
     if [ "$differ" != 0 ]; then
-        files_differ=$((files_differ + 1))
         line=$(head -1 "$work/differ")
         time=${line#*|}
         byte=$(byte_of "$file" "${time%,*}")

@@ -245,4 +245,28 @@ mod tests {
         let (headers, data) = parts(&[(&[0, 2, 0xb0, 9, 9, 9, 9], true), (&[1, 2], false)]);
         assert!(headers.is_empty() && data.is_empty());
     }
+
+    /// `(places of headers, places of ends)` among the packets.
+    fn starts_and_ends(packets: &[&[u8]]) -> (Vec<usize>, Vec<usize>) {
+        let (mut starts, mut ends) = (Vec::new(), Vec::new());
+        let mut parser = PesParser::default();
+        for (place, payload) in packets.iter().enumerate() {
+            parser.push(&raw(payload, true), |part| match part {
+                PesPart::Start(_) => starts.push(place),
+                PesPart::Data(_) => {}
+                PesPart::End => ends.push(place),
+            });
+        }
+        (starts, ends)
+    }
+
+    #[test]
+    fn a_packet_that_ends_another_does_not_end_its_own() {
+        let (empty, mut open, mut whole) = (pes(0), pes(0), pes(16 + 4));
+        open.extend([1, 2, 3, 4]);
+        whole.extend([5, 6, 7, 8]);
+        assert_eq!(starts_and_ends(&[&whole, &whole]), (vec![0, 1], vec![0, 1]));
+        assert_eq!(starts_and_ends(&[&open, &whole, &whole]), (vec![0, 1, 2], vec![]));
+        assert_eq!(starts_and_ends(&[&open, &empty, &whole]), (vec![0, 1, 2], vec![2]));
+    }
 }

@@ -257,6 +257,9 @@ impl Timeline {
                 seen.iter().for_each(|stamps| start.video(stamps.pts));
             }
         }
+        if let (Some(start), None) = (&mut self.start, first) {
+            start.no_video();
+        }
         demuxed.interpolation.begin_again(first);
         self.clock.demuxed.interpolation = demuxed.interpolation;
     }

@@ -49,6 +49,11 @@ impl Start {
         }
     }
 
+    /// Nobody knows when the video begins; only audio says.
+    pub fn no_video(&mut self) {
+        self.video = true;
+    }
+
     /// A picture's decoding time.
     pub fn reached(&mut self, dts: i64) {
         self.span = (dts - *self.first_dts.get_or_insert(dts)).abs();

@@ -153,6 +153,23 @@ fn audio_that_jumps_before_ffmpeg_has_seen_the_picture_counts_as_before_it() {
 }
 
 #[test]
+fn audio_of_several_frames_that_jumps_before_ffmpeg_has_seen_the_picture_counts_as_before_it() {
+    let mut timeline = Timeline::new();
+    timeline.expect_audio(&[AUDIO]);
+    timeline.audio(audio(0, 90_000));
+    timeline.video(unit(90_000, 90_000), THIRTY);
+    timeline.pes_complete();
+    timeline.video(unit(93_000, 93_000), THIRTY);
+    // Only the first jumps; those behind it in the PES packet go on from there.
+    timeline.audio(audio(1, 90_000 + 5_400_000));
+    timeline.audio(audio(2, 91_920 + 5_400_000));
+    timeline.pes_complete();
+    timeline.video(unit(93_000 + 5_400_000, 93_000 + 5_400_000), THIRTY);
+    timeline.pes_complete();
+    assert_eq!(pts(&mut timeline), [0, 3_000, 6_000]);
+}
+
+#[test]
 fn a_picture_that_jumps_waits_for_audio_that_ffmpeg_sees_before_it() {
     let mut timeline = Timeline::new();
     timeline.expect_audio(&[AUDIO]);
@@ -178,6 +195,32 @@ fn a_frame_rate_of_no_whole_ticks_is_expected_as_ffmpeg_rounds_it() {
         timeline.pes_complete();
     }
     assert_eq!(pts(&mut timeline), [0, 3_754, 7_508, 7_508 + 3_753]);
+}
+
+#[test]
+fn what_was_found_ahead_counts_from_the_first_picture_on() {
+    let delayed = PictureTiming { delay: 2, ..THIRTY };
+    // In the order of coding, PTS alone: B pictures are shown before what they follow.
+    let alone = |pts| unit_of(VideoCodec::H264, Some(pts), Some(pts));
+    let pictures: Vec<_> = [0, 12, 6, 3, 9, 24, 18, 15, 21].map(|n| alone(n * 1_000)).into();
+    let decoded = |look_ahead: bool| {
+        let mut timeline = Timeline::new();
+        if look_ahead {
+            timeline.look_ahead(pictures.iter().map(|unit| (unit, &delayed)));
+        }
+        for unit in &pictures {
+            timeline.video(unit.clone(), delayed);
+            timeline.pes_complete();
+        }
+        timeline.finish();
+        std::iter::from_fn(|| timeline.pull())
+            .map(|timed| timed.unit.dts.map(|dts| dts.0))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(decoded(false)[..2], [Some(0), Some(12_000)], "they seem to be in order");
+    let ahead = decoded(true);
+    assert!(ahead.iter().flatten().is_sorted(), "{ahead:?}");
+    assert_ne!(ahead[1], Some(12_000), "it is known that they are not");
 }
 
 #[test]

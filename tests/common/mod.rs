@@ -2,6 +2,9 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 pub mod oracle;
+pub mod paff;
+pub mod studio;
+pub mod ts;
 
 use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};

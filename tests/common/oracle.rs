@@ -3,14 +3,42 @@
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::Value;
+
 use super::scenetap;
 
-/// Every picture's time and score, as ffmpeg says.
-pub fn ffmpeg(file: &Path) -> Vec<String> {
-    let with_audio = log_of(file, &["-map", "0:a?", "-c:a", "copy"]);
-    // Audio that the tables name and the stream lacks ends ffmpeg's run.
-    let log =
-        if with_audio.contains("Could not write header") { log_of(file, &[]) } else { with_audio };
+/// What `scenetap` keeps without options.
+const KEPT: &str = "isnan(prev_selected_t)+gt(scene\\,0.3)+gte(t-prev_selected_t\\,30)";
+
+/// What is judged of a file, as `time,score` with six decimals each.
+#[derive(Debug, PartialEq)]
+pub struct Verdicts {
+    /// Of every picture.
+    pub pictures: Vec<String>,
+    /// Of those that are kept.
+    pub frames: Vec<String>,
+}
+
+/// Of the first video stream, as ffmpeg says.
+pub fn ffmpeg(file: &Path) -> Verdicts {
+    ffmpeg_of(file, "0:v:0")
+}
+
+/// Of the stream that `map` names.
+pub fn ffmpeg_of(file: &Path, map: &str) -> Verdicts {
+    let selected = |select: &str| {
+        let with_audio = log_of(file, map, select, &["-map", "0:a?", "-c:a", "copy"]);
+        // Audio that the tables name and the stream lacks ends ffmpeg's run.
+        if with_audio.contains("Could not write header") {
+            parse(&log_of(file, map, select, &[]))
+        } else {
+            parse(&with_audio)
+        }
+    };
+    Verdicts { pictures: selected("gte(scene\\,0)"), frames: selected(KEPT) }
+}
+
+fn parse(log: &str) -> Vec<String> {
     let mut verdicts = Vec::new();
     let mut pts = 0.0;
     for line in log.lines() {
@@ -24,35 +52,68 @@ pub fn ffmpeg(file: &Path) -> Vec<String> {
     verdicts
 }
 
-fn log_of(file: &Path, audio: &[&str]) -> String {
+fn log_of(file: &Path, map: &str, select: &str, audio: &[&str]) -> String {
     // One thread: others conceal damage differently from run to run.
     let output = Command::new("ffmpeg")
         .args(["-nostdin", "-hide_banner", "-nostats", "-threads", "1", "-i"])
         .arg(file)
-        .args(["-map", "0:v:0"])
+        .args(["-map", map])
         .args(audio)
-        .args(["-vf", "select=gte(scene\\,0),metadata=print", "-f", "null", "-"])
+        .args(["-vf", &format!("select={select},metadata=print"), "-f", "null", "-"])
         .output()
         .unwrap();
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// The same, as we say.
-pub fn ours(file: &Path) -> Vec<String> {
-    let folder = tempfile::tempdir().unwrap();
-    let scores = folder.path().join("scores.csv");
-    let scan =
-        scenetap().args(["-q", "scan"]).arg(file).arg("--scores").arg(&scores).output().unwrap();
-    assert!(scan.status.success(), "{}", String::from_utf8_lossy(&scan.stderr));
-    std::fs::read_to_string(scores).unwrap().lines().skip(1).map(str::to_owned).collect()
+pub fn ours(file: &Path) -> Verdicts {
+    ours_with(file, &[])
 }
 
-/// Every picture in its order, its time and its score.
-pub fn assert_parity(what: &str, file: &Path) {
-    let (theirs, ours) = (ffmpeg(file), ours(file));
-    let first = theirs.iter().zip(&ours).position(|(theirs, ours)| theirs != ours);
-    if let Some(picture) = first {
-        panic!("{what}: picture {picture}: ffmpeg {}, scenetap {}", theirs[picture], ours[picture]);
+/// With more options.
+pub fn ours_with(file: &Path, options: &[&str]) -> Verdicts {
+    let folder = tempfile::tempdir().unwrap();
+    let scores = folder.path().join("scores.csv");
+    let scan = scenetap()
+        .args(["-q", "scan", "--json"])
+        .args(options)
+        .arg(file)
+        .arg("--scores")
+        .arg(&scores)
+        .output()
+        .unwrap();
+    assert!(scan.status.success(), "{}", String::from_utf8_lossy(&scan.stderr));
+    let frame = |line: &str| {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        let number = |key: &str| entry[key].as_f64().unwrap();
+        format!("{:.6},{:.6}", number("timestamp"), number("score"))
+    };
+    Verdicts {
+        pictures: std::fs::read_to_string(scores)
+            .unwrap()
+            .lines()
+            .skip(1)
+            .map(str::to_owned)
+            .collect(),
+        frames: String::from_utf8(scan.stdout).unwrap().lines().map(frame).collect(),
     }
-    assert_eq!(ours.len(), theirs.len(), "{what}: pictures");
+}
+
+/// Every picture in its order, its time and its score; and the frames that are kept.
+pub fn assert_parity(what: &str, file: &Path) {
+    assert_same(what, &ffmpeg(file), &ours(file));
+}
+
+/// The first that is not the same is told.
+pub fn assert_same(what: &str, theirs: &Verdicts, ours: &Verdicts) {
+    assert!(!theirs.pictures.is_empty(), "{what}: ffmpeg finds no picture");
+    for (kind, theirs, ours) in
+        [("picture", &theirs.pictures, &ours.pictures), ("frame", &theirs.frames, &ours.frames)]
+    {
+        let first = theirs.iter().zip(ours).position(|(theirs, ours)| theirs != ours);
+        if let Some(at) = first {
+            panic!("{what}: {kind} {at}: ffmpeg {}, scenetap {}", theirs[at], ours[at]);
+        }
+        assert_eq!(ours.len(), theirs.len(), "{what}: {kind}s");
+    }
 }

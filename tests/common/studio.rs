@@ -1,0 +1,59 @@
+//! Streams that ffmpeg's own encoders make.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::has;
+use super::oracle::assert_parity;
+
+pub const X264: &str = "-c:v libx264 -preset veryfast -pix_fmt yuv420p -g 30";
+pub const X265: &str = "-c:v libx265 -preset ultrafast -x265-params log-level=error:pools=1";
+pub const MPEG2: &str = "-c:v mpeg2video -qscale:v 3 -g 12";
+pub const AAC: &str = "-c:a aac";
+
+/// Where streams are made; `None` without ffmpeg.
+pub struct Studio(tempfile::TempDir);
+
+impl Studio {
+    pub fn open() -> Option<Self> {
+        has("ffmpeg").then(|| Studio(tempfile::tempdir().unwrap()))
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(format!("{name}.ts"))
+    }
+
+    /// Three shots, coded with `video` (and `audio`, if not empty), at `rate`.
+    pub fn encode(&self, name: &str, rate: &str, size: &str, video: &str, audio: &str) -> PathBuf {
+        let path = self.path(name);
+        let shots = format!(
+            "testsrc2=s={size}:r={rate}:d=1,format=yuv444p,setsar=1[a];\
+             mandelbrot=s={size}:r={rate},trim=duration=1,format=yuv444p,setsar=1[b];\
+             smptebars=s={size}:r={rate}:d=1,rotate=t*0.3,format=yuv444p,setsar=1[c];\
+             [a][b][c]concat=n=3[v]"
+        );
+        let mut command = Command::new("ffmpeg");
+        command.args(["-nostdin", "-v", "error", "-y"]);
+        command.args(["-f", "lavfi", "-i", "sine=sample_rate=48000:duration=3"]);
+        command.args(["-filter_complex", &shots, "-map", "[v]"]);
+        if !audio.is_empty() {
+            command.args(["-map", "0:a"]).args(audio.split_whitespace());
+        }
+        command.args(["-threads", "1"]).args(video.split_whitespace());
+        let output = command.args(["-f", "mpegts"]).arg(&path).output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        path
+    }
+
+    pub fn assert_coded(&self, name: &str, video: &str) {
+        assert_parity(name, &self.encode(name, "25", "160x120", video, ""));
+    }
+
+    /// One file behind the other, as a sender that starts again.
+    pub fn join(&self, name: &str, parts: &[&Path]) -> PathBuf {
+        let path = self.path(name);
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| std::fs::read(part).unwrap()).collect();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+}

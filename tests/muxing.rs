@@ -1,0 +1,255 @@
+//! However a stream is muxed, the pictures in it and their times are those that ffmpeg
+//! finds; and where ffmpeg does not follow a stream that changes, we do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::oracle::{assert_parity, assert_same, ffmpeg_of, ours, ours_with};
+use common::studio::{AAC, MPEG2, Studio, X264, X265};
+use common::ts::{Header, Mux, with_headers};
+use common::{Recorder, scenetap, send_bytes};
+use serde_json::Value;
+
+/// One stream of each kind, with pictures that are not shown in the order of coding.
+fn of_each_codec(studio: &Studio) -> [(&'static str, Vec<u8>); 4] {
+    [
+        ("H.264", format!("{X264} -bf 3")),
+        ("HEVC", format!("{X265} -bf 3")),
+        ("MPEG-2", format!("{MPEG2} -bf 2")),
+        ("MPEG-1", "-c:v mpeg1video -qscale:v 3 -g 12 -bf 2".to_owned()),
+    ]
+    .map(|(name, video)| {
+        let path = studio.encode("plain", "25", "160x120", &video, AAC);
+        (name, std::fs::read(path).unwrap())
+    })
+}
+
+/// Each stream with its PES headers changed has the pictures that ffmpeg finds.
+fn assert_headers(header: impl Fn(usize, usize) -> Header) {
+    let Some(studio) = Studio::open() else { return };
+    for (name, stream) in of_each_codec(&studio) {
+        let pictures = std::cell::Cell::new(0);
+        with_headers(&stream, |n| {
+            pictures.set(n + 1);
+            Header::Kept
+        });
+        assert_eq!(pictures.get(), 75, "{name}");
+        let changed = with_headers(&stream, |n| header(n, pictures.get()));
+        assert_ne!(changed, stream);
+        let path = studio.path("changed");
+        std::fs::write(&path, changed).unwrap();
+        assert_parity(name, &path);
+        assert_eq!(ours(&path).pictures.len(), pictures.get(), "{name}");
+    }
+}
+
+#[test]
+fn several_pictures_in_one_pes() {
+    assert_headers(|n, _| if n % 3 == 0 { Header::Kept } else { Header::Gone });
+}
+
+#[test]
+fn pictures_without_pts() {
+    assert_headers(|n, _| if n == 0 || n % 5 < 2 { Header::Kept } else { Header::Timeless });
+}
+
+#[test]
+fn a_last_picture_without_pts() {
+    assert_headers(|n, pictures| if n + 2 < pictures { Header::Kept } else { Header::Timeless });
+}
+
+#[test]
+fn pictures_without_dts() {
+    assert_headers(|_, _| Header::PtsAlone);
+}
+
+/// Two programs of one video each.
+fn two_programs(studio: &Studio) -> std::path::PathBuf {
+    let path = studio.path("two");
+    let made = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=2"])
+        .args(["-f", "lavfi", "-i", "mandelbrot=s=128x96:r=25,trim=duration=3"])
+        .args(["-map", "0", "-map", "1", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-threads", "1"])
+        .args(["-program", "program_num=1:st=0", "-program", "program_num=2:st=1"])
+        .args(["-f", "mpegts"])
+        .arg(&path)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    path
+}
+
+#[test]
+fn of_several_programs_the_first_with_video_is_followed_unless_one_is_chosen() {
+    let Some(studio) = Studio::open() else { return };
+    let path = two_programs(&studio);
+    assert_same("the first", &ffmpeg_of(&path, "0:v:0"), &ours(&path));
+    for (program, map) in [("1", "0:v:0"), ("2", "0:v:1")] {
+        let ours = ours_with(&path, &["--program", program]);
+        assert_same(program, &ffmpeg_of(&path, map), &ours);
+    }
+}
+
+#[test]
+fn a_program_that_is_not_there_is_one_line_and_exit_status_1() {
+    let Some(studio) = Studio::open() else { return };
+    let path = two_programs(&studio);
+    let output = scenetap().args(["scan", "--program", "3"]).arg(&path).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("program 3") && said.contains("1, 2"), "{said}");
+}
+
+#[test]
+fn scan_list_shows_programs_streams_codecs_and_pids() {
+    let Some(studio) = Studio::open() else { return };
+    let path = two_programs(&studio);
+    let list = |options: &[&str]| {
+        let output = scenetap().args(["-q", "scan", "--list"]).args(options).arg(&path).output();
+        let output = output.unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = list(&[]);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    assert!(lines[0].starts_with("program 1 ") && lines[2].starts_with("program 2 "), "{text}");
+    assert!(lines[1].contains("0x0100") && lines[1].contains("h264"), "{text}");
+    assert!(lines[1].ends_with("<- detection looks at this"), "{text}");
+    assert!(lines[3].contains("0x0101") && !lines[3].contains("<-"), "{text}");
+    let programs: Vec<Value> = list(&["--json", "--program", "2"])
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let followed = |program: usize| programs[program]["streams"][0]["followed"].as_bool();
+    assert_eq!((programs.len(), followed(0), followed(1)), (2, Some(false), Some(true)));
+}
+
+/// A stream behind another, of which every picture is found, as in each alone. ffmpeg
+/// does not follow it there.
+fn assert_followed(what: &str, first: &Path, second: &Path, studio: &Studio) {
+    let scores = |path: &Path| -> Vec<String> {
+        let score = |picture: &String| picture.split_once(',').unwrap().1.to_owned();
+        ours(path).pictures.iter().map(score).collect()
+    };
+    let (first_alone, second_alone) = (scores(first), scores(second));
+    let both = scores(&studio.join("both", &[first, second]));
+    let (before, behind) = both.split_at(first_alone.len());
+    assert_eq!(before, first_alone, "{what}: before the change");
+    assert_eq!(behind.len(), second_alone.len(), "{what}: behind the change");
+    // The first two compare with pictures before the change.
+    assert_eq!(behind[2..], second_alone[2..], "{what}: behind the change");
+}
+
+#[test]
+fn a_codec_that_changes_is_followed() {
+    let Some(studio) = Studio::open() else { return };
+    let h264 = studio.encode("h264", "25", "160x120", &format!("{X264} -bf 2"), "");
+    let hevc = studio.encode("hevc", "25", "160x120", &format!("{X265} -bf 2"), "");
+    let mpeg2 = studio.encode("mpeg2", "25", "160x120", MPEG2, "");
+    assert_followed("H.264 to HEVC", &h264, &hevc, &studio);
+    assert_followed("HEVC to MPEG-2", &hevc, &mpeg2, &studio);
+    assert_followed("MPEG-2 to H.264", &mpeg2, &h264, &studio);
+}
+
+#[test]
+fn a_pid_that_moves_is_followed() {
+    let Some(studio) = Studio::open() else { return };
+    let here = studio.encode("here", "25", "160x120", &format!("{X264} -bf 2"), "");
+    let moved = format!("{X264} -bf 2 -mpegts_start_pid 0x200 -mpegts_pmt_start_pid 0x1100");
+    let there = studio.encode("there", "25", "160x120", &moved, "");
+    assert_followed("other PIDs", &here, &there, &studio);
+}
+
+#[test]
+fn a_sender_with_another_program_number_is_followed_live() {
+    let Some(studio) = Studio::open() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let one = studio.encode("one", "25", "160x120", &format!("{X264} -bf 2"), AAC);
+    let five = format!("{X265} -mpegts_service_id 5 -mpegts_start_pid 0x200");
+    let five = studio.encode("five", "25", "192x128", &five, AAC);
+    let recorder = Recorder::start(folder.path(), "s", &["--max-frame-interval", "0.2"]);
+    for sender in [&one, &five] {
+        send_bytes(&recorder.address, &std::fs::read(sender).unwrap());
+        recorder.wait_for("has left");
+    }
+    let recording = recorder.session.join("stream/recording.ts");
+    recorder.signal("-TERM");
+    let (status, live) = recorder.end();
+    assert!(status.success());
+    let both = studio.join("both", &[&one, &five]);
+    assert_eq!(std::fs::read(recording).unwrap(), std::fs::read(&both).unwrap());
+    let number = |entry: &Value, key: &str| entry[key].as_f64().unwrap();
+    let live: Vec<_> = live
+        .iter()
+        .map(|entry| format!("{:.6},{:.6}", number(entry, "timestamp"), number(entry, "score")))
+        .collect();
+    assert_eq!(live, ours_with(&both, &["--max-frame-interval", "0.2"]).frames);
+    // Of each of the two, three seconds.
+    assert!(live.len() >= 28, "{live:?}");
+}
+
+#[test]
+fn a_size_that_changes_within_the_same_macroblocks() {
+    let Some(studio) = Studio::open() else { return };
+    let cropped = studio.encode("cropped", "25", "160x116", &format!("{X264} -bf 2"), "");
+    let whole = studio.encode("whole", "25", "160x128", &format!("{X264} -bf 2"), "");
+    assert_parity("160×116, then 160×128", &studio.join("grows", &[&cropped, &whole]));
+    assert_parity("160×128, then 160×116", &studio.join("shrinks", &[&whole, &cropped]));
+}
+
+/// A stream of one PES packet a second with bytes of no meaning.
+fn without_pictures(stream_type: u8, descriptors: &[u8]) -> Vec<u8> {
+    let mut mux = Mux::default();
+    for n in 0..20 {
+        mux.tables(stream_type, descriptors);
+        mux.pes(0xbd, 90_000 * n, &[0x12; 3_000]);
+    }
+    mux.bytes
+}
+
+/// What `record` says of a stream that it records and finds no picture in.
+fn recorded_without_frames(stream: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = Recorder::start(folder.path(), "s", &["--once"]);
+    send_bytes(&recorder.address, stream);
+    let said = recorder.wait_for("no frames will come");
+    let recording = recorder.session.join("stream/recording.ts");
+    let (status, frames) = recorder.end();
+    assert!(status.success() && frames.is_empty());
+    assert_eq!(std::fs::read(recording).unwrap(), stream);
+    said
+}
+
+#[test]
+fn audio_only_records_and_says_that_it_has_no_video() {
+    let Some(studio) = Studio::open() else { return };
+    let path = studio.path("audio");
+    let made = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i", "sine=duration=2", "-c:a", "aac"])
+        .args(["-f", "mpegts"])
+        .arg(&path)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let said = recorded_without_frames(&std::fs::read(&path).unwrap());
+    assert!(said.contains("no video"), "{said}");
+    let output = scenetap().arg("scan").arg(&path).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("no frames will come"), "{said}");
+}
+
+#[test]
+fn data_only_records_and_says_that_it_has_no_video() {
+    let said = recorded_without_frames(&without_pictures(0x06, &[]));
+    assert!(said.contains("no video"), "{said}");
+}
+
+#[test]
+fn av1_records_and_is_told_in_one_line() {
+    let said = recorded_without_frames(&without_pictures(0x06, b"\x05\x04AV01"));
+    assert!(said.contains("av1"), "{said}");
+}
