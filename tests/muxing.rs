@@ -10,7 +10,7 @@ use std::process::Command;
 use common::oracle::{assert_parity, assert_same, ffmpeg_of, ours, ours_with};
 use common::studio::{AAC, MPEG2, Studio, X264, X265};
 use common::ts::{Header, Mux, with_headers};
-use common::{Recorder, scenetap, send_bytes};
+use common::{Recorder, fixture, scenetap, send_bytes};
 use serde_json::Value;
 
 /// One stream of each kind, with pictures that are not shown in the order of coding.
@@ -199,6 +199,29 @@ fn a_size_that_changes_within_the_same_macroblocks() {
     let whole = studio.encode("whole", "25", "160x128", &format!("{X264} -bf 2"), "");
     assert_parity("160×116, then 160×128", &studio.join("grows", &[&cropped, &whole]));
     assert_parity("160×128, then 160×116", &studio.join("shrinks", &[&whole, &cropped]));
+}
+
+#[test]
+fn scrambled_video_is_counted_told_once_and_not_decoded() {
+    let clip = fixture("bbb_h264_zerolatency_360p30_gop2s");
+    let mut stream = std::fs::read(&clip).unwrap();
+    let packets = stream.len() / 188;
+    let (from, to) = (packets / 3, packets / 2);
+    for packet in stream.chunks_exact_mut(188).take(to).skip(from) {
+        packet[3] |= 0x80;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scrambled.ts");
+    std::fs::write(&path, &stream).unwrap();
+    let output = scenetap().arg("scan").arg(&path).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("the video is scrambled").count(), 1, "{said}");
+    assert!(said.contains(" scrambled packets"), "they are counted: {said}");
+    let pictures = |file| ours(file).pictures.len();
+    let (whole, rest) = (pictures(&clip), pictures(&path));
+    // A sixth of the packets is gone, and at most one group of two seconds more.
+    assert!(rest < whole * 9 / 10 && rest > whole / 2, "{rest} of {whole} pictures");
 }
 
 /// A stream of one PES packet a second with bytes of no meaning.

@@ -251,6 +251,22 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_that_never_ends_is_cut_so_that_memory_stays_bounded() {
+        let mut framer = Framer::new(VideoCodec::H264);
+        let mut out = Vec::new();
+        framer.push(at(0), &IDR, &mut out);
+        let piece = vec![0xaa; 1 << 20];
+        for n in 1..=80 {
+            framer.push(at(n), &piece, &mut out);
+            assert!(framer.bytes.capacity() <= 4 * MAX_ACCESS_UNIT_BYTES);
+        }
+        assert_eq!(out.len(), 80 * (1 << 20) / MAX_ACCESS_UNIT_BYTES);
+        framer.finish(&mut out);
+        let bytes: usize = out.iter().map(|unit| unit.data.len()).sum();
+        assert_eq!(bytes, IDR.len() + 80 * piece.len(), "nothing is lost");
+    }
+
+    #[test]
     fn the_second_picture_of_a_pes_packet_has_no_times() {
         let mut framer = Framer::new(VideoCodec::H264);
         let mut out = Vec::new();
