@@ -6,7 +6,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::oracle::assert_parity;
+use common::oracle::{assert_alike, assert_parity, ffmpeg, ours};
 use common::{fixture, has};
 
 /// Every way in which a stream gets damaged, repeatably: name, and which packets
@@ -87,7 +87,11 @@ fn real_streams_have_ffmpegs_pictures_times_and_scores() {
         .filter(|file| file.extension().is_some_and(|extension| extension == "ts"))
         .collect();
     files.sort();
-    for file in files {
-        assert_parity(&file.display().to_string(), &file);
+    let mut with_pictures = 0;
+    for file in &files {
+        let theirs = ffmpeg(file);
+        with_pictures += usize::from(!theirs.pictures.is_empty());
+        assert_alike(&file.display().to_string(), &theirs, &ours(file));
     }
+    assert!(with_pictures * 2 > files.len(), "ffmpeg finds pictures in {with_pictures} only");
 }
