@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Error, Result, Stage};
 
 /// The version written, and the only one read.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

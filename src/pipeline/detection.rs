@@ -6,15 +6,16 @@
 
 use std::collections::VecDeque;
 
-use crate::decode::{AudioFramer, BestEffort, Decoded, Decoder, HeaderReader, Probe, Settings};
+use super::look_ahead::{Demuxed, LookAhead};
+use crate::decode::{AudioFramer, BestEffort, Decoded, Decoder, HeaderReader, Settings};
 use crate::demux::{
     AudioPes, Damage, DemuxStart, Demuxer, Event, FramerStart, NoVideo, Program, ProgramChoice,
 };
 use crate::detect::{Detector, DetectorState, Rule};
 use crate::error::Result;
 use crate::media::{
-    AccessUnit, AudioFrame, ByteOffset, Frame, PictureFormat, PictureTiming, RandomAccess, Ticks,
-    TsPacket, Verdict, VideoCodec,
+    AccessUnit, ByteOffset, Frame, PictureFormat, RandomAccess, Ticks, TsPacket, Verdict,
+    VideoCodec,
 };
 use crate::timeline::{Clock, TimedUnit, Timeline};
 
@@ -78,9 +79,8 @@ pub struct Detection {
     demuxer: Demuxer,
     audio: Vec<AudioFramer>,
     headers: Option<HeaderReader>,
-    probe: Option<Probe>,
-    /// What came while the probe looked.
-    probed: VecDeque<Demuxed>,
+    /// While a stream begins.
+    look_ahead: Option<LookAhead>,
     timeline: Timeline,
     decoder: Option<Decoder>,
     /// The decoder for what comes next, while the timeline holds pictures of the one before.
@@ -109,13 +109,6 @@ pub struct Detection {
     damage: DamageCounts,
     undecodable_before: u64,
     pictures: u64,
-}
-
-/// What the timeline is told, in the demuxer's order.
-enum Demuxed {
-    Unit(AccessUnit, PictureTiming),
-    Audio(AudioFrame),
-    PesComplete,
 }
 
 /// A place to start, as far as it is known when the access unit passes.
@@ -179,8 +172,7 @@ impl Detection {
             demuxer,
             audio: Vec::new(),
             headers: None,
-            probe: None,
-            probed: VecDeque::new(),
+            look_ahead: None,
             timeline,
             decoder: None,
             next_decoder: VecDeque::new(),
@@ -221,7 +213,7 @@ impl Detection {
     pub fn finish(&mut self) -> Result<()> {
         self.demuxer.finish();
         self.drain_demuxer()?;
-        self.leave_probe()?;
+        self.leave_look_ahead()?;
         self.timeline.finish();
         self.drain_timeline();
         self.finish_decoder();
@@ -322,20 +314,20 @@ impl Detection {
         if matches!(unit.codec, VideoCodec::H264 | VideoCodec::Hevc) {
             timing.delay = self.delay;
         }
-        if let Some(probe) = &mut self.probe {
-            probe.look(&unit, &mut timing);
+        if let Some(look_ahead) = &mut self.look_ahead {
+            look_ahead.look(&unit, &mut timing);
         }
         self.pass(Demuxed::Unit(unit, timing));
-        if self.probe.as_ref().is_some_and(Probe::is_done) {
-            self.leave_probe()?;
+        if self.look_ahead.as_ref().is_some_and(LookAhead::is_done) {
+            self.leave_look_ahead()?;
         }
         Ok(())
     }
 
-    /// To the timeline, or behind what the probe holds back.
+    /// To the timeline, or behind what is held back.
     fn pass(&mut self, demuxed: Demuxed) {
-        if self.probe.is_some() {
-            self.probed.push_back(demuxed);
+        if let Some(look_ahead) = &mut self.look_ahead {
+            look_ahead.hold(demuxed);
             return;
         }
         match demuxed {
@@ -347,7 +339,7 @@ impl Detection {
 
     /// The first access unit of a stream, or the first that is coded otherwise.
     fn change_codec(&mut self, codec: VideoCodec) -> Result<()> {
-        self.leave_probe()?;
+        self.leave_look_ahead()?;
         let known = self.reopen.as_ref().map_or(&[][..], |(settings, ..)| &settings.parameter_sets);
         self.headers = HeaderReader::new(codec, known);
         if let Some((settings, times, at)) = self.reopen.take() {
@@ -356,51 +348,24 @@ impl Detection {
             self.next_decoder.push_back(decoder);
         } else {
             self.delay = 0;
-            self.probe = Some(Probe::new(codec)?);
+            self.look_ahead = Some(LookAhead::new(codec)?);
         }
         Ok(())
     }
 
-    /// Opens a decoder with what the probe has found, and passes on what it held back.
-    fn leave_probe(&mut self) -> Result<()> {
-        let Some(probe) = self.probe.take() else { return Ok(()) };
-        let (codec, guesses) = (probe.codec(), probe.guesses());
-        let settings = probe.settings();
+    /// Opens a decoder with what was found ahead, and passes on what was held back.
+    fn leave_look_ahead(&mut self) -> Result<()> {
+        let Some(look_ahead) = self.look_ahead.take() else { return Ok(()) };
+        let (codec, settings, held) = look_ahead.finish();
         let decoder = Decoder::open(codec, &settings, BestEffort::default())?;
         self.delay = decoder.reorder();
         self.parameter_sets = settings.parameter_sets;
         self.size = settings.size;
         self.next_decoder.push_back(decoder);
-        let mut probed = std::mem::take(&mut self.probed);
-        if guesses {
-            self.look_ahead(&mut probed);
-        }
-        if codec == VideoCodec::Hevc || guesses {
-            set_initial_durations(&mut probed);
-        }
-        for demuxed in probed {
+        for demuxed in held.release(&mut self.timeline, self.delay) {
             self.pass(demuxed);
         }
         Ok(())
-    }
-
-    /// libavformat begins again behind its look ahead, with what it has found.
-    fn look_ahead(&mut self, probed: &mut VecDeque<Demuxed>) {
-        self.timeline.look_ahead(probed.iter().filter_map(|demuxed| match demuxed {
-            Demuxed::Unit(unit, timing) => Some((unit, timing)),
-            _ => None,
-        }));
-        let mut timings: Vec<_> = probed
-            .iter_mut()
-            .filter_map(|demuxed| match demuxed {
-                Demuxed::Unit(_, timing) => Some(timing),
-                _ => None,
-            })
-            .collect();
-        let delay = timings.iter().map(|timing| timing.delay).max().unwrap_or(0).max(self.delay);
-        for timing in &mut timings {
-            (timing.delay, timing.delay_known) = (delay, true);
-        }
     }
 
     fn drain_timeline(&mut self) {
@@ -510,23 +475,4 @@ impl Detection {
             self.places.push_back((entry, settings, decoded.times));
         }
     }
-}
-
-/// What stands before the first headers of an HEVC stream lasts as long as they say:
-/// libavformat has found them before it hands that on. Other codecs' parsers do
-/// without, and it goes by the times.
-fn set_initial_durations(probed: &mut VecDeque<Demuxed>) {
-    let timings = || {
-        probed.iter().filter_map(|demuxed| match demuxed {
-            Demuxed::Unit(_, timing) => Some(timing.duration),
-            _ => None,
-        })
-    };
-    let Some(first) = timings().flatten().next() else { return };
-    let before = timings().take_while(Option::is_none).count();
-    let units = probed.iter_mut().filter_map(|demuxed| match demuxed {
-        Demuxed::Unit(_, timing) => Some(timing),
-        _ => None,
-    });
-    units.take(before).for_each(|timing| timing.duration = Some(first));
 }

@@ -4,6 +4,7 @@ pub mod checkpointing;
 pub mod detection;
 pub mod detector;
 pub mod list;
+mod look_ahead;
 pub mod publisher;
 mod record;
 mod scan;

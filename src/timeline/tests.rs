@@ -122,6 +122,16 @@ fn smaller_steps_stand_as_they_are() {
     assert_eq!(pts(&mut timeline), [0, 3_000, 800_000, 795_000]);
 }
 
+/// Behind audio and a picture at 90,000.
+fn begun_with_audio() -> Timeline {
+    let mut timeline = Timeline::new();
+    timeline.expect_audio(&[AUDIO]);
+    timeline.audio(audio(0, 90_000));
+    timeline.video(unit(90_000, 90_000), THIRTY);
+    timeline.pes_complete();
+    timeline
+}
+
 #[test]
 fn audio_that_jumps_first_takes_the_pictures_along() {
     let mut timeline = Timeline::new();
@@ -137,11 +147,7 @@ fn audio_that_jumps_first_takes_the_pictures_along() {
 
 #[test]
 fn audio_that_jumps_before_ffmpeg_has_seen_the_picture_counts_as_before_it() {
-    let mut timeline = Timeline::new();
-    timeline.expect_audio(&[AUDIO]);
-    timeline.audio(audio(0, 90_000));
-    timeline.video(unit(90_000, 90_000), THIRTY);
-    timeline.pes_complete();
+    let mut timeline = begun_with_audio();
     timeline.video(unit(93_000, 93_000), THIRTY);
     // Its PES packet is still open: to ffmpeg the audio comes first, then the
     // picture brings the old time back, and the next one is where it is expected.
@@ -154,11 +160,7 @@ fn audio_that_jumps_before_ffmpeg_has_seen_the_picture_counts_as_before_it() {
 
 #[test]
 fn audio_of_several_frames_that_jumps_before_ffmpeg_has_seen_the_picture_counts_as_before_it() {
-    let mut timeline = Timeline::new();
-    timeline.expect_audio(&[AUDIO]);
-    timeline.audio(audio(0, 90_000));
-    timeline.video(unit(90_000, 90_000), THIRTY);
-    timeline.pes_complete();
+    let mut timeline = begun_with_audio();
     timeline.video(unit(93_000, 93_000), THIRTY);
     // Only the first jumps; those behind it in the PES packet go on from there.
     timeline.audio(audio(1, 90_000 + 5_400_000));
@@ -171,11 +173,7 @@ fn audio_of_several_frames_that_jumps_before_ffmpeg_has_seen_the_picture_counts_
 
 #[test]
 fn a_picture_that_jumps_waits_for_audio_that_ffmpeg_sees_before_it() {
-    let mut timeline = Timeline::new();
-    timeline.expect_audio(&[AUDIO]);
-    timeline.audio(audio(0, 90_000));
-    timeline.video(unit(90_000, 90_000), THIRTY);
-    timeline.pes_complete();
+    let mut timeline = begun_with_audio();
     timeline.video(unit(90_080 + 5_400_000, 90_080 + 5_400_000), THIRTY);
     timeline.audio(audio(1, 90_000 + 5_400_000));
     assert_eq!(pts(&mut timeline), [0]);
