@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,19 +78,21 @@ impl Recording {
         Ok((recording, Opened { length, cut_bytes: found - length }))
     }
 
-    /// Appends bytes as they were received.
+    /// Appends bytes as they were received, and takes what is written from their front.
     ///
     /// # Errors
     ///
-    /// If they cannot be written, all or in part; what was written stays counted.
-    pub fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
+    /// If they cannot be written, all or in part; what was written stays counted, and
+    /// the call may be repeated with the rest.
+    pub fn append(&mut self, bytes: &mut &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             match self.file.write(bytes) {
                 Ok(0) => return self.failed(io::Error::from(io::ErrorKind::WriteZero)),
                 Ok(written) => {
-                    self.packets.push(&bytes[..written]);
+                    let (head, rest) = bytes.split_at(written);
+                    self.packets.push(head);
                     self.length += written as u64;
-                    bytes = &bytes[written..];
+                    *bytes = rest;
                     self.written.publish(self.packets.at.min(self.length));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -119,6 +121,45 @@ impl Recording {
         }
         self.packets = PacketEnd::new(whole);
         Ok(cut)
+    }
+
+    /// Bytes that the file system has left for who is not root.
+    ///
+    /// # Errors
+    ///
+    /// If it does not say.
+    pub fn free_bytes(&self) -> Result<u64> {
+        let stat = rustix::fs::fstatvfs(&self.file).context(
+            Stage::Recording,
+            &self.path,
+            "cannot tell how much space is left",
+        )?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// Whether the file still stands under its name: one that was removed could be
+    /// written to, but never be found again.
+    ///
+    /// # Errors
+    ///
+    /// If the file system does not say.
+    pub fn is_in_place(&self) -> Result<bool> {
+        let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let there = match std::fs::metadata(&self.path) {
+            Ok(metadata) => Ok(Some(identity(metadata))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        there.and_then(|there| Ok(there == Some(identity(self.file.metadata()?)))).context(
+            Stage::Recording,
+            &self.path,
+            "cannot stat",
+        )
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The length that readers see.
@@ -318,10 +359,10 @@ mod tests {
         let (_folder, path) = file_with(&[]);
         let (mut recording, _) = Recording::open(&path).unwrap();
         let written = recording.written();
-        recording.append(&packets(3)[..500]).unwrap();
+        recording.append(&mut &packets(3)[..500]).unwrap();
         assert_eq!(written.length(), 2 * 188);
         assert_eq!(recording.end_connection().unwrap(), 500 - 2 * 188);
-        recording.append(&packets(1)).unwrap();
+        recording.append(&mut &packets(1)[..]).unwrap();
         assert_eq!(written.length(), 3 * 188);
         let expected = [packets(2), packets(1)].concat();
         assert_eq!(std::fs::read(&path).unwrap(), expected);

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::output::{JsonLines, Written};
 use super::status_line::{StatusLine, summary};
 use super::{ExitStatus, World, pictures};
@@ -29,10 +31,35 @@ use crate::telemetry::Counters;
 pub struct Args {
     /// Where senders connect; 0.0.0.0:4444 for every interface, port 0 for any
     ///
-    /// There is no password: listen where only your senders can reach you.
+    /// There is no password: listen where only your senders can reach you, and say
+    /// with --allow who they are.
     #[arg(long, help_heading = "Network")]
     #[arg(value_name = "HOST:PORT", value_parser = key::LISTEN.parser())]
     listen: Option<HostPort>,
+
+    /// From which network senders may connect, as 192.0.2.0/24; may be repeated
+    ///
+    /// Anybody else is turned away before a byte is read. Without it everybody may
+    /// connect who can reach the port.
+    #[arg(long, help_heading = "Network")]
+    #[arg(value_name = "CIDR", value_parser = key::ALLOW.parser())]
+    allow: Vec<Vec<IpNet>>,
+
+    /// Let a new sender take the place of the one that is connected
+    ///
+    /// Without it the one that is connected stays and others are refused. Only a
+    /// sender of MPEG-TS counts as one.
+    #[arg(long, help_heading = "Network", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "yes", value_name = "yes|no")]
+    #[arg(value_parser = key::TAKEOVER.parser())]
+    takeover: Option<bool>,
+
+    /// Turn a sender away that has sent nothing for so many seconds; 0 for never
+    ///
+    /// A host that is gone without a word is noticed without this, after two minutes.
+    #[arg(long, help_heading = "Network", allow_negative_numbers = true)]
+    #[arg(value_name = "SECONDS", value_parser = key::IDLE_TIMEOUT.parser())]
+    idle_timeout: Option<Option<Duration>>,
 
     /// End when the sender leaves, instead of waiting for the next one
     #[arg(long, help_heading = "Network", num_args = 0..=1, require_equals = true)]
@@ -60,6 +87,14 @@ pub struct Args {
     #[arg(value_name = "SECONDS", value_parser = key::SYNC_INTERVAL.parser())]
     sync_interval: Option<Duration>,
 
+    /// Pause while the disk has less space left, as 5G or 500M
+    ///
+    /// The sender is turned away before the disk is full; with space again the next
+    /// one is recorded.
+    #[arg(long, help_heading = "Session", allow_negative_numbers = true)]
+    #[arg(value_name = "BYTES", value_parser = key::MIN_FREE.parser())]
+    min_free: Option<u64>,
+
     #[command(flatten)]
     pictures: pictures::Args,
 
@@ -84,8 +119,13 @@ impl Args {
     /// If a value that counts is wrong.
     pub fn resolve(self, layers: &Layers<'_>) -> Result<RecordConfig> {
         let (rule, jpeg, program) = self.pictures.resolve(layers)?;
+        let allow = Some(self.allow.concat()).filter(|allow| !allow.is_empty());
         Ok(RecordConfig {
             listen: layers.listen(self.listen)?,
+            allow: layers.optional(allow, &key::ALLOW)?.unwrap_or_default(),
+            takeover: layers.required(self.takeover, &key::TAKEOVER)?,
+            idle_timeout: layers.required(self.idle_timeout, &key::IDLE_TIMEOUT)?,
+            min_free_bytes: layers.required(self.min_free, &key::MIN_FREE)?,
             sessions_dir: layers.required(self.sessions_dir, &key::SESSIONS_DIR)?,
             session: layers.optional(self.session, &key::SESSION)?,
             rule,
@@ -171,6 +211,10 @@ mod tests {
             jpeg: JpegConfig { quality: 90, max_width_px: None },
             program: None,
             sync_interval: Duration::from_secs(1),
+            allow: Vec::new(),
+            takeover: false,
+            idle_timeout: None,
+            min_free_bytes: 0,
             play: false,
             once: false,
             json: false,

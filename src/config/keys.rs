@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
+use ipnet::IpNet;
 
 use super::values::{self, HostPort, LogFormat, Parsed, Speed};
 
@@ -129,6 +130,12 @@ pub mod key {
         .once_called("SESSIONS_DIR");
     pub static SESSION: Key<String> = Key::new("session", Kind::Text, values::session);
     pub static ONCE: Key<bool> = Key::new("once", Kind::Switch, values::switch).or("no");
+    pub static ALLOW: Key<Vec<IpNet>> = Key::new("allow", Kind::Text, values::networks);
+    pub static IDLE_TIMEOUT: Key<Option<Duration>> =
+        Key::new("idle-timeout", Kind::Number, values::idle_timeout).or("0");
+    pub static TAKEOVER: Key<bool> = Key::new("takeover", Kind::Switch, values::switch).or("no");
+    pub static MIN_FREE: Key<u64> =
+        Key::new("min-free", Kind::NumberOrText, values::byte_count).or("0");
     pub static PLAY: Key<bool> = Key::new("play", Kind::Switch, values::switch).or("no");
     pub static SYNC_INTERVAL: Key<Duration> =
         Key::new("sync-interval", Kind::Number, values::sync_interval).or("1");
@@ -171,10 +178,14 @@ pub mod key {
 /// Every key, in the order of the help texts.
 pub static ALL: &[&dyn AnyKey] = &[
     &key::LISTEN,
+    &key::ALLOW,
+    &key::TAKEOVER,
+    &key::IDLE_TIMEOUT,
     &key::ONCE,
     &key::SESSIONS_DIR,
     &key::SESSION,
     &key::SYNC_INTERVAL,
+    &key::MIN_FREE,
     &key::PLAY,
     &key::SCENE_THRESHOLD,
     &key::MAX_FRAME_INTERVAL,

@@ -15,6 +15,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 pub use file::File;
 pub use keys::{ALL, AnyKey, CONFIG_VARIABLE, Key, Kind, key};
 pub use layers::{Environment, Layer, Layers, Ranked};
@@ -58,6 +60,14 @@ pub struct RecordConfig {
     pub program: Option<u16>,
     /// The longest time for which what was received may not be on disk yet.
     pub sync_interval: Duration,
+    /// Who sends nothing for longer is turned away. `None`: nobody is.
+    pub idle_timeout: Option<Duration>,
+    /// A new sender takes the place of the one that is connected.
+    pub takeover: bool,
+    /// The networks from which senders may connect; none: from everywhere.
+    pub allow: Vec<IpNet>,
+    /// Recording pauses while the file system has fewer bytes left.
+    pub min_free_bytes: u64,
     /// Open mpv on the recording.
     pub play: bool,
     /// End when the sender leaves.

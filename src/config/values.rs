@@ -5,10 +5,12 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 /// What a parser gives: the value, or what it must be instead.
@@ -22,6 +24,8 @@ const FRAME_WIDTH_MIN_PX: u32 = 16;
 const FRAME_WIDTH_MAX_PX: u32 = 65_535;
 /// An hour: more is a mistake, and times computed with it stay in range.
 const SYNC_INTERVAL_MAX_S: f64 = 3_600.0;
+/// A year: who wants to wait for longer wants to wait for ever.
+const IDLE_TIMEOUT_MAX_S: f64 = 31_536_000.0;
 /// Slower than this, one packet would wait for minutes.
 const SPEED_MIN: f64 = 0.001;
 /// Faster than this, `max` is meant.
@@ -117,6 +121,54 @@ pub(super) fn sync_interval(value: &OsStr) -> Parsed<Duration> {
     let interval = Duration::try_from_secs_f64(seconds).map_err(|_| wanted.to_owned())?;
     // Less than a nanosecond rounds to nothing.
     if interval.is_zero() { Err(wanted.to_owned()) } else { Ok(interval) }
+}
+
+pub(super) fn idle_timeout(value: &OsStr) -> Parsed<Option<Duration>> {
+    let wanted = "must be a number of seconds, 0 (for ever) to 31536000";
+    let seconds = within(value, 0.0..=IDLE_TIMEOUT_MAX_S, wanted)?;
+    let timeout = Duration::try_from_secs_f64(seconds).map_err(|_| wanted.to_owned())?;
+    Ok(Some(timeout).filter(|timeout| !timeout.is_zero()))
+}
+
+/// Bytes, with the suffixes of coreutils.
+pub(super) fn byte_count(value: &OsStr) -> Parsed<u64> {
+    const UNITS: [(&str, u64); 13] = [
+        ("", 1),
+        ("K", 1 << 10),
+        ("KIB", 1 << 10),
+        ("KB", 1_000),
+        ("M", 1 << 20),
+        ("MIB", 1 << 20),
+        ("MB", 1_000_000),
+        ("G", 1 << 30),
+        ("GIB", 1 << 30),
+        ("GB", 1_000_000_000),
+        ("T", 1 << 40),
+        ("TIB", 1 << 40),
+        ("TB", 1_000_000_000_000),
+    ];
+    let text = utf8(value)?.to_ascii_uppercase();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let scale = UNITS.iter().find(|(unit, _)| *unit == &text[digits.len()..]);
+    let count = digits.trim_end().parse::<u64>().ok();
+    count.zip(scale).and_then(|(count, (_, scale))| count.checked_mul(*scale)).ok_or_else(|| {
+        "must be a number of bytes: a whole number, and K, M, G or T behind it for KiB, MiB, GiB \
+         or TiB (KB, MB, GB or TB for powers of 1000)"
+            .to_owned()
+    })
+}
+
+/// Networks as 192.0.2.0/24 or addresses, with commas between them.
+pub(super) fn networks(value: &OsStr) -> Parsed<Vec<IpNet>> {
+    let one = |text: &str| {
+        let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+        text.parse::<IpNet>().ok().or_else(address).ok_or_else(|| {
+            "must be networks or addresses, such as 192.0.2.0/24 or 2001:db8::7, with commas \
+             between them"
+                .to_owned()
+        })
+    };
+    utf8(value)?.split(',').map(|text| one(text.trim())).collect()
 }
 
 pub(super) fn jpeg_quality(value: &OsStr) -> Parsed<u8> {
@@ -263,6 +315,39 @@ mod tests {
     fn a_sync_interval_that_rounds_to_nothing_is_refused() {
         assert_eq!(sync_interval(OsStr::new("0.25")).unwrap(), Duration::from_millis(250));
         refuses(sync_interval, &["0", "-0", "1e-12", "3601", "1e300", "NaN"]);
+    }
+
+    #[test]
+    fn an_idle_timeout_of_0_is_none() {
+        assert_eq!(idle_timeout(OsStr::new("0")).unwrap(), None);
+        assert_eq!(idle_timeout(OsStr::new("1.5")).unwrap(), Some(Duration::from_millis(1500)));
+        refuses(idle_timeout, &["-1", "NaN", "inf", "1e9", "5s"]);
+    }
+
+    #[test]
+    fn bytes_have_the_suffixes_of_coreutils() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("1500", 1500),
+            ("64K", 65_536),
+            ("2GiB", 2 << 30),
+            ("2g", 2 << 30),
+            ("5 MB", 5_000_000),
+            ("1T", 1 << 40),
+        ] {
+            assert_eq!(byte_count(OsStr::new(text)).unwrap(), bytes, "{text}");
+        }
+        refuses(byte_count, &["", "G", "-1", "1.5G", "1X", "1BG", "NaN", "20000000T"]);
+    }
+
+    #[test]
+    fn networks_are_one_or_several_with_commas() {
+        let text = |value: &str| {
+            networks(OsStr::new(value)).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(text("10.0.0.0/8"), ["10.0.0.0/8"]);
+        assert_eq!(text("10.1.2.3, 2001:db8::/32"), ["10.1.2.3/32", "2001:db8::/32"]);
+        refuses(networks, &["", "10.0.0.0/33", "10.0.0", "a", "10.0.0.1,", "::1/129"]);
     }
 
     #[test]

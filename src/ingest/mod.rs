@@ -6,14 +6,17 @@
 
 mod probe;
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, Result, Stage};
 use probe::{Probe, probe};
@@ -48,21 +51,60 @@ pub trait Observer: Send {
     fn accepted(&mut self, sender: SocketAddr);
     /// So many bytes came from it.
     fn received(&mut self, bytes: u64);
-    /// It has left, or its connection broke.
-    fn left(&mut self, sender: SocketAddr, broken: Option<std::io::Error>);
+    /// It is connected no longer.
+    fn left(&mut self, sender: SocketAddr, why: &Leaving);
     /// Somebody was turned away before a byte of theirs was recorded.
     fn refused(&mut self, sender: SocketAddr, why: &str);
 }
 
+/// Why a sender is connected no longer.
+#[derive(Debug)]
+pub enum Leaving {
+    /// It has closed the connection.
+    Left,
+    /// The connection broke.
+    Broke(std::io::Error),
+    /// It was silent for longer than [`Options::idle_timeout`].
+    Silent(Duration),
+    /// Another one has taken its place.
+    TakenOver(SocketAddr),
+    /// What it sends cannot be recorded at the moment.
+    NotRecorded,
+    /// We end.
+    Shutdown,
+}
+
+impl Leaving {
+    /// Whether it would have gone on.
+    fn is_our_doing(&self) -> bool {
+        matches!(self, Leaving::TakenOver(_) | Leaving::NotRecorded | Leaving::Shutdown)
+    }
+}
+
 /// How to listen.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// End when a sender that was accepted leaves.
     pub once: bool,
+    /// Who is silent for longer is a sender no more. `None`: it may be silent for ever.
+    pub idle_timeout: Option<Duration>,
+    /// A new sender takes the place of the one that is connected.
+    pub takeover: bool,
+    /// The networks from which senders may connect; none: from everywhere.
+    pub allow: Vec<IpNet>,
+}
+
+impl Options {
+    fn allows(&self, sender: SocketAddr) -> bool {
+        // Where IPv6 is listened to, an IPv4 sender shows as ::ffff:192.0.2.1.
+        let address = sender.ip().to_canonical();
+        self.allow.is_empty() || self.allow.iter().any(|network| network.contains(&address))
+    }
 }
 
 /// Accepts senders, one at a time, until `shutdown` or, with `once`, until one has
-/// left. What was received by then is in `recorder`.
+/// left. What was received by then is in `recorder`. While `accepting` is false the
+/// recorder cannot take what is sent: then nobody is a sender.
 ///
 /// A connection is no sender before it has sent MPEG-TS: one that is silent keeps
 /// nobody out.
@@ -75,72 +117,149 @@ pub async fn run(
     recorder: mpsc::Sender<Chunk>,
     options: Options,
     observer: &mut dyn Observer,
+    accepting: watch::Receiver<bool>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
-    tokio::pin!(shutdown);
-    let mut candidates = JoinSet::new();
-    let mut connected: Option<Connection> = None;
-    loop {
-        let read = tokio::select! {
-            // In this order: a sender that has left and comes back is not refused for
-            // its own old connection, of which the end has not been read yet.
-            biased;
-            () = &mut shutdown => break,
-            read = read(&mut connected) => read,
-            (socket, sender) = accept(&listener) => {
-                if connected.is_some() {
-                    observer.refused(sender, "another sender is connected");
-                } else if candidates.len() == MAX_CANDIDATES {
-                    observer.refused(sender, "too many connections that send nothing");
-                } else {
-                    keep_alive(&socket);
-                    candidates.spawn(judge(socket, sender));
+    let desk = Desk {
+        options,
+        observer,
+        accepting,
+        candidates: JoinSet::new(),
+        connected: None,
+        owed: VecDeque::new(),
+    };
+    desk.run(&listener, recorder, shutdown).await
+}
+
+/// Who is connected, and what the recorder is still to be given.
+struct Desk<'a> {
+    options: Options,
+    observer: &'a mut dyn Observer,
+    accepting: watch::Receiver<bool>,
+    candidates: JoinSet<Judged>,
+    connected: Option<Connection>,
+    /// Nothing is read while there is something here, so it stays small.
+    owed: VecDeque<Chunk>,
+}
+
+impl Desk<'_> {
+    async fn run(
+        mut self,
+        listener: &TcpListener,
+        recorder: mpsc::Sender<Chunk>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<()> {
+        tokio::pin!(shutdown);
+        loop {
+            let is_idle = self.owed.is_empty();
+            tokio::select! {
+                // In this order: a sender that has left and comes back is not refused for
+                // its own old connection, of which the end has not been read yet.
+                biased;
+                () = &mut shutdown => {
+                    self.part(Leaving::Shutdown);
+                    break;
                 }
-                continue;
-            }
-            Some(judged) = candidates.join_next() => {
-                match judged.unwrap_or(Judged::Nobody) {
-                    Judged::Nobody => {}
-                    Judged::Refused(sender, why) => observer.refused(sender, why),
-                    Judged::Sender(connection, _) if connected.is_some() => {
-                        observer.refused(connection.sender, "another sender is connected");
+                permit = recorder.reserve(), if !is_idle => {
+                    let permit = permit.map_err(gone)?;
+                    if let Some(chunk) = self.owed.pop_front() {
+                        permit.send(chunk);
                     }
-                    Judged::Sender(connection, bytes) => {
-                        observer.accepted(connection.sender);
-                        observer.received(bytes.len() as u64);
-                        connected = Some(connection);
-                        tell(&recorder, Chunk::Bytes(bytes)).await?;
+                }
+                Ok(()) = self.accepting.changed() => {
+                    if !*self.accepting.borrow_and_update() {
+                        self.part(Leaving::NotRecorded);
                     }
                 }
-                continue;
-            }
-        };
-        match read {
-            Ok(bytes) if !bytes.is_empty() => {
-                observer.received(bytes.len() as u64);
-                tell(&recorder, Chunk::Bytes(bytes)).await?;
-            }
-            over => {
-                tell(&recorder, Chunk::EndOfConnection).await?;
-                if let Some(connection) = connected.take() {
-                    observer.left(connection.sender, over.err());
+                read = read(&mut self.connected, self.options.idle_timeout), if is_idle => {
+                    match read {
+                        Ok(bytes) => self.take(bytes),
+                        Err(why) => {
+                            let is_over = self.options.once && !why.is_our_doing();
+                            self.part(why);
+                            if is_over {
+                                break;
+                            }
+                        }
+                    }
                 }
-                if options.once {
-                    return Ok(());
+                (socket, sender) = accept(listener) => self.look_at(socket, sender),
+                Some(judged) = self.candidates.join_next(), if is_idle => {
+                    self.admit(judged.unwrap_or(Judged::Nobody));
                 }
             }
         }
+        for chunk in self.owed {
+            recorder.send(chunk).await.map_err(gone)?;
+        }
+        Ok(())
     }
-    if let Some(connection) = connected {
-        tell(&recorder, Chunk::EndOfConnection).await?;
-        observer.left(connection.sender, None);
+
+    /// Somebody has connected.
+    fn look_at(&mut self, socket: TcpStream, sender: SocketAddr) {
+        if !self.options.allows(sender) {
+            self.observer.refused(sender, "it is in no network of --allow");
+        } else if let Err(why) = self.has_place() {
+            self.observer.refused(sender, why);
+        } else if self.candidates.len() == MAX_CANDIDATES {
+            self.observer.refused(sender, "too many connections that send nothing");
+        } else {
+            keep_alive(&socket);
+            self.candidates.spawn(judge(socket, sender));
+        }
     }
-    Ok(())
+
+    /// It is clear what somebody sends.
+    fn admit(&mut self, judged: Judged) {
+        match judged {
+            Judged::Nobody => {}
+            Judged::Refused(sender, why) => self.observer.refused(sender, why),
+            Judged::Sender(connection, bytes) => match self.has_place() {
+                Err(why) => self.observer.refused(connection.sender, why),
+                Ok(()) => {
+                    self.part(Leaving::TakenOver(connection.sender));
+                    self.observer.accepted(connection.sender);
+                    self.connected = Some(connection);
+                    self.take(bytes);
+                }
+            },
+        }
+    }
+
+    /// Whether one more could be the sender.
+    fn has_place(&self) -> Result<(), &'static str> {
+        if !*self.accepting.borrow() {
+            Err("nothing can be recorded at the moment")
+        } else if self.connected.is_some() && !self.options.takeover {
+            Err("another sender is connected")
+        } else {
+            Ok(())
+        }
+    }
+
+    fn take(&mut self, bytes: Vec<u8>) {
+        self.observer.received(bytes.len() as u64);
+        self.owed.push_back(Chunk::Bytes(bytes));
+    }
+
+    /// The sender, if there is one, is one no longer.
+    fn part(&mut self, why: Leaving) {
+        if let Some(connection) = self.connected.take() {
+            self.owed.push_back(Chunk::EndOfConnection);
+            self.observer.left(connection.sender, &why);
+        }
+    }
+}
+
+fn gone<T>(_: T) -> Error {
+    Error::new(Stage::Ingest, "the recorder has ended")
 }
 
 struct Connection {
     socket: TcpStream,
     sender: SocketAddr,
+    /// When bytes last came.
+    heard: Instant,
 }
 
 /// What became of a connection before it counted.
@@ -155,7 +274,7 @@ enum Judged {
 
 /// Reads until it is clear what somebody sends.
 async fn judge(socket: TcpStream, sender: SocketAddr) -> Judged {
-    let mut connection = Connection { socket, sender };
+    let mut connection = Connection { socket, sender, heard: Instant::now() };
     let mut bytes = Vec::new();
     let judged = tokio::time::timeout(JUDGING_TIME, async {
         loop {
@@ -171,17 +290,29 @@ async fn judge(socket: TcpStream, sender: SocketAddr) -> Judged {
     judged.await.unwrap_or(Judged::Refused(sender, "it has sent no MPEG-TS for too long"))
 }
 
-/// The next bytes of the sender, none when it has left. Never while there is none.
-async fn read(connected: &mut Option<Connection>) -> std::io::Result<Vec<u8>> {
+/// The next bytes of the sender, or why there will be none. Never while there is none.
+async fn read(
+    connected: &mut Option<Connection>,
+    idle_timeout: Option<Duration>,
+) -> Result<Vec<u8>, Leaving> {
     let Some(connection) = connected else { return std::future::pending().await };
     let mut bytes = Vec::with_capacity(CHUNK_BYTES);
-    connection.socket.read_buf(&mut bytes).await?;
-    Ok(bytes)
-}
-
-async fn tell(recorder: &mpsc::Sender<Chunk>, chunk: Chunk) -> Result<()> {
-    let gone = |_| Error::new(Stage::Ingest, "the recorder has ended");
-    recorder.send(chunk).await.map_err(gone)
+    let reading = connection.socket.read_buf(&mut bytes);
+    let read = match idle_timeout {
+        None => reading.await,
+        // By the clock of the connection: this future is made anew at every event.
+        Some(limit) => timeout_at(connection.heard + limit, reading)
+            .await
+            .map_err(|_| Leaving::Silent(limit))?,
+    };
+    match read {
+        Ok(0) => Err(Leaving::Left),
+        Ok(_) => {
+            connection.heard = Instant::now();
+            Ok(bytes)
+        }
+        Err(error) => Err(Leaving::Broke(error)),
+    }
 }
 
 /// The next connection. One that was given up before it was accepted is none; when

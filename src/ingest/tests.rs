@@ -11,7 +11,7 @@ use crate::media::{SYNC_BYTE, TS_PACKET_BYTES};
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
     Accepted,
-    Left,
+    Left(String),
     Refused(String),
 }
 
@@ -22,8 +22,8 @@ impl Observer for Log {
         self.0.send(Seen::Accepted).unwrap();
     }
     fn received(&mut self, _bytes: u64) {}
-    fn left(&mut self, _sender: SocketAddr, _broken: Option<std::io::Error>) {
-        self.0.send(Seen::Left).unwrap();
+    fn left(&mut self, _sender: SocketAddr, why: &Leaving) {
+        self.0.send(Seen::Left(format!("{why:?}"))).unwrap();
     }
     fn refused(&mut self, _sender: SocketAddr, why: &str) {
         self.0.send(Seen::Refused(why.to_owned())).unwrap();
@@ -35,20 +35,26 @@ struct World {
     seen: mpsc::UnboundedReceiver<Seen>,
     recorded: mpsc::Receiver<Chunk>,
     end: oneshot::Sender<()>,
+    accepting: watch::Sender<bool>,
     run: tokio::task::JoinHandle<Result<()>>,
 }
 
 async fn listen(once: bool) -> World {
+    listen_with(Options { once, ..Options::default() }).await
+}
+
+async fn listen_with(options: Options) -> World {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (log, seen) = mpsc::unbounded_channel();
     let (recorder, recorded) = mpsc::channel(QUEUED_CHUNKS);
     let (end, ended) = oneshot::channel();
+    let (accepting, accepts) = watch::channel(true);
     let run = tokio::spawn(async move {
         let shutdown = async { drop(ended.await) };
-        run(listener, recorder, Options { once }, &mut Log(log), shutdown).await
+        run(listener, recorder, options, &mut Log(log), accepts, shutdown).await
     });
-    World { address, seen, recorded, end, run }
+    World { address, seen, recorded, end, accepting, run }
 }
 
 fn packets(count: usize) -> Vec<u8> {
@@ -108,7 +114,7 @@ async fn a_second_sender_is_refused_while_one_is_connected() {
     assert!(matches!(world.seen.recv().await.unwrap(), Seen::Refused(_)));
     assert_eq!(second.read(&mut [0]).await.unwrap_or(0), 0, "it is closed at once");
     drop(first);
-    assert_eq!(world.seen.recv().await.unwrap(), Seen::Left);
+    assert_eq!(world.seen.recv().await.unwrap(), Seen::Left("Left".into()));
     assert_eq!(recorded(&mut world).await, packets(10));
     let mut third = TcpStream::connect(world.address).await.unwrap();
     third.write_all(&packets(10)).await.unwrap();
@@ -131,8 +137,110 @@ async fn a_sender_that_comes_back_at_once_is_not_refused_for_its_own_old_connect
         drop(sender);
         sender = connect(world.address).await;
         assert_eq!(recorded(&mut world).await, packets(100));
-        assert_eq!(world.seen.recv().await.unwrap(), Seen::Left);
+        assert_eq!(world.seen.recv().await.unwrap(), Seen::Left("Left".into()));
     }
     world.end.send(()).unwrap();
+    world.run.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn with_takeover_the_newest_sender_that_sends_mpeg_ts_wins() {
+    let options = Options { takeover: true, ..Options::default() };
+    let mut world = listen_with(options).await;
+    let mut first = TcpStream::connect(world.address).await.unwrap();
+    first.write_all(&packets(10)).await.unwrap();
+    assert_eq!(world.seen.recv().await.unwrap(), Seen::Accepted);
+    let mut scan = TcpStream::connect(world.address).await.unwrap();
+    scan.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    drop(scan);
+    assert!(matches!(world.seen.recv().await.unwrap(), Seen::Refused(_)), "it takes nothing over");
+    let mut second = TcpStream::connect(world.address).await.unwrap();
+    second.write_all(&packets(20)).await.unwrap();
+    assert!(
+        matches!(world.seen.recv().await.unwrap(), Seen::Left(why) if why.contains("TakenOver"))
+    );
+    assert_eq!(world.seen.recv().await.unwrap(), Seen::Accepted);
+    assert_eq!(first.read(&mut [0]).await.unwrap_or(0), 0, "the old one is closed");
+    assert_eq!(recorded(&mut world).await, packets(10));
+    drop(second);
+    assert_eq!(recorded(&mut world).await, packets(20));
+}
+
+#[tokio::test]
+async fn a_sender_that_is_silent_for_too_long_is_one_no_more_whoever_knocks_meanwhile() {
+    let limit = Duration::from_millis(100);
+    let mut world = listen_with(Options { idle_timeout: Some(limit), ..Options::default() }).await;
+    let mut sender = TcpStream::connect(world.address).await.unwrap();
+    sender.write_all(&packets(10)).await.unwrap();
+    assert_eq!(world.seen.recv().await.unwrap(), Seen::Accepted);
+    let parted = loop {
+        drop(TcpStream::connect(world.address).await.unwrap());
+        match world.seen.recv().await.unwrap() {
+            Seen::Refused(_) => {}
+            other => break other,
+        }
+    };
+    assert_eq!(parted, Seen::Left("Silent(100ms)".into()));
+    assert_eq!(sender.read(&mut [0]).await.unwrap_or(0), 0, "it is closed");
+}
+
+#[tokio::test]
+async fn only_networks_that_are_allowed_may_connect() {
+    let allow = vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+    let options = Options { allow: allow.clone(), ..Options::default() };
+    for (address, may) in
+        [("192.0.2.7:1", true), ("[::ffff:192.0.2.7]:1", true), ("[2001:db8::1]:1", true)]
+            .into_iter()
+            .chain([("192.0.3.1:1", false), ("127.0.0.1:1", false), ("[::1]:1", false)])
+    {
+        assert_eq!(options.allows(address.parse().unwrap()), may, "{address}");
+    }
+    let mut world = listen_with(options).await;
+    let mut sender = TcpStream::connect(world.address).await.unwrap();
+    assert!(
+        matches!(world.seen.recv().await.unwrap(), Seen::Refused(why) if why.contains("--allow"))
+    );
+    assert_eq!(sender.read(&mut [0]).await.unwrap_or(0), 0, "it is closed at once");
+}
+
+#[tokio::test]
+async fn while_nothing_can_be_recorded_nobody_is_a_sender_and_nothing_received_is_lost() {
+    let mut world = listen(true).await;
+    let mut sender = TcpStream::connect(world.address).await.unwrap();
+    sender.write_all(&packets(10)).await.unwrap();
+    assert_eq!(world.seen.recv().await.unwrap(), Seen::Accepted);
+    world.accepting.send_replace(false);
+    assert_eq!(world.seen.recv().await.unwrap(), Seen::Left("NotRecorded".into()));
+    assert_eq!(sender.read(&mut [0]).await.unwrap_or(0), 0, "it is closed at once");
+    let refused = TcpStream::connect(world.address).await.unwrap();
+    assert!(matches!(world.seen.recv().await.unwrap(), Seen::Refused(_)));
+    drop(refused);
+    world.accepting.send_replace(true);
+    assert_eq!(recorded(&mut world).await, packets(10));
+    let mut sender = TcpStream::connect(world.address).await.unwrap();
+    sender.write_all(&packets(20)).await.unwrap();
+    drop(sender);
+    assert_eq!(recorded(&mut world).await, packets(20));
+    world.run.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_recorder_that_takes_nothing_keeps_neither_the_end_nor_newcomers_waiting() {
+    let mut world = listen(false).await;
+    let mut sender = TcpStream::connect(world.address).await.unwrap();
+    let flood = tokio::spawn(async move {
+        let bytes = packets(1000);
+        while sender.write_all(&bytes).await.is_ok() {}
+    });
+    assert_eq!(world.seen.recv().await.unwrap(), Seen::Accepted);
+    while world.recorded.len() < QUEUED_CHUNKS {
+        tokio::task::yield_now().await;
+    }
+    let _second = TcpStream::connect(world.address).await.unwrap();
+    assert!(matches!(world.seen.recv().await.unwrap(), Seen::Refused(_)));
+    world.end.send(()).unwrap();
+    assert_eq!(world.seen.recv().await.unwrap(), Seen::Left("Shutdown".into()));
+    flood.await.unwrap();
+    assert!(recorded(&mut world).await.len() >= QUEUED_CHUNKS);
     world.run.await.unwrap().unwrap();
 }

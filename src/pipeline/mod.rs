@@ -7,6 +7,7 @@ pub mod list;
 mod look_ahead;
 pub mod publisher;
 mod record;
+mod recorder;
 mod scan;
 mod watch;
 

@@ -20,18 +20,19 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::detection::{Detection, DetectionStart, Scored};
 use super::detector::{self, Outlet};
 use super::publisher::{self, Durability, Message};
+use super::recorder::Recorder;
 use super::watch::Watch;
 use super::{checkpointing, choice_of, join, rule_of, spawn};
 use crate::catalog::checkpoint::Checkpoint;
 use crate::catalog::{Catalog, CatalogOptions, Entry, KeptFrame, publish};
 use crate::config::RecordConfig;
 use crate::error::{Error, Result, Stage};
-use crate::ingest::{self, Chunk};
+use crate::ingest::{self, Leaving};
 use crate::media::{ByteOffset, TS_PACKET_BYTES, Written};
 use crate::recording::Recording;
 use crate::session::OwnedSession;
@@ -76,9 +77,16 @@ pub fn record(
     let (messages, queue) = publisher::queue();
     let (chunks, from_socket) = mpsc::channel(ingest::QUEUED_CHUNKS);
     std::thread::scope(|scope| {
+        let (accepting, accepts) = watch::channel(true);
         let recorder = spawn(scope, "recorder", {
-            let counters = Arc::clone(counters);
-            move || write_chunks(recording, from_socket, &counters)
+            let recorder = Recorder::new(
+                recording,
+                Arc::clone(counters),
+                accepting,
+                shutdown.clone(),
+                config.min_free_bytes,
+            );
+            move || recorder.run(from_socket)
         })?;
         let publisher = spawn(scope, "publisher", move || {
             // Told at once: until the end of the recording it may be days.
@@ -90,12 +98,18 @@ pub fn record(
             move || detect(config, session, checkpoint.as_ref(), &written, messages, &counters)
         })?;
         let mut network = Network { counters, refused: Report::default() };
-        let options = ingest::Options { once: config.once };
+        let options = ingest::Options {
+            once: config.once,
+            idle_timeout: config.idle_timeout,
+            takeover: config.takeover,
+            allow: config.allow.clone(),
+        };
         let listened = runtime.block_on(ingest::run(
             listener,
             chunks,
             options,
             &mut network,
+            accepts,
             shutdown.requested(),
         ));
         // The channel of chunks is closed now; then each ends behind the one before.
@@ -134,29 +148,6 @@ pub fn listen(config: &RecordConfig) -> Result<Listening> {
     let (bound, listener) =
         listener.map_err(|cause| failed(format!("cannot listen on {address}"), cause))?;
     Ok(Listening { runtime, listener, bound })
-}
-
-/// The recorder's thread.
-fn write_chunks(
-    mut recording: Recording,
-    mut chunks: mpsc::Receiver<Chunk>,
-    counters: &Counters,
-) -> Result<()> {
-    let written = recording.written();
-    while let Some(chunk) = chunks.blocking_recv() {
-        match chunk {
-            Chunk::Bytes(bytes) => recording.append(&bytes)?,
-            Chunk::EndOfConnection => {
-                let cut = recording.end_connection()?;
-                if cut > 0 {
-                    let at = written.length();
-                    tracing::warn!("recording: cut {cut} bytes of a torn packet off, at byte {at}");
-                }
-            }
-        }
-        counters.recorded_bytes.store(written.length(), Relaxed);
-    }
-    Ok(())
 }
 
 /// The checkpoint, if there is one that can be trusted. Otherwise detection begins
@@ -313,11 +304,17 @@ impl ingest::Observer for Network<'_> {
         self.counters.bytes_received.fetch_add(bytes, Relaxed);
     }
 
-    fn left(&mut self, sender: SocketAddr, broken: Option<std::io::Error>) {
+    fn left(&mut self, sender: SocketAddr, why: &Leaving) {
         self.counters.set_sender(None);
-        match broken {
-            None => tracing::info!("{sender} has left"),
-            Some(error) => tracing::warn!("the connection of {sender} broke: {error}"),
+        match why {
+            Leaving::Left => tracing::info!("{sender} has left"),
+            Leaving::Broke(error) => tracing::warn!("the connection of {sender} broke: {error}"),
+            Leaving::Silent(limit) => {
+                tracing::warn!("{sender} has sent nothing for {limit:?}: turned away");
+            }
+            Leaving::TakenOver(newer) => tracing::info!("{sender} gives way to {newer}"),
+            Leaving::NotRecorded => tracing::warn!("{sender} was turned away"),
+            Leaving::Shutdown => tracing::info!("{sender} is disconnected"),
         }
     }
 

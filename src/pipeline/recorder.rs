@@ -1,0 +1,134 @@
+//! The recorder's thread: what was received → `recording.ts`.
+//!
+//! When the file cannot be written to (the disk is full, read-only, broken), nothing
+//! that was received is given up: it stays in memory (what the queue of chunks holds,
+//! 4 MiB), the sender is turned away, so that it knows, and writing is tried again
+//! once a second. Who sends next is heard when everything held is in the file.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use indicatif::BinaryBytes;
+use tokio::sync::{mpsc, watch};
+
+use crate::error::{Error, Result, Stage};
+use crate::ingest::Chunk;
+use crate::recording::Recording;
+use crate::shutdown::Shutdown;
+use crate::telemetry::Counters;
+
+/// How often a file that cannot be written to is tried again, and one that can be is
+/// looked after: whether it is still there, and whether there is space.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Writes chunks until there are no more.
+pub struct Recorder {
+    recording: Recording,
+    counters: Arc<Counters>,
+    /// Whether senders are listened to.
+    accepting: watch::Sender<bool>,
+    shutdown: Shutdown,
+    /// So many bytes are to be left on the file system.
+    min_free: u64,
+    looked: Option<Instant>,
+}
+
+impl Recorder {
+    /// A recorder that tells through `accepting` whether it can take more.
+    pub fn new(
+        recording: Recording,
+        counters: Arc<Counters>,
+        accepting: watch::Sender<bool>,
+        shutdown: Shutdown,
+        min_free: u64,
+    ) -> Self {
+        Recorder { recording, counters, accepting, shutdown, min_free, looked: None }
+    }
+
+    /// Runs until the channel is closed.
+    ///
+    /// # Errors
+    ///
+    /// If the recording was removed, or the end is asked for while it cannot be
+    /// written to.
+    pub fn run(mut self, mut chunks: mpsc::Receiver<Chunk>) -> Result<()> {
+        while let Some(chunk) = chunks.blocking_recv() {
+            self.persist(&chunk)?;
+            self.counters.recorded_bytes.store(self.recording.written().length(), Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Does what the chunk asks for, however often it has to be tried.
+    fn persist(&mut self, chunk: &Chunk) -> Result<()> {
+        let mut left: &[u8] = match chunk {
+            Chunk::Bytes(bytes) => bytes,
+            Chunk::EndOfConnection => &[],
+        };
+        loop {
+            let tried = self.look_after().and_then(|()| match chunk {
+                Chunk::Bytes(_) => self.recording.append(&mut left),
+                Chunk::EndOfConnection => self.end_connection(),
+            });
+            match tried {
+                Ok(()) => {
+                    self.go_on();
+                    return Ok(());
+                }
+                Err(error) => self.halt(error)?,
+            }
+        }
+    }
+
+    fn end_connection(&mut self) -> Result<()> {
+        let cut = self.recording.end_connection()?;
+        if cut > 0 {
+            let at = self.recording.written().length();
+            tracing::warn!("recording: cut {cut} bytes of a torn packet off, at byte {at}");
+        }
+        Ok(())
+    }
+
+    /// What can go wrong without a write that fails.
+    fn look_after(&mut self) -> Result<()> {
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK_INTERVAL) {
+            return Ok(());
+        }
+        if !self.recording.is_in_place()? {
+            return Err(removed(&self.recording));
+        }
+        let free = self.recording.free_bytes()?;
+        if free < self.min_free {
+            let (free, wanted) = (BinaryBytes(free), BinaryBytes(self.min_free));
+            let what = format!("only {free} are free, and --min-free wants {wanted}");
+            return Err(Error::new(Stage::Recording, what).path(self.recording.path()));
+        }
+        self.looked = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Nothing can be written: tells so once, and waits before it is tried again.
+    fn halt(&mut self, error: Error) -> Result<()> {
+        self.looked = None;
+        if matches!(self.recording.is_in_place(), Ok(false)) {
+            return Err(removed(&self.recording));
+        }
+        if self.accepting.send_replace(false) {
+            tracing::error!("{error}; the sender is turned away until it can be written to");
+        }
+        if self.shutdown.wait_timeout(LOOK_INTERVAL) { Err(error) } else { Ok(()) }
+    }
+
+    fn go_on(&self) {
+        if !self.accepting.send_replace(true) {
+            let at = self.recording.written().length();
+            tracing::info!("recording goes on at byte {at}");
+        }
+    }
+}
+
+fn removed(recording: &Recording) -> Error {
+    let what = "it was removed while it was recorded; start again for a new one";
+    Error::new(Stage::Recording, what).path(recording.path())
+}
