@@ -34,7 +34,7 @@ struct World {
     address: SocketAddr,
     seen: mpsc::UnboundedReceiver<Seen>,
     recorded: mpsc::Receiver<Chunk>,
-    end: oneshot::Sender<()>,
+    end: Option<oneshot::Sender<()>>,
     accepting: watch::Sender<bool>,
     run: tokio::task::JoinHandle<Result<()>>,
 }
@@ -54,7 +54,7 @@ async fn listen_with(options: Options) -> World {
         let shutdown = async { drop(ended.await) };
         run(listener, recorder, options, &mut Log(log), accepts, shutdown).await
     });
-    World { address, seen, recorded, end, accepting, run }
+    World { address, seen, recorded, end: Some(end), accepting, run }
 }
 
 fn packets(count: usize) -> Vec<u8> {
@@ -119,7 +119,7 @@ async fn a_second_sender_is_refused_while_one_is_connected() {
     let mut third = TcpStream::connect(world.address).await.unwrap();
     third.write_all(&packets(10)).await.unwrap();
     assert_eq!(world.seen.recv().await.unwrap(), Seen::Accepted);
-    world.end.send(()).unwrap();
+    world.end.take().unwrap().send(()).unwrap();
     world.run.await.unwrap().unwrap();
 }
 
@@ -139,7 +139,7 @@ async fn a_sender_that_comes_back_at_once_is_not_refused_for_its_own_old_connect
         assert_eq!(recorded(&mut world).await, packets(100));
         assert_eq!(world.seen.recv().await.unwrap(), Seen::Left("Left".into()));
     }
-    world.end.send(()).unwrap();
+    world.end.take().unwrap().send(()).unwrap();
     world.run.await.unwrap().unwrap();
 }
 
@@ -238,7 +238,7 @@ async fn a_recorder_that_takes_nothing_keeps_neither_the_end_nor_newcomers_waiti
     }
     let _second = TcpStream::connect(world.address).await.unwrap();
     assert!(matches!(world.seen.recv().await.unwrap(), Seen::Refused(_)));
-    world.end.send(()).unwrap();
+    world.end.take().unwrap().send(()).unwrap();
     assert_eq!(world.seen.recv().await.unwrap(), Seen::Left("Shutdown".into()));
     flood.await.unwrap();
     assert!(recorded(&mut world).await.len() >= QUEUED_CHUNKS);
