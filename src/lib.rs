@@ -19,7 +19,8 @@
 //! [`cli`] ← `main`. Stages never import each other. tokio stays at the edge, and
 //! so do printing and the command line. `tests/architecture.rs` holds these lines.
 
-// What travels, and what goes wrong.
+// What travels, what goes wrong, and how it gets to the disk.
+pub mod disk;
 pub mod error;
 pub mod media;
 

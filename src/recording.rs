@@ -4,13 +4,14 @@
 //! packet that is torn, by a lost connection or a crash, is cut off before a
 //! reader has seen any of it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::disk;
 use crate::error::{Context, Result, Stage};
 use crate::media::{ByteOffset, SYNC_BYTE, TS_PACKET_BYTES, Written};
 
@@ -54,18 +55,14 @@ impl Recording {
     ///
     /// If the file cannot be opened, read or cut.
     pub fn open(path: &Path) -> Result<(Self, Opened)> {
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path).context(
-            Stage::Recording,
-            path,
-            "cannot open",
-        )?;
+        let file = disk::open_to_append(path).context(Stage::Recording, path, "cannot open")?;
         let read = |what| move |error: io::Error| (what, error);
         let opened = (|| {
             let found = file.metadata().map_err(read("cannot stat"))?.len();
             let length = without_zeros(&file, found).map_err(read("cannot read"))?;
             let packets = last_packet(&file, length).map_err(read("cannot read"))?;
             if packets.at < found {
-                file.set_len(packets.at).map_err(read("cannot cut off a torn packet"))?;
+                disk::set_length(&file, packets.at).map_err(read("cannot cut off a torn packet"))?;
             }
             Ok((found, packets))
         })();
@@ -86,7 +83,7 @@ impl Recording {
     /// the call may be repeated with the rest.
     pub fn append(&mut self, bytes: &mut &[u8]) -> Result<()> {
         while !bytes.is_empty() {
-            match self.file.write(bytes) {
+            match disk::write(&self.file, bytes) {
                 Ok(0) => return self.failed(io::Error::from(io::ErrorKind::WriteZero)),
                 Ok(written) => {
                     let (head, rest) = bytes.split_at(written);
@@ -112,7 +109,7 @@ impl Recording {
         let whole = self.packets.at.min(self.length);
         let cut = self.length - whole;
         if cut > 0 {
-            self.file.set_len(whole).context(
+            disk::set_length(&self.file, whole).context(
                 Stage::Recording,
                 &self.path,
                 "cannot cut off a torn packet",
@@ -190,6 +187,13 @@ impl Recording {
     }
 }
 
+impl Drop for Recording {
+    /// Whoever reads the recording knows then that there will be no more.
+    fn drop(&mut self) {
+        self.written.finish();
+    }
+}
+
 impl SyncHandle {
     /// Makes everything that is published durable; says how many bytes that are.
     ///
@@ -199,7 +203,7 @@ impl SyncHandle {
     pub fn sync(&self) -> Result<u64> {
         let length = self.written.length();
         if self.synced.load(Ordering::Acquire) != length {
-            self.file.sync_data().context(Stage::Recording, &self.path, "cannot sync")?;
+            disk::sync_data(&self.file).context(Stage::Recording, &self.path, "cannot sync")?;
             self.synced.store(length, Ordering::Release);
         }
         Ok(length)

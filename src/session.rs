@@ -1,11 +1,12 @@
 //! A session's folder: it names the files in it, and holds its lock.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Zoned;
 
+use crate::disk;
 use crate::error::{Context, Error, Result, Stage};
 
 /// The folder of one recording.
@@ -64,7 +65,7 @@ impl Session {
     ///
     /// If the folders cannot be made, or another process records the session.
     pub fn own(sessions_dir: &Path, id: Option<&str>, now: &Zoned) -> Result<OwnedSession> {
-        fs::create_dir_all(sessions_dir).context(Stage::Session, sessions_dir, "cannot make")?;
+        disk::create_folders(sessions_dir).context(Stage::Session, sessions_dir, "cannot make")?;
         let folder = match id {
             Some(id) => sessions_dir.join(id),
             None => new_folder(sessions_dir, now)?,
@@ -72,15 +73,10 @@ impl Session {
         let session = Session::at(&folder)?;
         for folder in ["stream", "frames", "transcript", "agent"] {
             let folder = session.folder.join(folder);
-            fs::create_dir_all(&folder).context(Stage::Session, &folder, "cannot make")?;
+            disk::create_folders(&folder).context(Stage::Session, &folder, "cannot make")?;
         }
         let path = session.folder.join("stream/recorder.lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .context(Stage::Session, &path, "cannot open")?;
+        let lock = disk::open_lock(&path).context(Stage::Session, &path, "cannot open")?;
         match lock.try_lock() {
             Ok(()) => Ok(OwnedSession { session, _lock: lock }),
             Err(TryLockError::WouldBlock) => {
@@ -132,7 +128,7 @@ fn new_folder(sessions_dir: &Path, now: &Zoned) -> Result<PathBuf> {
         let name = if attempt == 1 { id.clone() } else { format!("{id}_{attempt}") };
         let folder = sessions_dir.join(name);
         // Making it is the test: two recorders that start at once get two folders.
-        match fs::create_dir(&folder) {
+        match disk::create_folder(&folder) {
             Ok(()) => return Ok(folder),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => attempt += 1,
             Err(error) => return Err(error).context(Stage::Session, &folder, "cannot make"),
@@ -143,6 +139,8 @@ fn new_folder(sessions_dir: &Path, now: &Zoned) -> Result<PathBuf> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn now() -> Zoned {

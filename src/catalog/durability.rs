@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::publish::{Durable, folder_of, publish, sync_folder};
+use super::publish::{Durable, folder_of, publish};
+use crate::disk;
 use crate::error::{Context, Error, Result, Stage};
 
 /// Beyond so many JPEGs in one job the whole file system is synced instead:
@@ -100,14 +101,14 @@ impl FramesJob {
         if self.all_jpegs {
             // The index, or any JPEG, tells which file system.
             if let Some(path) = self.jpegs.first().or(self.index.as_ref()) {
-                sync_file_system(folder_of(path)).context(Stage::Catalog, path, "cannot sync")?;
+                disk::sync_file_system(folder_of(path)).context(Stage::Catalog, path, "cannot sync")?;
             }
         } else {
             for path in &self.jpegs {
                 sync_file(path)?;
             }
             if let Some(path) = self.jpegs.first() {
-                sync_folder(folder_of(path)).context(
+                disk::sync_folder(folder_of(path)).context(
                     Stage::Catalog,
                     path,
                     "cannot sync its folder",
@@ -116,7 +117,7 @@ impl FramesJob {
         }
         if let Some(path) = &self.index {
             sync_file(path)?;
-            sync_folder(folder_of(path)).context(Stage::Catalog, path, "cannot sync its folder")?;
+            disk::sync_folder(folder_of(path)).context(Stage::Catalog, path, "cannot sync its folder")?;
         }
         // By now a newer, unsynced index may have taken the place of the one just synced, and
         // a power loss may leave it empty. The copy is what comes back then.
@@ -129,14 +130,10 @@ impl FramesJob {
 
 /// A file that somebody removed needs no syncing.
 fn sync_file(path: &Path) -> Result<()> {
-    match File::open(path).and_then(|file| file.sync_all()) {
+    match File::open(path).and_then(|file| disk::sync(&file)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         synced => synced.context(Stage::Catalog, path, "cannot sync it to the disk"),
     }
-}
-
-fn sync_file_system(folder: &Path) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(File::open(folder)?)?)
 }
 
 /// The thread that syncs. At most one job waits; later ones are added to it.

@@ -10,7 +10,7 @@
 //! worth nothing) or after (it is what we displaced, and may hold somebody's
 //! news).
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -20,9 +20,10 @@ use std::time::Duration;
 use super::clock::Clock;
 use super::entries::Entries;
 use super::lock::IndexLock;
-use super::publish::{self, Exchange, temp_path};
+use super::publish::{self, temp_path};
 use super::reading::{self, Found, Reader};
 use super::stamp::Stamp;
+use crate::disk::{self, Exchange};
 use crate::error::{Context, Error, Result, Stage};
 
 /// Name of the index in the frames folder.
@@ -117,7 +118,7 @@ impl IndexFile {
         let folder = publish::folder_of(&self.path);
         for path in self.io(publish::left_overs(folder, |target| target == INDEX_NAME))? {
             match self.io(self.reader.read(&path, self.known))? {
-                _ if is_own_temp(&path) => self.io(fs::remove_file(&path))?,
+                _ if is_own_temp(&path) => self.io(disk::remove(&path))?,
                 Found::Whole(text, _) => {
                     self.taken_in(entries.merge_displaced(&text))?;
                     self.displaced.push(path);
@@ -180,11 +181,11 @@ impl IndexFile {
             let (temp, new) = self.write_temp(entries)?;
             match self.swap(&temp, old, &standing) {
                 Err(error) => {
-                    let _ = fs::remove_file(&temp);
+                    let _ = disk::remove(&temp);
                     return Err(error);
                 }
                 Ok(Swapped::Missed) => {
-                    let _ = fs::remove_file(&temp);
+                    let _ = disk::remove(&temp);
                     continue;
                 }
                 Ok(Swapped::Done) => {
@@ -213,7 +214,7 @@ impl IndexFile {
             Found::Corrupt(_) if temp.exists() => self.set_aside_corrupt(temp),
             Found::Corrupt(_) => Ok(()),
             _ => {
-                let _ = fs::remove_file(temp);
+                let _ = disk::remove(temp);
                 Ok(())
             }
         }
@@ -237,7 +238,7 @@ impl IndexFile {
     /// leaves them to be merged a second time, which changes nothing.
     fn forget_displaced(&mut self) -> Result<()> {
         for path in std::mem::take(&mut self.displaced) {
-            match fs::remove_file(&path) {
+            match disk::remove(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => self.io(Err(error))?,
                 _ => {}
             }
@@ -250,21 +251,22 @@ impl IndexFile {
     fn write_temp(&self, entries: &Entries) -> Result<(PathBuf, Option<Stamp>)> {
         let new = temp_path(&self.path, "new");
         let written = || -> io::Result<(PathBuf, Option<Stamp>)> {
-            let mut out = BufWriter::with_capacity(1 << 16, File::create(&new)?);
+            let file = disk::create(&new)?;
+            let mut out = BufWriter::with_capacity(1 << 16, disk::Writer(&file));
             entries.write_to(&mut out)?;
             out.flush()?;
-            let file = out.into_inner().map_err(|error| error.into_error())?;
+            drop(out);
             if let Ok(old) = fs::metadata(&self.path) {
                 // Whoever let a group write to the index wants it to stay so.
-                file.set_permissions(old.permissions())?;
+                disk::set_permissions(&file, old.permissions())?;
             }
             let stamp = Stamp::set(&file)?;
             let temp = temp_path(&self.path, &file.metadata()?.ino().to_string());
-            fs::rename(&new, &temp)?;
+            disk::rename(&new, &temp)?;
             Ok((temp, stamp))
         }();
         if written.is_err() {
-            let _ = fs::remove_file(&new);
+            let _ = disk::remove(&new);
         }
         self.io(written)
     }
@@ -273,7 +275,7 @@ impl IndexFile {
     /// crash after it the new one; there is no between.
     fn swap(&mut self, temp: &Path, old: Option<Stamp>, standing: &Found) -> Result<Swapped> {
         if !matches!(standing, Found::Nothing) && self.can_exchange {
-            match self.io(publish::exchange(temp, &self.path))? {
+            match self.io(disk::exchange(temp, &self.path))? {
                 Exchange::Done => {
                     let expected = old.is_some() && Stamp::at(temp) == old;
                     return Ok(if expected { Swapped::Done } else { Swapped::Displaced });
@@ -289,7 +291,7 @@ impl IndexFile {
     }
 
     fn rename_new(&self, temp: &Path) -> Result<Swapped> {
-        let renamed = self.io(publish::rename_new(temp, &self.path))?;
+        let renamed = self.io(disk::rename_new(temp, &self.path))?;
         Ok(if renamed { Swapped::Done } else { Swapped::Missed })
     }
 
@@ -304,7 +306,7 @@ impl IndexFile {
         if old.is_some() && Stamp::at(&self.path) != old {
             return Ok(Swapped::Missed);
         }
-        self.io(fs::rename(temp, &self.path))?;
+        self.io(disk::rename(temp, &self.path))?;
         Ok(Swapped::Done)
     }
 
@@ -337,6 +339,8 @@ fn is_own_temp(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs::File;
+
     use super::super::{LOCK_NAME, SystemClock};
     use super::*;
     use std::os::unix::fs::MetadataExt;
@@ -451,7 +455,7 @@ mod tests {
     fn a_lock_file_that_was_replaced_is_locked_anew() {
         let folder = tempfile::tempdir().unwrap();
         let (mut index, mut entries) = open(folder.path());
-        fs::remove_file(folder.path().join(LOCK_NAME)).unwrap();
+        disk::remove(folder.path().join(LOCK_NAME)).unwrap();
         let held = File::create(folder.path().join(LOCK_NAME)).unwrap();
         held.lock().unwrap();
         let writer = std::thread::spawn(move || index.publish(&mut entries));

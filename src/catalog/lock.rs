@@ -1,10 +1,11 @@
 //! The lock under which the index is written: `flock` on `index.lock`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::disk;
 use crate::error::{Context, Result, Stage};
 
 /// Name of the file on which writers of the index hold `flock`.
@@ -60,9 +61,5 @@ fn identity(metadata: io::Result<fs::Metadata>) -> Option<(u64, u64)> {
 }
 
 fn open_file(path: &Path) -> Result<File> {
-    OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).context(
-        Stage::Catalog,
-        path,
-        "cannot open the lock of the index",
-    )
+    disk::open_lock(path).context(Stage::Catalog, path, "cannot open the lock of the index")
 }

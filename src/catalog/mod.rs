@@ -9,11 +9,11 @@
 //! same frames: [`Catalog::keep`] finds their entries by offset and time, and
 //! leaves what others wrote to them as it is.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::disk;
 use crate::error::{Context, Error, Result, Stage};
 use crate::media::Verdict;
 
@@ -96,7 +96,7 @@ impl Catalog {
         corrupt_grace: Duration,
     ) -> Result<Catalog> {
         let folder = absolute(&options.frames_dir)?;
-        fs::create_dir_all(&folder).context(Stage::Catalog, &folder, "cannot make it")?;
+        disk::create_folders(&folder).context(Stage::Catalog, &folder, "cannot make it")?;
         publish::remove_left_overs(&folder, |target| {
             let id = target.strip_suffix(".jpg");
             target == SET_ASIDE_NAME || id.is_some_and(|id| frame_number(id).is_some())

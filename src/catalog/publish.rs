@@ -5,13 +5,11 @@
 //! that a crash left behind is removed by [`remove_left_overs`].
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
-
+use crate::disk;
 use crate::error::{Context, Result, Stage};
 
 /// When what was published has to be on the disk itself.
@@ -33,80 +31,24 @@ pub fn publish(path: &Path, bytes: &[u8], durable: Durable) -> Result<()> {
     let temp = temp_path(path, &std::process::id().to_string());
     let written = write_temp(&temp, bytes, durable)
         // A crash before this rename leaves the old file and a left-over; after it, the new file.
-        .and_then(|()| fs::rename(&temp, path))
+        .and_then(|()| disk::rename(&temp, path))
         // A power loss before the folder is synced brings back the old name, whole.
         .and_then(|()| match durable {
-            Durable::Now => sync_folder(folder_of(path)),
+            Durable::Now => disk::sync_folder(folder_of(path)),
             Durable::Later => Ok(()),
         });
     if written.is_err() {
-        let _ = fs::remove_file(&temp);
+        let _ = disk::remove(&temp);
     }
     written.context(Stage::Catalog, path, "cannot write it")
 }
 
 /// A crash within leaves a left-over that nobody reads.
 fn write_temp(temp: &Path, bytes: &[u8], durable: Durable) -> io::Result<()> {
-    let mut file = File::create(temp)?;
-    file.write_all(bytes)?;
+    let file = disk::create(temp)?;
+    disk::write_all(&file, bytes)?;
     // The bytes first, the name after: a name never stands for bytes that a power loss took.
-    if durable == Durable::Now { file.sync_all() } else { Ok(()) }
-}
-
-/// How two files changed places, or why not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exchange {
-    /// Each has the other's name now, in one step.
-    Done,
-    /// One of them was not there.
-    Missing,
-    /// The file system cannot do it (NFS, some FUSE file systems).
-    Unsupported,
-}
-
-/// Exchanges the names of two files: at no moment is either name without a file.
-///
-/// # Errors
-///
-/// Those of renameat2(2), other than the cases of [`Exchange`].
-pub fn exchange(one: &Path, other: &Path) -> io::Result<Exchange> {
-    match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
-        Ok(()) => Ok(Exchange::Done),
-        Err(Errno::NOENT) => Ok(Exchange::Missing),
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(Exchange::Unsupported),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-/// Renames `from` to `to` unless there is a `to`; says whether it did.
-///
-/// Where the file system cannot refuse, it looks first, which leaves a moment
-/// in which another's new `to` would be replaced.
-///
-/// # Errors
-///
-/// Those of renameat2(2).
-pub fn rename_new(from: &Path, to: &Path) -> io::Result<bool> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(true),
-        Err(Errno::EXIST) => Ok(false),
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-            if to.try_exists()? {
-                return Ok(false);
-            }
-            fs::rename(from, to).map(|()| true)
-        }
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-/// Makes the names in a folder outlive a power loss.
-///
-/// # Errors
-///
-/// If the folder cannot be opened or synced.
-pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    if durable == Durable::Now { disk::sync(&file) } else { Ok(()) }
 }
 
 /// The folder that a file is in: `.` for a bare name.
@@ -152,7 +94,7 @@ pub fn left_overs(folder: &Path, of: impl Fn(&str) -> bool) -> io::Result<Vec<Pa
 ///
 /// If the folder cannot be read or written to.
 pub fn remove_left_overs(folder: &Path, of: impl Fn(&str) -> bool) -> Result<()> {
-    left_overs(folder, of).and_then(|found| found.iter().try_for_each(fs::remove_file)).context(
+    left_overs(folder, of).and_then(|found| found.iter().try_for_each(|path| disk::remove(path))).context(
         Stage::Catalog,
         folder,
         "cannot remove what an earlier run left unfinished",
@@ -192,19 +134,6 @@ mod tests {
         let error = publish(&path, b"x", Durable::Later).unwrap_err();
         assert!(error.to_string().contains("taken"), "{error}");
         assert_eq!(names(folder.path()), ["taken"]);
-    }
-
-    #[test]
-    fn a_new_name_never_replaces_another_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
-        fs::write(&from, "from").unwrap();
-        fs::write(&to, "to").unwrap();
-        assert!(!rename_new(&from, &to).unwrap());
-        assert_eq!(fs::read(&to).unwrap(), b"to");
-        fs::remove_file(&to).unwrap();
-        assert!(rename_new(&from, &to).unwrap());
-        assert_eq!(fs::read(&to).unwrap(), b"from");
     }
 
     #[test]

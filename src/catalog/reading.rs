@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::clock::Clock;
 use super::entries::each_item;
-use super::publish::rename_new;
 use super::stamp::Stamp;
+use crate::disk::rename_new;
 
 /// A file that is no JSON array counts as corrupt when it stays so for this long.
 pub const CORRUPT_GRACE: Duration = Duration::from_secs(2);

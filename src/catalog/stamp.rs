@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use crate::disk;
+
 /// Longer than a tick of the kernel's clock: files changed within one tick have the same time.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -47,7 +49,7 @@ impl Stamp {
     /// lies before it. None where the file system does not keep times exactly.
     pub fn set(file: &File) -> io::Result<Option<Stamp>> {
         let time = SystemTime::now() - TICK;
-        file.set_times(FileTimes::new().set_modified(time))?;
+        disk::set_times(file, FileTimes::new().set_modified(time))?;
         let metadata = file.metadata()?;
         Ok((metadata.modified()? == time).then(|| Stamp::of(&metadata)))
     }

@@ -1,6 +1,6 @@
 //! `scenetap record`: listen, record, detect.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -164,12 +164,13 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     let session = Session::own(&config.sessions_dir, config.session.as_deref(), &now)?;
     tracing::info!("session {}", session.folder().display());
     let recorded = AtomicBool::new(false);
+    let recording = session.recording_ts();
     let ended = thread::scope(|scope| {
         if config.play {
-            scope.spawn(|| watch(&session, &recorded));
+            scope.spawn(|| watch(&recording, &recorded));
         }
         let ended =
-            pipeline::record(&config, listening, &session, &counters, &shutdown, &mut on_frame);
+            pipeline::record(&config, listening, session, &counters, &shutdown, &mut on_frame);
         // The player stays open, but is followed no longer.
         recorded.store(true, Ordering::Relaxed);
         ended
@@ -182,9 +183,9 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
 }
 
 /// `--play`: whatever becomes of mpv, the recording goes on.
-fn watch(session: &Session, recorded: &AtomicBool) {
+fn watch(recording: &Path, recorded: &AtomicBool) {
     let options = PlayOptions { is_recorder: true, ..PlayOptions::default() };
-    match playback::play(&session.recording_ts(), Position::Live, &options, recorded) {
+    match playback::play(recording, Position::Live, &options, recorded) {
         Ok(PlayOutcome::Ended(_)) => tracing::info!("the player was closed; recording goes on"),
         Ok(_) => {}
         Err(error) => tracing::warn!("{error}; recording goes on"),
@@ -194,8 +195,6 @@ fn watch(session: &Session, recorded: &AtomicBool) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::config::{File, FrameRule, JpegConfig};
 

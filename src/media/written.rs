@@ -82,6 +82,18 @@ impl Written {
         self.shared.changed.notify_all();
     }
 
+    /// Whether there will be no more.
+    pub fn is_finished(&self) -> bool {
+        self.lock().finished
+    }
+
+    /// Waits until there will be no more, or `timeout` is over.
+    pub fn wait_finished(&self, timeout: Duration) {
+        let state = self.lock();
+        let waiting = |state: &mut State| !state.finished;
+        drop(self.shared.changed.wait_timeout_while(state, timeout, waiting));
+    }
+
     /// Waits until the recording is longer than `offset`, or finished, or `timeout` is over.
     pub fn wait_past(&self, offset: u64, timeout: Duration) -> WaitOutcome {
         let state = self.lock();

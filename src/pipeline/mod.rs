@@ -4,11 +4,13 @@ pub mod checkpointing;
 pub mod detection;
 pub mod detector;
 pub mod list;
+mod live;
 mod look_ahead;
 pub mod publisher;
 mod record;
 mod recorder;
 mod scan;
+mod supervisor;
 mod watch;
 
 pub use record::{Listening, listen, record};
@@ -39,7 +41,12 @@ fn spawn<'scope, 'env, T: Send + 'scope>(
         .map_err(|cause| Error::new(Stage::Pipeline, "cannot start a thread").because(cause))
 }
 
-fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
-    let died = |_| Err(Error::new(Stage::Pipeline, "a thread has died"));
-    thread.join().unwrap_or_else(died)
+/// `who` is for the message, if a thread has panicked.
+fn join<T>(who: &str, thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let what = format!("{who} has died: {}", text.unwrap_or("no reason was given"));
+        Err(Error::new(Stage::Pipeline, what))
+    })
 }

@@ -84,7 +84,7 @@ struct Publisher<'a> {
     syncer: Option<Syncer>,
     on_entry: &'a mut dyn FnMut(&Entry),
     /// What the next checkpoint says.
-    decided: Option<(Box<DetectionStart>, ByteOffset)>,
+    decided: Option<Decided>,
     synced: Instant,
 }
 
@@ -109,7 +109,11 @@ impl Publisher<'_> {
         };
         for step in steps {
             match step? {
-                Step::Decided(start, read) => self.decided = Some((start, read)),
+                Step::Decided(start, read) => {
+                    // Frames behind it may be kept before it is written down.
+                    let kept = self.catalog.kept();
+                    self.decided = Some(Decided { start, read, kept });
+                }
                 Step::Over => {
                     self.catalog.set_aside_unfound()?;
                 }
@@ -150,8 +154,8 @@ impl Publisher<'_> {
         let decided = if self.catalog.is_published() { self.decided.take() } else { None };
         let checkpoint = match decided {
             None => None,
-            Some((start, read)) => {
-                let checkpoint = to_checkpoint(&start, read.0, self.catalog.kept());
+            Some(Decided { start, read, kept }) => {
+                let checkpoint = to_checkpoint(&start, read.0, kept);
                 Some((durability.checkpoint.clone(), checkpoint.to_json()?))
             }
         };
@@ -171,6 +175,15 @@ impl Publisher<'_> {
             None => self.catalog.sync(),
         }
     }
+}
+
+/// From where detection can go on, and what was there when it said so.
+struct Decided {
+    start: Box<DetectionStart>,
+    /// Offset behind the bytes that it had read.
+    read: ByteOffset,
+    /// Frames kept until then.
+    kept: u64,
 }
 
 enum Step {

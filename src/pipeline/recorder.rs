@@ -55,6 +55,10 @@ impl Recorder {
     pub fn run(mut self, mut chunks: mpsc::Receiver<Chunk>) -> Result<()> {
         while let Some(chunk) = chunks.blocking_recv() {
             self.persist(&chunk)?;
+            if matches!(chunk, Chunk::EndOfConnection) {
+                // Only now: who asks how long the recording is, to send the rest, is told all.
+                self.go_on();
+            }
             self.counters.recorded_bytes.store(self.recording.written().length(), Relaxed);
         }
         Ok(())
@@ -72,10 +76,7 @@ impl Recorder {
                 Chunk::EndOfConnection => self.end_connection(),
             });
             match tried {
-                Ok(()) => {
-                    self.go_on();
-                    return Ok(());
-                }
+                Ok(()) => return Ok(()),
                 Err(error) => self.halt(error)?,
             }
         }

@@ -62,7 +62,7 @@ pub fn scan(
         let outlet = ScanOutlet { frames, scores, counters, watch: Watch::default() };
         // The publisher ends when its queue is closed, which goes with the outlet.
         let detected = detect(config, tail, outlet, shutdown);
-        join(publisher).and(detected)
+        join("the publisher", publisher).and(detected)
     })
 }
 

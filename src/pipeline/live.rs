@@ -1,0 +1,268 @@
+//! Detection beside a recorder: one recording from where detection stood to its end.
+//!
+//! ```text
+//! thread      reads               writes                    waits for
+//! detector    recording.ts        kept frames, 8            the publisher, when they are full
+//! publisher   kept frames         JPEG, index.json          the disk
+//! syncer      the latest state    fsync, checkpoint.json    the disk
+//! ```
+//!
+//! What an attempt that failed has left is taken up by the next, as after a restart:
+//! all that it knows stands in the session's folder.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use super::detection::{Detection, DetectionStart, Scored};
+use super::detector::{self, Outlet};
+use super::publisher::{self, Durability, Message};
+use super::watch::Watch;
+use super::{checkpointing, choice_of, join, rule_of, spawn};
+use crate::catalog::checkpoint::Checkpoint;
+use crate::catalog::{Catalog, CatalogOptions, Entry, KeptFrame, publish};
+use crate::config::RecordConfig;
+use crate::disk;
+use crate::error::{Error, Result, Stage};
+use crate::media::{ByteOffset, TS_PACKET_BYTES, Ticks, Written};
+use crate::recording::SyncHandle;
+use crate::session::OwnedSession;
+use crate::tail::{End, FileTail};
+use crate::telemetry::Counters;
+
+/// A recording in which frames are to be found while it is written.
+pub struct Live<'a> {
+    config: &'a RecordConfig,
+    counters: &'a Counters,
+    session: Arc<OwnedSession>,
+    written: Written,
+    sync: SyncHandle,
+    /// Its length when this process opened it: what lies beyond is new.
+    opened_bytes: u64,
+    /// What an earlier process left fits the recording now.
+    is_reconciled: bool,
+    /// Pictures up to this time are counted already.
+    counted: Option<Ticks>,
+}
+
+/// A recording that is being written.
+pub struct Job {
+    /// Its session, which this process owns.
+    pub session: Arc<OwnedSession>,
+    /// How long it is.
+    pub written: Written,
+    /// Makes it durable.
+    pub sync: SyncHandle,
+    /// Its length when it was opened, in bytes.
+    pub opened_bytes: u64,
+}
+
+impl<'a> Live<'a> {
+    /// Nothing is opened yet.
+    pub fn new(job: Job, config: &'a RecordConfig, counters: &'a Counters) -> Self {
+        let Job { session, written, sync, opened_bytes } = job;
+        Live {
+            config,
+            counters,
+            session,
+            written,
+            sync,
+            opened_bytes,
+            is_reconciled: false,
+            counted: None,
+        }
+    }
+
+    /// The recording's length, as its writer publishes it.
+    pub fn written(&self) -> &Written {
+        &self.written
+    }
+
+    /// Goes on with detection from where it stood, to the end of the recording.
+    ///
+    /// # Errors
+    ///
+    /// What keeps detection from going on. The call may be repeated.
+    pub fn run(&mut self, on_entry: &mut (dyn FnMut(&Entry) + Send)) -> Result<()> {
+        let (checkpoint, catalog) = self.open()?;
+        let start = checkpoint.as_ref().and_then(checkpointing::from_checkpoint);
+        let durability = Durability {
+            recording: self.sync.clone(),
+            checkpoint: self.session.checkpoint_json(),
+            interval: self.config.sync_interval,
+        };
+        let (messages, queue) = publisher::queue();
+        let publishes = AtomicBool::new(true);
+        std::thread::scope(|scope| {
+            let publisher = spawn(scope, "publisher", || {
+                let _over = LowerAtEnd(&publishes);
+                publisher::run(&queue, catalog, Some(durability), on_entry)
+            })?;
+            let detector = spawn(scope, "detector", || self.detect(start, messages, &publishes))?;
+            let detected = join("the detector", detector);
+            // Where the publisher has failed, the detector only says that it is gone.
+            join("the publisher", publisher).and(detected)
+        })
+    }
+
+    /// Opens what is known of the session, and brings it in line with the recording.
+    fn open(&mut self) -> Result<(Option<Checkpoint>, Catalog)> {
+        let known = if self.is_reconciled { self.written.length() } else { self.opened_bytes };
+        let checkpoint = load_checkpoint(&self.session, known)?;
+        let mut catalog = Catalog::open(CatalogOptions {
+            jpeg_quality: self.config.jpeg.quality,
+            frame_width: self.config.jpeg.max_width_px,
+            next_ordinal: checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.frames_kept),
+            index_copy: Some(self.session.index_copy_json()),
+            ..CatalogOptions::new(self.session.frames_dir())
+        })?;
+        if !self.is_reconciled {
+            catalog.set_aside_past(ByteOffset(known))?;
+            self.is_reconciled = true;
+        }
+        Ok((checkpoint, catalog))
+    }
+
+    /// The detector's thread.
+    fn detect(
+        &mut self,
+        start: Option<DetectionStart>,
+        messages: Sender<Message>,
+        publishes: &AtomicBool,
+    ) -> Result<()> {
+        let (rule, choice) = (rule_of(self.config.rule), choice_of(self.config.program));
+        let from = start.as_ref().map_or(ByteOffset(0), |start| start.demux.from);
+        let mut detection = match start.clone() {
+            Some(start) => {
+                tracing::info!("detection goes on from byte {from}");
+                Detection::resume(rule, choice, start)
+            }
+            None => Detection::new(rule, choice),
+        };
+        let end = End::Growing(self.written.clone());
+        let path = self.session.recording_ts();
+        let mut tail = FileTail::open(&path, from, TS_PACKET_BYTES, end)?;
+        let mut outlet = LiveOutlet {
+            written: &self.written,
+            messages,
+            publishes,
+            counters: self.counters,
+            counted: &mut self.counted,
+            interval: self.config.sync_interval,
+            told: Instant::now(),
+            last_start: start,
+            watch: Watch::default(),
+        };
+        detector::run(&mut tail, &mut detection, &mut outlet, &|| false).map(drop)
+    }
+}
+
+/// The checkpoint, if there is one that can be trusted. Otherwise detection begins
+/// at the beginning, and finds the same frames again.
+fn load_checkpoint(session: &OwnedSession, recording_bytes: u64) -> Result<Option<Checkpoint>> {
+    let path = session.checkpoint_json();
+    publish::remove_left_overs(publish::folder_of(&path), |name| name == "checkpoint.json")?;
+    let why = match Checkpoint::load(&path) {
+        Ok(None) => return Ok(None),
+        Ok(Some(checkpoint)) if checkpoint.recording_bytes <= recording_bytes => {
+            return Ok(Some(checkpoint));
+        }
+        Ok(Some(checkpoint)) => format!(
+            "catalog: {}: the recording has {recording_bytes} bytes, not {}",
+            path.display(),
+            checkpoint.recording_bytes
+        ),
+        Err(error) => error.to_string(),
+    };
+    set_aside(&path, &why)?;
+    Ok(None)
+}
+
+fn set_aside(checkpoint: &Path, why: &str) -> Result<()> {
+    let aside = checkpoint.with_extension("json.set-aside");
+    tracing::warn!("{why}; set aside as {}, detection begins anew", aside.display());
+    disk::rename(checkpoint, &aside).map_err(|cause| {
+        Error::new(Stage::Catalog, "cannot set it aside").path(checkpoint).because(cause)
+    })
+}
+
+/// Lowers a flag at the end of a thread, however it ends.
+struct LowerAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for LowerAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Relaxed);
+    }
+}
+
+/// Hands live verdicts to the publisher.
+struct LiveOutlet<'a> {
+    written: &'a Written,
+    messages: Sender<Message>,
+    /// Whether there is a publisher: where no frame comes, no message would tell.
+    publishes: &'a AtomicBool,
+    counters: &'a Counters,
+    counted: &'a mut Option<Ticks>,
+    interval: Duration,
+    told: Instant,
+    last_start: Option<DetectionStart>,
+    watch: Watch,
+}
+
+impl LiveOutlet<'_> {
+    fn tell(&self, message: Message) -> Result<()> {
+        self.messages.send(message).map_err(|_| publisher_gone())
+    }
+}
+
+fn publisher_gone() -> Error {
+    Error::new(Stage::Pipeline, "the publisher has ended")
+}
+
+impl Outlet for LiveOutlet<'_> {
+    fn scored(&mut self, scored: Scored) -> Result<()> {
+        let Scored { verdict, kept } = scored;
+        let is_new = self.counted.is_none_or(|counted| counted < verdict.pts);
+        if is_new {
+            *self.counted = Some(verdict.pts);
+            self.counters.pictures.fetch_add(1, Relaxed);
+            self.counters.detected_ticks.store(verdict.pts.0, Relaxed);
+        }
+        if let Some(frame) = kept {
+            self.counters.frames_kept.fetch_add(u64::from(is_new), Relaxed);
+            let captured_at = self.written.arrival(verdict.at);
+            self.tell(Message::Keep(Box::new(KeptFrame { verdict, frame, captured_at })))?;
+        }
+        Ok(())
+    }
+
+    fn progress(&mut self, detection: &Detection, read: ByteOffset, over: bool) -> Result<()> {
+        self.counters.detected_bytes.store(read.0, Relaxed);
+        self.watch.look(detection, self.counters);
+        if !self.publishes.load(Relaxed) {
+            return Err(publisher_gone());
+        }
+        if !over && self.told.elapsed() < self.interval {
+            return Ok(());
+        }
+        self.told = Instant::now();
+        if let Some(start) =
+            detection.start().filter(|start| self.last_start.as_ref() != Some(start))
+        {
+            self.last_start = Some(start.clone());
+            self.tell(Message::Decided { start: Box::new(start), read })?;
+        }
+        if over {
+            self.watch.over(read);
+            self.tell(Message::Over)?;
+        }
+        Ok(())
+    }
+
+    fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64) {
+        self.watch.sync_lost(at, skipped_bytes, self.counters);
+    }
+}

@@ -1,0 +1,127 @@
+//! Keeps detection going: what fails is told once and tried again, while the
+//! recording goes on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+
+use super::live::{Job, Live};
+use crate::catalog::Entry;
+use crate::config::RecordConfig;
+use crate::error::{Error, Result};
+use crate::media::Written;
+use crate::telemetry::Counters;
+
+/// Detection that failed is tried again after so long, then after twice as long …
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// … and at last once in so long.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Detects in one recording after the other, each to its end, until there are no more.
+///
+/// # Errors
+///
+/// The first failure that was there to stay: the recording was over, and detection
+/// still could not come to its end. Those after it are told in the log.
+pub fn run(
+    jobs: &Receiver<Job>,
+    config: &RecordConfig,
+    counters: &Arc<Counters>,
+    on_entry: &mut (dyn FnMut(&Entry) + Send),
+) -> Result<()> {
+    let mut outcome = Ok(());
+    for job in jobs {
+        let id = job.session.id();
+        let mut live = Live::new(job, config, counters);
+        let written = live.written().clone();
+        let detected = supervise(&written, &mut || live.run(on_entry));
+        if let (Err(error), Err(_)) = (&detected, &outcome) {
+            tracing::error!("session {id}: {error}");
+        }
+        outcome = outcome.and(detected);
+    }
+    outcome
+}
+
+/// Repeats `attempt` until it comes to the end of the recording. Once that is
+/// finished, a failure counts.
+fn supervise(written: &Written, attempt: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+    let mut pause = FIRST_PAUSE;
+    let mut told = None;
+    loop {
+        let was_finished = written.is_finished();
+        let began = Instant::now();
+        let Err(error) = attempt() else { return Ok(()) };
+        if was_finished {
+            return Err(error);
+        }
+        if began.elapsed() > LONGEST_PAUSE {
+            // It went well for a while: this is another trouble than the last.
+            (pause, told) = (FIRST_PAUSE, None);
+        }
+        tell(&error, &mut told);
+        written.wait_finished(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// The same failure again is no news.
+fn tell(error: &Error, told: &mut Option<String>) {
+    let message = error.to_string();
+    if told.as_ref() == Some(&message) {
+        tracing::debug!("{message}");
+    } else {
+        tracing::error!("{message}; the recording goes on, and detection is tried again");
+        *told = Some(message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Stage;
+
+    fn failed() -> Result<()> {
+        Err(Error::new(Stage::Catalog, "disk on fire"))
+    }
+
+    #[test]
+    fn what_fails_while_the_recording_grows_is_tried_again() {
+        let written = Written::new(0);
+        let mut attempts = 0;
+        let ended = supervise(&written, &mut || {
+            attempts += 1;
+            match attempts {
+                1 => failed(),
+                2 => {
+                    // The end comes while it fails: that attempt does not count yet.
+                    written.finish();
+                    failed()
+                }
+                _ => Ok(()),
+            }
+        });
+        assert!(ended.is_ok() && attempts == 3);
+    }
+
+    #[test]
+    fn what_still_fails_when_the_recording_is_over_has_failed() {
+        let written = Written::new(0);
+        written.finish();
+        let mut attempts = 0;
+        let ended = supervise(&written, &mut || {
+            attempts += 1;
+            failed()
+        });
+        assert!(ended.is_err() && attempts == 1);
+    }
+
+    #[test]
+    fn a_failure_that_stays_the_same_is_told_once() {
+        let mut told = None;
+        tell(&Error::new(Stage::Catalog, "full"), &mut told);
+        assert_eq!(told.as_deref(), Some("catalog: full"));
+    }
+}
