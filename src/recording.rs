@@ -27,6 +27,8 @@ pub struct Recording {
     length: u64,
     packets: PacketEnd,
     written: Written,
+    /// A write has failed: part of it may stand behind `length`.
+    is_doubtful: bool,
 }
 
 /// What was found when a recording was opened.
@@ -62,7 +64,8 @@ impl Recording {
             let length = without_zeros(&file, found).map_err(read("cannot read"))?;
             let packets = last_packet(&file, length).map_err(read("cannot read"))?;
             if packets.at < found {
-                disk::set_length(&file, packets.at).map_err(read("cannot cut off a torn packet"))?;
+                disk::set_length(&file, packets.at)
+                    .map_err(read("cannot cut off a torn packet"))?;
             }
             Ok((found, packets))
         })();
@@ -71,7 +74,8 @@ impl Recording {
         })?;
         let length = packets.at;
         let written = Written::new(length);
-        let recording = Recording { file, path: path.to_owned(), length, packets, written };
+        let recording =
+            Recording { file, path: path.to_owned(), length, packets, written, is_doubtful: false };
         Ok((recording, Opened { length, cut_bytes: found - length }))
     }
 
@@ -82,6 +86,7 @@ impl Recording {
     /// If they cannot be written, all or in part; what was written stays counted, and
     /// the call may be repeated with the rest.
     pub fn append(&mut self, bytes: &mut &[u8]) -> Result<()> {
+        self.cut_doubtful()?;
         while !bytes.is_empty() {
             match disk::write(&self.file, bytes) {
                 Ok(0) => return self.failed(io::Error::from(io::ErrorKind::WriteZero)),
@@ -106,6 +111,7 @@ impl Recording {
     ///
     /// If the file cannot be cut.
     pub fn end_connection(&mut self) -> Result<u64> {
+        self.cut_doubtful()?;
         let whole = self.packets.at.min(self.length);
         let cut = self.length - whole;
         if cut > 0 {
@@ -180,7 +186,21 @@ impl Recording {
         })
     }
 
-    fn failed(&self, error: io::Error) -> Result<()> {
+    /// What a write that failed has left does not count, and no reader has seen it.
+    fn cut_doubtful(&mut self) -> Result<()> {
+        if self.is_doubtful {
+            disk::set_length(&self.file, self.length).context(
+                Stage::Recording,
+                &self.path,
+                "cannot cut off what a failed write has left",
+            )?;
+            self.is_doubtful = false;
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, error: io::Error) -> Result<()> {
+        self.is_doubtful = true;
         Err(error)
             .context(Stage::Recording, &self.path, "cannot append")
             .map_err(|error| error.at(ByteOffset(self.length)))

@@ -101,7 +101,11 @@ impl FramesJob {
         if self.all_jpegs {
             // The index, or any JPEG, tells which file system.
             if let Some(path) = self.jpegs.first().or(self.index.as_ref()) {
-                disk::sync_file_system(folder_of(path)).context(Stage::Catalog, path, "cannot sync")?;
+                disk::sync_file_system(folder_of(path)).context(
+                    Stage::Catalog,
+                    path,
+                    "cannot sync",
+                )?;
             }
         } else {
             for path in &self.jpegs {
@@ -117,7 +121,11 @@ impl FramesJob {
         }
         if let Some(path) = &self.index {
             sync_file(path)?;
-            disk::sync_folder(folder_of(path)).context(Stage::Catalog, path, "cannot sync its folder")?;
+            disk::sync_folder(folder_of(path)).context(
+                Stage::Catalog,
+                path,
+                "cannot sync its folder",
+            )?;
         }
         // By now a newer, unsynced index may have taken the place of the one just synced, and
         // a power loss may leave it empty. The copy is what comes back then.

@@ -52,6 +52,8 @@ pub(super) struct IndexFile {
     known: Option<Stamp>,
     /// Displaced files whose content is in memory and not in the index yet.
     displaced: Vec<PathBuf>,
+    /// Files of no use that could not be removed yet.
+    litter: Vec<PathBuf>,
     can_exchange: bool,
 }
 
@@ -64,6 +66,7 @@ impl IndexFile {
             reader: Reader::new(grace, clock),
             known: None,
             displaced: Vec::new(),
+            litter: Vec::new(),
             can_exchange: true,
         })
     }
@@ -167,6 +170,7 @@ impl IndexFile {
     }
 
     fn publish_locked(&mut self, entries: &mut Entries) -> Result<bool> {
+        self.clean_up();
         for _ in 0..MOST_ROUNDS {
             let standing = self.read_settled(&self.path)?;
             let old = match &standing {
@@ -181,16 +185,16 @@ impl IndexFile {
             let (temp, new) = self.write_temp(entries)?;
             match self.swap(&temp, old, &standing) {
                 Err(error) => {
-                    let _ = disk::remove(&temp);
+                    self.throw_away(temp);
                     return Err(error);
                 }
                 Ok(Swapped::Missed) => {
-                    let _ = disk::remove(&temp);
+                    self.throw_away(temp);
                     continue;
                 }
                 Ok(Swapped::Done) => {
                     self.known = new;
-                    self.dispose_of(&temp, &standing)?;
+                    self.dispose_of(temp, &standing)?;
                 }
                 Ok(Swapped::Displaced) => {
                     self.known = new;
@@ -201,7 +205,8 @@ impl IndexFile {
                 }
             }
             entries.mark_published();
-            return self.forget_displaced().map(|()| true);
+            self.forget_displaced();
+            return Ok(true);
         }
         // Somebody replaces it all the time. All of it is in memory, and in the files
         // still listed as displaced; the next writing goes on from there.
@@ -209,15 +214,29 @@ impl IndexFile {
     }
 
     /// Gets rid of a displaced file that holds nothing new. After a plain rename there is none.
-    fn dispose_of(&self, temp: &Path, standing: &Found) -> Result<()> {
+    fn dispose_of(&mut self, temp: PathBuf, standing: &Found) -> Result<()> {
         match standing {
-            Found::Corrupt(_) if temp.exists() => self.set_aside_corrupt(temp),
+            Found::Corrupt(_) if temp.exists() => self.set_aside_corrupt(&temp),
             Found::Corrupt(_) => Ok(()),
             _ => {
-                let _ = disk::remove(temp);
+                self.throw_away(temp);
                 Ok(())
             }
         }
+    }
+
+    /// Removes a file that is of no use, now or when that succeeds.
+    fn throw_away(&mut self, path: PathBuf) {
+        self.litter.push(path);
+        self.clean_up();
+    }
+
+    /// Removes what could not be removed before.
+    pub fn clean_up(&mut self) {
+        let is_left = |removed: io::Result<()>| {
+            removed.is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
+        };
+        self.litter.retain(|path| is_left(disk::remove(path)));
     }
 
     /// Takes in a file that stood in the index's place. A crash before the next
@@ -236,14 +255,9 @@ impl IndexFile {
 
     /// Removes displaced files, once the index includes them. A crash before it
     /// leaves them to be merged a second time, which changes nothing.
-    fn forget_displaced(&mut self) -> Result<()> {
-        for path in std::mem::take(&mut self.displaced) {
-            match disk::remove(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => self.io(Err(error))?,
-                _ => {}
-            }
-        }
-        Ok(())
+    fn forget_displaced(&mut self) {
+        self.litter.append(&mut self.displaced);
+        self.clean_up();
     }
 
     /// Writes the new index beside the old one. A crash within leaves a file that

@@ -246,6 +246,7 @@ impl Catalog {
     /// If the folder cannot be written to.
     pub fn flush(&mut self) -> Result<()> {
         self.poll()?;
+        self.index.clean_up();
         // Still changed: somebody is writing to it, which is worth the wait at the end.
         if self.unwritten || self.index.is_changed() { self.write() } else { Ok(()) }
     }

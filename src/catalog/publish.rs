@@ -94,11 +94,9 @@ pub fn left_overs(folder: &Path, of: impl Fn(&str) -> bool) -> io::Result<Vec<Pa
 ///
 /// If the folder cannot be read or written to.
 pub fn remove_left_overs(folder: &Path, of: impl Fn(&str) -> bool) -> Result<()> {
-    left_overs(folder, of).and_then(|found| found.iter().try_for_each(|path| disk::remove(path))).context(
-        Stage::Catalog,
-        folder,
-        "cannot remove what an earlier run left unfinished",
-    )
+    left_overs(folder, of)
+        .and_then(|found| found.iter().try_for_each(|path| disk::remove(path)))
+        .context(Stage::Catalog, folder, "cannot remove what an earlier run left unfinished")
 }
 
 #[cfg(test)]

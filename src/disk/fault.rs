@@ -44,8 +44,7 @@ mod plan {
         Full { from: u64, changes: u64 },
     }
 
-    static PLAN: LazyLock<Option<Plan>> =
-        LazyLock::new(|| parse(&env::var(VARIABLE).ok()?));
+    static PLAN: LazyLock<Option<Plan>> = LazyLock::new(|| parse(&env::var(VARIABLE).ok()?));
     static CHANGES: AtomicU64 = AtomicU64::new(0);
 
     fn parse(text: &str) -> Option<Plan> {
@@ -84,6 +83,7 @@ mod plan {
                 }
             }
             Plan::Full { from, changes } if (from..from + changes).contains(&change) => {
+                tracing::info!("injected: change {change} finds the disk full");
                 write(half)?;
                 Err(io::ErrorKind::StorageFull.into())
             }

@@ -97,11 +97,13 @@ impl<'a> Live<'a> {
         let (messages, queue) = publisher::queue();
         let publishes = AtomicBool::new(true);
         std::thread::scope(|scope| {
-            let publisher = spawn(scope, "publisher", || {
-                let _over = LowerAtEnd(&publishes);
+            let publishes = &publishes;
+            // The queue goes with the publisher: a detector that waits for it is woken.
+            let publisher = spawn(scope, "publisher", move || {
+                let _over = LowerAtEnd(publishes);
                 publisher::run(&queue, catalog, Some(durability), on_entry)
             })?;
-            let detector = spawn(scope, "detector", || self.detect(start, messages, &publishes))?;
+            let detector = spawn(scope, "detector", || self.detect(start, messages, publishes))?;
             let detected = join("the detector", detector);
             // Where the publisher has failed, the detector only says that it is gone.
             join("the publisher", publisher).and(detected)

@@ -70,9 +70,8 @@ pub fn record(
             move || recorder.run(from_socket)
         })?;
         drop(to_detect);
-        let detection = spawn(scope, "detection", move || {
-            supervisor::run(&jobs, config, counters, on_entry)
-        })?;
+        let detection =
+            spawn(scope, "detection", move || supervisor::run(&jobs, config, counters, on_entry))?;
         let mut network = Network { counters, refused: Report::default() };
         let options = ingest::Options {
             once: config.once,
