@@ -44,6 +44,7 @@ pub mod send;
 // What holds it together.
 pub mod config;
 pub mod pipeline;
+pub mod runtime_folder;
 pub mod shutdown;
 pub mod telemetry;
 
