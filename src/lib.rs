@@ -45,6 +45,7 @@ pub mod send;
 pub mod config;
 pub mod pipeline;
 pub mod runtime_folder;
+pub mod service;
 pub mod shutdown;
 pub mod telemetry;
 
