@@ -37,9 +37,10 @@ pub mod detect;
 
 pub mod catalog;
 
-// The other side: sending a file, watching a recording.
+// The other side: sending a file, watching a recording, asking a recorder.
 pub mod playback;
 pub mod send;
+pub mod status;
 
 // What holds it together.
 pub mod config;
