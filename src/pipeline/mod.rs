@@ -9,6 +9,7 @@ pub mod publisher;
 mod record;
 mod recorder;
 mod scan;
+mod supervision;
 mod watch;
 
 pub use record::{Listening, listen, record};

@@ -26,6 +26,7 @@ use super::detection::{Detection, DetectionStart, Scored};
 use super::detector::{self, Outlet};
 use super::publisher::{self, Durability, Message};
 use super::recorder::Recorder;
+use super::supervision::Supervision;
 use super::watch::Watch;
 use super::{checkpointing, choice_of, join, rule_of, spawn};
 use crate::catalog::checkpoint::Checkpoint;
@@ -38,7 +39,7 @@ use crate::recording::Recording;
 use crate::session::OwnedSession;
 use crate::shutdown::Shutdown;
 use crate::tail::{End, FileTail};
-use crate::telemetry::{Counters, Report};
+use crate::telemetry::{Counters, DetectionState, Report};
 
 const GOES_ON: &str = "the recording goes on without detection";
 
@@ -73,6 +74,7 @@ pub fn record(
         interval: config.sync_interval,
     };
     let Listening { runtime, listener, bound } = listening;
+    let supervision = Supervision::begin(&runtime, session, bound, counters, shutdown);
     tracing::info!("listening on {bound}");
     let (messages, queue) = publisher::queue();
     let (chunks, from_socket) = mpsc::channel(ingest::QUEUED_CHUNKS);
@@ -104,20 +106,22 @@ pub fn record(
             takeover: config.takeover,
             allow: config.allow.clone(),
         };
-        let listened = runtime.block_on(ingest::run(
+        let listened = runtime.block_on(supervision.during(ingest::run(
             listener,
             chunks,
             options,
             &mut network,
             accepts,
             shutdown.requested(),
-        ));
+        )));
         // The channel of chunks is closed now; then each ends behind the one before.
-        let recorded = join(recorder);
-        written.finish();
-        let detected = join(detector);
-        let published = join(publisher);
-        recorded.and(listened).and(published).and(detected)
+        supervision.while_ending(&runtime, || {
+            let recorded = join(recorder);
+            written.finish();
+            let detected = join(detector);
+            let published = join(publisher);
+            recorded.and(listened).and(published).and(detected)
+        })
     })
 }
 
@@ -224,6 +228,7 @@ fn detect(
     };
     let ended = detector::run(&mut tail, &mut detection, &mut outlet, &|| false);
     if let Err(error) = &ended {
+        counters.set_detection(DetectionState::Failed);
         // Where the publisher has ended it has said why.
         if error.stage() != Stage::Pipeline {
             tracing::error!("{error}; {GOES_ON}");
@@ -319,6 +324,7 @@ impl ingest::Observer for Network<'_> {
     }
 
     fn refused(&mut self, sender: SocketAddr, why: &str) {
+        self.counters.refused.fetch_add(1, Relaxed);
         if let Some(times) = self.refused.hit(Instant::now()) {
             tracing::warn!("refused {sender}: {why} ({times} refused)");
         }
