@@ -67,12 +67,27 @@ fn stages_never_import_each_other_nor_what_stands_above_them() {
         if !STAGES.contains(&module.as_str()) {
             continue;
         }
-        for other in STAGES.iter().chain(&["pipeline", "cli", "config", "telemetry", "shutdown"]) {
+        for other in
+            STAGES.iter().chain(&["pipeline", "cli", "config", "telemetry", "shutdown", "service"])
+        {
             if *other != module && code.contains(&format!("crate::{other}")) {
                 found.push(format!("{} imports {other}", path.display()));
             }
         }
     }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn what_stages_share_knows_nothing_of_them() {
+    let shared = ["error", "media", "runtime_folder", "service"];
+    let offends = |(path, module, code): (PathBuf, String, String)| {
+        let imports = code.match_indices("crate::").map(|(at, _)| &code[at + 7..]);
+        let foreign = |import: &str| !shared.iter().any(|shared| import.starts_with(shared));
+        (shared.contains(&module.as_str()) && imports.into_iter().any(foreign))
+            .then(|| path.display().to_string())
+    };
+    let found: Vec<_> = sources().into_iter().filter_map(offends).collect();
     assert!(found.is_empty(), "{found:#?}");
 }
 

@@ -109,13 +109,9 @@ fn whom(config: &StatusConfig) -> Result<(Vec<PathBuf>, Option<&OsStr>)> {
     let Some(session) = &config.session else { return Ok((status::all_sockets(), None)) };
     match Session::find(&config.sessions_dir, session) {
         Ok(session) => Ok((status::sockets_of(session.folder())?, None)),
-        Err(error) if is_path(session) => Err(error),
+        Err(error) if session.components().count() > 1 => Err(error),
         Err(_) => Ok((status::all_sockets(), Some(session.as_os_str()))),
     }
-}
-
-fn is_path(session: &Path) -> bool {
-    session.components().count() > 1 || session.is_dir()
 }
 
 fn hangs(pid: Option<u32>, socket: &Path) -> Error {

@@ -146,14 +146,23 @@ impl<'a> Supervision<'a> {
     async fn ping(&self) {
         let Some(limit) = self.manager.watchdog() else { return };
         let mut ticks = interval((limit / 2).max(PING_INTERVAL_MIN));
+        let mut was_stuck = false;
         loop {
             ticks.tick().await;
             let busy_for = self.counters.recorder.busy_for();
-            if busy_for < limit {
-                self.manager.alive();
-            } else {
-                tracing::error!("the disk has not done a write for {busy_for:.1?}: stuck");
+            let is_stuck = busy_for >= limit;
+            match (is_stuck, was_stuck) {
+                (true, false) => tracing::error!(
+                    "recording: the disk hangs: it has not done a write for {busy_for:.1?}; \
+                     the service manager is not told that we live"
+                ),
+                (false, true) => tracing::info!("recording: the disk does not hang any more"),
+                _ => {}
             }
+            if !is_stuck {
+                self.manager.alive();
+            }
+            was_stuck = is_stuck;
         }
     }
 
