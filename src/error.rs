@@ -33,6 +33,8 @@ pub enum Stage {
     Playback,
     /// The sender side, `scenetap send`.
     Send,
+    /// What a recorder tells of itself.
+    Status,
     /// Threads and queues.
     Pipeline,
 }
@@ -49,6 +51,7 @@ impl fmt::Display for Stage {
             Stage::Catalog => "catalog",
             Stage::Playback => "playback",
             Stage::Send => "send",
+            Stage::Status => "status",
             Stage::Pipeline => "pipeline",
         })
     }

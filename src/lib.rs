@@ -38,13 +38,16 @@ pub mod detect;
 
 pub mod catalog;
 
-// The other side: sending a file, watching a recording.
+// The other side: sending a file, watching a recording, asking a recorder.
 pub mod playback;
 pub mod send;
+pub mod status;
 
 // What holds it together.
 pub mod config;
 pub mod pipeline;
+pub mod runtime_folder;
+pub mod service;
 pub mod shutdown;
 pub mod telemetry;
 

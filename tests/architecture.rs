@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The stages, which know nothing of each other.
-const STAGES: [&str; 11] = [
+const STAGES: [&str; 12] = [
     "catalog",
     "decode",
     "demux",
@@ -14,6 +14,7 @@ const STAGES: [&str; 11] = [
     "recording",
     "send",
     "session",
+    "status",
     "tail",
     "timeline",
 ];
@@ -66,12 +67,27 @@ fn stages_never_import_each_other_nor_what_stands_above_them() {
         if !STAGES.contains(&module.as_str()) {
             continue;
         }
-        for other in STAGES.iter().chain(&["pipeline", "cli", "config", "telemetry", "shutdown"]) {
+        for other in
+            STAGES.iter().chain(&["pipeline", "cli", "config", "telemetry", "shutdown", "service"])
+        {
             if *other != module && code.contains(&format!("crate::{other}")) {
                 found.push(format!("{} imports {other}", path.display()));
             }
         }
     }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn what_stages_share_knows_nothing_of_them() {
+    let shared = ["error", "media", "runtime_folder", "service"];
+    let offends = |(path, module, code): (PathBuf, String, String)| {
+        let imports = code.match_indices("crate::").map(|(at, _)| &code[at + 7..]);
+        let foreign = |import: &str| !shared.iter().any(|shared| import.starts_with(shared));
+        (shared.contains(&module.as_str()) && imports.into_iter().any(foreign))
+            .then(|| path.display().to_string())
+    };
+    let found: Vec<_> = sources().into_iter().filter_map(offends).collect();
     assert!(found.is_empty(), "{found:#?}");
 }
 
@@ -87,8 +103,8 @@ fn only_the_top_knows_the_command_line_and_the_pipeline() {
 fn foreign_crates_stay_where_they_belong() {
     let mut found = offenders("ffmpeg_next", &["decode"]);
     found.extend(offenders("mpeg2ts", &["demux"]));
-    found.extend(offenders("tokio::", &["ingest", "shutdown", "pipeline"]));
-    found.extend(offenders("serde", &["catalog", "cli", "config", "playback"]));
+    found.extend(offenders("tokio::", &["ingest", "pipeline", "shutdown", "status"]));
+    found.extend(offenders("serde", &["catalog", "cli", "config", "playback", "status"]));
     found.extend(offenders("image::", &["catalog"]));
     found.retain(|line| !line.contains("lib.rs"));
     assert!(found.is_empty(), "{found:#?}");

@@ -56,11 +56,12 @@ fn help_names_every_option_with_its_variable() {
         "--program",
     ];
     let global = ["--verbose", "--quiet", "--log", "--log-format", "--config"];
-    let expected: [(&str, Vec<&str>); 4] = [
+    let expected: [(&str, Vec<&str>); 5] = [
         ("record", [&record[..], &pictures, &["--json"]].concat()),
         ("scan", [&pictures[..], &["--frames-dir", "--json", "--scores", "--jobs"]].concat()),
         ("send", vec!["--to", "--speed", "--loop"]),
         ("play", vec!["--live", "--at", "--sessions-dir"]),
+        ("status", vec!["--json", "--sessions-dir"]),
     ];
     for (command, options) in expected {
         let output = run(&[command, "--help"]);

@@ -469,7 +469,7 @@ mod tests {
     fn a_lock_file_that_was_replaced_is_locked_anew() {
         let folder = tempfile::tempdir().unwrap();
         let (mut index, mut entries) = open(folder.path());
-        disk::remove(folder.path().join(LOCK_NAME)).unwrap();
+        disk::remove(&folder.path().join(LOCK_NAME)).unwrap();
         let held = File::create(folder.path().join(LOCK_NAME)).unwrap();
         held.lock().unwrap();
         let writer = std::thread::spawn(move || index.publish(&mut entries));

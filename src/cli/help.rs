@@ -41,6 +41,9 @@ Examples:
     scenetap play 20240601_201500
     scenetap play 20240601_201500 --at 90
 
+  Ask the recorders that run how they are:
+    scenetap status
+
 Exit status:
   0    done; also after Ctrl-C or SIGTERM, with everything written
   1    it failed, and one line says why
@@ -74,6 +77,13 @@ Examples:
   scenetap play 20240601_201500
   scenetap play sessions/20240601_201500 --at 90
   scenetap play show.ts --live=no";
+
+pub(super) const STATUS_EXAMPLES: &str = "\
+Examples:
+  scenetap status
+  scenetap status 20240601_201500
+  scenetap status --json | jq .lag_seconds
+  sudo scenetap status";
 
 /// Adds each option's variable and default to its help, from the table of keys, so
 /// that the help cannot say anything else than what is done.

@@ -16,7 +16,9 @@ mod progress;
 mod record;
 mod scan;
 mod send;
+mod status;
 mod status_line;
+mod status_text;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -26,7 +28,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::config::{CONFIG_VARIABLE, Environment, File, Layers};
 use crate::error::{Error, Result};
 use crate::shutdown::Shutdown;
-use crate::telemetry::{self, Terminal};
+use crate::telemetry::{self, Terminal, Troubles};
 
 pub use exit_status::ExitStatus;
 pub use output::{JsonLines, Written};
@@ -49,6 +51,7 @@ enum Command {
     Scan(scan::Args),
     Send(send::Args),
     Play(play::Args),
+    Status(status::Args),
 }
 
 /// What a command runs in, beside its arguments.
@@ -60,6 +63,8 @@ pub struct World<'a> {
     pub shutdown: Shutdown,
     /// stderr.
     pub terminal: Terminal,
+    /// What went wrong last.
+    pub troubles: Troubles,
 }
 
 /// The whole program: reads the command line, runs the command, says what went
@@ -98,16 +103,17 @@ fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
 
     let log = cli.global.resolve(&layers)?;
     let terminal = if log.progress { Terminal::stderr() } else { Terminal::without_live_lines() };
-    telemetry::init(&log, &terminal, environment)?;
+    let troubles = telemetry::init(&log, &terminal, environment)?;
     let shutdown = Shutdown::new();
     shutdown.install_signal_handlers()?;
 
-    let world = World { layers, shutdown, terminal };
+    let world = World { layers, shutdown, terminal, troubles };
     match cli.command {
         Command::Record(args) => record::run(args, &world),
         Command::Scan(args) => scan::run(args, &world),
         Command::Send(args) => send::run(args, &world),
         Command::Play(args) => play::run(args, &world),
+        Command::Status(args) => status::run(args, &world),
     }
 }
 

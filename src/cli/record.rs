@@ -147,7 +147,7 @@ impl Args {
 pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&world.layers)?;
     tracing::debug!(?config, "resolved");
-    let counters = Arc::new(Counters::new());
+    let counters = Arc::new(Counters::with(world.troubles.clone()));
     let status_line = StatusLine::start(&world.terminal, Arc::clone(&counters));
     let mut output = JsonLines::stdout(&world.terminal);
     let shutdown = world.shutdown.clone();

@@ -99,7 +99,7 @@ fn bit_rate(bytes_per_s: f64) -> String {
 }
 
 /// `HH:MM:SS`.
-fn clock(time: Ticks) -> String {
+pub(super) fn clock(time: Ticks) -> String {
     let seconds = time.seconds().max(0.0) as u64;
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }

@@ -132,6 +132,17 @@ pub struct PlayConfig {
     pub from: PlayFrom,
 }
 
+/// What `scenetap status` is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusConfig {
+    /// A session's name or folder, as it was typed. `None`: every recorder's.
+    pub session: Option<PathBuf>,
+    /// The folder in which a session's name is looked up.
+    pub sessions_dir: PathBuf,
+    /// Write one line of JSON for each recorder instead of text.
+    pub json: bool,
+}
+
 /// What is told on stderr, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {

@@ -10,6 +10,7 @@ pub mod publisher;
 mod record;
 mod recorder;
 mod scan;
+mod supervision;
 mod supervisor;
 mod watch;
 

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::live::Job;
 use super::recorder::Recorder;
+use super::supervision::Supervision;
 use super::{join, spawn, supervisor};
 use crate::catalog::Entry;
 use crate::config::RecordConfig;
@@ -51,8 +52,10 @@ pub fn record(
     on_entry: &mut (dyn FnMut(&Entry) + Send),
 ) -> Result<()> {
     let (recording, job) = open(session)?;
+    let session = Arc::clone(&job.session);
     counters.recorded_bytes.store(job.opened_bytes, Relaxed);
     let Listening { runtime, listener, bound } = listening;
+    let supervision = Supervision::begin(&runtime, &session, bound, counters, shutdown);
     tracing::info!("listening on {bound}");
     let (to_detect, jobs) = crossbeam_channel::bounded(QUEUED_JOBS);
     let _ = to_detect.try_send(job);
@@ -79,18 +82,20 @@ pub fn record(
             takeover: config.takeover,
             allow: config.allow.clone(),
         };
-        let listened = runtime.block_on(ingest::run(
+        let listened = runtime.block_on(supervision.during(ingest::run(
             listener,
             chunks,
             options,
             &mut network,
             accepts,
             shutdown.requested(),
-        ));
+        )));
         // The channel of chunks is closed now; then each ends behind the one before.
-        let recorded = join("the recorder", recorder);
-        let detected = join("detection", detection);
-        recorded.and(listened).and(detected)
+        supervision.while_ending(&runtime, || {
+            let recorded = join("the recorder", recorder);
+            let detected = join("detection", detection);
+            recorded.and(listened).and(detected)
+        })
     })
 }
 
@@ -170,6 +175,7 @@ impl ingest::Observer for Network<'_> {
     }
 
     fn refused(&mut self, sender: SocketAddr, why: &str) {
+        self.counters.refused.fetch_add(1, Relaxed);
         if let Some(times) = self.refused.hit(Instant::now()) {
             tracing::warn!("refused {sender}: {why} ({times} refused)");
         }

@@ -71,9 +71,12 @@ impl Recorder {
             Chunk::EndOfConnection => &[],
         };
         loop {
-            let tried = self.look_after().and_then(|()| match chunk {
-                Chunk::Bytes(_) => self.recording.append(&mut left),
-                Chunk::EndOfConnection => self.end_connection(),
+            let counters = Arc::clone(&self.counters);
+            let tried = counters.recorder.during(|| {
+                self.look_after().and_then(|()| match chunk {
+                    Chunk::Bytes(_) => self.recording.append(&mut left),
+                    Chunk::EndOfConnection => self.end_connection(),
+                })
             });
             match tried {
                 Ok(()) => return Ok(()),
@@ -112,9 +115,11 @@ impl Recorder {
     /// Nothing can be written: tells so once, and waits before it is tried again.
     fn halt(&mut self, error: Error) -> Result<()> {
         self.looked = None;
-        if matches!(self.recording.is_in_place(), Ok(false)) {
+        let in_place = self.counters.recorder.during(|| self.recording.is_in_place());
+        if matches!(in_place, Ok(false)) {
             return Err(removed(&self.recording));
         }
+        self.counters.is_halted.store(true, Relaxed);
         if self.accepting.send_replace(false) {
             tracing::error!("{error}; the sender is turned away until it can be written to");
         }
@@ -122,6 +127,7 @@ impl Recorder {
     }
 
     fn go_on(&self) {
+        self.counters.is_halted.store(false, Relaxed);
         if !self.accepting.send_replace(true) {
             let at = self.recording.written().length();
             tracing::info!("recording goes on at byte {at}");

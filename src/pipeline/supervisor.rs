@@ -11,7 +11,7 @@ use crate::catalog::Entry;
 use crate::config::RecordConfig;
 use crate::error::{Error, Result};
 use crate::media::Written;
-use crate::telemetry::Counters;
+use crate::telemetry::{Counters, DetectionState};
 
 /// Detection that failed is tried again after so long, then after twice as long …
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -36,9 +36,19 @@ pub fn run(
         let id = job.session.id();
         let mut live = Live::new(job, config, counters);
         let written = live.written().clone();
-        let detected = supervise(&written, &mut || live.run(on_entry));
-        if let (Err(error), Err(_)) = (&detected, &outcome) {
-            tracing::error!("session {id}: {error}");
+        let detected = supervise(&written, &mut || {
+            counters.set_detection(DetectionState::Running);
+            let ended = live.run(on_entry);
+            if ended.is_err() {
+                counters.set_detection(DetectionState::Waiting);
+            }
+            ended
+        });
+        if let Err(error) = &detected {
+            counters.set_detection(DetectionState::Failed);
+            if outcome.is_err() {
+                tracing::error!("session {id}: {error}");
+            }
         }
         outcome = outcome.and(detected);
     }

@@ -1,9 +1,35 @@
 //! How far everything is, for the status line and the last word.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
+use jiff::Timestamp;
+
+use super::{Heartbeat, Troubles};
 use crate::media::Ticks;
+
+/// How detection fares.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DetectionState {
+    /// It looks at what is recorded.
+    #[default]
+    Running,
+    /// It has failed and will be tried again.
+    Waiting,
+    /// It has failed for good: the recording goes on without it.
+    Failed,
+}
+
+impl DetectionState {
+    /// In a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DetectionState::Running => "running",
+            DetectionState::Waiting => "waiting",
+            DetectionState::Failed => "failed",
+        }
+    }
+}
 
 /// Numbers that the recorder and the detector write and the status line reads.
 ///
@@ -11,8 +37,17 @@ use crate::media::Ticks;
 /// is decided by them.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Who sends, while somebody does.
-    sender: Mutex<Option<String>>,
+    /// Who sends, and since when, while somebody does.
+    sender: Mutex<Option<(String, Timestamp)>>,
+    detection: Mutex<DetectionState>,
+    /// What was logged.
+    troubles: Troubles,
+    /// Set around each operation of the recorder's thread.
+    pub recorder: Heartbeat,
+    /// What is sent cannot be written, and the recorder waits until it can be.
+    pub is_halted: AtomicBool,
+    /// Connections turned away.
+    pub refused: AtomicU64,
     /// Bytes taken from the network, refused ones included.
     pub bytes_received: AtomicU64,
     /// Length of the recording, or of the file that is scanned, in bytes.
@@ -43,6 +78,10 @@ pub struct Counters {
 #[allow(missing_docs)] // As in `Counters`.
 pub struct Snapshot {
     pub sender: Option<String>,
+    pub sender_since: Option<Timestamp>,
+    pub detection: DetectionState,
+    pub is_halted: bool,
+    pub refused: u64,
     pub bytes_received: u64,
     pub recorded_bytes: u64,
     pub recorded: Ticks,
@@ -63,9 +102,25 @@ impl Counters {
         Self::default()
     }
 
+    /// All at nothing; what is logged is noted in `troubles`.
+    pub fn with(troubles: Troubles) -> Self {
+        Counters { troubles, ..Self::default() }
+    }
+
     /// Says who sends now.
     pub fn set_sender(&self, sender: Option<String>) {
+        let sender = sender.map(|sender| (sender, Timestamp::now()));
         *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = sender;
+    }
+
+    /// Says how detection fares.
+    pub fn set_detection(&self, state: DetectionState) {
+        *self.detection.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// What was logged.
+    pub fn troubles(&self) -> &Troubles {
+        &self.troubles
     }
 
     /// Reads all of them.
@@ -73,8 +128,14 @@ impl Counters {
         let recorded_bytes = self.recorded_bytes.load(Relaxed);
         let detected_bytes = self.detected_bytes.load(Relaxed);
         let detected = Ticks(self.detected_ticks.load(Relaxed));
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (sender, sender_since) = sender.unzip();
         Snapshot {
-            sender: self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            sender,
+            sender_since,
+            detection: *self.detection.lock().unwrap_or_else(PoisonError::into_inner),
+            is_halted: self.is_halted.load(Relaxed),
+            refused: self.refused.load(Relaxed),
             bytes_received: self.bytes_received.load(Relaxed),
             recorded_bytes,
             recorded: recorded(recorded_bytes, detected_bytes, detected),

@@ -1,11 +1,15 @@
 //! What the program tells of itself: log lines, counters, and how often.
 
 mod counters;
+mod heartbeat;
 mod logging;
 mod report;
 mod terminal;
+mod troubles;
 
-pub use counters::{Counters, Snapshot};
+pub use counters::{Counters, DetectionState, Snapshot};
+pub use heartbeat::Heartbeat;
 pub use logging::init;
 pub use report::Report;
 pub use terminal::Terminal;
+pub use troubles::{Trouble, Troubles};

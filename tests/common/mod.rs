@@ -49,7 +49,10 @@ pub fn scenetap() -> Command {
         let name = name.to_string_lossy().into_owned();
         let old =
             ["STREAM_HOST", "STREAM_PORT", "SCENE_THRESHOLD", "MAX_FRAME_INTERVAL", "SESSIONS_DIR"];
-        if name.starts_with("SCENETAP_") || old.contains(&name.as_str()) {
+        // Nor is it a service of whoever runs the tests.
+        let services = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "RUNTIME_DIRECTORY"];
+        let named = [&old[..], &services].concat();
+        if name.starts_with("SCENETAP_") || named.contains(&name.as_str()) {
             command.env_remove(name);
         }
     }
@@ -79,7 +82,17 @@ pub struct Recorder {
 impl Recorder {
     /// Starts one on a port of its own and waits until it listens.
     pub fn start(sessions: &Path, session: &str, arguments: &[&str]) -> Recorder {
-        let mut child = scenetap()
+        Self::start_as(scenetap(), sessions, session, arguments)
+    }
+
+    /// The same with a `command` that has an environment of its own.
+    pub fn start_as(
+        mut command: Command,
+        sessions: &Path,
+        session: &str,
+        arguments: &[&str],
+    ) -> Recorder {
+        let mut child = command
             .args(["record", "--listen", "127.0.0.1:0", "--json", "--session", session])
             .arg("--sessions-dir")
             .arg(sessions)

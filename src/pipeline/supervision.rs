@@ -1,0 +1,318 @@
+//! Beside the network, on its runtime: who asks is answered, and the service manager is
+//! told that all is well, as long as it is.
+//!
+//! The watchdog is told so only while the runtime runs, since the word comes from a task
+//! on it, and while the recorder's thread is not stuck inside of one operation. Waiting
+//! for space is not being stuck: a restart would not make any.
+
+use std::future::{Future, pending};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
+use indicatif::BinaryBytes;
+use jiff::Timestamp;
+use tokio::runtime::Runtime;
+use tokio::time::interval;
+
+use super::spawn;
+use crate::service::Manager;
+use crate::session::Session;
+use crate::shutdown::Shutdown;
+use crate::status::{Damage, Listener, Sender, Status, Trouble};
+use crate::telemetry::{self, Counters, Snapshot};
+
+/// How often the service manager gets a line for `systemctl status`.
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// More often than this nobody wants to be told that we live.
+const PING_INTERVAL_MIN: Duration = Duration::from_millis(10);
+
+/// Looks after one recorder.
+pub struct Supervision<'a> {
+    counters: &'a Counters,
+    shutdown: &'a Shutdown,
+    manager: Manager,
+    /// `None` where no socket could be made: nobody can ask then.
+    listener: Option<Listener>,
+    /// What does not change.
+    fixed: Status,
+    is_ending: AtomicBool,
+}
+
+impl<'a> Supervision<'a> {
+    /// Begins, with the port `bound` open and the session made: the service is ready.
+    pub fn begin(
+        runtime: &Runtime,
+        session: &Session,
+        bound: SocketAddr,
+        counters: &'a Counters,
+        shutdown: &'a Shutdown,
+    ) -> Self {
+        let _inside = runtime.enter();
+        let listener = Listener::bind(session.folder())
+            .inspect_err(|error| {
+                tracing::warn!("{error}; nobody can ask for this recorder's status");
+            })
+            .ok();
+        let fixed = Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            session: session.id(),
+            folder: session.folder().to_string_lossy().into_owned(),
+            listening: bound.to_string(),
+            since: rfc3339(Timestamp::now()),
+            ..Status::default()
+        };
+        let manager = Manager::from_environment(&|name| std::env::var_os(name));
+        manager.ready();
+        let is_ending = AtomicBool::new(false);
+        Supervision { counters, shutdown, manager, listener, fixed, is_ending }
+    }
+
+    /// Looks after the recorder for as long as `work` takes.
+    pub async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        let beside = async {
+            tokio::join!(self.answer(), self.ping(), self.tell(), self.say_when_stopping());
+            pending().await
+        };
+        tokio::select! {
+            done = work => done,
+            done = beside => done,
+        }
+    }
+
+    /// Looks after the recorder while `work` ends it: what is left to do may take long.
+    pub fn while_ending<T>(&self, runtime: &Runtime, work: impl FnOnce() -> T) -> T {
+        self.stopping();
+        let over = Shutdown::new();
+        std::thread::scope(|scope| {
+            let looked_after = spawn(scope, "supervision", || {
+                runtime.block_on(self.during(over.requested()));
+                Ok(())
+            });
+            if let Err(error) = looked_after {
+                tracing::warn!("{error}; the service manager may lose its patience");
+            }
+            let done = work();
+            over.request();
+            done
+        })
+    }
+
+    /// What the recorder tells now.
+    fn status(&self) -> Status {
+        let seen = self.counters.snapshot();
+        let troubles = self.counters.troubles();
+        Status {
+            sender: seen
+                .sender
+                .clone()
+                .zip(seen.sender_since)
+                .map(|(address, since)| Sender { address, since: rfc3339(since) }),
+            recording: !seen.is_halted,
+            write_seconds: to_millis(self.counters.recorder.busy_for().as_secs_f64()),
+            ending: self.is_ending.load(SeqCst) || self.shutdown.is_requested(),
+            bytes_received: seen.bytes_received,
+            recorded_bytes: seen.recorded_bytes,
+            recorded_seconds: to_millis(seen.recorded.seconds()),
+            detection: seen.detection.as_str().into(),
+            detected_seconds: to_millis(seen.detected.seconds()),
+            lag_bytes: seen.behind_bytes(),
+            lag_seconds: to_millis(seen.behind_s()),
+            pictures: seen.pictures,
+            frames_kept: seen.frames_kept,
+            damage: Damage {
+                lost_sync: seen.lost_sync,
+                continuity_gaps: seen.continuity_gaps,
+                transport_errors: seen.transport_errors,
+                undecodable: seen.undecodable,
+                scrambled: seen.scrambled,
+            },
+            refused: seen.refused,
+            last_error: troubles.last_error().map(told),
+            last_warning: troubles.last_warning().map(told),
+            ..self.fixed.clone()
+        }
+    }
+
+    async fn answer(&self) {
+        if let Some(listener) = &self.listener {
+            listener.serve(&|| self.status()).await;
+        }
+    }
+
+    /// Tells the watchdog at half of its time, as sd_watchdog_enabled(3) wants it.
+    async fn ping(&self) {
+        let Some(limit) = self.manager.watchdog() else { return };
+        let mut ticks = interval((limit / 2).max(PING_INTERVAL_MIN));
+        let mut was_stuck = false;
+        loop {
+            ticks.tick().await;
+            let busy_for = self.counters.recorder.busy_for();
+            let is_stuck = busy_for >= limit;
+            match (is_stuck, was_stuck) {
+                (true, false) => tracing::error!(
+                    "recording: the disk hangs: it has not done a write for {busy_for:.1?}; \
+                     the service manager is not told that we live"
+                ),
+                (false, true) => tracing::info!("recording: the disk does not hang any more"),
+                _ => {}
+            }
+            if !is_stuck {
+                self.manager.alive();
+            }
+            was_stuck = is_stuck;
+        }
+    }
+
+    async fn tell(&self) {
+        if !self.manager.listens() {
+            return;
+        }
+        let mut ticks = interval(STATUS_INTERVAL);
+        loop {
+            ticks.tick().await;
+            self.manager.status(&line(&self.counters.snapshot(), &self.fixed.listening));
+        }
+    }
+
+    async fn say_when_stopping(&self) {
+        self.shutdown.requested().await;
+        self.stopping();
+    }
+
+    /// Told once.
+    fn stopping(&self) {
+        if !self.is_ending.swap(true, SeqCst) {
+            self.manager.stopping();
+        }
+    }
+}
+
+/// For `systemctl status`.
+fn line(seen: &Snapshot, listening: &str) -> String {
+    let sender = match &seen.sender {
+        _ if seen.is_halted => "cannot write, waits for the disk".to_owned(),
+        Some(sender) => format!("{sender} sends"),
+        None => format!("waits for a sender on {listening}"),
+    };
+    let (recorded, behind) = (BinaryBytes(seen.recorded_bytes), BinaryBytes(seen.behind_bytes()));
+    let detection = seen.detection.as_str();
+    let seconds = seen.behind_s();
+    format!(
+        "{sender}; {recorded} recorded; detection {detection}, {behind} ({seconds:.1} s) behind"
+    )
+}
+
+fn told(trouble: telemetry::Trouble) -> Trouble {
+    Trouble { message: trouble.message, at: rfc3339(trouble.at) }
+}
+
+/// UTC, to the millisecond.
+fn rfc3339(time: Timestamp) -> String {
+    format!("{time:.3}")
+}
+
+/// Seconds to the millisecond: more digits would be noise.
+fn to_millis(seconds: f64) -> f64 {
+    (seconds * 1e3).round() / 1e3
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// A service manager with a watchdog of 40 ms, and what supervises under it.
+    fn supervised<'a>(
+        folder: &tempfile::TempDir,
+        counters: &'a Counters,
+        shutdown: &'a Shutdown,
+    ) -> (UnixDatagram, Supervision<'a>) {
+        let path = folder.path().join("notify");
+        let server = UnixDatagram::bind(&path).unwrap();
+        server.set_nonblocking(true).unwrap();
+        let manager = Manager::from_environment(&|name| match name {
+            "NOTIFY_SOCKET" => Some(path.clone().into()),
+            "WATCHDOG_USEC" => Some("40000".into()),
+            _ => None,
+        });
+        let fixed = Status { listening: "127.0.0.1:1".into(), ..Status::default() };
+        let is_ending = AtomicBool::new(false);
+        let supervision =
+            Supervision { counters, shutdown, manager, listener: None, fixed, is_ending };
+        (server, supervision)
+    }
+
+    /// What the service manager has been told by now.
+    fn words(server: &UnixDatagram) -> Vec<String> {
+        let mut told = Vec::new();
+        let mut words = [0; 1024];
+        while let Ok(length) = server.recv(&mut words) {
+            told.push(String::from_utf8(words[..length].to_vec()).unwrap());
+        }
+        told
+    }
+
+    fn pings(server: &UnixDatagram) -> usize {
+        words(server).iter().filter(|word| *word == "WATCHDOG=1").count()
+    }
+
+    #[tokio::test]
+    async fn a_recorder_that_is_stuck_is_not_told_to_be_alive_until_it_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let (counters, shutdown) = (Arc::new(Counters::new()), Shutdown::new());
+        let (server, supervision) = supervised(&folder, &counters, &shutdown);
+        let for_long = || tokio::time::sleep(Duration::from_millis(200));
+
+        supervision.during(for_long()).await;
+        assert!(pings(&server) >= 2, "an idle recorder is alive");
+
+        let (go_on, stuck) = std::sync::mpsc::channel::<()>();
+        let recorder = std::thread::spawn({
+            let counters = Arc::clone(&counters);
+            move || counters.recorder.during(|| stuck.recv())
+        });
+        while counters.recorder.busy_for() < Duration::from_millis(40) {
+            tokio::task::yield_now().await;
+        }
+        pings(&server);
+        supervision.during(for_long()).await;
+        assert_eq!(pings(&server), 0, "a stuck one is not");
+
+        go_on.send(()).unwrap();
+        recorder.join().unwrap().unwrap();
+        supervision.during(for_long()).await;
+        assert!(pings(&server) >= 2, "one that goes on is again");
+    }
+
+    #[test]
+    fn it_is_alive_while_it_ends_and_says_so_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (counters, shutdown) = (Counters::new(), Shutdown::new());
+        let (server, supervision) = supervised(&folder, &counters, &shutdown);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        shutdown.request();
+        runtime.block_on(supervision.during(tokio::task::yield_now()));
+        supervision.while_ending(&runtime, || std::thread::sleep(Duration::from_millis(200)));
+        let told = words(&server);
+        assert_eq!(told.iter().filter(|word| *word == "STOPPING=1").count(), 1, "{told:?}");
+        assert!(told.iter().filter(|word| *word == "WATCHDOG=1").count() >= 2, "{told:?}");
+        assert!(supervision.status().ending);
+    }
+
+    #[test]
+    fn the_line_for_the_service_manager_says_who_sends_and_what_is_behind() {
+        let idle = line(&Snapshot::default(), "[::]:4444");
+        assert_eq!(
+            idle,
+            "waits for a sender on [::]:4444; 0 B recorded; detection running, 0 B (0.0 s) behind"
+        );
+        let halted = Snapshot { is_halted: true, sender: Some("a".into()), ..Snapshot::default() };
+        assert!(line(&halted, "").starts_with("cannot write"));
+    }
+}

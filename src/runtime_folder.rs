@@ -1,0 +1,217 @@
+//! The folder for sockets: only its user can enter it, because whoever can write to a
+//! player's socket can run programs, and what a recorder tells is nobody else's business.
+//!
+//! It is systemd's `RUNTIME_DIRECTORY` for a service that has one, else
+//! `$XDG_RUNTIME_DIR/scenetap`, else `scenetap-UID` in the folder for temporary files.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, Error, Result, Stage};
+
+/// `sun_path` holds 108 bytes, the last of them 0 (unix(7)).
+const SOCKET_PATH_MAX_BYTES: usize = 107;
+
+/// Where `packaging/scenetap.service` has its folder, for who asks from outside of it.
+const OF_THE_SERVICE: &str = "/run/scenetap";
+
+/// The folder of this process: made if need be, its user's alone for sure. `stage` is
+/// who wants it, for the error.
+///
+/// # Errors
+///
+/// If it cannot be made, or belongs to somebody else.
+pub fn make(stage: Stage) -> Result<PathBuf> {
+    let folder = Places::of_this_process().first();
+    match DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(error).context(stage, &folder, "cannot make the folder");
+        }
+        _ => {}
+    }
+    close_to_others(stage, folder, rustix::process::geteuid().as_raw())
+}
+
+/// The folders in which another process of this user may have its sockets: it need not
+/// have had the same environment. Some may not exist.
+pub fn everywhere() -> Vec<PathBuf> {
+    Places::of_this_process().all()
+}
+
+/// The path of a socket `name` in `folder`.
+///
+/// # Errors
+///
+/// If it is too long for a socket.
+pub fn socket(stage: Stage, folder: &Path, name: &str) -> Result<PathBuf> {
+    let socket = folder.join(name);
+    if socket.as_os_str().len() > SOCKET_PATH_MAX_BYTES {
+        let what = "the path is too long for a socket; set XDG_RUNTIME_DIR to a shorter folder";
+        return Err(Error::new(stage, what).path(socket));
+    }
+    Ok(socket)
+}
+
+/// A short name for a path: FNV-1a, 64 bits, the same in every version of the program.
+pub fn name_of(path: &Path) -> String {
+    let hash = path.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+/// What is there must be a folder of `user_id`; others are shut out if they are not yet.
+fn close_to_others(stage: Stage, folder: PathBuf, user_id: u32) -> Result<PathBuf> {
+    // Not followed: a link would be somebody else's choice of folder.
+    let found = fs::symlink_metadata(&folder).context(stage, &folder, "cannot open")?;
+    if !found.is_dir() || found.uid() != user_id {
+        let what = "is not a folder of this user, so no socket can be put there; \
+                    remove it or set XDG_RUNTIME_DIR";
+        return Err(Error::new(stage, what).path(folder));
+    }
+    if found.mode() & 0o077 != 0 {
+        let closed = fs::set_permissions(&folder, Permissions::from_mode(0o700));
+        closed.context(stage, &folder, "cannot close the folder to others")?;
+    }
+    Ok(folder)
+}
+
+/// What the environment says.
+#[derive(Debug)]
+struct Places {
+    /// `RUNTIME_DIRECTORY`: the folder itself, made by systemd.
+    service: Option<PathBuf>,
+    /// `XDG_RUNTIME_DIR`: the folder in which ours is.
+    xdg: Option<PathBuf>,
+    temp: PathBuf,
+    user_id: u32,
+}
+
+impl Places {
+    fn of_this_process() -> Self {
+        let user_id = rustix::process::geteuid().as_raw();
+        Self::from(&|name| std::env::var_os(name), std::env::temp_dir(), user_id)
+    }
+
+    fn from(variable: &dyn Fn(&str) -> Option<OsString>, temp: PathBuf, user_id: u32) -> Self {
+        // The XDG specification: a path that is not absolute is to be ignored.
+        let usable = |path: &PathBuf| path.is_absolute() && path.is_dir();
+        // systemd.exec(5): several folders have colons between them.
+        let service = variable("RUNTIME_DIRECTORY").and_then(|folders| {
+            let first = folders.as_bytes().split(|byte| *byte == b':').next()?;
+            Some(PathBuf::from(std::ffi::OsStr::from_bytes(first)))
+        });
+        Places {
+            service: service.filter(usable),
+            xdg: variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(usable),
+            temp,
+            user_id,
+        }
+    }
+
+    fn first(&self) -> PathBuf {
+        let xdg = || self.xdg.as_ref().map(|xdg| xdg.join("scenetap"));
+        self.service.clone().or_else(xdg).unwrap_or_else(|| self.in_temp())
+    }
+
+    fn all(&self) -> Vec<PathBuf> {
+        let mut folders = vec![self.first(), OF_THE_SERVICE.into()];
+        folders.extend(self.xdg.as_ref().map(|xdg| xdg.join("scenetap")));
+        // Anybody can make a folder of that name there: what is in another user's is not asked.
+        let is_mine = |folder: &PathBuf| {
+            fs::symlink_metadata(folder)
+                .is_ok_and(|found| found.is_dir() && found.uid() == self.user_id)
+        };
+        folders.extend(Some(self.in_temp()).filter(is_mine));
+        let mut seen = std::collections::HashSet::new();
+        folders.retain(|folder| seen.insert(folder.clone()));
+        folders
+    }
+
+    fn in_temp(&self) -> PathBuf {
+        self.temp.join(format!("scenetap-{}", self.user_id))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn me() -> u32 {
+        rustix::process::geteuid().as_raw()
+    }
+
+    fn places(variables: &[(&str, &Path)], temp: &Path) -> Places {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| value.as_os_str().to_owned())
+        };
+        Places::from(&variable, temp.to_owned(), me())
+    }
+
+    #[test]
+    fn the_folder_is_closed_to_others_even_if_it_was_open() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = temp.path().join("scenetap");
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+        let closed = close_to_others(Stage::Playback, folder, me()).unwrap();
+        assert_eq!(fs::metadata(&closed).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_and_a_link_are_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = temp.path().join("scenetap");
+        fs::create_dir(&folder).unwrap();
+        let error = close_to_others(Stage::Playback, folder, 4_294_967_000).unwrap_err();
+        assert!(error.to_string().contains("is not a folder of this user"), "{error}");
+        let link = temp.path().join("link");
+        std::os::unix::fs::symlink(temp.path(), &link).unwrap();
+        assert!(close_to_others(Stage::Playback, link, me()).is_err());
+    }
+
+    #[test]
+    fn a_services_own_folder_counts_before_the_users() {
+        let temp = tempfile::tempdir().unwrap();
+        let both = format!("{}:/run/other", temp.path().display());
+        let variables = [("RUNTIME_DIRECTORY", Path::new(&both)), ("XDG_RUNTIME_DIR", temp.path())];
+        assert_eq!(places(&variables, Path::new("/none")).first(), temp.path());
+        let xdg = places(&variables[1..], Path::new("/none")).first();
+        assert_eq!(xdg, temp.path().join("scenetap"));
+    }
+
+    #[test]
+    fn without_a_usable_runtime_dir_the_folder_for_temporary_files_serves() {
+        let temp = tempfile::tempdir().unwrap();
+        let expected = temp.path().join(format!("scenetap-{}", me()));
+        assert_eq!(places(&[], temp.path()).first(), expected);
+        for unusable in ["relative", "/does/not/exist", ""] {
+            let xdg = [("XDG_RUNTIME_DIR", Path::new(unusable))];
+            assert_eq!(places(&xdg, temp.path()).first(), expected, "{unusable:?}");
+        }
+    }
+
+    #[test]
+    fn who_asks_looks_into_every_folder_that_is_not_somebody_elses() {
+        let temp = tempfile::tempdir().unwrap();
+        let xdg = [("XDG_RUNTIME_DIR", temp.path())];
+        let mut expected = vec![temp.path().join("scenetap"), PathBuf::from(OF_THE_SERVICE)];
+        assert_eq!(places(&xdg, temp.path()).all(), expected);
+        let in_temp = temp.path().join(format!("scenetap-{}", me()));
+        fs::create_dir(&in_temp).unwrap();
+        expected.push(in_temp);
+        assert_eq!(places(&xdg, temp.path()).all(), expected);
+    }
+
+    #[test]
+    fn a_path_that_no_socket_can_have_is_refused() {
+        let folder = PathBuf::from("/").join("x".repeat(100));
+        assert!(socket(Stage::Playback, &folder, "a.sock").is_err());
+        assert!(socket(Stage::Playback, Path::new("/run"), "a.sock").is_ok());
+    }
+}

@@ -1,0 +1,159 @@
+//! What the service manager is told: sd_notify(3), over the socket that it names.
+//!
+//! No crate for it: those there are connect anew for each word and wait until it is
+//! taken, and this one must never hold the network up.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+/// So long a word may take to be taken; then it is lost.
+const SEND_TIME: Duration = Duration::from_millis(100);
+
+/// The service manager, if there is one that wants to be told.
+#[derive(Debug, Default)]
+pub struct Manager {
+    socket: Option<UnixDatagram>,
+    watchdog: Option<Duration>,
+}
+
+impl Manager {
+    /// The one that `NOTIFY_SOCKET` names, with the watchdog of `WATCHDOG_USEC`.
+    pub fn from_environment(variable: &dyn Fn(&str) -> Option<OsString>) -> Self {
+        let Some(name) = variable("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
+            return Self::default();
+        };
+        match connect(&name) {
+            Ok(socket) => Manager { socket: Some(socket), watchdog: watchdog(variable) },
+            Err(error) => {
+                tracing::warn!("service: {}: cannot notify: {error}", name.display());
+                Self::default()
+            }
+        }
+    }
+
+    /// Whether there is one.
+    pub fn listens(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// It restarts us after so long without [`Manager::alive`]. `None`: it does not.
+    pub fn watchdog(&self) -> Option<Duration> {
+        self.watchdog
+    }
+
+    /// We do our work from now on.
+    pub fn ready(&self) {
+        self.tell("READY=1");
+    }
+
+    /// We are about to end.
+    pub fn stopping(&self) {
+        self.tell("STOPPING=1");
+    }
+
+    /// We are not stuck.
+    pub fn alive(&self) {
+        self.tell("WATCHDOG=1");
+    }
+
+    /// One line for `systemctl status`.
+    pub fn status(&self, line: &str) {
+        self.tell(&format!("STATUS={}", line.replace('\n', " ")));
+    }
+
+    fn tell(&self, words: &str) {
+        if let Some(socket) = &self.socket
+            && let Err(error) = socket.send(words.as_bytes())
+        {
+            tracing::debug!(%error, words, "the service manager was not told");
+        }
+    }
+}
+
+fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
+    let address = match name.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        path => SocketAddr::from_pathname(OsStr::from_bytes(path))?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.connect_addr(&address)?;
+    socket.set_write_timeout(Some(SEND_TIME))?;
+    Ok(socket)
+}
+
+/// sd_watchdog_enabled(3): `WATCHDOG_PID` says whose it is, since children inherit it.
+fn watchdog(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<Duration> {
+    let number = |name| variable(name)?.to_str()?.parse::<u64>().ok();
+    let is_ours = variable("WATCHDOG_PID").is_none()
+        || number("WATCHDOG_PID") == Some(std::process::id().into());
+    number("WATCHDOG_USEC").filter(|usec| is_ours && *usec > 0).map(Duration::from_micros)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn manager(variables: &[(&str, &str)]) -> Manager {
+        Manager::from_environment(&|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+        })
+    }
+
+    #[test]
+    fn without_a_manager_nothing_is_told() {
+        for variables in [&[][..], &[("NOTIFY_SOCKET", "")], &[("NOTIFY_SOCKET", "/none/there")]] {
+            let manager = manager(variables);
+            assert!(!manager.listens() && manager.watchdog().is_none());
+            manager.ready();
+        }
+    }
+
+    #[test]
+    fn a_manager_with_a_path_and_one_with_an_abstract_name_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let name = format!("scenetap-test-{}", std::process::id());
+        let abstract_name = SocketAddr::from_abstract_name(&name).unwrap();
+        for (server, variable) in [
+            (UnixDatagram::bind(&path).unwrap(), path.to_str().unwrap().to_owned()),
+            (UnixDatagram::bind_addr(&abstract_name).unwrap(), format!("@{name}")),
+        ] {
+            manager(&[("NOTIFY_SOCKET", &variable)]).status("a\nb");
+            let mut words = [0; 64];
+            let length = server.recv(&mut words).unwrap();
+            assert_eq!(&words[..length], b"STATUS=a b");
+        }
+    }
+
+    #[test]
+    fn a_manager_that_does_not_read_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let _server = UnixDatagram::bind(&path).unwrap();
+        let manager = manager(&[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+        let socket = manager.socket.as_ref().unwrap();
+        while socket.send(b"x").is_ok() {}
+        manager.alive();
+    }
+
+    #[test]
+    fn the_watchdog_of_another_process_is_not_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let _server = UnixDatagram::bind(&path).unwrap();
+        let socket = ("NOTIFY_SOCKET", path.to_str().unwrap());
+        let mine = std::process::id().to_string();
+        let time = ("WATCHDOG_USEC", "30000000");
+        let seconds = |variables: &[_]| manager(variables).watchdog().map(|time| time.as_secs());
+        assert_eq!(seconds(&[socket, time]), Some(30));
+        assert_eq!(seconds(&[socket, time, ("WATCHDOG_PID", &mine)]), Some(30));
+        assert_eq!(seconds(&[socket, time, ("WATCHDOG_PID", "1")]), None);
+        assert_eq!(seconds(&[socket, ("WATCHDOG_USEC", "0")]), None);
+        assert_eq!(seconds(&[socket, ("WATCHDOG_USEC", "soon")]), None);
+    }
+}

@@ -1,0 +1,157 @@
+//! The side of who asks.
+
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::Status;
+use super::socket::{Found, find, pid_of, session_part, sockets_in};
+use crate::error::{Context, Result, Stage};
+use crate::runtime_folder;
+
+/// No recorder tells more.
+const ANSWER_MAX_BYTES: u64 = 1 << 20;
+
+/// What came of asking.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// It has told.
+    Told {
+        /// The line of JSON as it came, with what this version may not know.
+        line: String,
+        /// What it says.
+        status: Box<Status>,
+    },
+    /// It runs, and does not answer.
+    Hangs {
+        /// Its process.
+        pid: Option<u32>,
+    },
+    /// Nobody runs there any more.
+    Gone,
+}
+
+/// The sockets of all recorders of this user, those of killed ones among them.
+pub fn all_sockets() -> Vec<PathBuf> {
+    let mut sockets: Vec<_> =
+        runtime_folder::everywhere().iter().flat_map(|folder| sockets_in(folder)).collect();
+    sockets.sort();
+    sockets
+}
+
+/// The sockets of recorders of the session in `folder`.
+///
+/// # Errors
+///
+/// If there is no such folder.
+pub fn sockets_of(folder: &Path) -> Result<Vec<PathBuf>> {
+    let part = session_part(folder)?;
+    let is_its = |socket: &PathBuf| socket.to_string_lossy().ends_with(&part);
+    Ok(all_sockets().into_iter().filter(is_its).collect())
+}
+
+/// Asks the recorder behind `socket`, and waits for at most `patience`.
+///
+/// # Errors
+///
+/// If the socket may not be connected to, or what comes is no status.
+pub fn ask(socket: &Path, patience: Duration) -> Result<Answer> {
+    let deadline = Instant::now() + patience;
+    let hangs = || Answer::Hangs { pid: pid_of(socket) };
+    let found = match find(socket).context(Stage::Status, socket, "cannot connect")? {
+        Found::Connected(found) => found,
+        Found::Busy => return Ok(hangs()),
+        Found::Nobody => return Ok(Answer::Gone),
+    };
+    match read_line(found, deadline) {
+        // It ended while it was asked.
+        Ok(line) if line.is_empty() => Ok(Answer::Gone),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Answer::Gone),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
+        {
+            Ok(hangs())
+        }
+        Ok(line) => {
+            let status = serde_json::from_str(&line).context(
+                Stage::Status,
+                socket,
+                "cannot read what it tells",
+            )?;
+            Ok(Answer::Told { line, status: Box::new(status) })
+        }
+        Err(error) => Err(error).context(Stage::Status, socket, "cannot read"),
+    }
+}
+
+/// All that comes before the end, without its line feed.
+fn read_line(stream: UnixStream, deadline: Instant) -> io::Result<String> {
+    stream.set_nonblocking(false)?;
+    let mut bytes = Vec::new();
+    let mut piece = [0; 4096];
+    let mut stream = stream.take(ANSWER_MAX_BYTES);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.get_ref().set_read_timeout(Some(left))?;
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => bytes.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let text = String::from_utf8(bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(text.trim_end().to_owned())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// What comes of asking a recorder that answers with `words`.
+    fn asked(words: &'static str) -> Result<Answer> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record-7-a.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = std::thread::spawn(move || {
+            listener.accept().unwrap().0.write_all(words.as_bytes()).unwrap();
+        });
+        let answer = ask(&path, LONG);
+        server.join().unwrap();
+        answer
+    }
+
+    #[test]
+    fn what_another_version_tells_is_passed_on_and_what_it_does_not_tell_is_nothing() {
+        let Answer::Told { line, status } = asked("{\"pid\":7,\"new\":[1]}\n").unwrap() else {
+            unreachable!()
+        };
+        assert_eq!(line, "{\"pid\":7,\"new\":[1]}");
+        assert_eq!(*status, Status { pid: 7, ..Status::default() });
+    }
+
+    #[test]
+    fn one_that_ends_meanwhile_is_gone_and_nonsense_is_an_error() {
+        assert_eq!(asked("").unwrap(), Answer::Gone);
+        assert!(asked("HTTP/1.1 400 Bad Request\n").is_err());
+    }
+
+    #[test]
+    fn one_that_does_not_answer_hangs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record-7-a.sock");
+        let _silent = UnixListener::bind(&path).unwrap();
+        let answer = ask(&path, Duration::from_millis(10)).unwrap();
+        assert_eq!(answer, Answer::Hangs { pid: Some(7) });
+    }
+}

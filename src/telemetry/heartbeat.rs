@@ -1,0 +1,56 @@
+//! Whether a thread is stuck inside one operation.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// Set by a thread around each operation that a disk may never finish, read by who
+/// watches it. Waiting for the next thing to do is not being stuck.
+#[derive(Debug)]
+pub struct Heartbeat {
+    made: Instant,
+    /// When the operation began, in milliseconds behind `made`, plus one; 0 while there
+    /// is none.
+    busy_since_ms: AtomicU64,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Heartbeat { made: Instant::now(), busy_since_ms: AtomicU64::new(0) }
+    }
+}
+
+impl Heartbeat {
+    /// Does the operation, and is busy meanwhile.
+    pub fn during<T>(&self, operation: impl FnOnce() -> T) -> T {
+        let since = self.made.elapsed().as_millis() as u64 + 1;
+        self.busy_since_ms.store(since, Relaxed);
+        let done = operation();
+        self.busy_since_ms.store(0, Relaxed);
+        done
+    }
+
+    /// How long the operation has taken by now; nothing if there is none.
+    pub fn busy_for(&self) -> Duration {
+        match self.busy_since_ms.load(Relaxed) {
+            0 => Duration::ZERO,
+            since => self.made.elapsed().saturating_sub(Duration::from_millis(since - 1)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_busy_inside_of_an_operation_alone() {
+        let heart = Heartbeat::default();
+        assert_eq!(heart.busy_for(), Duration::ZERO);
+        let busy_for = heart.during(|| {
+            std::thread::sleep(Duration::from_millis(5));
+            heart.busy_for()
+        });
+        assert!(busy_for >= Duration::from_millis(4), "{busy_for:?}");
+        assert_eq!(heart.busy_for(), Duration::ZERO);
+    }
+}

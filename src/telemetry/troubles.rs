@@ -1,0 +1,107 @@
+//! The last error and the last warning that were logged, for who asks later.
+
+use std::fmt::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+
+/// A line of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// What it says.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Takes note of them, as a layer of the subscriber: whatever is told as an error is
+/// noted, wherever that is. Clones share their notes.
+#[derive(Debug, Clone, Default)]
+pub struct Troubles {
+    last: Arc<Mutex<Last>>,
+}
+
+#[derive(Debug, Default)]
+struct Last {
+    error: Option<Trouble>,
+    warning: Option<Trouble>,
+}
+
+impl Troubles {
+    /// The last error.
+    pub fn last_error(&self) -> Option<Trouble> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).error.clone()
+    }
+
+    /// The last warning. Kept apart, so that a port scan does not hide an error.
+    pub fn last_warning(&self) -> Option<Trouble> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).warning.clone()
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Troubles {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let level = *event.metadata().level();
+        if level > Level::WARN {
+            return;
+        }
+        let mut words = Words::default();
+        event.record(&mut words);
+        let trouble = Trouble { message: words.line(), at: Timestamp::now() };
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if level == Level::ERROR {
+            last.error = Some(trouble);
+        } else {
+            last.warning = Some(trouble);
+        }
+    }
+}
+
+/// The message, and the fields as the log has them behind it.
+#[derive(Default)]
+struct Words {
+    message: String,
+    fields: String,
+}
+
+impl Words {
+    fn line(self) -> String {
+        (self.message + &self.fields).trim().replace(['\r', '\n'], " ")
+    }
+}
+
+impl Visit for Words {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a string does not fail.
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    #[test]
+    fn the_last_error_stays_while_warnings_come() {
+        let troubles = Troubles::default();
+        let subscriber = tracing_subscriber::registry().with(troubles.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("listening");
+            assert_eq!(troubles.last_error(), None);
+            tracing::error!("disk\nfull");
+            tracing::warn!(error = %"no descriptors", "cannot accept");
+        });
+        assert_eq!(troubles.last_error().unwrap().message, "disk full");
+        assert_eq!(troubles.last_warning().unwrap().message, "cannot accept error=no descriptors");
+    }
+}

@@ -1,0 +1,129 @@
+//! As a service: what systemd is told, and what its unit says.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod common;
+
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::{DEADLINE, Recorder, scenetap};
+use scenetap::config::ALL;
+
+/// A service manager that only listens.
+struct Manager {
+    folder: tempfile::TempDir,
+    socket: UnixDatagram,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        Manager { folder, socket }
+    }
+
+    /// A service of it, with a watchdog of 200 ms.
+    fn scenetap(&self) -> Command {
+        let mut command = scenetap();
+        command.env("NOTIFY_SOCKET", self.folder.path().join("notify"));
+        command.env("WATCHDOG_USEC", "200000").env("XDG_RUNTIME_DIR", self.folder.path());
+        command
+    }
+
+    fn next(&self) -> String {
+        let mut words = [0; 1024];
+        let length = self.socket.recv(&mut words).unwrap();
+        String::from_utf8(words[..length].to_vec()).unwrap()
+    }
+
+    fn wait_for(&self, words: &str) -> String {
+        std::iter::from_fn(|| Some(self.next())).find(|told| told.starts_with(words)).unwrap()
+    }
+}
+
+#[test]
+fn systemd_is_told_when_it_is_ready_alive_and_ending() {
+    let manager = Manager::new();
+    let sessions = manager.folder.path().join("sessions");
+    let recorder = Recorder::start_as(manager.scenetap(), &sessions, "a", &[]);
+    assert_eq!(manager.next(), "READY=1", "before anything else");
+    let status = manager.wait_for("STATUS=");
+    assert!(status.contains(&format!("waits for a sender on {}", recorder.address)), "{status}");
+    for _ in 0..3 {
+        manager.wait_for("WATCHDOG=1");
+    }
+    let sender = TcpStream::connect(&recorder.address).unwrap();
+    recorder.signal("-TERM");
+    manager.wait_for("STOPPING=1");
+    assert!(recorder.end().0.success());
+    drop(sender);
+}
+
+#[test]
+fn it_is_ready_once_it_listens_and_not_before() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let manager = Manager::new();
+    let ended = manager
+        .scenetap()
+        .args(["record", "--listen", &taken.local_addr().unwrap().to_string()])
+        .arg("--sessions-dir")
+        .arg(manager.folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    manager.socket.set_nonblocking(true).unwrap();
+    assert!(manager.socket.recv(&mut [0; 64]).is_err(), "nothing was told");
+}
+
+fn unit() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/scenetap.service")
+}
+
+#[test]
+fn the_units_variables_are_options() {
+    let text = std::fs::read_to_string(unit()).unwrap();
+    let names: Vec<String> = text
+        .split(|c: char| !c.is_ascii_uppercase() && c != '_')
+        .filter(|word| word.starts_with("SCENETAP_") && *word != "SCENETAP_NAME")
+        .map(str::to_owned)
+        .collect();
+    assert!(names.len() > 4);
+    for name in names {
+        let is_known = name == "SCENETAP_CONFIG" || ALL.iter().any(|key| key.variable() == name);
+        assert!(is_known, "{name} is no option");
+    }
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_with_the_unit_and_little_that_it_exposes() {
+    let has_it = Command::new("systemd-analyze").arg("--version").stdout(Stdio::null()).status();
+    if has_it.is_err() {
+        eprintln!("skipped: systemd-analyze is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(unit()).unwrap();
+    let text = text.replace("/usr/local/bin/scenetap", env!("CARGO_BIN_EXE_scenetap"));
+    let copy = folder.path().join("scenetap.service");
+    std::fs::write(&copy, text).unwrap();
+    let verified = Command::new("systemd-analyze").arg("verify").arg(&copy).output().unwrap();
+    let told = String::from_utf8_lossy(&verified.stderr);
+    assert!(verified.status.success() && !told.contains("scenetap.service"), "{told}");
+
+    // From 0 (nothing) to 10 (everything), times ten.
+    let judged = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--threshold=20"])
+        .arg(&copy)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&judged.stdout);
+    // Before version 250 there is no --offline.
+    if told.is_empty() {
+        eprintln!("skipped: {}", String::from_utf8_lossy(&judged.stderr));
+        return;
+    }
+    assert!(judged.status.success(), "{told}");
+}

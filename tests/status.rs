@@ -1,0 +1,251 @@
+//! `scenetap status`, with real recorders.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Instant;
+
+use common::{DEADLINE, Recorder, fixture, scenetap, send_bytes};
+use serde_json::Value;
+
+const CLIP: &str = "bbb_h264_bframes_scenecut_360p24";
+
+/// Sessions, and sockets apart from everybody else's.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Place { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn sessions(&self) -> PathBuf {
+        self.folder.path().join("sessions")
+    }
+
+    fn scenetap(&self) -> Command {
+        let mut command = scenetap();
+        command.env("XDG_RUNTIME_DIR", self.folder.path()).env("TMPDIR", self.folder.path());
+        command
+    }
+
+    fn record(&self, session: &str, arguments: &[&str]) -> Recorder {
+        Recorder::start_as(self.scenetap(), &self.sessions(), session, arguments)
+    }
+
+    fn status(&self, arguments: &[&str]) -> Output {
+        let mut command = self.scenetap();
+        command.arg("status").args(arguments);
+        command.arg("--sessions-dir").arg(self.sessions()).output().unwrap()
+    }
+
+    /// What the one recorder there is tells.
+    fn told(&self) -> Value {
+        let output = self.status(&["--json"]);
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// The first that it tells of which `is_it` is true.
+    fn wait_until(&self, is_it: impl Fn(&Value) -> bool) -> Value {
+        let start = Instant::now();
+        loop {
+            let told = self.told();
+            if is_it(&told) {
+                return told;
+            }
+            assert!(start.elapsed() < DEADLINE, "{told:#}");
+        }
+    }
+
+    fn sockets(&self) -> Vec<PathBuf> {
+        let folder = self.folder.path().join("scenetap");
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Fails, with one line that contains `why`.
+fn assert_fails(output: &Output, why: &str) {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = text(&output.stderr);
+    assert!(told.lines().count() == 1 && told.contains(why), "{told}");
+}
+
+#[test]
+fn what_a_recorder_tells_is_what_it_does() {
+    let place = Place::new();
+    let mut recorder = place.record("studio", &[]);
+    let idle = place.told();
+    assert_eq!(idle["sender"], Value::Null);
+    assert_eq!(idle["listening"], recorder.address.as_str());
+    assert_eq!(idle["pid"], recorder.child.id());
+    assert_eq!(idle["recorded_bytes"], 0);
+    assert!(idle["free_bytes"].as_u64().unwrap() > 0);
+
+    let bytes = std::fs::read(fixture(CLIP)).unwrap();
+    let mut sender = TcpStream::connect(&recorder.address).unwrap();
+    sender.write_all(&bytes).unwrap();
+    let address = sender.local_addr().unwrap().to_string();
+    let told = place.wait_until(|told| told["recorded_bytes"] == bytes.len());
+    assert_eq!(told["bytes_received"], bytes.len());
+    assert_eq!(told["sender"]["address"], address);
+    assert_eq!((&told["recording"], &told["ending"]), (&true.into(), &false.into()));
+    assert_eq!(told["session"], "studio");
+    assert_eq!(told["folder"], recorder.session.to_str().unwrap());
+    assert_eq!((&told["last_error"], &told["refused"]), (&Value::Null, &0.into()));
+
+    recorder.next_frame().unwrap();
+    let frames = place.wait_until(|told| told["frames_kept"] != 0);
+    assert_eq!(frames["detection"], "running");
+    assert!(frames["pictures"].as_u64() >= frames["frames_kept"].as_u64());
+
+    // A second sender is refused, and that is told.
+    send_bytes(&recorder.address, &bytes[..188 * 20]);
+    let refused = place.wait_until(|told| told["refused"] == 1);
+    assert!(refused["last_warning"]["message"].as_str().unwrap().contains("refused"));
+
+    drop(sender);
+    place.wait_until(|told| told["sender"].is_null());
+    recorder.signal("-TERM");
+    assert!(recorder.end().0.success());
+    assert_eq!(place.sockets(), Vec::<PathBuf>::new(), "it is removed at the end");
+    assert_fails(&place.status(&[]), "no recorder of this user runs");
+}
+
+#[test]
+fn people_get_a_block_for_each_recorder_and_programs_a_line() {
+    let place = Place::new();
+    let (one, _two) = (place.record("one", &[]), place.record("two", &[]));
+    let output = place.status(&[]);
+    assert!(output.status.success());
+    let told = text(&output.stdout);
+    let blocks: Vec<_> = told.split("\n\n").collect();
+    assert_eq!(blocks.len(), 2, "{told}");
+    for (session, block) in ["one", "two"].iter().zip({
+        let mut sorted = blocks.clone();
+        sorted.sort_unstable();
+        sorted
+    }) {
+        assert!(block.starts_with(&format!("session {session}\n")), "{told}");
+        assert!(block.contains("\n  state         waiting for a sender\n"), "{told}");
+    }
+    let output = place.status(&["--json"]);
+    assert_eq!(text(&output.stdout).lines().count(), 2);
+
+    // By its id, by its folder, and by an id that lies elsewhere.
+    let pid = |output: Output| {
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["pid"].clone()
+    };
+    assert_eq!(pid(place.status(&["one", "--json"])), one.child.id());
+    assert_eq!(pid(place.status(&["--json", one.session.to_str().unwrap()])), one.child.id());
+    let mut elsewhere = place.scenetap();
+    elsewhere.args(["status", "one", "--json", "--sessions-dir", "/none/there"]);
+    assert_eq!(pid(elsewhere.output().unwrap()), one.child.id());
+    assert_fails(&place.status(&["three"]), "three: no recorder of this user records this");
+    assert_fails(&place.status(&["/none/there"]), "/none/there: no session");
+}
+
+#[test]
+fn a_socket_that_a_killed_recorder_left_is_nobody_and_goes_with_the_next_one() {
+    let place = Place::new();
+    let mut killed = place.record("a", &[]);
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
+    assert_eq!(place.sockets().len(), 1, "nobody could remove it");
+    assert_fails(&place.status(&[]), "no recorder of this user runs");
+    assert_fails(&place.status(&["a"]), "no recorder of this user records this");
+    let other = place.record("b", &[]);
+    assert_eq!(place.sockets().len(), 1);
+    assert_eq!(place.told()["pid"], other.child.id());
+}
+
+#[test]
+fn the_sockets_folder_is_its_users_alone() {
+    let place = Place::new();
+    let _recorder = place.record("a", &[]);
+    let folder = place.folder.path().join("scenetap");
+    let mode = std::fs::metadata(folder).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
+fn a_services_own_folder_has_the_socket() {
+    let place = Place::new();
+    let folder = place.folder.path().join("of-the-service");
+    std::fs::create_dir(&folder).unwrap();
+    let mut command = place.scenetap();
+    command.env("RUNTIME_DIRECTORY", &folder);
+    let _recorder = Recorder::start_as(command, &place.sessions(), "a", &[]);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+}
+
+#[test]
+fn clients_that_never_read_hold_nobody_up() {
+    let place = Place::new();
+    let recorder = place.record("a", &["--once"]);
+    let socket = place.sockets().remove(0);
+    let clients: Vec<_> = (0..100).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    place.told();
+    let bytes = std::fs::read(fixture(CLIP)).unwrap();
+    let session = recorder.session.clone();
+    send_bytes(&recorder.address, &bytes);
+    assert!(recorder.end().0.success());
+    assert!(std::fs::read(session.join("stream/recording.ts")).unwrap() == bytes);
+    drop(clients);
+}
+
+#[test]
+fn a_recorder_that_hangs_is_told_of() {
+    let place = Place::new();
+    let recorder = place.record("a", &[]);
+    recorder.signal("-STOP");
+    let pid = recorder.child.id();
+    let output = place.status(&["--json"]);
+    assert_fails(&output, &format!("process id {pid} does not answer within 2s"));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&told["pid"], &told["hangs"]), (&pid.into(), &true.into()));
+    recorder.signal("-CONT");
+    assert_eq!(place.told()["pid"], pid);
+}
+
+#[test]
+fn one_that_waits_for_space_says_so() {
+    let place = Place::new();
+    let recorder = place.record("a", &["--min-free", "8000T"]);
+    send_bytes(&recorder.address, &std::fs::read(fixture(CLIP)).unwrap());
+    let told = place.wait_until(|told| told["recording"] == false);
+    let error = told["last_error"]["message"].as_str().unwrap();
+    assert!(error.contains("--min-free"), "{error}");
+    assert!(told["last_error"]["at"].as_str().unwrap().ends_with('Z'));
+    assert!(text(&place.status(&[]).stdout).contains("waiting: cannot write"));
+}
+
+#[test]
+fn without_a_folder_for_sockets_it_records_all_the_same() {
+    let place = Place::new();
+    std::fs::write(place.folder.path().join("scenetap"), "in the way").unwrap();
+    let recorder = place.record("a", &["--once"]);
+    let session = recorder.session.clone();
+    send_bytes(&recorder.address, &std::fs::read(fixture(CLIP)).unwrap());
+    assert!(recorder.end().0.success());
+    assert!(session.join("frames/F0001.jpg").exists());
+    assert_fails(&place.status(&[]), "no recorder of this user runs");
+}
+
+#[test]
+fn the_fixture_ends_with_a_whole_packet() {
+    // What the tests above take for granted.
+    assert_eq!(std::fs::metadata(Path::new(&fixture(CLIP))).unwrap().len() % 188, 0);
+}
