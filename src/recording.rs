@@ -160,6 +160,11 @@ impl Recording {
         )
     }
 
+    /// Bytes in it, those of a packet that is not whole yet included.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path

@@ -68,9 +68,33 @@ impl Session {
         disk::create_folders(sessions_dir).context(Stage::Session, sessions_dir, "cannot make")?;
         let folder = match id {
             Some(id) => sessions_dir.join(id),
-            None => new_folder(sessions_dir, now)?,
+            None => new_folder(sessions_dir, &time_id(now), 1)?,
         };
-        let session = Session::at(&folder)?;
+        Session::own_folder(&folder)
+    }
+
+    /// Opens the session that follows when a recorder goes on in a new one: `id_2`,
+    /// `id_3` …, the first that is not there, or where no `id` was given one of the time `now`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::own`].
+    pub fn own_next(sessions_dir: &Path, id: Option<&str>, now: &Zoned) -> Result<OwnedSession> {
+        let folder = match id {
+            Some(id) => new_folder(sessions_dir, id, 2)?,
+            None => new_folder(sessions_dir, &time_id(now), 1)?,
+        };
+        Session::own_folder(&folder)
+    }
+
+    /// The sessions `id`, `id_2` … that follow one another and are there.
+    pub fn series(sessions_dir: &Path, id: &str) -> Vec<String> {
+        let names = (1..).map(|number| numbered(id, number));
+        names.take_while(|name| sessions_dir.join(name).is_dir()).collect()
+    }
+
+    fn own_folder(folder: &Path) -> Result<OwnedSession> {
+        let session = Session::at(folder)?;
         for folder in ["stream", "frames", "transcript", "agent"] {
             let folder = session.folder.join(folder);
             disk::create_folders(&folder).context(Stage::Session, &folder, "cannot make")?;
@@ -120,17 +144,24 @@ impl Session {
     }
 }
 
-/// Makes `sessions_dir/20261123_041500`, or with `_2`, `_3` … behind it.
-fn new_folder(sessions_dir: &Path, now: &Zoned) -> Result<PathBuf> {
-    let id = now.strftime("%Y%m%d_%H%M%S").to_string();
-    let mut attempt = 1_u32;
+/// `20261123_041500`.
+fn time_id(now: &Zoned) -> String {
+    now.strftime("%Y%m%d_%H%M%S").to_string()
+}
+
+/// `id` itself for 1, and with `_2`, `_3` … behind it.
+fn numbered(id: &str, number: u32) -> String {
+    if number == 1 { id.to_owned() } else { format!("{id}_{number}") }
+}
+
+/// Makes the first folder of this id, counted from `number`, that is not there.
+fn new_folder(sessions_dir: &Path, id: &str, mut number: u32) -> Result<PathBuf> {
     loop {
-        let name = if attempt == 1 { id.clone() } else { format!("{id}_{attempt}") };
-        let folder = sessions_dir.join(name);
+        let folder = sessions_dir.join(numbered(id, number));
         // Making it is the test: two recorders that start at once get two folders.
         match disk::create_folder(&folder) {
             Ok(()) => return Ok(folder),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => attempt += 1,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
             Err(error) => return Err(error).context(Stage::Session, &folder, "cannot make"),
         }
     }
@@ -154,6 +185,20 @@ mod tests {
         let ids: Vec<_> =
             (0..3).map(|_| Session::own(folder.path(), None, &now()).unwrap().id()).collect();
         assert_eq!(ids, ["20261123_041500", "20261123_041500_2", "20261123_041500_3"]);
+    }
+
+    #[test]
+    fn sessions_that_follow_one_another_are_numbered() {
+        let folder = tempfile::tempdir().unwrap();
+        let _first = Session::own(folder.path(), Some("a"), &now()).unwrap();
+        let ids: Vec<_> = (0..2)
+            .map(|_| Session::own_next(folder.path(), Some("a"), &now()).unwrap().id())
+            .collect();
+        assert_eq!(ids, ["a_2", "a_3"]);
+        assert_eq!(Session::series(folder.path(), "a"), ["a", "a_2", "a_3"]);
+        assert!(Session::series(folder.path(), "b").is_empty());
+        let by_time = Session::own_next(folder.path(), None, &now()).unwrap().id();
+        assert_eq!(by_time, "20261123_041500");
     }
 
     #[test]

@@ -16,7 +16,6 @@ use crate::config::{HostPort, Layers, RecordConfig, key};
 use crate::error::Result;
 use crate::pipeline;
 use crate::playback::{self, PlayOptions, PlayOutcome, Position};
-use crate::session::Session;
 use crate::telemetry::Counters;
 
 /// Receive a stream over TCP, record it, and keep the frames where it changes
@@ -95,6 +94,20 @@ pub struct Args {
     #[arg(value_name = "BYTES", value_parser = key::MIN_FREE.parser())]
     min_free: Option<u64>,
 
+    /// Go on in a new session after so long, as 6h or 1d; 0 for never
+    ///
+    /// The sender stays connected. The cut is in front of a key frame, with its tables,
+    /// and no byte is lost or doubled. With --session NAME the sessions are NAME,
+    /// NAME_2, NAME_3 and so on, and a restart goes on with the last of them.
+    #[arg(long, help_heading = "Session", allow_negative_numbers = true)]
+    #[arg(value_name = "TIME", value_parser = key::ROTATE_EVERY.parser())]
+    rotate_every: Option<Duration>,
+
+    /// Go on in a new session when the recording is so long, as 10G; 0 for never
+    #[arg(long, help_heading = "Session", allow_negative_numbers = true)]
+    #[arg(value_name = "BYTES", value_parser = key::ROTATE_BYTES.parser())]
+    rotate_bytes: Option<u64>,
+
     #[command(flatten)]
     pictures: pictures::Args,
 
@@ -126,6 +139,10 @@ impl Args {
             takeover: layers.required(self.takeover, &key::TAKEOVER)?,
             idle_timeout: layers.required(self.idle_timeout, &key::IDLE_TIMEOUT)?,
             min_free_bytes: layers.required(self.min_free, &key::MIN_FREE)?,
+            rotate_every: Some(layers.required(self.rotate_every, &key::ROTATE_EVERY)?)
+                .filter(|every| !every.is_zero()),
+            rotate_bytes: Some(layers.required(self.rotate_bytes, &key::ROTATE_BYTES)?)
+                .filter(|bytes| *bytes > 0),
             sessions_dir: layers.required(self.sessions_dir, &key::SESSIONS_DIR)?,
             session: layers.optional(self.session, &key::SESSION)?,
             rule,
@@ -160,8 +177,7 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
         }
     };
     let listening = pipeline::listen(&config)?;
-    let now = jiff::Zoned::now();
-    let session = Session::own(&config.sessions_dir, config.session.as_deref(), &now)?;
+    let (session, unfinished) = pipeline::own_sessions(&config)?;
     tracing::info!("session {}", session.folder().display());
     let recorded = AtomicBool::new(false);
     let recording = session.recording_ts();
@@ -169,8 +185,15 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
         if config.play {
             scope.spawn(|| watch(&recording, &recorded));
         }
-        let ended =
-            pipeline::record(&config, listening, session, &counters, &shutdown, &mut on_frame);
+        let ended = pipeline::record(
+            &config,
+            listening,
+            session,
+            unfinished,
+            &counters,
+            &shutdown,
+            &mut on_frame,
+        );
         // The player stays open, but is followed no longer.
         recorded.store(true, Ordering::Relaxed);
         ended
@@ -214,6 +237,8 @@ mod tests {
             takeover: false,
             idle_timeout: None,
             min_free_bytes: 0,
+            rotate_every: None,
+            rotate_bytes: None,
             play: false,
             once: false,
             json: false,

@@ -136,6 +136,10 @@ pub mod key {
     pub static TAKEOVER: Key<bool> = Key::new("takeover", Kind::Switch, values::switch).or("no");
     pub static MIN_FREE: Key<u64> =
         Key::new("min-free", Kind::NumberOrText, values::byte_count).or("0");
+    pub static ROTATE_EVERY: Key<Duration> =
+        Key::new("rotate-every", Kind::NumberOrText, values::rotate_every).or("0");
+    pub static ROTATE_BYTES: Key<u64> =
+        Key::new("rotate-bytes", Kind::NumberOrText, values::byte_count).or("0");
     pub static PLAY: Key<bool> = Key::new("play", Kind::Switch, values::switch).or("no");
     pub static SYNC_INTERVAL: Key<Duration> =
         Key::new("sync-interval", Kind::Number, values::sync_interval).or("1");
@@ -186,6 +190,8 @@ pub static ALL: &[&dyn AnyKey] = &[
     &key::SESSION,
     &key::SYNC_INTERVAL,
     &key::MIN_FREE,
+    &key::ROTATE_EVERY,
+    &key::ROTATE_BYTES,
     &key::PLAY,
     &key::SCENE_THRESHOLD,
     &key::MAX_FRAME_INTERVAL,

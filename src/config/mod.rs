@@ -68,6 +68,10 @@ pub struct RecordConfig {
     pub allow: Vec<IpNet>,
     /// Recording pauses while the file system has fewer bytes left.
     pub min_free_bytes: u64,
+    /// A recording that is older goes on in a new session.
+    pub rotate_every: Option<Duration>,
+    /// A recording that is longer, in bytes, goes on in a new session.
+    pub rotate_bytes: Option<u64>,
     /// Open mpv on the recording.
     pub play: bool,
     /// End when the sender leaves.

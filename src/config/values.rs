@@ -26,6 +26,9 @@ const FRAME_WIDTH_MAX_PX: u32 = 65_535;
 const SYNC_INTERVAL_MAX_S: f64 = 3_600.0;
 /// A year: who wants to wait for longer wants to wait for ever.
 const IDLE_TIMEOUT_MAX_S: f64 = 31_536_000.0;
+
+/// Ten years: as good as never.
+const ROTATE_EVERY_MAX_S: u64 = 315_360_000;
 /// Slower than this, one packet would wait for minutes.
 const SPEED_MIN: f64 = 0.001;
 /// Faster than this, `max` is meant.
@@ -156,6 +159,20 @@ pub(super) fn byte_count(value: &OsStr) -> Parsed<u64> {
          or TiB (KB, MB, GB or TB for powers of 1000)"
             .to_owned()
     })
+}
+
+/// A time with the suffixes of sleep(1): 90, 90s, 15m, 6h, 1d. 0 stands for never.
+pub(super) fn rotate_every(value: &OsStr) -> Parsed<Duration> {
+    const UNITS: [(&str, u64); 5] = [("", 1), ("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
+    let wanted =
+        "must be a whole number of seconds, or one with s, m, h or d behind it; 0 for never";
+    let text = utf8(value)?;
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let scale = UNITS.iter().find(|(unit, _)| *unit == &text[digits.len()..]);
+    let seconds = digits.trim_end().parse::<u64>().ok().zip(scale);
+    let seconds = seconds.and_then(|(count, (_, scale))| count.checked_mul(*scale));
+    let seconds = seconds.filter(|seconds| *seconds <= ROTATE_EVERY_MAX_S).ok_or(wanted)?;
+    Ok(Duration::from_secs(seconds))
 }
 
 /// Networks as 192.0.2.0/24 or addresses, with commas between them.

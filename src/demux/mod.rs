@@ -7,6 +7,7 @@
 //! packet   header, adaptation field, PES header   (mpeg2ts, and what it rejects)
 //! psi      PAT and PMT: which PIDs carry what
 //! tables   those of a stream, as they come and change
+//! table_packets  … and the packets that they came in
 //! program  which of the streams is followed
 //! pes      PES packets of one PID
 //! boundary where a picture ends, codec by codec
@@ -21,6 +22,7 @@ mod pes;
 mod program;
 mod psi;
 mod random_access;
+mod table_packets;
 mod tables;
 
 use std::collections::VecDeque;
@@ -29,6 +31,7 @@ pub use framer::FramerStart;
 pub use listing::{ListedProgram, ListedStream, Listing};
 pub use program::{NoVideo, Program, ProgramChoice};
 pub use psi::Content;
+pub use table_packets::TablePackets;
 
 use crate::media::{
     AccessUnit, AudioCodec, AudioStream, ByteOffset, TS_PACKET_BYTES, Ticks, TsPacket,

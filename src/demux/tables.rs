@@ -27,6 +27,11 @@ impl Default for TableReader {
 }
 
 impl TableReader {
+    /// Whether tables come on this PID.
+    pub fn reads(&self, pid: u16) -> bool {
+        self.sections.contains_key(&pid)
+    }
+
     /// Takes the next packet; true if it completed a program map.
     pub fn push(&mut self, packet: &Packet<'_>) -> bool {
         let Some(assembler) = self.sections.get_mut(&packet.pid) else { return false };

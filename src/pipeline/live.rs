@@ -46,6 +46,17 @@ pub struct Live<'a> {
     is_reconciled: bool,
     /// Pictures up to this time are counted already.
     counted: Option<Ticks>,
+    /// What was detected in the recordings before.
+    base: Detected,
+}
+
+/// How far detection has come, over one recording or several.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Detected {
+    /// Bytes.
+    pub bytes: u64,
+    /// Time.
+    pub ticks: i64,
 }
 
 /// A recording that is being written.
@@ -62,7 +73,7 @@ pub struct Job {
 
 impl<'a> Live<'a> {
     /// Nothing is opened yet.
-    pub fn new(job: Job, config: &'a RecordConfig, counters: &'a Counters) -> Self {
+    pub fn new(job: Job, base: Detected, config: &'a RecordConfig, counters: &'a Counters) -> Self {
         let Job { session, written, sync, opened_bytes } = job;
         Live {
             config,
@@ -73,7 +84,14 @@ impl<'a> Live<'a> {
             opened_bytes,
             is_reconciled: false,
             counted: None,
+            base,
         }
+    }
+
+    /// How far detection has come, with this recording and those before.
+    pub fn detected(&self) -> Detected {
+        let ticks = self.counted.map_or(0, |counted| counted.0);
+        Detected { bytes: self.base.bytes + self.written.length(), ticks: self.base.ticks + ticks }
     }
 
     /// The recording's length, as its writer publishes it.
@@ -153,6 +171,7 @@ impl<'a> Live<'a> {
             publishes,
             counters: self.counters,
             counted: &mut self.counted,
+            base: self.base,
             interval: self.config.sync_interval,
             told: Instant::now(),
             last_start: start,
@@ -208,6 +227,7 @@ struct LiveOutlet<'a> {
     publishes: &'a AtomicBool,
     counters: &'a Counters,
     counted: &'a mut Option<Ticks>,
+    base: Detected,
     interval: Duration,
     told: Instant,
     last_start: Option<DetectionStart>,
@@ -231,7 +251,7 @@ impl Outlet for LiveOutlet<'_> {
         if is_new {
             *self.counted = Some(verdict.pts);
             self.counters.pictures.fetch_add(1, Relaxed);
-            self.counters.detected_ticks.store(verdict.pts.0, Relaxed);
+            self.counters.detected_ticks.store(self.base.ticks + verdict.pts.0, Relaxed);
         }
         if let Some(frame) = kept {
             self.counters.frames_kept.fetch_add(u64::from(is_new), Relaxed);
@@ -242,7 +262,7 @@ impl Outlet for LiveOutlet<'_> {
     }
 
     fn progress(&mut self, detection: &Detection, read: ByteOffset, over: bool) -> Result<()> {
-        self.counters.detected_bytes.store(read.0, Relaxed);
+        self.counters.detected_bytes.store(self.base.bytes + read.0, Relaxed);
         self.watch.look(detection, self.counters);
         if !self.publishes.load(Relaxed) {
             return Err(publisher_gone());

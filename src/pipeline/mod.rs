@@ -1,6 +1,7 @@
 //! The only wiring: threads, queues and their bounds, order of shutdown.
 
 pub mod checkpointing;
+mod cut;
 pub mod detection;
 pub mod detector;
 pub mod list;
@@ -9,12 +10,14 @@ mod look_ahead;
 pub mod publisher;
 mod record;
 mod recorder;
+mod recording_sync;
+mod rotation;
 mod scan;
 mod supervision;
 mod supervisor;
 mod watch;
 
-pub use record::{Listening, listen, record};
+pub use record::{Listening, listen, own_sessions, record};
 pub use scan::scan;
 
 use crate::config::FrameRule;

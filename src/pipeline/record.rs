@@ -4,6 +4,7 @@
 //! thread      reads               writes                    waits for
 //! (tokio)     the socket          chunks, 64 of 64 KiB      the disk, when they are full
 //! recorder    chunks              recording.ts, its length  nothing else
+//! syncer      its length          fsync                     the disk
 //! detection   recordings          runs the three of live.rs, again where they fail
 //! ```
 //!
@@ -16,19 +17,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use super::live::Job;
 use super::recorder::Recorder;
+use super::recording_sync::{self, Durable};
+use super::rotation::{Limits, Rotation};
 use super::supervision::Supervision;
-use super::{join, spawn, supervisor};
+use super::{choice_of, join, spawn, supervisor};
 use crate::catalog::Entry;
+use crate::catalog::checkpoint::Checkpoint;
 use crate::config::RecordConfig;
 use crate::error::{Error, Result, Stage};
 use crate::ingest::{self, Leaving};
 use crate::recording::Recording;
-use crate::session::OwnedSession;
+use crate::session::{OwnedSession, Session};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{Counters, Report};
 
@@ -36,8 +41,11 @@ use crate::telemetry::{Counters, Report};
 /// that rotates would wait.
 const QUEUED_JOBS: usize = 64;
 
+const BEHIND: &str = "detection is too many recordings behind";
+
 /// Records in `session` until `shutdown`, or with `once` until the sender has left.
-/// `on_entry` is told of each kept frame once the index names it.
+/// `on_entry` is told of each kept frame once the index names it. Detection first goes
+/// to the end of the sessions that an earlier life has left `unfinished`.
 ///
 /// # Errors
 ///
@@ -47,6 +55,7 @@ pub fn record(
     config: &RecordConfig,
     listening: Listening,
     session: OwnedSession,
+    unfinished: Vec<OwnedSession>,
     counters: &Arc<Counters>,
     shutdown: &Shutdown,
     on_entry: &mut (dyn FnMut(&Entry) + Send),
@@ -57,14 +66,27 @@ pub fn record(
     let Listening { runtime, listener, bound } = listening;
     let supervision = Supervision::begin(&runtime, &session, bound, counters, shutdown);
     tracing::info!("listening on {bound}");
-    let (to_detect, jobs) = crossbeam_channel::bounded(QUEUED_JOBS);
-    let _ = to_detect.try_send(job);
+    let (handover, jobs, recordings) = Handover::new();
+    let mut before = 0;
+    for earlier in unfinished.into_iter().map(finished_job) {
+        let earlier = earlier?;
+        before += earlier.opened_bytes;
+        handover.give(earlier)?;
+    }
+    handover.give(job)?;
     let (chunks, from_socket) = mpsc::channel(ingest::QUEUED_CHUNKS);
     std::thread::scope(|scope| {
         let (accepting, accepts) = watch::channel(true);
+        let limits = Limits { every: config.rotate_every, bytes: config.rotate_bytes };
+        let rotation = (limits != Limits::default()).then(|| {
+            let next = Box::new(move || open_next(config, counters, &handover));
+            Rotation::new(limits, choice_of(config.program), next)
+        });
         let recorder = spawn(scope, "recorder", {
             let recorder = Recorder::new(
                 recording,
+                before,
+                rotation,
                 Arc::clone(counters),
                 accepting,
                 shutdown.clone(),
@@ -72,7 +94,9 @@ pub fn record(
             );
             move || recorder.run(from_socket)
         })?;
-        drop(to_detect);
+        let syncer = spawn(scope, "recording-sync", move || {
+            recording_sync::run(&recordings, config.sync_interval)
+        })?;
         let detection =
             spawn(scope, "detection", move || supervisor::run(&jobs, config, counters, on_entry))?;
         let mut network = Network { counters, refused: Report::default() };
@@ -93,10 +117,90 @@ pub fn record(
         // The channel of chunks is closed now; then each ends behind the one before.
         supervision.while_ending(&runtime, || {
             let recorded = join("the recorder", recorder);
+            let synced = join("the syncer of the recording", syncer);
             let detected = join("detection", detection);
-            recorded.and(listened).and(detected)
+            recorded.and(listened).and(synced).and(detected)
         })
     })
+}
+
+/// The session to be recorded in, and those before it, where sessions follow one
+/// another, whose detection an earlier life has not finished.
+///
+/// # Errors
+///
+/// If the folders cannot be made, or another process records the session.
+pub fn own_sessions(config: &RecordConfig) -> Result<(OwnedSession, Vec<OwnedSession>)> {
+    let (dir, now) = (&config.sessions_dir, jiff::Zoned::now());
+    let rotates = config.rotate_every.is_some() || config.rotate_bytes.is_some();
+    let Some(id) = config.session.as_deref().filter(|_| rotates) else {
+        return Ok((Session::own(dir, config.session.as_deref(), &now)?, Vec::new()));
+    };
+    let mut series = Session::series(dir, id);
+    let last = series.pop().unwrap_or_else(|| id.to_owned());
+    let session = Session::own(dir, Some(&last), &now)?;
+    let mut unfinished = Vec::new();
+    // Of the one before, the checkpoint may say so of an earlier end.
+    for (n, id) in series.iter().rev().take(QUEUED_JOBS / 2).enumerate() {
+        // Somebody else may be at it: then it is theirs.
+        if let Ok(earlier) = Session::own(dir, Some(id), &now)
+            && (n == 0 || !is_finished(&earlier))
+        {
+            unfinished.insert(0, earlier);
+        }
+    }
+    Ok((session, unfinished))
+}
+
+/// Whether detection has come to the end of a recording that nobody records any more.
+fn is_finished(session: &Session) -> bool {
+    let length = std::fs::metadata(session.recording_ts()).map(|metadata| metadata.len()).ok();
+    let checkpoint = Checkpoint::load(&session.checkpoint_json()).ok().flatten();
+    checkpoint.is_some_and(|checkpoint| {
+        checkpoint.decided.final_through.is_some() && Some(checkpoint.recording_bytes) == length
+    })
+}
+
+/// Where a recording is given to whoever reads it.
+struct Handover {
+    to_detect: Sender<Job>,
+    to_sync: Sender<Durable>,
+}
+
+impl Handover {
+    fn new() -> (Self, Receiver<Job>, Receiver<Durable>) {
+        let (to_detect, jobs) = bounded(QUEUED_JOBS);
+        let (to_sync, recordings) = bounded(QUEUED_JOBS);
+        (Handover { to_detect, to_sync }, jobs, recordings)
+    }
+
+    fn give(&self, job: Job) -> Result<()> {
+        let durable = Durable { sync: job.sync.clone(), written: job.written.clone() };
+        let full = |_| Error::new(Stage::Pipeline, BEHIND);
+        self.to_detect.try_send(job).map_err(full)?;
+        self.to_sync.send(durable).map_err(|_| Error::new(Stage::Pipeline, "nobody syncs"))
+    }
+}
+
+/// The next session of those that follow one another, and its recording.
+fn open_next(config: &RecordConfig, counters: &Counters, handover: &Handover) -> Result<Recording> {
+    if handover.to_detect.is_full() {
+        return Err(Error::new(Stage::Pipeline, BEHIND));
+    }
+    let now = jiff::Zoned::now();
+    let session = Session::own_next(&config.sessions_dir, config.session.as_deref(), &now)?;
+    tracing::info!("session {}", session.folder().display());
+    counters.set_session(session.folder());
+    let (recording, job) = open(session)?;
+    handover.give(job)?;
+    Ok(recording)
+}
+
+/// A recording of an earlier life that has no more to come.
+fn finished_job(session: OwnedSession) -> Result<Job> {
+    let (recording, job) = open(session)?;
+    drop(recording);
+    Ok(job)
 }
 
 /// Opens a session's recording, and gives what detection needs to follow it.

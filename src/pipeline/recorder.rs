@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use indicatif::BinaryBytes;
 use tokio::sync::{mpsc, watch};
 
+use super::cut::{Behind, Pushed};
+use super::rotation::{self, Rotation};
 use crate::error::{Error, Result, Stage};
 use crate::ingest::Chunk;
 use crate::recording::Recording;
@@ -23,8 +25,11 @@ use crate::telemetry::Counters;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Writes chunks until there are no more.
-pub struct Recorder {
+pub struct Recorder<'a> {
     recording: Recording,
+    rotation: Option<Rotation<'a>>,
+    /// Bytes of the recordings before this one.
+    base: u64,
     counters: Arc<Counters>,
     /// Whether senders are listened to.
     accepting: watch::Sender<bool>,
@@ -34,16 +39,21 @@ pub struct Recorder {
     looked: Option<Instant>,
 }
 
-impl Recorder {
-    /// A recorder that tells through `accepting` whether it can take more.
+impl<'a> Recorder<'a> {
+    /// A recorder that tells through `accepting` whether it can take more. Without
+    /// `rotation` there is no end to its recording. `base` is what recordings before it
+    /// have, in bytes.
     pub fn new(
         recording: Recording,
+        base: u64,
+        rotation: Option<Rotation<'a>>,
         counters: Arc<Counters>,
         accepting: watch::Sender<bool>,
         shutdown: Shutdown,
         min_free: u64,
     ) -> Self {
-        Recorder { recording, counters, accepting, shutdown, min_free, looked: None }
+        let looked = None;
+        Recorder { recording, rotation, base, counters, accepting, shutdown, min_free, looked }
     }
 
     /// Runs until the channel is closed.
@@ -54,44 +64,76 @@ impl Recorder {
     /// written to.
     pub fn run(mut self, mut chunks: mpsc::Receiver<Chunk>) -> Result<()> {
         while let Some(chunk) = chunks.blocking_recv() {
-            self.persist(&chunk)?;
-            if matches!(chunk, Chunk::EndOfConnection) {
-                // Only now: who asks how long the recording is, to send the rest, is told all.
-                self.go_on();
+            match chunk {
+                Chunk::Bytes(bytes) => self.take(&bytes)?,
+                Chunk::EndOfConnection => {
+                    self.end_connection()?;
+                    // Only now: who asks how long the recording is, to send the rest, is told all.
+                    self.go_on();
+                }
             }
-            self.counters.recorded_bytes.store(self.recording.written().length(), Relaxed);
+            let length = self.recording.written().length();
+            self.counters.recorded_bytes.store(self.base + length, Relaxed);
         }
         Ok(())
     }
 
-    /// Does what the chunk asks for, however often it has to be tried.
-    fn persist(&mut self, chunk: &Chunk) -> Result<()> {
-        let mut left: &[u8] = match chunk {
-            Chunk::Bytes(bytes) => bytes,
-            Chunk::EndOfConnection => &[],
-        };
-        loop {
-            let counters = Arc::clone(&self.counters);
-            let tried = counters.recorder.during(|| {
-                self.look_after().and_then(|()| match chunk {
-                    Chunk::Bytes(_) => self.recording.append(&mut left),
-                    Chunk::EndOfConnection => self.end_connection(),
-                })
-            });
-            match tried {
-                Ok(()) => return Ok(()),
-                Err(error) => self.halt(error)?,
+    fn take(&mut self, bytes: &[u8]) -> Result<()> {
+        let length = self.recording.length();
+        match self.rotation.as_mut().and_then(|rotation| rotation.push(length, bytes)) {
+            None => self.write(bytes),
+            Some(Pushed { before, behind }) => {
+                self.write(&before)?;
+                behind.map_or(Ok(()), |behind| self.rotate(&behind))
             }
         }
     }
 
+    /// Ends this recording, and begins the next.
+    fn rotate(&mut self, behind: &Behind) -> Result<()> {
+        let Some(rotation) = &mut self.rotation else { return Ok(()) };
+        match rotation.open_next() {
+            Ok(next) => {
+                self.base += self.recording.length();
+                self.recording = next;
+                self.looked = None;
+                self.write(&behind.tables)?;
+            }
+            Err(error) => rotation::tell_failure(&error),
+        }
+        self.write(&behind.bytes)
+    }
+
     fn end_connection(&mut self) -> Result<()> {
-        let cut = self.recording.end_connection()?;
+        let held = self.rotation.as_mut().map(Rotation::end_connection);
+        self.write(&held.unwrap_or_default())?;
+        let cut = self.until_done(|recording| recording.end_connection())?;
         if cut > 0 {
             let at = self.recording.written().length();
             tracing::warn!("recording: cut {cut} bytes of a torn packet off, at byte {at}");
         }
         Ok(())
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.until_done(|recording| recording.append(&mut bytes))
+    }
+
+    /// Does something to the recording, however often it has to be tried.
+    fn until_done<T>(&mut self, mut work: impl FnMut(&mut Recording) -> Result<T>) -> Result<T> {
+        let counters = Arc::clone(&self.counters);
+        loop {
+            let tried = counters
+                .recorder
+                .during(|| self.look_after().and_then(|()| work(&mut self.recording)));
+            match tried {
+                Ok(done) => return Ok(done),
+                Err(error) => self.halt(error)?,
+            }
+        }
     }
 
     /// What can go wrong without a write that fails.

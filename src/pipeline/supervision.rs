@@ -7,6 +7,7 @@
 
 use std::future::{Future, pending};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
@@ -104,7 +105,15 @@ impl<'a> Supervision<'a> {
     fn status(&self) -> Status {
         let seen = self.counters.snapshot();
         let troubles = self.counters.troubles();
+        let folder = self.counters.session();
+        let id = folder.as_deref().and_then(Path::file_name);
         Status {
+            session: id
+                .map_or_else(|| self.fixed.session.clone(), |id| id.to_string_lossy().into()),
+            folder: folder.map_or_else(
+                || self.fixed.folder.clone(),
+                |folder| folder.to_string_lossy().into_owned(),
+            ),
             sender: seen
                 .sender
                 .clone()

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-use super::live::{Job, Live};
+use super::live::{Detected, Job, Live};
 use crate::catalog::Entry;
 use crate::config::RecordConfig;
 use crate::error::{Error, Result};
@@ -32,9 +32,10 @@ pub fn run(
     on_entry: &mut (dyn FnMut(&Entry) + Send),
 ) -> Result<()> {
     let mut outcome = Ok(());
+    let mut detected_before = Detected::default();
     for job in jobs {
         let id = job.session.id();
-        let mut live = Live::new(job, config, counters);
+        let mut live = Live::new(job, detected_before, config, counters);
         let written = live.written().clone();
         let detected = supervise(&written, &mut || {
             counters.set_detection(DetectionState::Running);
@@ -51,6 +52,7 @@ pub fn run(
             }
         }
         outcome = outcome.and(detected);
+        detected_before = live.detected();
     }
     outcome
 }

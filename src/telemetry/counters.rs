@@ -1,5 +1,6 @@
 //! How far everything is, for the status line and the last word.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
@@ -40,6 +41,7 @@ pub struct Counters {
     /// Who sends, and since when, while somebody does.
     sender: Mutex<Option<(String, Timestamp)>>,
     detection: Mutex<DetectionState>,
+    session: Mutex<Option<PathBuf>>,
     /// What was logged.
     troubles: Troubles,
     /// Set around each operation of the recorder's thread.
@@ -111,6 +113,16 @@ impl Counters {
     pub fn set_sender(&self, sender: Option<String>) {
         let sender = sender.map(|sender| (sender, Timestamp::now()));
         *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = sender;
+    }
+
+    /// Says in which session is recorded now, by its folder.
+    pub fn set_session(&self, folder: &Path) {
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.to_owned());
+    }
+
+    /// The folder of the session in which is recorded now, once it was said.
+    pub fn session(&self) -> Option<PathBuf> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Says how detection fares.

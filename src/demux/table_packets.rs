@@ -1,0 +1,99 @@
+//! The packets of a stream's program tables, as they were sent last: what has to stand
+//! in front of a part of the stream that begins in its middle.
+
+use std::collections::BTreeMap;
+
+use super::packet::{Packet, PacketParser};
+use super::tables::TableReader;
+use crate::media::{TS_PACKET_BYTES, TsPacket};
+
+/// More packets than the largest section takes (4,096 bytes, 183 in the first packet).
+const MOST_PACKETS: usize = 32;
+
+/// Keeps the packets of the PAT and of the PMTs.
+#[derive(Debug, Default)]
+pub struct TablePackets {
+    parser: PacketParser,
+    reader: TableReader,
+    pids: BTreeMap<u16, Packets>,
+}
+
+/// Those of one PID.
+#[derive(Debug, Default)]
+struct Packets {
+    /// From the beginning of the last section on.
+    open: Vec<[u8; TS_PACKET_BYTES]>,
+    /// Bytes that are still to come.
+    missing: usize,
+    /// The last section that is whole.
+    whole: Vec<[u8; TS_PACKET_BYTES]>,
+}
+
+impl TablePackets {
+    /// Looks at the next packet.
+    pub fn push(&mut self, packet: TsPacket<'_>) {
+        let Some(parsed) = self.parser.parse(packet.bytes) else { return };
+        if !self.reader.reads(parsed.pid) || parsed.scrambled || !parsed.has_payload {
+            return;
+        }
+        self.reader.push(&parsed);
+        self.pids.entry(parsed.pid).or_default().push(&parsed, packet.bytes);
+    }
+
+    /// The last whole tables: the PAT, and the PMTs behind it. `None` until both have come.
+    pub fn packets(&self) -> Option<Vec<u8>> {
+        let whole = |(pid, packets): (&u16, &Packets)| {
+            (self.reader.reads(*pid) && !packets.whole.is_empty())
+                .then(|| packets.whole.as_flattened().to_vec())
+        };
+        // The PAT has PID 0, the first.
+        let tables: Vec<_> = self.pids.iter().filter_map(whole).collect();
+        let has_pat = self.pids.get(&0).is_some_and(|packets| !packets.whole.is_empty());
+        (has_pat && tables.len() > 1).then(|| tables.concat())
+    }
+}
+
+impl Packets {
+    fn push(&mut self, packet: &Packet<'_>, bytes: &[u8; TS_PACKET_BYTES]) {
+        let carried = if packet.unit_start {
+            self.open.clear();
+            // A pointer, then table id and length (ISO/IEC 13818-1, 2.4.4).
+            let pointer = packet.payload.first().copied().map_or(0, usize::from);
+            let section = packet.payload.get(1 + pointer..).unwrap_or(&[]);
+            let Some([_, high, low]) = section.first_chunk() else { return };
+            self.missing = 3 + (usize::from(high & 0x0f) << 8 | usize::from(*low));
+            section.len()
+        } else if self.open.is_empty() {
+            return;
+        } else {
+            packet.payload.len()
+        };
+        if self.open.len() == MOST_PACKETS {
+            self.open.clear();
+            return;
+        }
+        self.open.push(*bytes);
+        self.missing = self.missing.saturating_sub(carried);
+        if self.missing == 0 {
+            self.whole = std::mem::take(&mut self.open);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::ByteOffset;
+
+    #[test]
+    fn the_tables_of_a_real_stream_are_its_first_pat_and_pmt() {
+        let stream = include_bytes!("../../fixtures/bbb_hevc_360p24_gop2s.ts");
+        let mut tables = TablePackets::default();
+        for (n, bytes) in stream.as_chunks::<TS_PACKET_BYTES>().0.iter().take(3).enumerate() {
+            assert_eq!(tables.packets(), None, "before packet {n}");
+            tables.push(TsPacket { at: ByteOffset(0), bytes });
+        }
+        // The first packet is the SDT.
+        assert_eq!(tables.packets().as_deref(), stream.get(188..3 * 188));
+    }
+}

@@ -1,0 +1,279 @@
+//! Where a recording can be cut in two while it is received: in front of a picture at
+//! which decoding can start, with its tables in front.
+//!
+//! A picture is known when the next one begins. So as long as a place is looked for,
+//! what may stand behind it is held back: about two pictures.
+
+use std::collections::VecDeque;
+
+use crate::demux::{Demuxer, Event, ProgramChoice, TablePackets};
+use crate::media::{AccessUnit, ByteOffset, RandomAccess, SYNC_BYTE, TS_PACKET_BYTES};
+use crate::tail::{Aligner, Found};
+
+/// More is never held back: it belongs to no picture then.
+const MAX_HELD_BYTES: usize = 16 << 20;
+
+/// What is taken as a place to cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Patience {
+    /// A picture behind which nothing refers to anything before it.
+    Closed,
+    /// Any picture at which decoding can start.
+    Open,
+    /// Any packet.
+    Any,
+}
+
+/// What became of the bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// These belong to the part before.
+    pub before: Vec<u8>,
+    /// The part behind begins here, if the place is found.
+    pub behind: Option<Behind>,
+}
+
+/// How the part behind a cut begins.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// Copies of the tables, where they do not stand at the place itself.
+    pub tables: Vec<u8>,
+    /// The bytes from the cut on.
+    pub bytes: Vec<u8>,
+}
+
+/// Looks for the place.
+#[derive(Debug)]
+pub struct CutFinder {
+    aligner: Aligner,
+    demuxer: Demuxer,
+    tables: TablePackets,
+    /// Bytes that may stand behind the cut.
+    held: VecDeque<u8>,
+    /// Offset of the first of them.
+    held_at: u64,
+    /// Nothing before this offset is a place to cut.
+    from: u64,
+}
+
+impl CutFinder {
+    /// Looks from `at` on, where a packet begins.
+    pub fn new(at: ByteOffset, choice: ProgramChoice) -> Self {
+        CutFinder {
+            aligner: Aligner::new(at, TS_PACKET_BYTES),
+            demuxer: Demuxer::new(choice),
+            tables: TablePackets::default(),
+            held: VecDeque::new(),
+            held_at: at.0,
+            from: at.0,
+        }
+    }
+
+    /// Takes the bytes that follow.
+    pub fn push(&mut self, bytes: &[u8], patience: Patience) -> Pushed {
+        self.held.extend(bytes);
+        self.aligner.push(bytes);
+        while let Some(found) = self.aligner.find() {
+            let Found::Packet(packet) = found else { continue };
+            let at = packet.at.0;
+            self.tables.push(packet);
+            self.demuxer.push(packet);
+            let mut cut = None;
+            while let Some(event) = self.demuxer.pull() {
+                match event {
+                    Event::AccessUnit(unit) if cut.is_none() => {
+                        cut = self.consider(&unit, patience)
+                    }
+                    _ => {}
+                }
+            }
+            if cut.is_none() && patience == Patience::Any {
+                cut = Some(at).filter(|at| *at >= self.from);
+            }
+            if let Some(cut) = cut {
+                return self.cut(cut);
+            }
+            let end = at + TS_PACKET_BYTES as u64;
+            // What has no tables has no pictures either.
+            let held_bytes = if self.demuxer.program().is_some() { MAX_HELD_BYTES } else { 0 };
+            self.from = self.from.max(end.saturating_sub(held_bytes as u64));
+        }
+        Pushed { before: self.release(self.from), behind: None }
+    }
+
+    /// There will be no more: what was held back belongs to the part before.
+    pub fn finish(mut self) -> Vec<u8> {
+        self.held.make_contiguous().to_vec()
+    }
+
+    /// Whether the cut can be in front of this picture, and where it is then.
+    fn consider(&mut self, unit: &AccessUnit, patience: Patience) -> Option<u64> {
+        /// Zeros before a start code count as the end of the picture before.
+        const MOST_ZEROS: usize = 3;
+        let at = unit.at.0;
+        let wanted = match patience {
+            Patience::Closed => RandomAccess::Closed,
+            Patience::Open | Patience::Any => RandomAccess::Open,
+        };
+        // The header of its PES packet has its time: the part behind has to begin with it.
+        let begins_pes = self.packet(at).is_some_and(|packet| packet.unit_start);
+        if at >= self.from
+            && unit.random_access >= wanted
+            && unit.skip_bytes <= MOST_ZEROS
+            && begins_pes
+        {
+            return Some(self.with_tables_in_front(at));
+        }
+        // The next picture begins behind the packet in which this one does.
+        self.from = self.from.max(at + TS_PACKET_BYTES as u64);
+        None
+    }
+
+    /// The PAT before `at`, where no picture stands between them.
+    fn with_tables_in_front(&self, at: u64) -> u64 {
+        let video = self.demuxer.program().map(|program| program.video_pid);
+        let step = TS_PACKET_BYTES as u64;
+        let before = (1..).map_while(|n| at.checked_sub(n * step).filter(|at| *at >= self.from));
+        let packets = before.map_while(|at| Some((at, self.packet(at)?)));
+        packets
+            .take_while(|(_, packet)| Some(packet.pid) != video)
+            .find(|(_, packet)| packet.pid == 0 && packet.unit_start)
+            .map_or(at, |(at, _)| at)
+    }
+
+    fn packet(&self, at: u64) -> Option<Head> {
+        let index = usize::try_from(at.checked_sub(self.held_at)?).ok()?;
+        let byte = |n: usize| self.held.get(index + n).copied();
+        (byte(0)? == SYNC_BYTE).then_some(())?;
+        Some(Head {
+            unit_start: byte(1)? & 0x40 != 0,
+            pid: u16::from_be_bytes([byte(1)?, byte(2)?]) & 0x1fff,
+        })
+    }
+
+    fn cut(&mut self, at: u64) -> Pushed {
+        let has_tables = self.packet(at).is_some_and(|packet| packet.pid == 0 && packet.unit_start);
+        let tables = if has_tables { None } else { self.tables.packets() };
+        let before = self.release(at);
+        let bytes = std::mem::take(&mut self.held).into();
+        Pushed { before, behind: Some(Behind { tables: tables.unwrap_or_default(), bytes }) }
+    }
+
+    /// Lets the bytes go that stand before `end`.
+    fn release(&mut self, end: u64) -> Vec<u8> {
+        let count = usize::try_from(end.saturating_sub(self.held_at)).unwrap_or(usize::MAX);
+        let released: Vec<u8> = self.held.drain(..count.min(self.held.len())).collect();
+        self.held_at += released.len() as u64;
+        released
+    }
+}
+
+/// What is looked at of a packet.
+struct Head {
+    pid: u16,
+    unit_start: bool,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::media::TsPacket;
+
+    fn fixture(name: &str) -> Vec<u8> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
+        std::fs::read(format!("{folder}/{name}.ts")).unwrap()
+    }
+
+    /// Looks for a cut from packet `from` on, with the bytes in pieces of `piece`.
+    fn cut(
+        stream: &[u8],
+        from: usize,
+        piece: usize,
+        patience: Patience,
+    ) -> Option<(usize, Behind)> {
+        let from = from * TS_PACKET_BYTES;
+        let mut finder = CutFinder::new(ByteOffset(from as u64), ProgramChoice::FirstWithVideo);
+        let mut before = Vec::new();
+        let mut pieces = stream[from..].chunks(piece);
+        while let Some(bytes) = pieces.next() {
+            let pushed = finder.push(bytes, patience);
+            before.extend(pushed.before);
+            if let Some(mut behind) = pushed.behind {
+                let at = from + before.len();
+                pieces.for_each(|rest| behind.bytes.extend(rest));
+                assert!(before == stream[from..at] && behind.bytes == stream[at..]);
+                return Some((at, behind));
+            }
+        }
+        before.extend(finder.finish());
+        assert!(before == stream[from..], "no byte is lost where there is no cut");
+        None
+    }
+
+    /// The first picture behind a cut, as somebody sees it who has nothing else.
+    fn first_picture(behind: &Behind) -> AccessUnit {
+        let stream = [&behind.tables[..], &behind.bytes].concat();
+        let mut demuxer = Demuxer::new(ProgramChoice::FirstWithVideo);
+        for (n, bytes) in stream.as_chunks().0.iter().enumerate() {
+            demuxer.push(TsPacket { at: ByteOffset((n * TS_PACKET_BYTES) as u64), bytes });
+        }
+        std::iter::from_fn(|| demuxer.pull())
+            .find_map(|event| match event {
+                Event::AccessUnit(unit) => Some(unit),
+                _ => None,
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn the_part_behind_begins_with_its_tables_and_a_key_frame_whatever_pieces_the_bytes_come_in() {
+        let wanted = [
+            ("bbb_h264_zerolatency_360p30_gop2s", Patience::Closed),
+            ("bbb_hevc_360p24_gop2s", Patience::Open),
+            ("bbb_hevc_main10_360p24_opengop", Patience::Open),
+            ("bbb_mpeg2_576i25_tff", Patience::Open),
+        ];
+        for (name, patience) in wanted {
+            let stream = fixture(name);
+            for from in [0, 10, 1500] {
+                let (at, behind) = cut(&stream, from, 1000, patience).unwrap();
+                let unit = first_picture(&behind);
+                assert!(unit.random_access != RandomAccess::None && unit.pts.is_some(), "{name}");
+                let first = behind.tables.get(1..3).unwrap_or(&behind.bytes[1..3]);
+                assert_eq!(first, [0x40, 0], "{name}: no PAT in front");
+                for piece in [1, 188, 70_000, stream.len()] {
+                    let again = cut(&stream, from, piece, patience).unwrap();
+                    assert!(again.0 == at && again.1 == behind, "{name}, pieces of {piece}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn where_there_is_no_key_frame_nothing_is_cut_until_any_packet_will_do() {
+        let stream = fixture("bbb_hevc_main10_360p24_opengop");
+        let late = stream.len() / TS_PACKET_BYTES - 300;
+        assert_eq!(cut(&stream, late, 5000, Patience::Closed), None);
+        let (at, _) = cut(&stream, late, 5000, Patience::Any).unwrap();
+        assert_eq!(at, late * TS_PACKET_BYTES);
+    }
+
+    #[test]
+    fn little_is_held_back_and_nothing_of_what_has_no_pictures() {
+        let stream = fixture("bbb_h264_zerolatency_360p30_gop2s");
+        let mut finder = CutFinder::new(ByteOffset(0), ProgramChoice::Number(77));
+        for bytes in stream.chunks(10_000) {
+            finder.push(bytes, Patience::Closed);
+            assert!(finder.held.len() < TS_PACKET_BYTES);
+        }
+        let from = 10 * TS_PACKET_BYTES;
+        let mut finder = CutFinder::new(ByteOffset(0), ProgramChoice::FirstWithVideo);
+        for bytes in stream[from..].chunks(10_000) {
+            if finder.push(bytes, Patience::Closed).behind.is_some() {
+                break;
+            }
+            assert!(finder.held.len() < 100_000, "{} bytes", finder.held.len());
+        }
+    }
+}
