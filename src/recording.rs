@@ -60,9 +60,7 @@ impl Recording {
         let file = disk::open_to_append(path).context(Stage::Recording, path, "cannot open")?;
         let read = |what| move |error: io::Error| (what, error);
         let opened = (|| {
-            let found = file.metadata().map_err(read("cannot stat"))?.len();
-            let length = without_zeros(&file, found).map_err(read("cannot read"))?;
-            let packets = last_packet(&file, length).map_err(read("cannot read"))?;
+            let (found, packets) = whole_packets(&file).map_err(read("cannot read"))?;
             if packets.at < found {
                 disk::set_length(&file, packets.at)
                     .map_err(read("cannot cut off a torn packet"))?;
@@ -281,6 +279,26 @@ impl PacketEnd {
             }
         }
     }
+}
+
+/// What a recording would lose if it was opened to go on with it: nothing is changed.
+///
+/// # Errors
+///
+/// If the file cannot be opened or read.
+pub fn examine(path: &Path) -> Result<Opened> {
+    let read = || {
+        let (found, packets) = whole_packets(&File::open(path)?)?;
+        Ok::<_, io::Error>(Opened { length: packets.at, cut_bytes: found - packets.at })
+    };
+    read().context(Stage::Recording, path, "cannot read")
+}
+
+/// The length of a file, and where its whole packets end.
+fn whole_packets(file: &File) -> io::Result<(u64, PacketEnd)> {
+    let found = file.metadata()?.len();
+    let length = without_zeros(file, found)?;
+    Ok((found, last_packet(file, length)?))
 }
 
 /// Length without the zeros that a crash may leave at the end of a file.

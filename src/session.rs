@@ -99,7 +99,7 @@ impl Session {
             let folder = session.folder.join(folder);
             disk::create_folders(&folder).context(Stage::Session, &folder, "cannot make")?;
         }
-        let path = session.folder.join("stream/recorder.lock");
+        let path = session.lock_path();
         let lock = disk::open_lock(&path).context(Stage::Session, &path, "cannot open")?;
         match lock.try_lock() {
             Ok(()) => Ok(OwnedSession { session, _lock: lock }),
@@ -111,6 +111,25 @@ impl Session {
                 Err(error).context(Stage::Session, &path, "cannot lock")
             }
         }
+    }
+
+    /// Whether some process records it now.
+    pub fn is_recorded(&self) -> bool {
+        let lock = File::open(self.lock_path());
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// Opens it to record in it, or to mend it.
+    ///
+    /// # Errors
+    ///
+    /// If another process records it, or its folders cannot be made.
+    pub fn into_owned(self) -> Result<OwnedSession> {
+        Session::own_folder(&self.folder)
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.folder.join("stream/recorder.lock")
     }
 
     /// Its folder, absolute.

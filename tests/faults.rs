@@ -1,6 +1,6 @@
 //! Killed before every change to the disk, and with a full disk at every change: the
 //! end is that of a run that nothing happened to. See `src/disk/fault.rs`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod common;
 
@@ -229,7 +229,7 @@ fn killed_before_every_change_to_the_disk_nothing_differs_in_the_end() {
         !killed.status.success()
     });
     assert!(kills > 50, "only {kills} changes were met");
-    println!("{kills} changes to the disk, killed before each: no difference");
+    eprintln!("{kills} changes to the disk, killed before each: no difference");
 }
 
 #[test]
@@ -256,5 +256,5 @@ fn with_a_full_disk_at_every_change_nothing_differs_in_the_end() {
         assert_same(&what, &folder.path().join("s"), &[], &undisturbed);
         was_met
     });
-    println!("{faults} changes to the disk, each with a full disk: no difference");
+    eprintln!("{faults} changes to the disk, each with a full disk: no difference");
 }

@@ -206,6 +206,12 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
+    /// Whether a recorder has ended, and detection with it, when the recording had
+    /// `length` bytes.
+    pub fn is_final(&self, length: u64) -> bool {
+        self.decided.final_through.is_some() && self.recording_bytes == length
+    }
+
     /// The bytes to be published.
     ///
     /// # Errors

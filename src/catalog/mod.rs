@@ -22,6 +22,7 @@ mod clock;
 mod durability;
 mod entries;
 mod entry;
+pub mod examine;
 pub mod frames;
 #[cfg(fuzzing)]
 pub mod fuzzing;

@@ -41,8 +41,9 @@ Examples:
     scenetap play 20240601_201500
     scenetap play 20240601_201500 --at 90
 
-  Ask the recorders that run how they are:
+  Ask the recorders that run how they are, and whether a session's files are whole:
     scenetap status
+    scenetap check 20240601_201500
 
 Exit status:
   0    done; also after Ctrl-C or SIGTERM, with everything written
@@ -84,6 +85,12 @@ Examples:
   scenetap status 20240601_201500
   scenetap status --json | jq .lag_seconds
   sudo scenetap status";
+
+pub(super) const CHECK_EXAMPLES: &str = "\
+Examples:
+  scenetap check 20240601_201500
+  scenetap check 20240601_201500 --repair
+  for session in sessions/*; do scenetap check \"$session\"; done";
 
 /// Adds each option's variable and default to its help, from the table of keys, so
 /// that the help cannot say anything else than what is done.

@@ -5,6 +5,7 @@
 //! configuration; `run` does the work. Only this module writes to stdout and
 //! stderr.
 
+mod check;
 mod exit_status;
 mod global;
 mod help;
@@ -52,6 +53,7 @@ enum Command {
     Send(send::Args),
     Play(play::Args),
     Status(status::Args),
+    Check(check::Args),
 }
 
 /// What a command runs in, beside its arguments.
@@ -114,6 +116,7 @@ fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
         Command::Send(args) => send::run(args, &world),
         Command::Play(args) => play::run(args, &world),
         Command::Status(args) => status::run(args, &world),
+        Command::Check(args) => check::run(args, &world),
     }
 }
 

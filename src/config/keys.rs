@@ -169,6 +169,8 @@ pub mod key {
     pub static SPEED: Key<Speed> = Key::new("speed", Kind::NumberOrText, values::speed).or("1");
     pub static LOOP: Key<bool> = Key::new("loop", Kind::Switch, values::switch).or("no");
 
+    pub static REPAIR: Key<bool> = Key::new("repair", Kind::Switch, values::switch).or("no");
+
     pub static LIVE: Key<bool> = Key::new("live", Kind::Switch, values::switch).or("yes");
     pub static AT: Key<f64> = Key::new("at", Kind::Number, values::play_from_s);
 
@@ -206,6 +208,7 @@ pub static ALL: &[&dyn AnyKey] = &[
     &key::TO,
     &key::SPEED,
     &key::LOOP,
+    &key::REPAIR,
     &key::LIVE,
     &key::AT,
     &key::VERBOSE,

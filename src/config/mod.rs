@@ -80,6 +80,40 @@ pub struct RecordConfig {
     pub json: bool,
 }
 
+/// How frames are found in a session's recording and written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DetectConfig {
+    /// Which pictures are kept.
+    pub rule: FrameRule,
+    /// How they are written.
+    pub jpeg: JpegConfig,
+    /// The MPEG-TS program number to look at. `None` takes the first with video.
+    pub program: Option<u16>,
+    /// No more time than this is lost with the power.
+    pub sync_interval: Duration,
+}
+
+impl RecordConfig {
+    /// The part of it that detection needs.
+    pub fn detection(&self) -> DetectConfig {
+        let RecordConfig { rule, jpeg, program, sync_interval, .. } = *self;
+        DetectConfig { rule, jpeg, program, sync_interval }
+    }
+}
+
+/// What `scenetap check` is to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckConfig {
+    /// A session's name or folder, as it was typed.
+    pub session: PathBuf,
+    /// The folder in which a session's name is looked up.
+    pub sessions_dir: PathBuf,
+    /// Mend what can be mended.
+    pub repair: bool,
+    /// How frames are found again.
+    pub detection: DetectConfig,
+}
+
 /// What `scenetap scan` is to do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScanConfig {

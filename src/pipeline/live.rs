@@ -24,18 +24,19 @@ use super::watch::Watch;
 use super::{checkpointing, choice_of, join, rule_of, spawn};
 use crate::catalog::checkpoint::Checkpoint;
 use crate::catalog::{Catalog, CatalogOptions, Entry, KeptFrame, publish};
-use crate::config::RecordConfig;
+use crate::config::DetectConfig;
 use crate::disk;
 use crate::error::{Error, Result, Stage};
 use crate::media::{ByteOffset, TS_PACKET_BYTES, Ticks, Written};
 use crate::recording::SyncHandle;
 use crate::session::OwnedSession;
+use crate::shutdown::Shutdown;
 use crate::tail::{End, FileTail};
 use crate::telemetry::Counters;
 
 /// A recording in which frames are to be found while it is written.
 pub struct Live<'a> {
-    config: &'a RecordConfig,
+    config: &'a DetectConfig,
     counters: &'a Counters,
     session: Arc<OwnedSession>,
     written: Written,
@@ -48,6 +49,8 @@ pub struct Live<'a> {
     counted: Option<Ticks>,
     /// What was detected in the recordings before.
     base: Detected,
+    /// Ends it before the end of the recording. Recorders have none: they end at the end.
+    stop: Option<&'a Shutdown>,
 }
 
 /// How far detection has come, over one recording or several.
@@ -73,7 +76,7 @@ pub struct Job {
 
 impl<'a> Live<'a> {
     /// Nothing is opened yet.
-    pub fn new(job: Job, base: Detected, config: &'a RecordConfig, counters: &'a Counters) -> Self {
+    pub fn new(job: Job, base: Detected, config: &'a DetectConfig, counters: &'a Counters) -> Self {
         let Job { session, written, sync, opened_bytes } = job;
         Live {
             config,
@@ -85,7 +88,14 @@ impl<'a> Live<'a> {
             is_reconciled: false,
             counted: None,
             base,
+            stop: None,
         }
+    }
+
+    /// Ends when `stop` says so, as well as at the end of the recording.
+    pub fn until(mut self, stop: &'a Shutdown) -> Self {
+        self.stop = Some(stop);
+        self
     }
 
     /// How far detection has come, with this recording and those before.
@@ -177,7 +187,8 @@ impl<'a> Live<'a> {
             last_start: start,
             watch: Watch::default(),
         };
-        detector::run(&mut tail, &mut detection, &mut outlet, &|| false).map(drop)
+        let stop = || self.stop.is_some_and(Shutdown::is_requested);
+        detector::run(&mut tail, &mut detection, &mut outlet, &stop).map(drop)
     }
 }
 
@@ -202,7 +213,8 @@ fn load_checkpoint(session: &OwnedSession, recording_bytes: u64) -> Result<Optio
     Ok(None)
 }
 
-fn set_aside(checkpoint: &Path, why: &str) -> Result<()> {
+/// Gives a checkpoint that is not to be trusted another name.
+pub(super) fn set_aside(checkpoint: &Path, why: &str) -> Result<()> {
     let aside = checkpoint.with_extension("json.set-aside");
     tracing::warn!("{why}; set aside as {}, detection begins anew", aside.display());
     disk::rename(checkpoint, &aside).map_err(|cause| {

@@ -1,5 +1,6 @@
 //! The only wiring: threads, queues and their bounds, order of shutdown.
 
+mod check;
 pub mod checkpointing;
 mod cut;
 pub mod detection;
@@ -17,8 +18,11 @@ mod supervision;
 mod supervisor;
 mod watch;
 
+pub use check::{check, repair};
 pub use record::{Listening, listen, own_sessions, record};
 pub use scan::scan;
+
+use live::set_aside;
 
 use crate::config::FrameRule;
 use crate::demux::ProgramChoice;

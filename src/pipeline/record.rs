@@ -74,6 +74,7 @@ pub fn record(
         handover.give(earlier)?;
     }
     handover.give(job)?;
+    let detect = config.detection();
     let (chunks, from_socket) = mpsc::channel(ingest::QUEUED_CHUNKS);
     std::thread::scope(|scope| {
         let (accepting, accepts) = watch::channel(true);
@@ -98,7 +99,7 @@ pub fn record(
             recording_sync::run(&recordings, config.sync_interval)
         })?;
         let detection =
-            spawn(scope, "detection", move || supervisor::run(&jobs, config, counters, on_entry))?;
+            spawn(scope, "detection", move || supervisor::run(&jobs, &detect, counters, on_entry))?;
         let mut network = Network { counters, refused: Report::default() };
         let options = ingest::Options {
             once: config.once,
@@ -154,11 +155,9 @@ pub fn own_sessions(config: &RecordConfig) -> Result<(OwnedSession, Vec<OwnedSes
 
 /// Whether detection has come to the end of a recording that nobody records any more.
 fn is_finished(session: &Session) -> bool {
-    let length = std::fs::metadata(session.recording_ts()).map(|metadata| metadata.len()).ok();
+    let length = std::fs::metadata(session.recording_ts()).map(|metadata| metadata.len());
     let checkpoint = Checkpoint::load(&session.checkpoint_json()).ok().flatten();
-    checkpoint.is_some_and(|checkpoint| {
-        checkpoint.decided.final_through.is_some() && Some(checkpoint.recording_bytes) == length
-    })
+    checkpoint.zip(length.ok()).is_some_and(|(checkpoint, length)| checkpoint.is_final(length))
 }
 
 /// Where a recording is given to whoever reads it.
@@ -197,7 +196,7 @@ fn open_next(config: &RecordConfig, counters: &Counters, handover: &Handover) ->
 }
 
 /// A recording of an earlier life that has no more to come.
-fn finished_job(session: OwnedSession) -> Result<Job> {
+pub(super) fn finished_job(session: OwnedSession) -> Result<Job> {
     let (recording, job) = open(session)?;
     drop(recording);
     Ok(job)

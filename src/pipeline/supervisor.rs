@@ -8,7 +8,7 @@ use crossbeam_channel::Receiver;
 
 use super::live::{Detected, Job, Live};
 use crate::catalog::Entry;
-use crate::config::RecordConfig;
+use crate::config::DetectConfig;
 use crate::error::{Error, Result};
 use crate::media::Written;
 use crate::telemetry::{Counters, DetectionState};
@@ -27,7 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// still could not come to its end. Those after it are told in the log.
 pub fn run(
     jobs: &Receiver<Job>,
-    config: &RecordConfig,
+    config: &DetectConfig,
     counters: &Arc<Counters>,
     on_entry: &mut (dyn FnMut(&Entry) + Send),
 ) -> Result<()> {

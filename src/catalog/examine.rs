@@ -1,0 +1,164 @@
+//! Whether a frames folder is as it should be: for `check`, which changes nothing.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::INDEX_NAME;
+use super::entries::each_item;
+use super::entry::Entry;
+use super::frames::{frame_number, is_whole_jpeg, jpeg_name};
+use super::publish::left_overs;
+use crate::disk;
+use crate::error::{Context, Error, Result, Stage};
+use crate::media::SYNC_BYTE;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Examined {
+    /// What is wrong: each says where, and what.
+    pub problems: Vec<Error>,
+    /// Entries of the index.
+    pub entries: u64,
+    /// A frame or an entry is missing, which only detection can bring back.
+    pub lacks_frames: bool,
+}
+
+impl Examined {
+    fn problem(&mut self, path: &Path, what: impl Into<String>) {
+        self.problems.push(Error::new(Stage::Catalog, what).path(path));
+    }
+}
+
+/// Holds the frames folder `folder` against the recording, which has
+/// `recording_bytes`. While it `is_recorded`, what comes and goes is no problem.
+///
+/// # Errors
+///
+/// If the folder or the recording cannot be read.
+pub fn examine(
+    folder: &Path,
+    recording: &Path,
+    recording_bytes: u64,
+    is_recorded: bool,
+) -> Result<Examined> {
+    let mut found = Examined::default();
+    let entries = read_entries(folder, recording_bytes, &mut found)?;
+    let file = File::open(recording).context(Stage::Catalog, recording, "cannot open")?;
+    let mut ids = HashSet::new();
+    let mut last = f64::NEG_INFINITY;
+    let index = folder.join(INDEX_NAME);
+    for entry in &entries {
+        if !ids.insert(entry.id.as_str()) {
+            found.problem(&index, format!("{} stands in it twice", entry.id));
+        }
+        if entry.timestamp < last {
+            found.problem(&index, format!("{} stands behind a later frame", entry.id));
+        }
+        last = entry.timestamp;
+        match entry.offset.map(|at| (at, begins_packet(&file, at))) {
+            Some((at, _)) if at >= recording_bytes => {
+                found
+                    .problem(&index, format!("{} is at byte {at}, behind the recording", entry.id));
+            }
+            Some((at, false)) => {
+                found.problem(
+                    &index,
+                    format!("{} is at byte {at}, where no packet begins", entry.id),
+                );
+            }
+            _ => {}
+        }
+        let jpeg = folder.join(jpeg_name(&entry.id));
+        if entry.path.is_some() && !is_whole_jpeg(&jpeg) {
+            let what = if jpeg.exists() { "no whole JPEG" } else { "it is missing" };
+            found.problem(&jpeg, what);
+            found.lacks_frames = true;
+        }
+    }
+    found.entries = entries.len() as u64;
+    if !is_recorded {
+        look_for_strays(folder, &ids, &mut found)?;
+    }
+    Ok(found)
+}
+
+fn read_entries(folder: &Path, recording_bytes: u64, found: &mut Examined) -> Result<Vec<Entry>> {
+    let index = folder.join(INDEX_NAME);
+    let text = match fs::read(&index) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if recording_bytes > 0 {
+                found.problem(&index, "it is missing");
+                found.lacks_frames = true;
+            }
+            return Ok(Vec::new());
+        }
+        text => text.context(Stage::Catalog, &index, "cannot read")?,
+    };
+    let mut entries = Vec::new();
+    let read = std::str::from_utf8(&text).map_err(|error| error.to_string()).and_then(|text| {
+        each_item(text, |item| {
+            if let serde_json::Value::Object(map) = item {
+                entries.extend(Entry::from_map(map));
+            }
+        })
+        .map_err(|error| error.to_string())
+    });
+    if let Err(error) = read {
+        found.problem(&index, format!("no JSON array: {error}"));
+        found.lacks_frames = true;
+    }
+    Ok(entries)
+}
+
+fn begins_packet(recording: &File, at: u64) -> bool {
+    let mut byte = [0];
+    recording.read_exact_at(&mut byte, at).is_ok() && byte == [SYNC_BYTE]
+}
+
+/// JPEGs that no entry names, and temporary files.
+fn look_for_strays(folder: &Path, ids: &HashSet<&str>, found: &mut Examined) -> Result<()> {
+    for path in strays(folder, |id| ids.contains(id))? {
+        found.problem(&path, "no entry of the index names it");
+    }
+    let left = left_overs(folder, |_| true).context(Stage::Catalog, folder, "cannot read")?;
+    for path in left {
+        found.problem(&path, "an earlier run left it unfinished");
+    }
+    Ok(())
+}
+
+/// JPEGs of frames that are not `known` by their id.
+fn strays(folder: &Path, known: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let listed = fs::read_dir(folder).context(Stage::Catalog, folder, "cannot read")?;
+    for entry in listed {
+        let path = entry.context(Stage::Catalog, folder, "cannot read")?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let id = name.and_then(|name| name.strip_suffix(".jpg"));
+        if id.is_some_and(|id| frame_number(id).is_some() && !known(id)) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Gives JPEGs that no entry names another name: they are of no use, and not destroyed.
+/// Says how many there were.
+///
+/// # Errors
+///
+/// If the folder cannot be read or written to.
+pub fn set_strays_aside(folder: &Path) -> Result<usize> {
+    let entries = read_entries(folder, 0, &mut Examined::default())?;
+    let ids: HashSet<_> = entries.iter().map(|entry| entry.id.as_str()).collect();
+    let found = strays(folder, |id| ids.contains(id))?;
+    for path in &found {
+        let aside = path.with_extension("jpg.set-aside");
+        disk::rename(path, &aside).context(Stage::Catalog, path, "cannot set it aside")?;
+    }
+    Ok(found.len())
+}

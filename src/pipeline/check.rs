@@ -1,0 +1,97 @@
+//! `check`: a session's recording, frames, index and checkpoint against each other.
+
+use std::sync::Arc;
+
+use super::live::{Detected, Live};
+use super::record::finished_job;
+use super::set_aside;
+use crate::catalog::checkpoint::Checkpoint;
+use crate::catalog::examine::{self, Examined};
+use crate::catalog::publish::left_overs;
+use crate::config::DetectConfig;
+use crate::error::{Context, Error, Result, Stage};
+use crate::recording;
+use crate::session::Session;
+use crate::shutdown::Shutdown;
+use crate::telemetry::Counters;
+
+/// Says what is wrong with a session, and changes nothing. While it is recorded, what
+/// comes and goes is no problem.
+///
+/// # Errors
+///
+/// If something cannot be read.
+pub fn check(session: &Session) -> Result<Examined> {
+    let is_recorded = session.is_recorded();
+    let path = session.recording_ts();
+    let recording::Opened { length, cut_bytes } = recording::examine(&path)?;
+    let mut found = examine::examine(&session.frames_dir(), &path, length, is_recorded)?;
+    if is_recorded {
+        return Ok(found);
+    }
+    let mut problem = |error: Error| found.problems.push(error);
+    if cut_bytes > 0 {
+        let what = format!("{cut_bytes} bytes of a torn packet, at byte {length}");
+        problem(Error::new(Stage::Recording, what).path(&path));
+    }
+    let path = session.checkpoint_json();
+    match Checkpoint::load(&path) {
+        Err(error) => problem(error),
+        Ok(None) if length > 0 => {
+            let what = "it is missing: detection would begin anew";
+            problem(Error::new(Stage::Catalog, what).path(&path));
+        }
+        Ok(None) => {}
+        Ok(Some(checkpoint)) => {
+            let has = checkpoint.recording_bytes;
+            let what = if has > length {
+                format!("the recording has {length} bytes, not {has}")
+            } else if checkpoint.frames_kept > found.entries {
+                format!("it counts {} frames; the index has fewer", checkpoint.frames_kept)
+            } else if !checkpoint.is_final(length) {
+                format!("detection has not come to the end of the recording, byte {length}")
+            } else {
+                String::new()
+            };
+            if !what.is_empty() {
+                problem(Error::new(Stage::Catalog, what).path(&path));
+            }
+        }
+    }
+    let folder = path.parent().unwrap_or(&path);
+    for path in left_overs(folder, |_| true).context(Stage::Catalog, folder, "cannot read")? {
+        problem(Error::new(Stage::Catalog, "an earlier run left it unfinished").path(path));
+    }
+    Ok(found)
+}
+
+/// Mends what [`check`] has found: cuts a torn packet off, and brings back by
+/// detection what is missing. What is of no use is set aside, and nothing destroyed.
+///
+/// # Errors
+///
+/// If the session is being recorded, or something cannot be read or written.
+pub fn repair(
+    session: &Session,
+    found: &Examined,
+    config: &DetectConfig,
+    counters: &Arc<Counters>,
+    shutdown: &Shutdown,
+) -> Result<()> {
+    let owned = session.clone().into_owned()?;
+    let checkpoint = session.checkpoint_json();
+    if found.lacks_frames && checkpoint.exists() {
+        set_aside(&checkpoint, "frames are missing")?;
+    }
+    let job = finished_job(owned)?;
+    counters.recorded_bytes.store(job.opened_bytes, std::sync::atomic::Ordering::Relaxed);
+    let live = Live::new(job, Detected::default(), config, counters);
+    live.until(shutdown).run(&mut |_| ())?;
+    if !shutdown.is_requested() {
+        let strays = examine::set_strays_aside(&session.frames_dir())?;
+        if strays > 0 {
+            tracing::warn!("{strays} JPEGs that no entry names are set aside");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! `check` says what is wrong with a session; `--repair` mends it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Output;
+
+use common::{Recorder, fixture, index, scenetap, send_bytes};
+use serde_json::{Value, json};
+
+const RECORDED_WITH: [&str; 2] = ["--scene-threshold", "0.1"];
+
+/// A session of a short clip, whose first frame an agent has had.
+fn recorded(sessions: &Path) -> std::path::PathBuf {
+    let mut arguments = vec!["--once"];
+    arguments.extend(RECORDED_WITH);
+    let recorder = Recorder::start(sessions, "s", &arguments);
+    let mut stream = fs::read(fixture("bbb_h264_bframes_scenecut_360p24")).unwrap();
+    stream.truncate(2000 * 188);
+    send_bytes(&recorder.address, &stream);
+    assert!(recorder.end().0.success());
+    let session = sessions.join("s");
+    let path = session.join("frames/index.json");
+    let mut entries = index(&session);
+    assert!(entries.len() >= 2);
+    entries[0]["sent_to_agent"] = json!(true);
+    entries[0]["note"] = json!("seen");
+    fs::write(&path, serde_json::to_vec(&entries).unwrap()).unwrap();
+    // What nobody of us has seen could not come back.
+    let recorder = Recorder::start(sessions, "s", &RECORDED_WITH);
+    recorder.signal("-TERM");
+    assert!(recorder.end().0.success());
+    session
+}
+
+fn check(session: &Path, arguments: &[&str]) -> Output {
+    scenetap().arg("check").arg(session).args(arguments).args(RECORDED_WITH).output().unwrap()
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Entries and JPEGs.
+fn frames(session: &Path) -> (Vec<Value>, BTreeMap<String, Vec<u8>>) {
+    let jpegs = fs::read_dir(session.join("frames"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "jpg"))
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().into(), fs::read(path).unwrap()));
+    (index(session), jpegs.collect())
+}
+
+/// Spoils a session, and asserts that `check` names `named`, and that `--repair` brings
+/// back what was there.
+fn assert_is_mended(named: &str, spoil: impl Fn(&Path)) {
+    let folder = tempfile::tempdir().unwrap();
+    let session = recorded(folder.path());
+    let before = frames(&session);
+    let clean = check(&session, &[]);
+    assert!(clean.status.success() && clean.stdout.is_empty(), "{}", told(&clean));
+    spoil(&session);
+    let found = check(&session, &[]);
+    assert_eq!(found.status.code(), Some(1), "{named}");
+    assert!(told(&found).contains(named), "{named}: {}", told(&found));
+    let mended = check(&session, &["--repair"]);
+    let log = String::from_utf8_lossy(&mended.stderr).into_owned();
+    assert!(mended.status.success(), "{named}: {}{log}", told(&mended));
+    assert!(check(&session, &[]).status.success(), "{named}");
+    let after = frames(&session);
+    assert_eq!(after.0, before.0, "{named}");
+    assert!(after.1 == before.1, "{named}: other JPEGs");
+}
+
+#[test]
+fn a_torn_recording_is_told_and_cut() {
+    assert_is_mended("100 bytes of a torn packet", |session| {
+        let mut file =
+            fs::OpenOptions::new().append(true).open(session.join("stream/recording.ts")).unwrap();
+        file.write_all(&[&[0x47][..], &[9; 99]].concat()).unwrap();
+    });
+}
+
+#[test]
+fn a_missing_or_torn_jpeg_is_told_and_made_again() {
+    assert_is_mended("F0002.jpg: it is missing", |session| {
+        fs::remove_file(session.join("frames/F0002.jpg")).unwrap();
+    });
+    assert_is_mended("F0002.jpg: no whole JPEG", |session| {
+        let path = session.join("frames/F0002.jpg");
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    });
+}
+
+#[test]
+fn a_corrupt_index_is_told_and_set_aside() {
+    assert_is_mended("index.json: no JSON array", |session| {
+        let path = session.join("frames/index.json");
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    });
+}
+
+#[test]
+fn a_missing_index_is_told_and_comes_back() {
+    assert_is_mended("index.json: it is missing", |session| {
+        fs::remove_file(session.join("frames/index.json")).unwrap();
+    });
+}
+
+#[test]
+fn a_checkpoint_that_is_missing_or_corrupt_is_told_and_made_again() {
+    assert_is_mended("checkpoint.json: it is missing", |session| {
+        fs::remove_file(session.join("stream/checkpoint.json")).unwrap();
+    });
+    assert_is_mended("checkpoint.json", |session| {
+        let path = session.join("stream/checkpoint.json");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, &text[..text.len() / 2]).unwrap();
+    });
+}
+
+#[test]
+fn what_nobody_names_is_told_and_set_aside() {
+    assert_is_mended("F0099.jpg: no entry of the index names it", |session| {
+        fs::copy(session.join("frames/F0001.jpg"), session.join("frames/F0099.jpg")).unwrap();
+    });
+    assert_is_mended("an earlier run left it unfinished", |session| {
+        fs::write(session.join("frames/.F0003.jpg.tmp-12"), "half").unwrap();
+        fs::write(session.join("stream/.checkpoint.json.tmp-12"), "half").unwrap();
+    });
+}
+
+#[test]
+fn a_session_may_be_checked_but_not_mended_while_it_is_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::start(folder.path(), "s", &[]);
+    let stream = fs::read(fixture("bbb_h264_bframes_scenecut_360p24")).unwrap();
+    let mut socket = TcpStream::connect(&recorder.address).unwrap();
+    socket.write_all(&stream[..3000 * 188 + 50]).unwrap();
+    recorder.next_frame().unwrap();
+    let checked = check(&recorder.session, &[]);
+    assert!(checked.status.success(), "{}", told(&checked));
+    fs::remove_file(recorder.session.join("frames/F0001.jpg")).unwrap();
+    assert_eq!(check(&recorder.session, &[]).status.code(), Some(1));
+    let refused = check(&recorder.session, &["--repair"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("another scenetap"));
+}
