@@ -1,7 +1,10 @@
 //! Stop anywhere, go on: the result is that of a run that never stopped.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod common;
+
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use scenetap::media::{ByteOffset, TS_PACKET_BYTES, TsPacket, Verdict};
 use scenetap::pipeline::checkpointing::{from_checkpoint, to_checkpoint};
@@ -77,6 +80,76 @@ fn killed_in_a_damaged_stream_gives_the_same_verdicts() {
         let stops = (0..12).map(|n| packets * (2 * n + 1) / 24 + n);
         assert_recovers(&format!("{}, damaged", path.display()), &bytes, stops);
     }
+}
+
+/// What ffmpeg makes of a moving pattern, with these options of libx264. `None`, with a
+/// word, where there is no ffmpeg.
+fn made(options: &str) -> Option<Vec<u8>> {
+    if !common::has("ffmpeg") {
+        return None;
+    }
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-t", "12", "-i"])
+        .arg("testsrc2=s=320x240:r=25,noise=alls=20:allf=t")
+        .args(["-c:v", "libx264", "-preset", "veryfast", "-x264-params", options])
+        .args(["-b:v", "1M", "-f", "mpegts", "-"])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    Some(made.stdout)
+}
+
+/// The furthest that is read again, over stops in the later half.
+fn read_again(bytes: &[u8], limit: u64) -> u64 {
+    let mut detection =
+        Detection::new(Default::default(), Default::default()).read_again_at_most(limit);
+    let mut furthest = 0;
+    for at in (0..bytes.len()).step_by(TS_PACKET_BYTES) {
+        feed(&mut detection, bytes, at, at + TS_PACKET_BYTES);
+        if at > bytes.len() / 2 {
+            let from = detection.start().map_or(0, |start| start.demux.from.0);
+            furthest = furthest.max(at as u64 - from);
+        }
+    }
+    furthest
+}
+
+#[test]
+fn with_intra_refresh_what_is_read_again_begins_at_a_recovery_point() {
+    let Some(bytes) = made("intra-refresh=1:keyint=25:bframes=0") else { return };
+    let packets = bytes.len() / TS_PACKET_BYTES;
+    let stops = (1..12).map(|n| packets * n / 12 + n);
+    assert_recovers("intra refresh", &bytes, stops);
+    let furthest = read_again(&bytes, 64 << 20);
+    // Three to four seconds of twelve.
+    assert!(furthest < bytes.len() as u64 / 2, "{furthest} of {}", bytes.len());
+}
+
+#[test]
+fn without_any_random_access_point_what_is_read_again_stays_bounded() {
+    let Some(bytes) = made("keyint=infinite:bframes=0:scenecut=0") else { return };
+    const LIMIT: u64 = 400_000;
+    let furthest = read_again(&bytes, LIMIT);
+    assert!(furthest < LIMIT * 5 / 4, "{furthest} of {}", bytes.len());
+    // Every picture is decided, and the ones that come out first are marked.
+    let new = || Detection::new(Default::default(), Default::default()).read_again_at_most(LIMIT);
+    let whole = {
+        let mut detection = new();
+        let mut whole = feed(&mut detection, &bytes, 0, bytes.len());
+        whole.extend(finish(detection));
+        whole
+    };
+    let stop = bytes.len() / TS_PACKET_BYTES * 4 / 5 * TS_PACKET_BYTES;
+    let mut first = new();
+    let mut verdicts = feed(&mut first, &bytes, 0, stop);
+    let start = written_and_read(&first.start().unwrap());
+    assert!(start.is_damaged);
+    let from = usize::try_from(start.demux.from.0).unwrap();
+    let mut second = Detection::resume(Default::default(), Default::default(), start);
+    verdicts.extend(feed(&mut second, &bytes, from, bytes.len()));
+    verdicts.extend(finish(second));
+    let places = |verdicts: &[Verdict]| verdicts.iter().map(|v| (v.at, v.pts)).collect::<Vec<_>>();
+    assert_eq!(places(&verdicts), places(&whole), "a picture is missing or doubled");
 }
 
 /// The stream without one packet in 397, by chance.

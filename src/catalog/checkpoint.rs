@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Error, Result, Stage};
 
 /// The version written, and the only one read.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +43,10 @@ pub struct ReadFrom {
     pub offset: u64,
     /// Offset from which the audio is read again, in bytes.
     pub audio_offset: u64,
+    /// Offset from where that picture is decoded in one go, in bytes.
+    pub keyframe_offset: u64,
+    /// There is no key frame: what comes out first is damaged.
+    pub damaged: bool,
     /// Elementary stream bytes in that packet that belong to the picture before.
     pub skip_bytes: usize,
     /// Presentation time.

@@ -140,9 +140,17 @@ impl Decoder {
         })
     }
 
-    /// Gives no picture before the one of the access unit at `at`.
-    pub fn skip_until(&mut self, at: ByteOffset) {
+    /// Starts in the middle of a stream: gives no picture before the one of the access
+    /// unit at `at`. What was to be decoded to reach that begins at `keyframe_at`.
+    pub fn start_at(&mut self, at: ByteOffset, keyframe_at: ByteOffset) {
         self.skip_until = Some(at);
+        let (pts, kind) = (None, RandomAccess::None);
+        self.keyframe = Some(KeyFrame { at: keyframe_at, pts, kind, before: keyframe_at });
+    }
+
+    /// Gives pictures that are not whole, too, for a start where there is no key frame.
+    pub fn show_damaged(&mut self) {
+        picture::show_damaged(&mut self.opened);
     }
 
     /// Decodes an access unit. One that does not decode is counted and passed
@@ -280,6 +288,7 @@ impl Decoder {
             Some(key) if key.kind == RandomAccess::Open && key.pts.is_some_and(|key| pts < key) => {
                 key.before
             }
+            Some(KeyFrame { kind: RandomAccess::Gradual(_), before, .. }) => before,
             Some(key) => key.at,
             None => own.at,
         };

@@ -153,6 +153,15 @@ pub fn set_reorder(context: &mut ffmpeg::codec::Context, pictures: u32) {
     unsafe { (*context.as_mut_ptr()).has_b_frames = i32::try_from(pictures).unwrap_or(0) }
 }
 
+/// Has a decoder give the pictures that it has not recovered yet.
+pub fn show_damaged(opened: &mut ffmpeg::codec::Context) {
+    // SAFETY: the context is ours; the flag is one that may be set at any time, and
+    // counts from the next picture on.
+    unsafe {
+        (*opened.as_mut_ptr()).flags |= ffmpeg::ffi::AV_CODEC_FLAG_OUTPUT_CORRUPT as i32;
+    }
+}
+
 /// The parameter sets that a decoder knows from the start.
 pub fn set_extradata(context: &mut ffmpeg::codec::Context, bytes: &[u8]) {
     let Ok(size) = i32::try_from(bytes.len()) else { return };

@@ -20,19 +20,22 @@ fn after_start_codes(unit: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// An IDR picture is closed (ISO/IEC 14496-10, 7.4.1.2.4). A recovery point SEI
-/// with a count of 0 marks an open one (D.2.8); a count above it is intra refresh,
-/// where no single picture is a place to start.
+/// with a count of 0 marks an open one (D.2.8); a count above it is intra refresh.
 fn h264(unit: &[u8]) -> RandomAccess {
-    let mut recovery_point = false;
+    let mut recovery_point = None;
     for nal in after_start_codes(unit) {
         match nal.first().map(|byte| byte & 0x1f) {
             Some(5) => return RandomAccess::Closed,
-            Some(6) => recovery_point |= recovery_frame_count(&nal[1..]) == Some(0),
+            Some(6) => recovery_point = recovery_point.or(recovery_frame_count(&nal[1..])),
             Some(1 | 2) => break,
             _ => {}
         }
     }
-    if recovery_point { RandomAccess::Open } else { RandomAccess::None }
+    match recovery_point {
+        Some(0) => RandomAccess::Open,
+        Some(pictures) => RandomAccess::Gradual(pictures),
+        None => RandomAccess::None,
+    }
 }
 
 /// `recovery_frame_cnt` of the first recovery point message (payload type 6) in

@@ -92,6 +92,8 @@ impl fmt::Display for VideoCodec {
 pub enum RandomAccess {
     /// It needs earlier pictures.
     None,
+    /// Pictures are whole again when so many more have passed (intra refresh).
+    Gradual(u32),
     /// It and everything after it in presentation order decode; pictures that
     /// follow it in the stream but precede it in presentation may not (open GOP).
     Open,

@@ -12,8 +12,18 @@ use crate::timeline::{AudioClock, Clock, Demuxed, Interpolation, Shared, StreamC
 /// What is written down. `recording_bytes` must be safe on disk, and `frames_kept`
 /// in the index, before it is.
 pub fn to_checkpoint(start: &DetectionStart, recording_bytes: u64, frames_kept: u64) -> Checkpoint {
-    let DetectionStart { demux, clock, decoder, delay, times, last, detector, final_through } =
-        start;
+    let DetectionStart {
+        demux,
+        clock,
+        decoder,
+        delay,
+        times,
+        last,
+        detector,
+        final_through,
+        keyframe_at,
+        is_damaged,
+    } = start;
     Checkpoint {
         version: checkpoint::VERSION,
         recording_bytes,
@@ -21,6 +31,8 @@ pub fn to_checkpoint(start: &DetectionStart, recording_bytes: u64, frames_kept: 
         read_from: checkpoint::ReadFrom {
             offset: demux.at.0,
             audio_offset: demux.from.0,
+            keyframe_offset: keyframe_at.0,
+            damaged: *is_damaged,
             skip_bytes: demux.framer.skip_bytes,
             pts: demux.framer.pts.map(|pts| pts.0),
             dts: demux.framer.dts.map(|dts| dts.0),
@@ -97,6 +109,8 @@ pub fn from_checkpoint(checkpoint: &Checkpoint) -> Option<DetectionStart> {
             },
         },
         final_through: decided.final_through.map(ByteOffset),
+        keyframe_at: ByteOffset(read_from.keyframe_offset),
+        is_damaged: read_from.damaged,
     })
 }
 

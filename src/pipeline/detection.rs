@@ -62,6 +62,10 @@ pub struct DetectionStart {
     pub detector: DetectorState,
     /// A recorder that ended has decided about every picture that starts up to here.
     pub final_through: Option<ByteOffset>,
+    /// From where its access unit is decoded in one go.
+    pub keyframe_at: ByteOffset,
+    /// There is no key frame there: what comes out first is damaged.
+    pub is_damaged: bool,
 }
 
 /// The picture that is decided last.
@@ -92,14 +96,20 @@ pub struct Detection {
     /// See [`Settings::size`]; none any more since a picture had another.
     size: Option<(u32, u32)>,
     /// How to open the next decoder, where a checkpoint tells it.
-    reopen: Option<(Settings, BestEffort, ByteOffset)>,
+    reopen: Option<Reopen>,
     resuming: Option<Resuming>,
     detector: Detector,
     /// Random access points whose pictures have not come out yet.
     entries: VecDeque<Entry>,
     /// The last two whose pictures have, and are whole. One starts at the older: how
     /// damage is concealed also depends on the pictures before a random access point.
-    places: VecDeque<(Entry, Settings, BestEffort)>,
+    places: VecDeque<Place>,
+    /// Those from which not so many pictures have come yet as they need to be whole.
+    settling: VecDeque<(Place, u32)>,
+    /// Where the last access unit stands that was remembered as a place to start.
+    noted: ByteOffset,
+    /// [`MAX_READ_AGAIN`], but for tests.
+    max_read_again: u64,
     last: Option<LastDecided>,
     /// The access unit that came last.
     newest: Option<ByteOffset>,
@@ -116,6 +126,26 @@ pub struct Detection {
 struct Entry {
     demux: DemuxStart,
     clock: Clock,
+    random_access: RandomAccess,
+}
+
+/// A place to start, with what the decoder knew there.
+#[derive(Debug, Clone)]
+struct Place {
+    entry: Entry,
+    decoder: Settings,
+    times: BestEffort,
+    keyframe_at: ByteOffset,
+    is_damaged: bool,
+}
+
+/// How to open a decoder in the middle of a stream.
+struct Reopen {
+    settings: Settings,
+    times: BestEffort,
+    at: ByteOffset,
+    keyframe_at: ByteOffset,
+    is_damaged: bool,
 }
 
 /// Pictures that come out again after a restart.
@@ -130,7 +160,8 @@ struct Resuming {
 /// Audio that the next frame's time goes by is read again, if it is no further back.
 const MAX_AUDIO_BYTES: u64 = 1 << 20;
 
-/// Where all pictures at which one could start are damaged, one of them has to do.
+/// What is read again after a restart, at most. Where all pictures at which one could
+/// start are damaged, one of them has to do; where there are none, any picture.
 const MAX_READ_AGAIN: u64 = 64 << 20;
 
 /// See [`Detection::places`].
@@ -153,14 +184,27 @@ impl Detection {
             Timeline::resume(start.clock.clone()),
             Detector::new(rule),
         );
-        detection.reopen = Some((start.decoder.clone(), start.times, start.demux.at));
+        detection.reopen = Some(Reopen {
+            settings: start.decoder.clone(),
+            times: start.times,
+            at: start.demux.at,
+            keyframe_at: start.keyframe_at,
+            is_damaged: start.is_damaged,
+        });
+        detection.noted = start.demux.at;
         detection.parameter_sets = start.decoder.parameter_sets.clone();
         detection.size = start.decoder.size;
         detection.delay = start.delay;
         detection.final_through = start.final_through;
         detection.last = Some(start.last);
-        let entry = Entry { demux: start.demux, clock: start.clock };
-        detection.places.push_back((entry, start.decoder, start.times));
+        let random_access = RandomAccess::None;
+        detection.places.push_back(Place {
+            entry: Entry { demux: start.demux, clock: start.clock, random_access },
+            decoder: start.decoder,
+            times: start.times,
+            keyframe_at: start.keyframe_at,
+            is_damaged: start.is_damaged,
+        });
         detection.resuming =
             Some(Resuming { last: start.last, detector: start.detector, previous: None });
         detection
@@ -184,6 +228,9 @@ impl Detection {
             detector,
             entries: VecDeque::new(),
             places: VecDeque::new(),
+            settling: VecDeque::new(),
+            noted: ByteOffset(0),
+            max_read_again: MAX_READ_AGAIN,
             last: None,
             newest: None,
             final_through: None,
@@ -193,6 +240,14 @@ impl Detection {
             undecodable_before: 0,
             pictures: 0,
         }
+    }
+
+    /// Reads no more than this again after a restart, in bytes, where the stream lets it
+    /// choose. The default is 64 MiB.
+    #[must_use]
+    pub fn read_again_at_most(mut self, bytes: u64) -> Self {
+        self.max_read_again = bytes;
+        self
     }
 
     /// Takes the next packet.
@@ -230,7 +285,7 @@ impl Detection {
     /// it must begin at the beginning.
     pub fn start(&self) -> Option<DetectionStart> {
         // While pictures come out again, what is known is older than the last decided.
-        let (entry, decoder, times) = self.places.front()?;
+        let Place { entry, decoder, times, keyframe_at, is_damaged } = self.places.front()?;
         let detector = match &self.resuming {
             Some(resuming) => resuming.detector.clone(),
             None => self.detector.state(),
@@ -244,6 +299,8 @@ impl Detection {
             last: self.last?,
             detector,
             final_through: self.final_through,
+            keyframe_at: *keyframe_at,
+            is_damaged: *is_damaged,
         })
     }
 
@@ -340,11 +397,14 @@ impl Detection {
     /// The first access unit of a stream, or the first that is coded otherwise.
     fn change_codec(&mut self, codec: VideoCodec) -> Result<()> {
         self.leave_look_ahead()?;
-        let known = self.reopen.as_ref().map_or(&[][..], |(settings, ..)| &settings.parameter_sets);
+        let known = self.reopen.as_ref().map_or(&[][..], |reopen| &reopen.settings.parameter_sets);
         self.headers = HeaderReader::new(codec, known);
-        if let Some((settings, times, at)) = self.reopen.take() {
+        if let Some(Reopen { settings, times, at, keyframe_at, is_damaged }) = self.reopen.take() {
             let mut decoder = Decoder::open(codec, &settings, times)?;
-            decoder.skip_until(at);
+            decoder.start_at(at, keyframe_at);
+            if is_damaged {
+                decoder.show_damaged();
+            }
             self.next_decoder.push_back(decoder);
         } else {
             self.delay = 0;
@@ -380,9 +440,13 @@ impl Detection {
     fn note_entry(&mut self, timed: &TimedUnit) {
         let TimedUnit { unit, raw, before } = timed;
         let first = self.places.is_empty() && self.entries.is_empty();
-        if unit.random_access == RandomAccess::None && !first {
+        // One starts at the older of the places: each takes its part of what is read again.
+        let stretch = self.max_read_again / PLACES as u64;
+        let is_late = unit.at.0.saturating_sub(self.noted.0) >= stretch;
+        if unit.random_access == RandomAccess::None && !first && !is_late {
             return;
         }
+        self.noted = unit.at;
         let Some(program) = self.demuxer.program().cloned() else { return };
         if self.entries.len() == MAX_ENTRIES {
             self.entries.pop_front();
@@ -395,7 +459,8 @@ impl Detection {
             program,
             framer: FramerStart { skip_bytes: unit.skip_bytes, pts: raw.pts, dts: raw.dts },
         };
-        self.entries.push_back(Entry { demux, clock: before.clone() });
+        let random_access = unit.random_access;
+        self.entries.push_back(Entry { demux, clock: before.clone(), random_access });
     }
 
     fn decode(&mut self, unit: &AccessUnit) {
@@ -454,25 +519,58 @@ impl Detection {
 
     /// A random access point whose picture is decided is a place to start.
     fn note_decoded(&mut self, decoded: &Decoded) {
+        self.settle();
         let at = decoded.frame.at;
         let Some(index) = self.entries.iter().position(|entry| entry.demux.at == at) else {
             return;
         };
         let reorder = self.decoder.as_ref().map_or(0, Decoder::reorder);
-        if let Some(entry) = self.entries.drain(..=index).next_back() {
-            let parameter_sets = self.parameter_sets.clone();
-            let settings = Settings { reorder, parameter_sets, size: self.size };
-            let (first, last) = (self.places.front(), self.places.back());
-            let is_known = last.is_some_and(|(last, ..)| last.demux.at == at);
-            let far = first
-                .is_none_or(|(first, ..)| at.0.saturating_sub(first.demux.at.0) > MAX_READ_AGAIN);
-            if is_known || (decoded.frame.damaged && !far) {
-                return;
-            }
-            if self.places.len() == PLACES {
-                self.places.pop_front();
-            }
-            self.places.push_back((entry, settings, decoded.times));
+        let Some(entry) = self.entries.drain(..=index).next_back() else { return };
+        let far = self
+            .places
+            .front()
+            .is_none_or(|first| at.0.saturating_sub(first.entry.demux.at.0) > self.max_read_again);
+        let is_known = self.places.back().is_some_and(|last| last.entry.demux.at == at);
+        if is_known || (decoded.frame.damaged && !far) {
+            return;
         }
+        let random_access = entry.random_access;
+        let place = Place {
+            // The very first access unit is decoded as it was the first time.
+            is_damaged: !self.places.is_empty() && random_access < RandomAccess::Open,
+            entry,
+            decoder: Settings {
+                reorder,
+                parameter_sets: self.parameter_sets.clone(),
+                size: self.size,
+            },
+            times: decoded.times,
+            keyframe_at: decoded.frame.keyframe_at,
+        };
+        match random_access {
+            RandomAccess::Gradual(pictures) => self.settling.push_back((place, pictures)),
+            _ => self.add_place(place),
+        }
+    }
+
+    /// One more picture has come from where pictures become whole little by little.
+    fn settle(&mut self) {
+        self.settling.iter_mut().for_each(|(_, left)| *left = left.saturating_sub(1));
+        while self.settling.front().is_some_and(|(_, left)| *left == 0) {
+            if let Some((place, _)) = self.settling.pop_front() {
+                self.add_place(place);
+            }
+        }
+    }
+
+    fn add_place(&mut self, place: Place) {
+        let at = place.entry.demux.at;
+        if self.places.back().is_some_and(|last| last.entry.demux.at >= at) {
+            return;
+        }
+        if self.places.len() == PLACES {
+            self.places.pop_front();
+        }
+        self.places.push_back(place);
     }
 }
