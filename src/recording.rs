@@ -59,6 +59,9 @@ impl Recording {
     pub fn open(path: &Path) -> Result<(Self, Opened)> {
         let file = disk::open_to_append(path).context(Stage::Recording, path, "cannot open")?;
         let read = |what| move |error: io::Error| (what, error);
+        // Its name outlives a power loss from here on.
+        let folder = path.parent().unwrap_or(path);
+        disk::sync_folder(folder).context(Stage::Recording, folder, "cannot sync")?;
         let opened = (|| {
             let (found, packets) = whole_packets(&file).map_err(read("cannot read"))?;
             if packets.at < found {

@@ -80,6 +80,7 @@ impl Session {
     ///
     /// As [`Session::own`].
     pub fn own_next(sessions_dir: &Path, id: Option<&str>, now: &Zoned) -> Result<OwnedSession> {
+        disk::create_folders(sessions_dir).context(Stage::Session, sessions_dir, "cannot make")?;
         let folder = match id {
             Some(id) => new_folder(sessions_dir, id, 2)?,
             None => new_folder(sessions_dir, &time_id(now), 1)?,
@@ -98,6 +99,10 @@ impl Session {
         for folder in ["stream", "frames", "transcript", "agent"] {
             let folder = session.folder.join(folder);
             disk::create_folders(&folder).context(Stage::Session, &folder, "cannot make")?;
+        }
+        // What is synced in a folder is lost with the folder's own name.
+        for folder in [&session.folder, session.folder.parent().unwrap_or(&session.folder)] {
+            disk::sync_folder(folder).context(Stage::Session, folder, "cannot sync")?;
         }
         let path = session.lock_path();
         let lock = disk::open_lock(&path).context(Stage::Session, &path, "cannot open")?;

@@ -92,6 +92,10 @@ fn a_restart_goes_on_with_the_last_session_and_finishes_those_before() {
     let mut socket = TcpStream::connect(&recorder.address).unwrap();
     socket.write_all(&stream[..half]).unwrap();
     recorder.wait_for("/s_3");
+    let third = folder.path().join("s_3/stream/recording.ts");
+    while std::fs::metadata(&third).map_or(0, |metadata| metadata.len()) < 10_000 {
+        std::thread::yield_now();
+    }
     recorder.signal("-KILL");
     recorder.end();
     let there: usize = {
@@ -126,4 +130,32 @@ fn a_time_that_is_up_cuts_in_front_of_the_next_connection() {
     recorder.signal("-TERM");
     assert!(recorder.end().0.success());
     assert!(assert_is_cut(folder.path(), &[&stream[..], &stream].concat()) >= 2);
+}
+
+#[test]
+fn a_session_that_is_removed_goes_on_in_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let stream = clip();
+    let mut recorder = Recorder::start(folder.path(), "s", &[]);
+    let mut socket = TcpStream::connect(&recorder.address).unwrap();
+    let mut pieces = stream.chunks(TS_PACKET_BYTES * 100).cycle();
+    (0..30).for_each(|_| socket.write_all(pieces.next().unwrap()).unwrap());
+    recorder.next_frame().unwrap();
+    std::fs::remove_dir_all(folder.path().join("s")).unwrap();
+    // It looks after its file once a second; one connection all the time.
+    let next = folder.path().join("s_2/stream/recording.ts");
+    while !next.is_file() {
+        socket.write_all(pieces.next().unwrap()).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    recorder.wait_for("it was removed while it was recorded; what comes goes to");
+    let length = std::fs::metadata(&next).unwrap().len();
+    (0..100).for_each(|_| socket.write_all(pieces.next().unwrap()).unwrap());
+    drop(socket);
+    recorder.wait_for("has left");
+    recorder.signal("-TERM");
+    // One session's detection could not come to its end.
+    assert_eq!(recorder.end().0.code(), Some(1));
+    assert!(std::fs::metadata(&next).unwrap().len() > length);
+    assert!(assert_is_detected(&folder.path().join("s_2")) > 1);
 }

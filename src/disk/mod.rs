@@ -127,13 +127,16 @@ pub fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
-/// Brings the names in a folder to the disk itself.
+/// Brings the names in a folder to the disk itself, where the file system has a way to.
 ///
 /// # Errors
 ///
 /// If the folder cannot be opened or synced.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    sync(&File::open(folder)?)
+    match sync(&File::open(folder)?) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
+    }
 }
 
 /// Brings everything on the file system of `folder` to the disk itself.

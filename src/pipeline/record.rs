@@ -79,10 +79,8 @@ pub fn record(
     std::thread::scope(|scope| {
         let (accepting, accepts) = watch::channel(true);
         let limits = Limits { every: config.rotate_every, bytes: config.rotate_bytes };
-        let rotation = (limits != Limits::default()).then(|| {
-            let next = Box::new(move || open_next(config, counters, &handover));
-            Rotation::new(limits, choice_of(config.program), next)
-        });
+        let next = Box::new(move || open_next(config, counters, &handover));
+        let rotation = Rotation::new(limits, choice_of(config.program), next);
         let recorder = spawn(scope, "recorder", {
             let recorder = Recorder::new(
                 recording,

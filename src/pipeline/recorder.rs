@@ -27,7 +27,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Writes chunks until there are no more.
 pub struct Recorder<'a> {
     recording: Recording,
-    rotation: Option<Rotation<'a>>,
+    rotation: Rotation<'a>,
     /// Bytes of the recordings before this one.
     base: u64,
     counters: Arc<Counters>,
@@ -40,13 +40,13 @@ pub struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    /// A recorder that tells through `accepting` whether it can take more. Without
-    /// `rotation` there is no end to its recording. `base` is what recordings before it
-    /// have, in bytes.
+    /// A recorder that tells through `accepting` whether it can take more. `rotation`
+    /// says where one recording ends and the next begins. `base` is what recordings
+    /// before this have, in bytes.
     pub fn new(
         recording: Recording,
         base: u64,
-        rotation: Option<Rotation<'a>>,
+        rotation: Rotation<'a>,
         counters: Arc<Counters>,
         accepting: watch::Sender<bool>,
         shutdown: Shutdown,
@@ -60,8 +60,7 @@ impl<'a> Recorder<'a> {
     ///
     /// # Errors
     ///
-    /// If the recording was removed, or the end is asked for while it cannot be
-    /// written to.
+    /// If the end is asked for while nothing can be written.
     pub fn run(mut self, mut chunks: mpsc::Receiver<Chunk>) -> Result<()> {
         while let Some(chunk) = chunks.blocking_recv() {
             match chunk {
@@ -80,7 +79,7 @@ impl<'a> Recorder<'a> {
 
     fn take(&mut self, bytes: &[u8]) -> Result<()> {
         let length = self.recording.length();
-        match self.rotation.as_mut().and_then(|rotation| rotation.push(length, bytes)) {
+        match self.rotation.push(length, bytes) {
             None => self.write(bytes),
             Some(Pushed { before, behind }) => {
                 self.write(&before)?;
@@ -91,12 +90,9 @@ impl<'a> Recorder<'a> {
 
     /// Ends this recording, and begins the next.
     fn rotate(&mut self, behind: &Behind) -> Result<()> {
-        let Some(rotation) = &mut self.rotation else { return Ok(()) };
-        match rotation.open_next() {
+        match self.rotation.open_next() {
             Ok(next) => {
-                self.base += self.recording.length();
-                self.recording = next;
-                self.looked = None;
+                self.begin(next);
                 self.write(&behind.tables)?;
             }
             Err(error) => rotation::tell_failure(&error),
@@ -104,9 +100,16 @@ impl<'a> Recorder<'a> {
         self.write(&behind.bytes)
     }
 
+    /// Who reads the one before knows then that there will be no more.
+    fn begin(&mut self, next: Recording) {
+        self.base += self.recording.length();
+        self.recording = next;
+        self.looked = None;
+    }
+
     fn end_connection(&mut self) -> Result<()> {
-        let held = self.rotation.as_mut().map(Rotation::end_connection);
-        self.write(&held.unwrap_or_default())?;
+        let held = self.rotation.end_connection();
+        self.write(&held)?;
         let cut = self.until_done(|recording| recording.end_connection())?;
         if cut > 0 {
             let at = self.recording.written().length();
@@ -158,8 +161,12 @@ impl<'a> Recorder<'a> {
     fn halt(&mut self, error: Error) -> Result<()> {
         self.looked = None;
         let in_place = self.counters.recorder.during(|| self.recording.is_in_place());
-        if matches!(in_place, Ok(false)) {
-            return Err(removed(&self.recording));
+        if matches!(in_place, Ok(false))
+            && let Ok(next) = self.rotation.open_next()
+        {
+            tracing::error!("{error}; what comes goes to {}", next.path().display());
+            self.begin(next);
+            return Ok(());
         }
         self.counters.is_halted.store(true, Relaxed);
         if self.accepting.send_replace(false) {
@@ -178,6 +185,6 @@ impl<'a> Recorder<'a> {
 }
 
 fn removed(recording: &Recording) -> Error {
-    let what = "it was removed while it was recorded; start again for a new one";
+    let what = "it was removed while it was recorded";
     Error::new(Stage::Recording, what).path(recording.path())
 }

@@ -17,7 +17,8 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(60);
 /// When the next recording could not be opened it is tried again after so long.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 
-/// How long a recording may become. Without either there is no end to it.
+/// How long a recording may become. Without either there is no end to it, as long as
+/// nobody removes it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Time from when it was opened.
