@@ -15,6 +15,8 @@ pub struct Counters {
     sender: Mutex<Option<String>>,
     /// Bytes taken from the network, refused ones included.
     pub bytes_received: AtomicU64,
+    /// Connections turned away before a byte of theirs was recorded.
+    pub refused: AtomicU64,
     /// Length of the recording, or of the file that is scanned, in bytes.
     pub recorded_bytes: AtomicU64,
     /// Offset up to which pictures have been judged, in bytes.
@@ -44,6 +46,7 @@ pub struct Counters {
 pub struct Snapshot {
     pub sender: Option<String>,
     pub bytes_received: u64,
+    pub refused: u64,
     pub recorded_bytes: u64,
     pub recorded: Ticks,
     pub detected_bytes: u64,
@@ -76,6 +79,7 @@ impl Counters {
         Snapshot {
             sender: self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             bytes_received: self.bytes_received.load(Relaxed),
+            refused: self.refused.load(Relaxed),
             recorded_bytes,
             recorded: recorded(recorded_bytes, detected_bytes, detected),
             detected_bytes,
