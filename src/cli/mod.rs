@@ -17,6 +17,7 @@ mod record;
 mod scan;
 mod send;
 mod status_line;
+mod tls;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::output::{JsonLines, Written};
 use super::status_line::{StatusLine, summary};
-use super::{ExitStatus, World, pictures};
+use super::{ExitStatus, World, pictures, tls};
 use crate::catalog::Entry;
 use crate::config::{HostPort, Layers, RecordConfig, key};
 use crate::error::Result;
@@ -31,8 +31,8 @@ use crate::telemetry::Counters;
 pub struct Args {
     /// Where senders connect; 0.0.0.0:4444 for every interface, port 0 for any
     ///
-    /// There is no password: listen where only your senders can reach you, and say
-    /// with --allow who they are.
+    /// There is no password: listen where only your senders can reach you, say with
+    /// --allow who they are, or let --tls-client-ca ask for their certificates.
     #[arg(long, help_heading = "Network")]
     #[arg(value_name = "HOST:PORT", value_parser = key::LISTEN.parser())]
     listen: Option<HostPort>,
@@ -60,6 +60,9 @@ pub struct Args {
     #[arg(long, help_heading = "Network", allow_negative_numbers = true)]
     #[arg(value_name = "SECONDS", value_parser = key::IDLE_TIMEOUT.parser())]
     idle_timeout: Option<Option<Duration>>,
+
+    #[command(flatten)]
+    tls: tls::Args,
 
     /// End when the sender leaves, instead of waiting for the next one
     #[arg(long, help_heading = "Network", num_args = 0..=1, require_equals = true)]
@@ -125,6 +128,7 @@ impl Args {
             allow: layers.optional(allow, &key::ALLOW)?.unwrap_or_default(),
             takeover: layers.required(self.takeover, &key::TAKEOVER)?,
             idle_timeout: layers.required(self.idle_timeout, &key::IDLE_TIMEOUT)?,
+            tls: self.tls.resolve(layers)?,
             min_free_bytes: layers.required(self.min_free, &key::MIN_FREE)?,
             sessions_dir: layers.required(self.sessions_dir, &key::SESSIONS_DIR)?,
             session: layers.optional(self.session, &key::SESSION)?,
@@ -214,6 +218,7 @@ mod tests {
             allow: Vec::new(),
             takeover: false,
             idle_timeout: None,
+            tls: None,
             min_free_bytes: 0,
             play: false,
             once: false,

@@ -66,6 +66,8 @@ pub struct RecordConfig {
     pub takeover: bool,
     /// The networks from which senders may connect; none: from everywhere.
     pub allow: Vec<IpNet>,
+    /// Senders have to speak TLS. `None`: they send as it is.
+    pub tls: Option<TlsConfig>,
     /// Recording pauses while the file system has fewer bytes left.
     pub min_free_bytes: u64,
     /// Open mpv on the recording.
@@ -74,6 +76,17 @@ pub struct RecordConfig {
     pub once: bool,
     /// Write one line of JSON to stdout for each kept frame.
     pub json: bool,
+}
+
+/// Where the certificates are, all PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Ours, and those between it and the one that senders know.
+    pub cert: PathBuf,
+    /// Its private key. May be the same file.
+    pub key: PathBuf,
+    /// Whose certificates senders have to have. `None`: they need none.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// What `scenetap scan` is to do.

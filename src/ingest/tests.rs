@@ -1,7 +1,7 @@
 //! Senders of all kinds, over real sockets.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 

@@ -100,7 +100,7 @@ impl Recorder {
         let session = sessions.join(session);
         let mut recorder = Recorder { child, address: String::new(), session, frames, log };
         let line = recorder.wait_for("listening on ");
-        recorder.address = line.rsplit(' ').next().unwrap().to_owned();
+        recorder.address = line.rsplit([' ', '/']).next().unwrap().to_owned();
         recorder
     }
 
