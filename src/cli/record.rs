@@ -19,6 +19,10 @@ use crate::playback::{self, PlayOptions, PlayOutcome, Position};
 use crate::session::Session;
 use crate::telemetry::Counters;
 
+/// By another name: clap takes the inner one of two `Option`s for a value that may be
+/// left out.
+type Timeout = Option<Duration>;
+
 /// Receive a stream over TCP, record it, and keep the frames where it changes
 ///
 /// Waits for one sender at a time and writes what it sends, unchanged, to
@@ -59,7 +63,7 @@ pub struct Args {
     /// A host that is gone without a word is noticed without this, after two minutes.
     #[arg(long, help_heading = "Network", allow_negative_numbers = true)]
     #[arg(value_name = "SECONDS", value_parser = key::IDLE_TIMEOUT.parser())]
-    idle_timeout: Option<Option<Duration>>,
+    idle_timeout: Option<Timeout>,
 
     #[command(flatten)]
     tls: tls::Args,
