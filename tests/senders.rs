@@ -186,26 +186,29 @@ fn what_is_not_mpeg_ts_is_refused_within_64_kib_and_nothing_is_written() {
 #[test]
 fn two_thousand_connections_neither_disturb_a_sender_nor_keep_it_out_nor_cost_memory() {
     const EACH: usize = 1000;
+    const PIECES: usize = 20;
     let sessions = tempfile::tempdir().unwrap();
     // Started before the limit is raised for our own ends of the connections.
     let recorder = Recorder::start(sessions.path(), "s", &[]);
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
-    let crowd = || -> Vec<TcpStream> { (0..EACH).map(|_| connect(&recorder)).collect() };
+    let crowd = |count| -> Vec<_> { (0..count).map(|_| connect(&recorder)).collect() };
     // While nobody sends, each of them could be the sender.
-    let silent = crowd();
-    let bytes = clip("bbb_h264_zerolatency_360p30_gop2s").repeat(4);
+    let silent = crowd(EACH);
+    let bytes = clip("bbb_h264_zerolatency_360p30_gop2s");
     let mut sender = connect(&recorder);
-    sender.write_all(&bytes[..PACKET * 10]).unwrap();
-    recorder.wait_for("is connected");
-    std::thread::scope(|scope| {
-        let rest = &bytes[PACKET * 10..];
-        let sent = scope.spawn(move || sender.write_all(rest));
-        for one in crowd() {
-            assert_closed(&one);
+    let mut refused = Vec::new();
+    for piece in bytes.chunks(bytes.len().div_ceil(PIECES)) {
+        sender.write_all(piece).unwrap();
+        if refused.is_empty() {
+            recorder.wait_for("is connected");
         }
-        sent.join().unwrap().unwrap();
-    });
+        refused.extend(crowd(EACH / PIECES));
+    }
+    for one in &refused {
+        assert_closed(one);
+    }
+    drop(sender);
     recorder.wait_for("has left");
     drop(silent);
     let status = std::fs::read_to_string(format!("/proc/{}/status", recorder.child.id())).unwrap();
@@ -216,8 +219,9 @@ fn two_thousand_connections_neither_disturb_a_sender_nor_keep_it_out_nor_cost_me
     let log = recorder.end_by_signal();
     let last = log.iter().find(|line| line.ends_with("connections refused")).unwrap();
     let refused: usize = last.split(' ').rev().nth(2).unwrap().parse().unwrap();
-    // Of the silent ones 64 had a place, and one of them made room for the sender.
-    assert!((EACH..=2 * EACH).contains(&refused) && refused > 2 * EACH - 100, "{last}");
+    // Of the silent ones 64 had a place, and one of them made way for the sender; on a
+    // slow machine some have been silent for too long by now.
+    assert!((2 * EACH - 63..=2 * EACH).contains(&refused), "{last}");
     assert!(std::fs::read(recording).unwrap() == bytes);
 }
 

@@ -27,6 +27,10 @@ pub use tls::{Tls, TlsFiles};
 /// Chunks between socket and recorder: 4 MiB in all.
 pub const QUEUED_CHUNKS: usize = 64;
 
+/// Connections that the system takes for us until we do; as many as it grants. With
+/// its usual 128, a crowd that comes at once has a sender wait for a second or more.
+const BACKLOG: i32 = 4096;
+
 /// What the recorder is told, in order.
 #[derive(Debug)]
 pub enum Chunk {
@@ -113,6 +117,9 @@ pub async fn run(
     accepting: watch::Receiver<bool>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
+    if let Err(error) = rustix::net::listen(&listener, BACKLOG) {
+        tracing::debug!(%error, "the queue of connections stays short");
+    }
     let desk = Desk {
         candidates: Candidates::new(options.tls.clone()),
         options,
