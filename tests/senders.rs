@@ -214,7 +214,7 @@ fn two_thousand_connections_neither_disturb_a_sender_nor_keep_it_out_nor_cost_me
     let status = std::fs::read_to_string(format!("/proc/{}/status", recorder.child.id())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
-    assert!(peak_kib < 256 << 10, "{peak_kib} KiB");
+    assert!(peak_kib < 128 << 10, "{peak_kib} KiB");
     let recording = recorder.recording();
     let log = recorder.end_by_signal();
     let last = log.iter().find(|line| line.ends_with("connections refused")).unwrap();

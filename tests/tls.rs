@@ -75,9 +75,13 @@ impl Papers {
 
     /// A recorder that speaks TLS.
     fn recorder(&self, arguments: &[&str]) -> Recorder {
+        self.recorder_of("s", arguments)
+    }
+
+    fn recorder_of(&self, session: &str, arguments: &[&str]) -> Recorder {
         let (cert, key) = (self.arg("server.pem"), self.arg("server.key"));
         let tls = ["-v", "--tls-cert", &cert, "--tls-key", &key];
-        Recorder::start(self.0.path(), "s", &[&tls, arguments].concat())
+        Recorder::start(self.0.path(), session, &[&tls, arguments].concat())
     }
 
     /// A recorder that wants certificates of `ca`.
@@ -161,6 +165,34 @@ fn a_sender_that_leaves_without_close_notify_has_broken_off_and_what_came_counts
     recorder.wait_for("broke: it ended without TLS's close_notify");
     assert!(recorder.end().0.success());
     assert!(std::fs::read(recording).unwrap() == bytes);
+}
+
+#[test]
+fn what_was_on_its_way_when_the_sender_closed_is_recorded() {
+    let papers = Papers::new();
+    // More than the recorder's system takes while nobody reads, less than the sender's does.
+    let bytes = &std::fs::read(fixture("bbb_mpeg2_576i25_tff")).unwrap()[..188 * 3000];
+    for close in [true, false] {
+        let session = if close { "closed" } else { "dropped" };
+        let recorder = papers.recorder_of(session, &["--once"]);
+        let recording = recorder.recording();
+        let mut sender = papers.connect(&recorder, None, &version::TLS13);
+        sender.sock.set_write_timeout(Some(DEADLINE)).unwrap();
+        sender.write_all(&bytes[..188 * 10]).unwrap();
+        recorder.wait_for("is connected");
+        recorder.signal("-STOP");
+        // A sender that closes with something unread resets the connection, and what is on
+        // its way is lost: nothing may have been written to it after the handshake.
+        if close {
+            send_and_close(sender, &bytes[188 * 10..]);
+        } else {
+            sender.write_all(&bytes[188 * 10..]).unwrap();
+            drop(sender);
+        }
+        recorder.signal("-CONT");
+        assert!(recorder.end().0.success());
+        assert!(std::fs::read(recording).unwrap() == bytes, "{session}");
+    }
 }
 
 #[test]
