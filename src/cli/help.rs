@@ -58,7 +58,13 @@ pub(super) const RECORD_EXAMPLES: &str = "\
 Examples:
   scenetap record
   scenetap record --listen 0.0.0.0:4444 --sessions-dir /srv/sessions --play
-  scenetap record --once --json | while read -r frame; do echo \"$frame\"; done";
+  scenetap record --once --json | while read -r frame; do echo \"$frame\"; done
+
+  Over TLS, from senders who have a certificate of ours, such as ffmpeg:
+    scenetap record --listen 0.0.0.0:4444 --tls-cert host.pem --tls-key host.key \\
+        --tls-client-ca senders.pem
+    ffmpeg -re -i show.mp4 -c copy -f mpegts -cert_file me.pem -key_file me.key \\
+        tls://host:4444";
 
 pub(super) const SCAN_EXAMPLES: &str = "\
 Examples:

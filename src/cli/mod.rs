@@ -20,6 +20,7 @@ mod send;
 mod status;
 mod status_line;
 mod status_text;
+mod tls;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -158,6 +159,42 @@ mod tests {
         for key in ALL {
             assert!(flags.contains(&key.name()), "{} has no flag", key.name());
         }
+    }
+
+    #[test]
+    fn every_flag_takes_what_its_key_takes() {
+        let samples = |name: &str| match name {
+            "allow" => "192.0.2.0/24",
+            "program" | "at" | "jobs" => "1",
+            "frame-width" => "640",
+            "to" => "127.0.0.1:4444",
+            "log" => "info",
+            _ => "a",
+        };
+        for (command, operands) in [
+            ("record", &[][..]),
+            ("scan", &["a.ts"]),
+            ("send", &["a.ts", "--to=127.0.0.1:4444"]),
+            ("play", &["a.ts"]),
+        ] {
+            let cli = Cli::command();
+            let arguments = cli.find_subcommand(command).unwrap().get_arguments();
+            for name in arguments.filter_map(|argument| argument.get_long()) {
+                let key = ALL.iter().find(|key| key.name() == name).unwrap();
+                let flag = format!("--{name}={}", key.default().unwrap_or(samples(name)));
+                let line: Vec<&str> =
+                    [command, &flag].into_iter().chain(operands.to_vec()).collect();
+                // It panics where clap and the parser do not agree about the type.
+                if let Err(refused) = typed(&line) {
+                    assert_eq!(
+                        refused.kind(),
+                        clap::error::ErrorKind::ArgumentConflict,
+                        "{refused}"
+                    );
+                }
+            }
+        }
+        assert!(typed(&["record", "--idle-timeout"]).is_err(), "it wants a value");
     }
 
     #[test]

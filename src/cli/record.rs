@@ -10,13 +10,17 @@ use ipnet::IpNet;
 
 use super::output::{JsonLines, Written};
 use super::status_line::{StatusLine, summary};
-use super::{ExitStatus, World, pictures};
+use super::{ExitStatus, World, pictures, tls};
 use crate::catalog::Entry;
 use crate::config::{HostPort, Layers, RecordConfig, key};
 use crate::error::Result;
 use crate::pipeline;
 use crate::playback::{self, PlayOptions, PlayOutcome, Position};
 use crate::telemetry::Counters;
+
+/// By another name: clap takes the inner one of two `Option`s for a value that may be
+/// left out.
+type Timeout = Option<Duration>;
 
 /// Receive a stream over TCP, record it, and keep the frames where it changes
 ///
@@ -30,8 +34,8 @@ use crate::telemetry::Counters;
 pub struct Args {
     /// Where senders connect; 0.0.0.0:4444 for every interface, port 0 for any
     ///
-    /// There is no password: listen where only your senders can reach you, and say
-    /// with --allow who they are.
+    /// There is no password: listen where only your senders can reach you, say with
+    /// --allow who they are, or let --tls-client-ca ask for their certificates.
     #[arg(long, help_heading = "Network")]
     #[arg(value_name = "HOST:PORT", value_parser = key::LISTEN.parser())]
     listen: Option<HostPort>,
@@ -58,7 +62,10 @@ pub struct Args {
     /// A host that is gone without a word is noticed without this, after two minutes.
     #[arg(long, help_heading = "Network", allow_negative_numbers = true)]
     #[arg(value_name = "SECONDS", value_parser = key::IDLE_TIMEOUT.parser())]
-    idle_timeout: Option<Option<Duration>>,
+    idle_timeout: Option<Timeout>,
+
+    #[command(flatten)]
+    tls: tls::Args,
 
     /// End when the sender leaves, instead of waiting for the next one
     #[arg(long, help_heading = "Network", num_args = 0..=1, require_equals = true)]
@@ -138,6 +145,7 @@ impl Args {
             allow: layers.optional(allow, &key::ALLOW)?.unwrap_or_default(),
             takeover: layers.required(self.takeover, &key::TAKEOVER)?,
             idle_timeout: layers.required(self.idle_timeout, &key::IDLE_TIMEOUT)?,
+            tls: self.tls.resolve(layers)?,
             min_free_bytes: layers.required(self.min_free, &key::MIN_FREE)?,
             rotate_every: Some(layers.required(self.rotate_every, &key::ROTATE_EVERY)?)
                 .filter(|every| !every.is_zero()),
@@ -236,6 +244,7 @@ mod tests {
             allow: Vec::new(),
             takeover: false,
             idle_timeout: None,
+            tls: None,
             min_free_bytes: 0,
             rotate_every: None,
             rotate_bytes: None,

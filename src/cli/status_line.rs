@@ -119,6 +119,11 @@ pub fn summary(seen: &Snapshot) -> String {
     if !damage.is_empty() {
         told.push_str(&format!("; damage: {damage}"));
     }
+    match seen.refused {
+        0 => {}
+        1 => told.push_str("; 1 connection refused"),
+        many => told.push_str(&format!("; {many} connections refused")),
+    }
     told
 }
 
@@ -185,5 +190,13 @@ mod tests {
         assert_eq!(summary(&whole), "recorded 12.40 MiB, 01:02:03; 100 pictures, 7 frames kept");
         let damaged = Snapshot { lost_sync: 1, ..seen() };
         assert!(summary(&damaged).ends_with("not looked at yet; damage: 1 loss of sync"));
+    }
+
+    #[test]
+    fn the_last_word_tells_how_many_were_refused() {
+        let told = |refused| summary(&Snapshot { refused, ..Snapshot::default() });
+        assert!(told(0).ends_with("0 frames kept"));
+        assert!(told(1).ends_with("; 1 connection refused"));
+        assert!(told(7).ends_with("; 7 connections refused"));
     }
 }

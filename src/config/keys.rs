@@ -134,6 +134,9 @@ pub mod key {
     pub static IDLE_TIMEOUT: Key<Option<Duration>> =
         Key::new("idle-timeout", Kind::Number, values::idle_timeout).or("0");
     pub static TAKEOVER: Key<bool> = Key::new("takeover", Kind::Switch, values::switch).or("no");
+    pub static TLS_CERT: Key<PathBuf> = Key::new("tls-cert", Kind::Text, values::path);
+    pub static TLS_KEY: Key<PathBuf> = Key::new("tls-key", Kind::Text, values::path);
+    pub static TLS_CLIENT_CA: Key<PathBuf> = Key::new("tls-client-ca", Kind::Text, values::path);
     pub static MIN_FREE: Key<u64> =
         Key::new("min-free", Kind::NumberOrText, values::byte_count).or("0");
     pub static ROTATE_EVERY: Key<Duration> =
@@ -187,6 +190,9 @@ pub static ALL: &[&dyn AnyKey] = &[
     &key::ALLOW,
     &key::TAKEOVER,
     &key::IDLE_TIMEOUT,
+    &key::TLS_CERT,
+    &key::TLS_KEY,
+    &key::TLS_CLIENT_CA,
     &key::ONCE,
     &key::SESSIONS_DIR,
     &key::SESSION,

@@ -66,6 +66,8 @@ pub struct RecordConfig {
     pub takeover: bool,
     /// The networks from which senders may connect; none: from everywhere.
     pub allow: Vec<IpNet>,
+    /// Senders have to speak TLS. `None`: they send as it is.
+    pub tls: Option<TlsConfig>,
     /// Recording pauses while the file system has fewer bytes left.
     pub min_free_bytes: u64,
     /// A recording that is older goes on in a new session.
@@ -112,6 +114,17 @@ pub struct CheckConfig {
     pub repair: bool,
     /// How frames are found again.
     pub detection: DetectConfig,
+}
+
+/// Where the certificates are, all PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Ours, and those between it and the one that senders know.
+    pub cert: PathBuf,
+    /// Its private key. May be the same file.
+    pub key: PathBuf,
+    /// Whose certificates senders have to have. `None`: they need none.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// What `scenetap scan` is to do.

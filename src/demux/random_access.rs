@@ -123,12 +123,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn h264_idr_is_closed_and_recovery_point_is_open() {
+    fn h264_idr_is_closed_and_a_recovery_point_open_or_gradual() {
         assert_eq!(h264(&[0, 0, 1, 9, 0xf0, 0, 0, 1, 0x65, 0x88]), RandomAccess::Closed);
         let recovery = [0, 0, 1, 6, 6, 1, 0xc4, 0x80, 0, 0, 1, 0x41, 0x9a];
         assert_eq!(h264(&recovery), RandomAccess::Open);
         let refresh = [0, 0, 1, 6, 6, 2, 0b0000_0111, 0x10, 0x80, 0, 0, 1, 0x41, 0x9a];
-        assert_eq!(h264(&refresh), RandomAccess::None);
+        assert_eq!(h264(&refresh), RandomAccess::Gradual(55));
     }
 
     #[test]

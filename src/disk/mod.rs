@@ -2,7 +2,7 @@
 //!
 //! The stages that write call these instead of `std::fs`. So tests can have the
 //! program killed before each of them, or in the middle of a write, and can make
-//! each of them fail ([`fault`]); in a release build there is nothing but the call.
+//! each of them fail (`fault`); in a release build there is nothing but the call.
 
 mod fault;
 

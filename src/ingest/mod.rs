@@ -4,7 +4,10 @@
 //! recorder stand [`QUEUED_CHUNKS`] chunks, and when they are full the sender's
 //! TCP window closes.
 
+mod candidates;
+mod connection;
 mod probe;
+mod tls;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -12,29 +15,21 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, Result, Stage};
-use probe::{Probe, probe};
+use candidates::{Candidates, Judged};
+use connection::Connection;
 
-/// Bytes read from a socket at once, at most.
-const CHUNK_BYTES: usize = 64 << 10;
+pub use tls::{Tls, TlsFiles};
 
 /// Chunks between socket and recorder: 4 MiB in all.
 pub const QUEUED_CHUNKS: usize = 64;
 
-/// Connections that have not shown yet what they send, at most.
-const MAX_CANDIDATES: usize = 64;
-
-/// After so long they have to.
-const JUDGING_TIME: Duration = Duration::from_secs(30);
-
-/// A host that is gone without a word is noticed after about so long.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+/// Connections that the system takes for us until we do; as many as it grants. With
+/// its usual 128, a crowd that comes at once has a sender wait for a second or more.
+const BACKLOG: i32 = 4096;
 
 /// What the recorder is told, in order.
 #[derive(Debug)]
@@ -92,6 +87,8 @@ pub struct Options {
     pub takeover: bool,
     /// The networks from which senders may connect; none: from everywhere.
     pub allow: Vec<IpNet>,
+    /// Senders have to speak TLS.
+    pub tls: Option<Tls>,
 }
 
 impl Options {
@@ -120,11 +117,14 @@ pub async fn run(
     accepting: watch::Receiver<bool>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
+    if let Err(error) = rustix::net::listen(&listener, BACKLOG) {
+        tracing::debug!(%error, "the queue of connections stays short");
+    }
     let desk = Desk {
+        candidates: Candidates::new(options.tls.clone()),
         options,
         observer,
         accepting,
-        candidates: JoinSet::new(),
         connected: None,
         owed: VecDeque::new(),
     };
@@ -136,7 +136,7 @@ struct Desk<'a> {
     options: Options,
     observer: &'a mut dyn Observer,
     accepting: watch::Receiver<bool>,
-    candidates: JoinSet<Judged>,
+    candidates: Candidates,
     connected: Option<Connection>,
     /// Nothing is read while there is something here, so it stays small.
     owed: VecDeque<Chunk>,
@@ -183,9 +183,11 @@ impl Desk<'_> {
                         }
                     }
                 }
-                (socket, sender) = accept(listener) => self.look_at(socket, sender),
-                Some(judged) = self.candidates.join_next(), if is_idle => {
-                    self.admit(judged.unwrap_or(Judged::Nobody));
+                Some(judged) = self.candidates.next(), if is_idle => self.admit(judged),
+                (socket, sender) = accept(listener) => {
+                    self.look_at(socket, sender);
+                    // Who has sent something already is heard before many others come.
+                    tokio::task::yield_now().await;
                 }
             }
         }
@@ -201,19 +203,15 @@ impl Desk<'_> {
             self.observer.refused(sender, "it is in no network of --allow");
         } else if let Err(why) = self.has_place() {
             self.observer.refused(sender, why);
-        } else if self.candidates.len() == MAX_CANDIDATES {
-            self.observer.refused(sender, "too many connections that send nothing");
-        } else {
-            keep_alive(&socket);
-            self.candidates.spawn(judge(socket, sender));
+        } else if let Some(oldest) = self.candidates.add(socket, sender) {
+            self.observer.refused(oldest, "it has sent no MPEG-TS yet, and others want its place");
         }
     }
 
     /// It is clear what somebody sends.
     fn admit(&mut self, judged: Judged) {
         match judged {
-            Judged::Nobody => {}
-            Judged::Refused(sender, why) => self.observer.refused(sender, why),
+            Judged::Refused(sender, why) => self.observer.refused(sender, &why),
             Judged::Sender(connection, bytes) => match self.has_place() {
                 Err(why) => self.observer.refused(connection.sender, why),
                 Ok(()) => {
@@ -255,63 +253,14 @@ fn gone<T>(_: T) -> Error {
     Error::new(Stage::Ingest, "the recorder has ended")
 }
 
-struct Connection {
-    socket: TcpStream,
-    sender: SocketAddr,
-    /// When bytes last came.
-    heard: Instant,
-}
-
-/// What became of a connection before it counted.
-enum Judged {
-    /// It sends MPEG-TS; these bytes came with it, from the first packet on.
-    Sender(Connection, Vec<u8>),
-    /// It sent something else.
-    Refused(SocketAddr, &'static str),
-    /// It sent nothing.
-    Nobody,
-}
-
-/// Reads until it is clear what somebody sends.
-async fn judge(socket: TcpStream, sender: SocketAddr) -> Judged {
-    let mut connection = Connection { socket, sender, heard: Instant::now() };
-    let mut bytes = Vec::new();
-    let judged = tokio::time::timeout(JUDGING_TIME, async {
-        loop {
-            let over = !matches!(connection.socket.read_buf(&mut bytes).await, Ok(1..));
-            match probe(&bytes, over) {
-                _ if bytes.is_empty() => return Judged::Nobody,
-                Probe::Starts(at) => return Judged::Sender(connection, bytes.split_off(at)),
-                Probe::Not(why) => return Judged::Refused(sender, why),
-                Probe::More => {}
-            }
-        }
-    });
-    judged.await.unwrap_or(Judged::Refused(sender, "it has sent no MPEG-TS for too long"))
-}
-
 /// The next bytes of the sender, or why there will be none. Never while there is none.
 async fn read(
     connected: &mut Option<Connection>,
     idle_timeout: Option<Duration>,
 ) -> Result<Vec<u8>, Leaving> {
-    let Some(connection) = connected else { return std::future::pending().await };
-    let mut bytes = Vec::with_capacity(CHUNK_BYTES);
-    let reading = connection.socket.read_buf(&mut bytes);
-    let read = match idle_timeout {
-        None => reading.await,
-        // By the clock of the connection: this future is made anew at every event.
-        Some(limit) => timeout_at(connection.heard + limit, reading)
-            .await
-            .map_err(|_| Leaving::Silent(limit))?,
-    };
-    match read {
-        Ok(0) => Err(Leaving::Left),
-        Ok(_) => {
-            connection.heard = Instant::now();
-            Ok(bytes)
-        }
-        Err(error) => Err(Leaving::Broke(error)),
+    match connected {
+        None => std::future::pending().await,
+        Some(connection) => connection.read(idle_timeout).await,
     }
 }
 
@@ -327,17 +276,6 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
                 tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
             }
         }
-    }
-}
-
-/// Without it a sender that lost its power would block the port for ever.
-fn keep_alive(socket: &TcpStream) {
-    use rustix::net::sockopt;
-    let set = sockopt::set_socket_keepalive(socket, true)
-        .and_then(|()| sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE))
-        .and_then(|()| sockopt::set_tcp_keepintvl(socket, KEEPALIVE_IDLE / 3));
-    if let Err(error) = set {
-        tracing::debug!(%error, "no TCP keepalive");
     }
 }
 

@@ -38,6 +38,9 @@ pub fn probe(bytes: &[u8], over: bool) -> Probe {
         }
         undecided = true;
     }
+    if is_client_hello(bytes) {
+        return Probe::Not("it speaks TLS, and without --tls-cert nobody does here");
+    }
     if over {
         return Probe::Not("not MPEG-TS: no packet in what was sent");
     }
@@ -49,6 +52,12 @@ pub fn probe(bytes: &[u8], over: bool) -> Probe {
         return Probe::Not("not MPEG-TS: no packets of 188 bytes within 64 KiB");
     }
     Probe::More
+}
+
+/// Whether somebody begins to speak TLS, and would wait for an answer: a handshake
+/// record of any version that holds a ClientHello (RFC 8446 5.1, 4).
+fn is_client_hello(bytes: &[u8]) -> bool {
+    matches!(bytes, [22, 3, 0..=4, _, _, 1, ..])
 }
 
 /// Whether a single packet can be one: `G` is the sync byte, and HTTP begins with it.
@@ -93,6 +102,13 @@ mod tests {
         assert!(matches!(probe(&request, true), Probe::Not(_)));
         request.resize(MAX_PROBED_BYTES, b'a');
         assert!(matches!(probe(&request, false), Probe::Not(_)));
+    }
+
+    #[test]
+    fn tls_is_told_at_once_and_a_stream_that_begins_like_it_is_none() {
+        let hello = [22, 3, 1, 2, 0, 1, 0, 1, 0xfc];
+        assert!(matches!(probe(&hello, false), Probe::Not(why) if why.contains("--tls-cert")));
+        assert_eq!(probe(&[&hello[..], &packets(5)].concat(), false), Probe::Starts(9));
     }
 
     #[test]

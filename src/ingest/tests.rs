@@ -1,7 +1,7 @@
 //! Senders of all kinds, over real sockets.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
@@ -243,4 +243,21 @@ async fn a_recorder_that_takes_nothing_keeps_neither_the_end_nor_newcomers_waiti
     flood.await.unwrap();
     assert!(recorded(&mut world).await.len() >= QUEUED_CHUNKS);
     world.run.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn however_many_are_silent_a_sender_is_heard() {
+    let mut world = listen(true).await;
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(TcpStream::connect(world.address).await.unwrap());
+    }
+    let mut sender = TcpStream::connect(world.address).await.unwrap();
+    sender.write_all(&packets(10)).await.unwrap();
+    drop(sender);
+    assert_eq!(recorded(&mut world).await, packets(10));
+    world.run.await.unwrap().unwrap();
+    let told = std::iter::from_fn(|| world.seen.try_recv().ok());
+    let made_way = told.filter(|seen| matches!(seen, Seen::Refused(why) if why.contains("place")));
+    assert!(made_way.count() >= 200, "the oldest make way");
 }

@@ -31,7 +31,7 @@ use crate::catalog::Entry;
 use crate::catalog::checkpoint::Checkpoint;
 use crate::config::RecordConfig;
 use crate::error::{Error, Result, Stage};
-use crate::ingest::{self, Leaving};
+use crate::ingest::{self, Leaving, Tls, TlsFiles};
 use crate::recording::Recording;
 use crate::session::{OwnedSession, Session};
 use crate::shutdown::Shutdown;
@@ -63,9 +63,9 @@ pub fn record(
     let (recording, job) = open(session)?;
     let session = Arc::clone(&job.session);
     counters.recorded_bytes.store(job.opened_bytes, Relaxed);
-    let Listening { runtime, listener, bound } = listening;
+    let Listening { runtime, listener, bound, tls } = listening;
     let supervision = Supervision::begin(&runtime, &session, bound, counters, shutdown);
-    tracing::info!("listening on {bound}");
+    tell_listening(config, bound);
     let (handover, jobs, recordings) = Handover::new();
     let mut before = 0;
     for earlier in unfinished.into_iter().map(finished_job) {
@@ -104,6 +104,7 @@ pub fn record(
             idle_timeout: config.idle_timeout,
             takeover: config.takeover,
             allow: config.allow.clone(),
+            tls,
         };
         let listened = runtime.block_on(supervision.during(ingest::run(
             listener,
@@ -221,6 +222,7 @@ pub struct Listening {
     runtime: tokio::runtime::Runtime,
     listener: TcpListener,
     bound: SocketAddr,
+    tls: Option<Tls>,
 }
 
 /// Listens. To be called before a session is made: one that nobody can send to
@@ -228,8 +230,14 @@ pub struct Listening {
 ///
 /// # Errors
 ///
-/// If the address is taken, or not this machine's.
+/// If the address is taken, or not this machine's, or the certificates are no good.
 pub fn listen(config: &RecordConfig) -> Result<Listening> {
+    let files = config.tls.as_ref().map(|tls| TlsFiles {
+        certificate: &tls.cert,
+        key: &tls.key,
+        client_ca: tls.client_ca.as_deref(),
+    });
+    let tls = files.map(Tls::load).transpose()?;
     let failed =
         |what: String, cause: std::io::Error| Error::new(Stage::Ingest, what).because(cause);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -242,7 +250,20 @@ pub fn listen(config: &RecordConfig) -> Result<Listening> {
         .and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (bound, listener) =
         listener.map_err(|cause| failed(format!("cannot listen on {address}"), cause))?;
-    Ok(Listening { runtime, listener, bound })
+    Ok(Listening { runtime, listener, bound, tls })
+}
+
+/// Says where senders connect, as ffmpeg wants it, and whether anybody may.
+fn tell_listening(config: &RecordConfig, bound: SocketAddr) {
+    let scheme = if config.tls.is_some() { "tls://" } else { "" };
+    tracing::info!("listening on {scheme}{bound}");
+    let knows_senders = config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    if !bound.ip().to_canonical().is_loopback() && config.allow.is_empty() && !knows_senders {
+        tracing::warn!(
+            "whoever can reach {bound} may send: say with --allow from where senders come, \
+             or listen on 127.0.0.1"
+        );
+    }
 }
 
 /// Counts and tells what happens on the network.
@@ -277,8 +298,9 @@ impl ingest::Observer for Network<'_> {
 
     fn refused(&mut self, sender: SocketAddr, why: &str) {
         self.counters.refused.fetch_add(1, Relaxed);
-        if let Some(times) = self.refused.hit(Instant::now()) {
-            tracing::warn!("refused {sender}: {why} ({times} refused)");
+        match self.refused.hit(Instant::now()) {
+            Some(times) => tracing::warn!("refused {sender}: {why} ({times} refused)"),
+            None => tracing::debug!("refused {sender}: {why}"),
         }
     }
 }

@@ -48,7 +48,7 @@ pub struct Counters {
     pub recorder: Heartbeat,
     /// What is sent cannot be written, and the recorder waits until it can be.
     pub is_halted: AtomicBool,
-    /// Connections turned away.
+    /// Connections turned away before a byte of theirs was recorded.
     pub refused: AtomicU64,
     /// Bytes taken from the network, refused ones included.
     pub bytes_received: AtomicU64,

@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -82,18 +82,33 @@ pub struct Recorder {
 impl Recorder {
     /// Starts one on a port of its own and waits until it listens.
     pub fn start(sessions: &Path, session: &str, arguments: &[&str]) -> Recorder {
-        Self::start_as(scenetap(), sessions, session, arguments)
+        Recorder::start_at("127.0.0.1:0", sessions, session, arguments)
+    }
+
+    /// The same, where it is to listen.
+    pub fn start_at(listen: &str, sessions: &Path, session: &str, arguments: &[&str]) -> Recorder {
+        Recorder::start_with(scenetap(), listen, sessions, session, arguments)
     }
 
     /// The same with a `command` that has an environment of its own.
     pub fn start_as(
+        command: Command,
+        sessions: &Path,
+        session: &str,
+        arguments: &[&str],
+    ) -> Recorder {
+        Recorder::start_with(command, "127.0.0.1:0", sessions, session, arguments)
+    }
+
+    fn start_with(
         mut command: Command,
+        listen: &str,
         sessions: &Path,
         session: &str,
         arguments: &[&str],
     ) -> Recorder {
         let mut child = command
-            .args(["record", "--listen", "127.0.0.1:0", "--json", "--session", session])
+            .args(["record", "--listen", listen, "--json", "--session", session])
             .arg("--sessions-dir")
             .arg(sessions)
             .args(arguments)
@@ -113,7 +128,7 @@ impl Recorder {
         let session = sessions.join(session);
         let mut recorder = Recorder { child, address: String::new(), session, frames, log };
         let line = recorder.wait_for("listening on ");
-        recorder.address = line.rsplit(' ').next().unwrap().to_owned();
+        recorder.address = line.rsplit([' ', '/']).next().unwrap().to_owned();
         recorder
     }
 
@@ -128,6 +143,27 @@ impl Recorder {
                 return line;
             }
         }
+    }
+
+    /// Where it records.
+    pub fn recording(&self) -> PathBuf {
+        self.session.join("stream/recording.ts")
+    }
+
+    /// Waits until so many bytes are recorded.
+    pub fn wait_for_bytes(&self, count: usize) {
+        let started = Instant::now();
+        while std::fs::metadata(self.recording()).map_or(0, |file| file.len()) < count as u64 {
+            assert!(started.elapsed() < DEADLINE, "{count} bytes were not recorded");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Ends it with a signal; gives the log lines that nobody has waited for.
+    pub fn end_by_signal(mut self) -> Vec<String> {
+        self.signal("-TERM");
+        assert!(self.child.wait().unwrap().success());
+        self.log.iter().collect()
     }
 
     /// The next kept frame.

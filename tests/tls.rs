@@ -1,0 +1,434 @@
+//! TLS, with ffmpeg and with a client of our own as senders. Certificates are made anew
+//! for each test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use common::{DEADLINE, Recorder, assert_golden, fixture, has, index, scenetap, send_bytes};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion, version,
+};
+
+const CLIP: &str = "bbb_h264_resolution_change";
+const SIGNED: [&str; 3] = ["server", "client", "expired"];
+
+/// A folder of certificates: `ca.pem`, `other-ca.pem`, and of `ca` for each name
+/// `NAME.pem` and `NAME.key`. `stranger.pem` is by `other-ca`.
+struct Papers(tempfile::TempDir);
+
+impl Papers {
+    fn new() -> Papers {
+        let papers = Papers(tempfile::tempdir().unwrap());
+        let ours = papers.authority("ca");
+        for name in SIGNED {
+            papers.sign(name, &ours);
+        }
+        papers.sign("stranger", &papers.authority("other-ca"));
+        papers
+    }
+
+    fn authority(&self, name: &str) -> CertifiedIssuer<'static, KeyPair> {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        self.write(&format!("{name}.pem"), &issuer.pem());
+        issuer
+    }
+
+    fn sign(&self, name: &str, issuer: &CertifiedIssuer<'_, KeyPair>) {
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let mut params = CertificateParams::new(names).unwrap();
+        if name == "expired" {
+            params.not_after = date_time_ymd(2020, 1, 1);
+        }
+        let key = KeyPair::generate().unwrap();
+        self.write(&format!("{name}.pem"), &params.signed_by(&key, issuer).unwrap().pem());
+        let path = self.write(&format!("{name}.key"), &key.serialize_pem());
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn arg(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// A recorder that speaks TLS.
+    fn recorder(&self, arguments: &[&str]) -> Recorder {
+        self.recorder_of("s", arguments)
+    }
+
+    fn recorder_of(&self, session: &str, arguments: &[&str]) -> Recorder {
+        let (cert, key) = (self.arg("server.pem"), self.arg("server.key"));
+        let tls = ["-v", "--tls-cert", &cert, "--tls-key", &key];
+        Recorder::start(self.0.path(), session, &[&tls, arguments].concat())
+    }
+
+    /// A recorder that wants certificates of `ca`.
+    fn strict_recorder(&self) -> Recorder {
+        self.recorder(&["--tls-client-ca", &self.arg("ca.pem")])
+    }
+
+    /// A sender that knows `ca`, and may have a certificate itself.
+    fn connect(
+        &self,
+        recorder: &Recorder,
+        identity: Option<&str>,
+        version: &'static SupportedProtocolVersion,
+    ) -> StreamOwned<ClientConnection, TcpStream> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.path("ca.pem")).unwrap()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match identity {
+            None => config.with_no_client_auth(),
+            Some(name) => {
+                let cert = self.path(&format!("{name}.pem"));
+                let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key"))).unwrap();
+                let chain = vec![CertificateDer::from_pem_file(cert).unwrap()];
+                config.with_client_auth_cert(chain, key).unwrap()
+            }
+        };
+        let name = ServerName::try_from("localhost").unwrap();
+        let socket = TcpStream::connect(&recorder.address).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), socket)
+    }
+}
+
+fn clip() -> Vec<u8> {
+    std::fs::read(fixture(CLIP)).unwrap()
+}
+
+/// Sends all and says that it is all.
+fn send_and_close(mut sender: StreamOwned<ClientConnection, TcpStream>, bytes: &[u8]) {
+    sender.write_all(bytes).unwrap();
+    sender.conn.send_close_notify();
+    sender.flush().unwrap();
+}
+
+fn assert_nothing_recorded(recorder: Recorder, refused: &str) {
+    let recording = recorder.recording();
+    let log = recorder.end_by_signal();
+    assert!(log.iter().any(|line| line.ends_with(refused)), "{log:?}");
+    assert_eq!(std::fs::metadata(recording).unwrap().len(), 0);
+}
+
+#[test]
+fn what_is_sent_over_tls_is_recorded_byte_for_byte() {
+    let papers = Papers::new();
+    let bytes = clip();
+    let recorder = papers.recorder(&[]);
+    let half = bytes.len() / 2 / 188 * 188;
+    send_and_close(papers.connect(&recorder, None, &version::TLS13), &bytes[..half]);
+    recorder.wait_for("has left");
+    // As older senders do.
+    send_and_close(papers.connect(&recorder, None, &version::TLS12), &bytes[half..]);
+    recorder.wait_for("has left");
+    let (recording, session) = (recorder.recording(), recorder.session.clone());
+    recorder.end_by_signal();
+    assert!(std::fs::read(recording).unwrap() == bytes);
+    assert_golden(CLIP, "frames", &index(&session));
+}
+
+#[test]
+fn a_sender_that_leaves_without_close_notify_has_broken_off_and_what_came_counts() {
+    let papers = Papers::new();
+    let bytes = clip();
+    let recorder = papers.recorder(&["--once"]);
+    let recording = recorder.recording();
+    let mut sender = papers.connect(&recorder, None, &version::TLS13);
+    sender.write_all(&bytes).unwrap();
+    drop(sender);
+    recorder.wait_for("broke: it ended without TLS's close_notify");
+    assert!(recorder.end().0.success());
+    assert!(std::fs::read(recording).unwrap() == bytes);
+}
+
+#[test]
+fn what_was_on_its_way_when_the_sender_closed_is_recorded() {
+    let papers = Papers::new();
+    // More than the recorder's system takes while nobody reads, less than the sender's does.
+    let bytes = &std::fs::read(fixture("bbb_mpeg2_576i25_tff")).unwrap()[..188 * 3000];
+    for close in [true, false] {
+        let session = if close { "closed" } else { "dropped" };
+        let recorder = papers.recorder_of(session, &["--once"]);
+        let recording = recorder.recording();
+        let mut sender = papers.connect(&recorder, None, &version::TLS13);
+        sender.sock.set_write_timeout(Some(DEADLINE)).unwrap();
+        sender.write_all(&bytes[..188 * 10]).unwrap();
+        recorder.wait_for("is connected");
+        recorder.signal("-STOP");
+        // A sender that closes with something unread resets the connection, and what is on
+        // its way is lost: nothing may have been written to it after the handshake.
+        if close {
+            send_and_close(sender, &bytes[188 * 10..]);
+        } else {
+            sender.write_all(&bytes[188 * 10..]).unwrap();
+            drop(sender);
+        }
+        recorder.signal("-CONT");
+        assert!(recorder.end().0.success());
+        assert!(std::fs::read(recording).unwrap() == bytes, "{session}");
+    }
+}
+
+#[test]
+fn whoever_lacks_the_certificate_that_is_wanted_is_refused_told_why_and_not_recorded() {
+    let papers = Papers::new();
+    let recorder = papers.strict_recorder();
+    for version in [&version::TLS12, &version::TLS13] {
+        for (identity, why) in [
+            (None, "it has no certificate, and --tls-client-ca wants one"),
+            (Some("stranger"), "its certificate is by nobody whom --tls-client-ca names"),
+            (Some("expired"), "its certificate has expired"),
+        ] {
+            let mut sender = papers.connect(&recorder, identity, version);
+            // Whether it is sent at all depends on when the refusal comes.
+            let _ = sender.write_all(&clip());
+            recorder.wait_for(why);
+            assert!(!matches!(sender.read(&mut [0]), Ok(1..)));
+        }
+    }
+    assert_nothing_recorded(recorder, "; 6 connections refused");
+}
+
+#[test]
+fn a_sender_with_the_right_certificate_is_recorded() {
+    let papers = Papers::new();
+    let bytes = clip();
+    let recorder = papers.strict_recorder();
+    send_and_close(papers.connect(&recorder, Some("client"), &version::TLS13), &bytes);
+    recorder.wait_for("has left");
+    let recording = recorder.recording();
+    recorder.end_by_signal();
+    assert!(std::fs::read(recording).unwrap() == bytes);
+}
+
+#[test]
+fn plain_tcp_to_a_tls_port_and_tls_to_a_plain_one_are_refused_at_once() {
+    let papers = Papers::new();
+    let recorder = papers.recorder(&[]);
+    let mut sender = TcpStream::connect(&recorder.address).unwrap();
+    // It may be closed already.
+    let _ = sender.write_all(&clip());
+    recorder.wait_for("it does not speak TLS");
+    // It begins like TLS, and stays.
+    let mut sender = TcpStream::connect(&recorder.address).unwrap();
+    sender.write_all(&[22, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]).unwrap();
+    recorder.wait_for("what it sends is no TLS");
+    assert_nothing_recorded(recorder, "; 2 connections refused");
+
+    let recorder = Recorder::start(papers.0.path(), "plain", &[]);
+    let mut sender = papers.connect(&recorder, None, &version::TLS13);
+    assert!(sender.write_all(&clip()).is_err());
+    recorder.wait_for("it speaks TLS, and without --tls-cert nobody does here");
+    assert_nothing_recorded(recorder, "; 1 connection refused");
+}
+
+#[test]
+fn what_is_no_mpeg_ts_is_refused_inside_tls_too() {
+    let papers = Papers::new();
+    let recorder = papers.recorder(&[]);
+    let sender = papers.connect(&recorder, None, &version::TLS13);
+    send_and_close(sender, b"GET / HTTP/1.1\r\n\r\n");
+    recorder.wait_for("not MPEG-TS");
+    assert_nothing_recorded(recorder, "; 1 connection refused");
+}
+
+#[test]
+fn a_handshake_that_never_ends_keeps_nobody_out() {
+    let papers = Papers::new();
+    let bytes = clip();
+    let recorder = papers.recorder(&["--once"]);
+    let recording = recorder.recording();
+    let stalled: Vec<_> = (0..100)
+        .map(|number| {
+            let mut socket = TcpStream::connect(&recorder.address).unwrap();
+            socket.write_all(&[22, 3, 1, 2, 0, 1][..number % 7]).unwrap();
+            socket
+        })
+        .collect();
+    send_and_close(papers.connect(&recorder, None, &version::TLS13), &bytes);
+    assert!(recorder.end().0.success());
+    assert!(std::fs::read(recording).unwrap() == bytes);
+    drop(stalled);
+}
+
+#[test]
+fn with_senders_certificates_wanted_listening_beyond_loopback_needs_no_warning() {
+    let papers = Papers::new();
+    let paths = ["server.pem", "server.key", "ca.pem"].map(|name| papers.arg(name));
+    let [cert, key, ca] = &paths;
+    for (more, warnings) in [(&[][..], 1), (&["--tls-client-ca", ca], 0)] {
+        let arguments = [&["--tls-cert", cert, "--tls-key", key], more].concat();
+        let recorder = Recorder::start_at("0.0.0.0:0", papers.0.path(), "s", &arguments);
+        let log = recorder.end_by_signal();
+        assert_eq!(log.iter().filter(|line| line.contains("WARN")).count(), warnings, "{log:?}");
+    }
+}
+
+/// `record` with these options; its status and what it says.
+fn refused(sessions: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let record = scenetap()
+        .args(["record", "--listen", "127.0.0.1:0", "--sessions-dir"])
+        .arg(sessions)
+        .args(arguments)
+        .output()
+        .unwrap();
+    (record.status.code(), String::from_utf8(record.stderr).unwrap())
+}
+
+#[test]
+fn files_that_are_no_good_are_one_line_that_names_them_and_leave_no_session() {
+    let papers = Papers::new();
+    papers.write("empty.pem", "");
+    papers.write("torn.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n");
+    papers.write("garbage.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
+    let encrypted =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    papers.write("encrypted.key", encrypted);
+    papers.write("garbage.key", "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n");
+    std::fs::create_dir(papers.path("folder")).unwrap();
+    let sessions = papers.path("sessions");
+    for (cert, key, ca, named, why) in [
+        ("none.pem", "server.key", "ca.pem", "none.pem", "cannot read it: No such file"),
+        ("folder", "server.key", "ca.pem", "folder", "cannot read it: Is a directory"),
+        ("empty.pem", "server.key", "ca.pem", "empty.pem", "there is no certificate in it"),
+        ("server.key", "server.key", "ca.pem", "server.key", "there is no certificate in it"),
+        ("torn.pem", "server.key", "ca.pem", "torn.pem", "cannot be read as PEM"),
+        ("garbage.pem", "server.key", "ca.pem", "garbage.pem", "certificate cannot be used"),
+        ("server.pem", "none.key", "ca.pem", "none.key", "cannot read it: No such file"),
+        ("server.pem", "folder", "ca.pem", "folder", "cannot read it: Is a directory"),
+        ("server.pem", "empty.pem", "ca.pem", "empty.pem", "there is no private key in it"),
+        ("server.pem", "server.pem", "ca.pem", "server.pem", "there is no private key in it"),
+        ("server.pem", "encrypted.key", "ca.pem", "encrypted.key", "PEM, not encrypted"),
+        ("server.pem", "garbage.key", "ca.pem", "garbage.key", "the private key cannot be used"),
+        ("server.pem", "client.key", "ca.pem", "client.key", "does not belong to the certificate"),
+        ("server.pem", "server.key", "none.pem", "none.pem", "cannot read it: No such file"),
+        ("server.pem", "server.key", "empty.pem", "empty.pem", "there is no certificate in it"),
+        ("server.pem", "server.key", "garbage.pem", "garbage.pem", "certificate cannot be used"),
+    ] {
+        let [cert, key, ca, named] = [cert, key, ca, named].map(|name| papers.arg(name));
+        let arguments = ["--tls-cert", &cert, "--tls-key", &key, "--tls-client-ca", &ca];
+        let (status, told) = refused(&sessions, &arguments);
+        assert_eq!(status, Some(1), "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+        assert!(told.contains(&format!("{named}: ")) && told.contains(why), "{why}: {told}");
+    }
+    for alone in ["--tls-key", "--tls-client-ca"] {
+        let (status, told) = refused(&sessions, &[alone, &papers.arg("server.key")]);
+        assert_eq!(status, Some(2), "{told}");
+        assert!(told.lines().count() == 1 && told.contains("wants --tls-cert"), "{told}");
+    }
+    assert!(!sessions.exists());
+}
+
+#[test]
+fn a_private_key_that_everybody_can_read_is_warned_of() {
+    let papers = Papers::new();
+    let both = ["server.key", "server.pem"].map(|name| papers.path(name));
+    let both = both.map(|path| std::fs::read_to_string(path).unwrap()).concat();
+    let path = papers.write("both.pem", &both);
+    for (mode, warned) in [(0o600, false), (0o640, false), (0o604, true)] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let authority = papers.arg("none.pem");
+        let arguments = ["--tls-cert", path.to_str().unwrap(), "--tls-client-ca", &authority];
+        // It ends at what it reads last.
+        let (status, told) = refused(&papers.path("sessions"), &arguments);
+        assert!(status == Some(1) && told.contains("none.pem: cannot read it"), "{told}");
+        assert_eq!(told.contains("everybody on this machine can read"), warned, "{told}");
+    }
+}
+
+/// Whether ffmpeg is there and can do TLS. Says so if not.
+fn has_ffmpeg_with_tls() -> bool {
+    if !has("ffmpeg") {
+        return false;
+    }
+    let protocols = Command::new("ffmpeg").args(["-v", "quiet", "-protocols"]).output().unwrap();
+    let knows = String::from_utf8_lossy(&protocols.stdout).lines().any(|line| line.trim() == "tls");
+    if !knows {
+        eprintln!("skipped: this ffmpeg was built without TLS");
+    }
+    knows
+}
+
+/// ffmpeg as the sender, with more options for its side of TLS.
+fn ffmpeg(recorder: &Recorder, options: &[&str]) -> bool {
+    let sent = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-i"])
+        .arg(fixture("bbb_mpeg2_576i25_tff"))
+        .args(["-c", "copy", "-f", "mpegts"])
+        .args(options)
+        .arg(format!("tls://{}", recorder.address))
+        .status();
+    sent.unwrap().success()
+}
+
+#[test]
+fn ffmpeg_sends_over_tls_and_what_it_sends_is_recorded_to_its_end() {
+    if !has_ffmpeg_with_tls() {
+        return;
+    }
+    let papers = Papers::new();
+    let recorder = papers.recorder(&["--once"]);
+    let recording = recorder.recording();
+    assert!(ffmpeg(&recorder, &["-tls_verify", "1", "-ca_file", &papers.arg("ca.pem")]));
+    recorder.wait_for("has left");
+    let (status, told) = recorder.end();
+    assert!(status.success());
+    assert_golden("bbb_mpeg2_576i25_tff", "frames", &told);
+    // What it writes to a file, byte for byte.
+    let file = papers.path("plain.ts");
+    let plain = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-i"])
+        .arg(fixture("bbb_mpeg2_576i25_tff"))
+        .args(["-c", "copy", "-f", "mpegts"])
+        .arg(&file)
+        .status();
+    assert!(plain.unwrap().success());
+    assert!(std::fs::read(recording).unwrap() == std::fs::read(file).unwrap());
+}
+
+#[test]
+fn ffmpeg_is_refused_without_the_certificate_that_is_wanted_and_recorded_with_it() {
+    if !has_ffmpeg_with_tls() {
+        return;
+    }
+    let papers = Papers::new();
+    let recorder = papers.strict_recorder();
+    ffmpeg(&recorder, &[]);
+    recorder.wait_for("it has no certificate, and --tls-client-ca wants one");
+    send_bytes(&recorder.address, b"no TLS");
+    recorder.wait_for("it does not speak TLS");
+    assert_eq!(std::fs::metadata(recorder.recording()).unwrap().len(), 0);
+    let (cert, key) = (papers.arg("client.pem"), papers.arg("client.key"));
+    assert!(ffmpeg(&recorder, &["-cert_file", &cert, "-key_file", &key]));
+    recorder.wait_for("has left");
+    let session = recorder.session.clone();
+    recorder.end_by_signal();
+    assert_golden("bbb_mpeg2_576i25_tff", "frames", &index(&session));
+}
