@@ -4,6 +4,8 @@
 //! packet that is torn, by a lost connection or a crash, is cut off before a
 //! reader has seen any of it.
 
+mod fingerprint;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -14,6 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::disk;
 use crate::error::{Context, Result, Stage};
 use crate::media::{ByteOffset, SYNC_BYTE, TS_PACKET_BYTES, Written};
+
+pub use fingerprint::Fingerprint;
 
 /// Where the last whole packet is looked for when a recording is opened again.
 const REOPEN_BYTES: u64 = 1 << 20;
@@ -233,6 +237,15 @@ impl SyncHandle {
             self.synced.store(length, Ordering::Release);
         }
         Ok(length)
+    }
+
+    /// What tells the first `bytes` bytes from those of another recording.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be read.
+    pub fn fingerprint(&self, bytes: u64) -> Result<Fingerprint> {
+        Fingerprint::of(&self.file, bytes).context(Stage::Recording, &self.path, "cannot read")
     }
 }
 

@@ -158,8 +158,8 @@ impl Session {
     }
 
     /// A synced copy of the index, from which entries come back that a power loss took.
-    pub fn index_copy_json(&self) -> PathBuf {
-        self.folder.join("stream/.index.synced.json")
+    pub fn index_copy(&self) -> PathBuf {
+        self.folder.join("stream/.index.synced")
     }
 
     /// The frames, and the index of them.

@@ -1,11 +1,13 @@
 //! `checkpoint.json`: how far detection has come, in bytes.
 //!
 //! These structs are what stands on disk, apart from the working types, so that
-//! those may change and old files still be read. A checkpoint is written after
-//! everything that it counts as done, never before.
+//! those may change and a file of another version still be told. A checkpoint is
+//! written after everything that it counts as done, never before.
+//!
+//! It is believed to the byte or not at all: the file is read, written again in
+//! memory, and has to be the same. A checksum stands in it, so that a changed
+//! number does not pass either.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -13,15 +15,31 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Error, Result, Stage};
 
 /// The version written, and the only one read.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The whole file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Checkpoint {
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed<T> {
     /// [`VERSION`].
-    pub version: u32,
-    /// Bytes of the recording that were safe on disk. It is never shorter.
-    pub recording_bytes: u64,
+    version: u32,
+    /// Of `state` as JSON without white space.
+    crc32: u32,
+    state: T,
+}
+
+/// What every version of the file has.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// What stands in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// The recording that it is of.
+    pub recording: Recording,
     /// Frames in the index so far.
     pub frames_kept: u64,
     /// Where reading goes on.
@@ -36,8 +54,21 @@ pub struct Checkpoint {
     pub decided: Decided,
 }
 
+/// By which one recording is told from another: see [`crate::recording::Fingerprint`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recording {
+    /// Bytes of it that were safe on disk. It is never shorter.
+    pub bytes: u64,
+    /// CRC-32 of its first bytes.
+    pub head_crc32: u32,
+    /// CRC-32 of the last bytes before `bytes`.
+    pub tail_crc32: u32,
+}
+
 /// A random access point. Times are 33-bit ticks of 90 kHz.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReadFrom {
     /// Offset of its packet, in bytes.
     pub offset: u64,
@@ -57,6 +88,7 @@ pub struct ReadFrom {
 
 /// See [`crate::demux::Program`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Program {
     /// Program number.
     pub number: u16,
@@ -70,6 +102,7 @@ pub struct Program {
 
 /// See [`crate::timeline::Clock`]. Ticks of 90 kHz, unwrapped, unless said otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Clock {
     /// Counts as 0.
     pub start: i64,
@@ -93,6 +126,7 @@ pub struct Clock {
 
 /// See [`crate::timeline::Interpolation`]. Ticks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Interpolation {
     /// No time was found ahead, and none is guessed.
     pub blank: bool,
@@ -118,6 +152,7 @@ pub struct Interpolation {
 
 /// See [`crate::timeline::StreamClock`]. Microseconds from the start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StreamClock {
     /// A packet has been seen.
     pub started: bool,
@@ -131,6 +166,7 @@ pub struct StreamClock {
 
 /// See [`crate::timeline::AudioClock`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AudioClock {
     /// Its PID.
     pub pid: u16,
@@ -144,6 +180,7 @@ pub struct AudioClock {
 
 /// See [`crate::decode::Decoder`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Decoder {
     /// Pictures by which the output is delayed.
     pub reorder: u32,
@@ -165,6 +202,7 @@ pub struct Decoder {
 
 /// See [`crate::detect::DetectorState`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Decided {
     /// Offset of the picture decided last, in presentation order.
     pub offset: u64,
@@ -181,49 +219,52 @@ pub struct Decided {
 }
 
 impl Checkpoint {
-    /// Reads a checkpoint. `None` if there is none.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be read, is no checkpoint, or is of another version.
-    pub fn load(path: &Path) -> Result<Option<Self>> {
-        let text = match fs::read(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).context(Stage::Catalog, path, "cannot read"),
-        };
-        Self::parse(path, &text).map(Some)
-    }
-
     /// Reads the bytes of a checkpoint; `path` is for messages.
     ///
     /// # Errors
     ///
-    /// If they are no checkpoint, or one of another version.
+    /// If they are no checkpoint, one of another version, or not to the byte what
+    /// was written.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
-        let checkpoint: Checkpoint =
-            serde_json::from_slice(bytes).context(Stage::Catalog, path, "not a checkpoint")?;
-        if checkpoint.version != VERSION {
-            let what = format!("checkpoint of version {}, not {VERSION}", checkpoint.version);
+        let is_none = "not a checkpoint";
+        let Versioned { version } =
+            serde_json::from_slice(bytes).context(Stage::Catalog, path, is_none)?;
+        if version != VERSION {
+            let what = format!("checkpoint of version {version}, not {VERSION}");
             return Err(Error::new(Stage::Catalog, what).path(path));
         }
-        Ok(checkpoint)
+        let Sealed::<Checkpoint> { state, .. } =
+            serde_json::from_slice(bytes).context(Stage::Catalog, path, is_none)?;
+        if state.to_json()? != bytes {
+            let what = "its checksum does not fit: it was changed, or has suffered";
+            return Err(Error::new(Stage::Catalog, what).path(path));
+        }
+        Ok(state)
+    }
+
+    /// What stands in the file, as JSON of its own: only `fuzz/` has use for it.
+    #[cfg(fuzzing)]
+    pub fn parse_unsealed(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
     }
 
     /// Whether a recorder has ended, and detection with it, when the recording had
     /// `length` bytes.
     pub fn is_final(&self, length: u64) -> bool {
-        self.decided.final_through.is_some() && self.recording_bytes == length
+        self.decided.final_through.is_some() && self.recording.bytes == length
     }
 
     /// The bytes to be published.
     ///
     /// # Errors
     ///
-    /// Never for a checkpoint that [`Checkpoint::parse`] could read again: only a
-    /// number that is no number cannot be written.
+    /// None that can be met: every value in it can be written as JSON.
     pub fn to_json(&self) -> Result<Vec<u8>> {
-        let mut bytes = serde_json::to_vec_pretty(self).map_err(|cause| {
+        let written = || -> serde_json::Result<Vec<u8>> {
+            let crc32 = crc32fast::hash(&serde_json::to_vec(self)?);
+            serde_json::to_vec_pretty(&Sealed { version: VERSION, crc32, state: self })
+        };
+        let mut bytes = written().map_err(|cause| {
             Error::new(Stage::Catalog, "cannot write a checkpoint").because(cause)
         })?;
         bytes.push(b'\n');

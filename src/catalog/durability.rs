@@ -263,7 +263,7 @@ mod tests {
     fn the_checkpoint_comes_after_the_recording_and_the_latest_wins() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.json");
-        let copy = folder.path().join(".index.synced.json");
+        let copy = folder.path().join(".index.synced");
         let syncer = Syncer::start().unwrap();
         let (running, is_running) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();

@@ -67,6 +67,15 @@ pub(super) struct Merged {
     pub lacking: bool,
 }
 
+/// What [`Entries::restore`] did.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Restored {
+    /// Entries that were gone.
+    pub came_back: usize,
+    /// Entries that said something else of their picture.
+    pub mended: usize,
+}
+
 impl Entries {
     /// Number of our entries, settled or not.
     pub fn len(&self) -> usize {
@@ -121,23 +130,68 @@ impl Entries {
         self.merge(text, false).map(|_| ())
     }
 
-    /// Adds the entries that only an older copy of the index has, each at its time.
-    /// Says how many.
+    /// Mends what was loaded by an older copy of the index that is beyond doubt: entries
+    /// that are gone come back, each says of its picture what it said, and they have
+    /// their order. The flag stays, and what others added.
     ///
     /// # Errors
     ///
-    /// If `text` is not a JSON array. What came before the error is added.
-    pub fn bring_back(&mut self, text: &str) -> serde_json::Result<usize> {
-        let mut known = self.retired.clone();
-        known.extend(self.own.iter().map(|slot| slot.number));
-        let before = self.own.len();
-        each_entry(text, |entry, number| {
-            if let Some(slot) = Slot::new(&entry, None).filter(|_| known.insert(number)) {
-                let at = self.own.iter().rposition(|other| other.micros <= slot.micros);
-                self.insert(at.map_or(0, |at| at + 1), slot);
+    /// If `copy` is not a JSON array. Nothing is mended then.
+    pub fn restore(&mut self, copy: &str) -> serde_json::Result<Restored> {
+        let mut truth = Vec::new();
+        each_entry(copy, |entry, number| {
+            if !self.retired.contains(&number) {
+                truth.extend(Slot::new(&entry, None));
             }
         })?;
-        Ok(self.own.len() - before)
+        let before: Vec<u64> = self.own.iter().map(|slot| slot.number).collect();
+        let mut found: HashMap<u64, Slot> =
+            self.own.drain(..).map(|slot| (slot.number, slot)).collect();
+        let mut restored = Restored::default();
+        for mut slot in truth {
+            match found.remove(&slot.number) {
+                Some(theirs) => restored.mended += usize::from(slot.take_over(theirs)),
+                None => restored.came_back += 1,
+            }
+            self.own.push(slot);
+        }
+        let pictures: HashMap<_, usize> = self
+            .own
+            .iter()
+            .enumerate()
+            .filter_map(|(at, slot)| Some((slot.picture()?, at)))
+            .collect();
+        let mut rest = Vec::new();
+        for slot in before.iter().filter_map(|number| found.remove(number)) {
+            match slot.picture().and_then(|picture| pictures.get(&picture)) {
+                Some(&at) => restored.mended += usize::from(self.own[at].take_over(slot)),
+                None => rest.push(slot),
+            }
+        }
+        // What the copy lacks is later than it, if it is not of another time altogether.
+        for slot in rest {
+            let at = self.own.iter().rposition(|other| other.micros <= slot.micros);
+            self.own.insert(at.map_or(0, |at| at + 1), slot);
+        }
+        self.place_foreign(&before);
+        Ok(restored)
+    }
+
+    /// Puts the items of others behind those of our entries that they stood behind
+    /// when our entries were those `before`.
+    fn place_foreign(&mut self, before: &[u64]) {
+        let now: HashMap<u64, usize> =
+            self.own.iter().enumerate().map(|(at, slot)| (slot.number, at + 1)).collect();
+        // One that was ours, and so spoiled that it was taken for another's.
+        let is_ours = |item: &Foreign| {
+            item.id.as_deref().and_then(frame_number).is_some_and(|it| now.contains_key(&it))
+        };
+        self.foreign.retain(|item| !is_ours(item));
+        for item in &mut self.foreign {
+            let behind = before[..item.after.min(before.len())].iter().rev();
+            item.after = behind.filter_map(|number| now.get(number)).next().copied().unwrap_or(0);
+        }
+        self.foreign.sort_by_key(|item| item.after);
     }
 
     /// Takes over what others wrote: their flags and keys on our entries, and their own items.
@@ -251,13 +305,18 @@ impl Entries {
     /// Settles the entry `at` of [`Entries::earlier`], as `entry` has it now. Says
     /// whether that differs from what is in the file.
     pub fn settle_earlier(&mut self, at: usize, entry: &Entry) -> bool {
-        let slot = self.remove(self.kept + at);
-        let same = entry.render().is_ok_and(|text| text == slot.text);
-        let text = if same { Some(slot.text) } else { entry.render().ok() };
+        let Some(slot) = self.own.get_mut(self.kept + at) else { return false };
+        let text = entry.render().ok().filter(|text| *text != slot.text);
+        let same = text.is_none();
         if let Some(text) = text {
-            self.insert(self.kept, Slot { offset: entry.offset, text, ..slot });
-            self.kept += 1;
+            (slot.offset, slot.text) = (entry.offset, text);
         }
+        // Most are found in their order: nothing is moved then.
+        if at > 0 {
+            let slot = self.remove(self.kept + at);
+            self.insert(self.kept, slot);
+        }
+        self.kept += 1;
         !(same && at == 0)
     }
 
@@ -334,6 +393,26 @@ impl Slot {
     /// The entry; `None` cannot happen, as the text was made from one.
     pub fn entry(&self) -> Option<Entry> {
         Entry::from_map(serde_json::from_str(&self.text).ok()?)
+    }
+
+    /// What tells its picture from all others, unless the old system wrote it.
+    fn picture(&self) -> Option<(u64, i64)> {
+        Some((self.offset?, self.micros))
+    }
+
+    /// Takes the place of the entry that was in the index, with what others may write:
+    /// the flag, and keys of their own. Says whether anything else in it was different.
+    fn take_over(&mut self, theirs: Slot) -> bool {
+        let (Some(mut ours), Some(theirs_now)) = (self.entry(), theirs.entry()) else {
+            return false;
+        };
+        ours.sent_to_agent = theirs_now.sent_to_agent;
+        ours.other.clone_from(&theirs_now.other);
+        if let Ok(text) = ours.render() {
+            self.text = text;
+        }
+        self.published = theirs.published;
+        ours != theirs_now
     }
 
     /// Says whether anything changed by it.

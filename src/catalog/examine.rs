@@ -10,8 +10,7 @@ use super::INDEX_NAME;
 use super::entries::each_item;
 use super::entry::Entry;
 use super::frames::{frame_number, is_whole_jpeg, jpeg_name};
-use super::publish::left_overs;
-use crate::disk;
+use super::publish::{left_overs, set_aside};
 use crate::error::{Context, Error, Result, Stage};
 use crate::media::SYNC_BYTE;
 
@@ -157,8 +156,7 @@ pub fn set_strays_aside(folder: &Path) -> Result<usize> {
     let ids: HashSet<_> = entries.iter().map(|entry| entry.id.as_str()).collect();
     let found = strays(folder, |id| ids.contains(id))?;
     for path in &found {
-        let aside = path.with_extension("jpg.set-aside");
-        disk::rename(path, &aside).context(Stage::Catalog, path, "cannot set it aside")?;
+        set_aside(path, path, "set-aside").context(Stage::Catalog, path, "cannot set it aside")?;
     }
     Ok(found.len())
 }

@@ -18,11 +18,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::entries::Entries;
+use super::entries::{Entries, Restored};
 use super::lock::IndexLock;
 use super::publish::{self, temp_path};
 use super::reading::{self, Found, Reader};
 use super::stamp::Stamp;
+use super::synced_copy;
 use crate::disk::{self, Exchange};
 use crate::error::{Context, Error, Result, Stage};
 
@@ -77,44 +78,41 @@ impl IndexFile {
     }
 
     /// Reads what an earlier life left: the index, what a crash displaced, and
-    /// `copy`, from which come back the entries that the index lost.
+    /// `copy`, by which the index is mended (see [`Entries::restore`]).
     pub fn load(&mut self, entries: &mut Entries, copy: Option<&Path>) -> Result<()> {
         let _held = self.lock.hold()?;
         self.load_locked(entries, copy)
     }
 
     fn load_locked(&mut self, entries: &mut Entries, copy: Option<&Path>) -> Result<()> {
-        let mut lost = false;
+        let copy = copy.map(synced_copy::read).transpose()?.flatten();
         match self.read_settled(&self.path)? {
             Found::Whole(text, stamp) => {
                 self.taken_in(entries.load(&text))?;
                 self.known = stamp;
             }
-            Found::Corrupt(_) => {
-                self.set_aside_corrupt(&self.path)?;
-                lost = true;
-            }
-            Found::Nothing | Found::Known => lost = true,
+            Found::Corrupt(_) => self.set_aside_corrupt(&self.path)?,
+            Found::Nothing | Found::Known => {}
         }
-        if let Some(text) = copy.and_then(|copy| fs::read_to_string(copy).ok()) {
-            self.take_in_copy(entries, &text, lost);
+        if let Some(copy) = copy {
+            self.restore(entries, &copy)?;
         }
         self.take_in_left_overs(entries)
     }
 
-    /// A copy is older than the index: it counts where the index is lost, or lacks
-    /// an entry. One that a power loss spoiled is of no use.
-    fn take_in_copy(&self, entries: &mut Entries, text: &str, lost: bool) {
-        let known = entries.len();
-        let taken_in = if lost { entries.load(text) } else { entries.bring_back(text).map(|_| ()) };
-        let back = entries.len() - known;
-        if back > 0 {
-            let path = self.path.display();
-            tracing::warn!(%path, "{back} entries were gone from the index; they come back");
+    /// A copy is older than the index, and nobody's but ours.
+    fn restore(&self, entries: &mut Entries, copy: &str) -> Result<()> {
+        let Restored { came_back, mended } = self.taken_in(entries.restore(copy))?;
+        let path = self.path.display();
+        if came_back > 0 {
+            tracing::warn!("{path}: {came_back} entries were gone; they come back");
         }
-        if let Err(error) = taken_in {
-            tracing::warn!(path = %self.path.display(), "the copy of the index is of no use: {error}");
+        if mended > 0 {
+            tracing::warn!(
+                "{path}: {mended} entries said what is not so of their pictures; mended"
+            );
         }
+        Ok(())
     }
 
     fn take_in_left_overs(&mut self, entries: &mut Entries) -> Result<()> {

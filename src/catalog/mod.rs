@@ -36,6 +36,7 @@ pub mod publish;
 mod reading;
 mod set_aside;
 mod stamp;
+mod synced_copy;
 #[cfg(test)]
 mod tests;
 
@@ -68,9 +69,12 @@ pub struct Catalog {
     set_aside: SetAside,
     /// The highest number given to a settled entry.
     last_number: u64,
+    /// See [`Catalog::lacking`].
+    lacking: u64,
     /// There is something that the index on disk lacks.
     unwritten: bool,
-    pace: Pace,
+    writing: Pace,
+    reading: Pace,
     clock: Arc<dyn Clock>,
     unsynced: FramesJob,
 }
@@ -114,8 +118,10 @@ impl Catalog {
             index_copy: options.index_copy,
             entries: Entries::default(),
             last_number: 0,
+            lacking: 0,
             unwritten: false,
-            pace: Pace::default(),
+            writing: Pace::default(),
+            reading: Pace::default(),
             clock,
             unsynced: FramesJob::default(),
         };
@@ -135,12 +141,7 @@ impl Catalog {
         let settled = usize::try_from(next_ordinal).unwrap_or(usize::MAX);
         self.entries.settle(settled);
         let found = self.entries.kept().len();
-        if found < settled {
-            tracing::warn!(
-                folder = %self.folder.display(),
-                "the index has {found} of the {settled} frames that the checkpoint counts"
-            );
-        }
+        self.lacking = (settled - found) as u64;
         let highest = self.entries.kept().iter().map(|slot| slot.number).max().unwrap_or(0);
         self.last_number = highest.max(if found < settled { next_ordinal } else { 0 });
         self.unwritten = true;
@@ -150,6 +151,11 @@ impl Catalog {
     /// What encodes frames for this catalog.
     pub fn encoder(&self) -> Encoder {
         self.encoder
+    }
+
+    /// How many of the frames that the checkpoint counts the index had not when it was opened.
+    pub fn lacking(&self) -> u64 {
+        self.lacking
     }
 
     /// How many frames are kept: what the checkpoint has to say as `next_ordinal`.
@@ -222,15 +228,23 @@ impl Catalog {
     ///
     /// If the folder cannot be read or written to.
     pub fn poll(&mut self) -> Result<()> {
-        if !self.unwritten && self.index.is_changed() {
+        if !self.unwritten && self.index.is_changed() && self.may_read() {
+            let began = self.clock.now();
             self.unwritten = self.index.take_in_now(&mut self.entries)?;
+            self.reading.done(began, self.clock.now());
         }
         self.poll_writing()
     }
 
+    /// A long index is not read at each of others' changes: those that wait are read before
+    /// the next writing at the latest.
+    fn may_read(&self) -> bool {
+        self.reading.due_in(self.entries.len(), self.clock.now()).is_zero()
+    }
+
     /// How long until [`Catalog::poll`] has the index to write; none if nothing is to be written.
     pub fn write_due_in(&self) -> Option<Duration> {
-        self.unwritten.then(|| self.pace.due_in(self.entries.len(), self.clock.now()))
+        self.unwritten.then(|| self.writing.due_in(self.entries.len(), self.clock.now()))
     }
 
     fn poll_writing(&mut self) -> Result<()> {
@@ -255,7 +269,7 @@ impl Catalog {
     fn write(&mut self) -> Result<()> {
         let began = self.clock.now();
         let is_settled = self.index.publish(&mut self.entries)?;
-        self.pace.wrote(began, self.clock.now());
+        self.writing.done(began, self.clock.now());
         self.unwritten = !is_settled;
         self.unsynced.index = Some(self.index.path().to_owned());
         Ok(())
@@ -267,9 +281,10 @@ impl Catalog {
         if job.index.is_some()
             && let Some(path) = &self.index_copy
         {
-            let mut bytes = Vec::new();
-            // Writing to memory does not fail.
-            let _ = self.entries.write_to(&mut bytes);
+            let bytes = synced_copy::seal(|out| {
+                // Writing to memory does not fail.
+                let _ = self.entries.write_to(out);
+            });
             job.index_copy = Some((path.clone(), bytes));
         }
         job

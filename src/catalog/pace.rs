@@ -1,4 +1,4 @@
-//! How often the index may be written.
+//! How often the index may be written, and what others wrote be read.
 
 use std::time::{Duration, Instant};
 
@@ -11,14 +11,14 @@ const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 /// … and at most once in so many times what the last writing took.
 const COST_FACTOR: u32 = 20;
 
-/// Decides when the next writing is due, from what the last one cost.
+/// Decides when the next writing is due, or the next reading, from what the last one cost.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     last: Option<(Instant, Duration)>,
 }
 
 impl Pace {
-    /// How long from `now` until an index of `entries` entries may be written.
+    /// How long from `now` until an index of `entries` entries may be written, or read.
     pub fn due_in(&self, entries: usize, now: Instant) -> Duration {
         match self.last {
             Some((began, took)) if entries > AT_ONCE_ENTRIES => {
@@ -29,8 +29,8 @@ impl Pace {
         }
     }
 
-    /// Takes note of a writing.
-    pub fn wrote(&mut self, began: Instant, ended: Instant) {
+    /// Takes note of one.
+    pub fn done(&mut self, began: Instant, ended: Instant) {
         self.last = Some((began, ended.saturating_duration_since(began)));
     }
 }
@@ -46,12 +46,12 @@ mod tests {
         let mut pace = Pace::default();
         assert_eq!(pace.due_in(9_000, start), Duration::ZERO, "the first is never late");
 
-        pace.wrote(start, after(10));
+        pace.done(start, after(10));
         assert_eq!(pace.due_in(AT_ONCE_ENTRIES, after(10)), Duration::ZERO);
         assert_eq!(pace.due_in(AT_ONCE_ENTRIES + 1, after(10)), Duration::from_millis(990));
         assert_eq!(pace.due_in(AT_ONCE_ENTRIES + 1, after(1_000)), Duration::ZERO);
 
-        pace.wrote(start, after(100));
+        pace.done(start, after(100));
         assert_eq!(pace.due_in(AT_ONCE_ENTRIES + 1, after(100)), Duration::from_millis(1_900));
     }
 }

@@ -51,6 +51,26 @@ fn write_temp(temp: &Path, bytes: &[u8], durable: Durable) -> io::Result<()> {
     if durable == Durable::Now { disk::sync(&file) } else { Ok(()) }
 }
 
+/// Gives a file that is not to be used the name `TARGET.LABEL-1`, or the next that is
+/// free: nothing is destroyed. Gives that name, or none if the file is gone.
+///
+/// # Errors
+///
+/// If the folder cannot be written to.
+pub fn set_aside(file: &Path, target: &Path, label: &str) -> io::Result<Option<PathBuf>> {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    for number in 1_u64.. {
+        let aside = target.with_file_name(format!("{name}.{label}-{number}"));
+        match disk::rename_new(file, &aside) {
+            Ok(true) => return Ok(Some(aside)),
+            Ok(false) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
 /// The folder that a file is in: `.` for a bare name.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::clock::Clock;
 use super::entries::each_item;
+use super::publish::set_aside;
 use super::stamp::Stamp;
-use crate::disk::rename_new;
 
 /// A file that is no JSON array counts as corrupt when it stays so for this long.
 pub const CORRUPT_GRACE: Duration = Duration::from_secs(2);
@@ -79,16 +79,11 @@ impl Reader {
 /// Gives a corrupt file that was `index`, or stood in its place, a name of its own: it
 /// is never destroyed.
 pub(super) fn set_aside_corrupt(file: &Path, index: &Path) -> io::Result<()> {
-    let name = index.file_name().unwrap_or_default().to_string_lossy();
-    for number in 1_u64.. {
-        let aside = index.with_file_name(format!("{name}.corrupt-{number}"));
-        if rename_new(file, &aside)? {
-            tracing::warn!(
-                path = %index.display(), set_aside = %aside.display(),
-                "no JSON array: it is set aside, and written anew from what is known"
-            );
-            break;
-        }
+    if let Some(aside) = set_aside(file, index, "corrupt")? {
+        tracing::warn!(
+            path = %index.display(), set_aside = %aside.display(),
+            "no JSON array: it is set aside, and written anew from what is known"
+        );
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::live::{Detected, Live};
 use super::record::finished_job;
-use super::set_aside;
+use super::trust::{self, Found};
 use crate::catalog::checkpoint::Checkpoint;
 use crate::catalog::examine::{self, Examined};
 use crate::catalog::publish::left_overs;
@@ -35,34 +35,34 @@ pub fn check(session: &Session) -> Result<Examined> {
         problem(Error::new(Stage::Recording, what).path(&path));
     }
     let path = session.checkpoint_json();
-    match Checkpoint::load(&path) {
-        Err(error) => problem(error),
-        Ok(None) if length > 0 => {
-            let what = "it is missing: detection would begin anew";
-            problem(Error::new(Stage::Catalog, what).path(&path));
+    let doubt = match trust::look(&path, &session.recording_ts(), length)? {
+        Found::Nothing if length > 0 => Some("it is missing: detection would begin anew".into()),
+        Found::Nothing => None,
+        Found::Doubtful(error) => {
+            problem(error);
+            None
         }
-        Ok(None) => {}
-        Ok(Some(checkpoint)) => {
-            let has = checkpoint.recording_bytes;
-            let what = if has > length {
-                format!("the recording has {length} bytes, not {has}")
-            } else if checkpoint.frames_kept > found.entries {
-                format!("it counts {} frames; the index has fewer", checkpoint.frames_kept)
-            } else if !checkpoint.is_final(length) {
-                format!("detection has not come to the end of the recording, byte {length}")
-            } else {
-                String::new()
-            };
-            if !what.is_empty() {
-                problem(Error::new(Stage::Catalog, what).path(&path));
-            }
-        }
+        Found::Trusted(trusted) => doubt(&trusted.checkpoint, length, found.entries),
+    };
+    if let Some(what) = doubt {
+        problem(trust::doubt(&path, what));
     }
     let folder = path.parent().unwrap_or(&path);
     for path in left_overs(folder, |_| true).context(Stage::Catalog, folder, "cannot read")? {
         problem(Error::new(Stage::Catalog, "an earlier run left it unfinished").path(path));
     }
     Ok(found)
+}
+
+/// What speaks against a checkpoint of this recording.
+fn doubt(checkpoint: &Checkpoint, length: u64, entries: u64) -> Option<String> {
+    if checkpoint.frames_kept > entries {
+        Some(format!("it counts {} frames; the index has fewer", checkpoint.frames_kept))
+    } else if !checkpoint.is_final(length) {
+        Some(format!("detection has not come to the end of the recording, byte {length}"))
+    } else {
+        None
+    }
 }
 
 /// Mends what [`check`] has found: cuts a torn packet off, and brings back by
@@ -81,7 +81,7 @@ pub fn repair(
     let owned = session.clone().into_owned()?;
     let checkpoint = session.checkpoint_json();
     if found.lacks_frames && checkpoint.exists() {
-        set_aside(&checkpoint, "frames are missing")?;
+        trust::set_aside(&checkpoint, &trust::doubt(&checkpoint, "frames are missing"))?;
     }
     let job = finished_job(owned)?;
     counters.recorded_bytes.store(job.opened_bytes, std::sync::atomic::Ordering::Relaxed);

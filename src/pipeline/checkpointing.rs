@@ -7,11 +7,16 @@ use crate::decode::{BestEffort, Settings};
 use crate::demux::{DemuxStart, FramerStart, Program};
 use crate::detect::{CutsState, DetectorState};
 use crate::media::{AudioCodec, AudioStream, ByteOffset, Ticks, VideoCodec};
+use crate::recording::Fingerprint;
 use crate::timeline::{AudioClock, Clock, Demuxed, Interpolation, Shared, StreamClock};
 
-/// What is written down. `recording_bytes` must be safe on disk, and `frames_kept`
-/// in the index, before it is.
-pub fn to_checkpoint(start: &DetectionStart, recording_bytes: u64, frames_kept: u64) -> Checkpoint {
+/// What is written down. The bytes of `recording` must be safe on disk, and
+/// `frames_kept` in the index, before it is.
+pub fn to_checkpoint(
+    start: &DetectionStart,
+    recording: Fingerprint,
+    frames_kept: u64,
+) -> Checkpoint {
     let DetectionStart {
         demux,
         clock,
@@ -25,8 +30,11 @@ pub fn to_checkpoint(start: &DetectionStart, recording_bytes: u64, frames_kept: 
         is_damaged,
     } = start;
     Checkpoint {
-        version: checkpoint::VERSION,
-        recording_bytes,
+        recording: checkpoint::Recording {
+            bytes: recording.bytes,
+            head_crc32: recording.head_crc32,
+            tail_crc32: recording.tail_crc32,
+        },
         frames_kept,
         read_from: checkpoint::ReadFrom {
             offset: demux.at.0,

@@ -10,7 +10,6 @@
 //! What an attempt that failed has left is taken up by the next, as after a restart:
 //! all that it knows stands in the session's folder.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -20,12 +19,11 @@ use crossbeam_channel::Sender;
 use super::detection::{Detection, DetectionStart, Scored};
 use super::detector::{self, Outlet};
 use super::publisher::{self, Durability, Message};
+use super::trust::{self, Found, Trusted};
 use super::watch::Watch;
-use super::{checkpointing, choice_of, join, rule_of, spawn};
-use crate::catalog::checkpoint::Checkpoint;
+use super::{choice_of, join, rule_of, spawn};
 use crate::catalog::{Catalog, CatalogOptions, Entry, KeptFrame, publish};
 use crate::config::DetectConfig;
-use crate::disk;
 use crate::error::{Error, Result, Stage};
 use crate::media::{ByteOffset, TS_PACKET_BYTES, Ticks, Written};
 use crate::recording::SyncHandle;
@@ -115,8 +113,7 @@ impl<'a> Live<'a> {
     ///
     /// What keeps detection from going on. The call may be repeated.
     pub fn run(&mut self, on_entry: &mut (dyn FnMut(&Entry) + Send)) -> Result<()> {
-        let (checkpoint, catalog) = self.open()?;
-        let start = checkpoint.as_ref().and_then(checkpointing::from_checkpoint);
+        let (start, catalog) = self.open()?;
         let durability = Durability {
             recording: self.sync.clone(),
             checkpoint: self.session.checkpoint_json(),
@@ -139,21 +136,35 @@ impl<'a> Live<'a> {
     }
 
     /// Opens what is known of the session, and brings it in line with the recording.
-    fn open(&mut self) -> Result<(Option<Checkpoint>, Catalog)> {
+    fn open(&mut self) -> Result<(Option<DetectionStart>, Catalog)> {
         let known = if self.is_reconciled { self.written.length() } else { self.opened_bytes };
-        let checkpoint = load_checkpoint(&self.session, known)?;
-        let mut catalog = Catalog::open(CatalogOptions {
-            jpeg_quality: self.config.jpeg.quality,
-            frame_width: self.config.jpeg.max_width_px,
-            next_ordinal: checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.frames_kept),
-            index_copy: Some(self.session.index_copy_json()),
-            ..CatalogOptions::new(self.session.frames_dir())
-        })?;
+        let mut trusted = load_checkpoint(&self.session, known)?;
+        let counted = trusted.as_ref().map_or(0, |trusted| trusted.checkpoint.frames_kept);
+        let mut catalog = self.open_catalog(counted)?;
+        let lacking = catalog.lacking();
+        if lacking > 0 {
+            // Only detection can bring them back.
+            let path = self.session.checkpoint_json();
+            let what = format!("the index lacks {lacking} of the {counted} frames that it counts");
+            trust::set_aside(&path, &trust::doubt(&path, what))?;
+            trusted = None;
+            catalog = self.open_catalog(0)?;
+        }
         if !self.is_reconciled {
             catalog.set_aside_past(ByteOffset(known))?;
             self.is_reconciled = true;
         }
-        Ok((checkpoint, catalog))
+        Ok((trusted.map(|trusted| trusted.start), catalog))
+    }
+
+    fn open_catalog(&self, next_ordinal: u64) -> Result<Catalog> {
+        Catalog::open(CatalogOptions {
+            jpeg_quality: self.config.jpeg.quality,
+            frame_width: self.config.jpeg.max_width_px,
+            next_ordinal,
+            index_copy: Some(self.session.index_copy()),
+            ..CatalogOptions::new(self.session.frames_dir())
+        })
     }
 
     /// The detector's thread.
@@ -192,34 +203,16 @@ impl<'a> Live<'a> {
     }
 }
 
-/// The checkpoint, if there is one that can be trusted. Otherwise detection begins
+/// The checkpoint, if there is one that can be believed. Otherwise detection begins
 /// at the beginning, and finds the same frames again.
-fn load_checkpoint(session: &OwnedSession, recording_bytes: u64) -> Result<Option<Checkpoint>> {
+fn load_checkpoint(session: &OwnedSession, recording_bytes: u64) -> Result<Option<Trusted>> {
     let path = session.checkpoint_json();
     publish::remove_left_overs(publish::folder_of(&path), |name| name == "checkpoint.json")?;
-    let why = match Checkpoint::load(&path) {
-        Ok(None) => return Ok(None),
-        Ok(Some(checkpoint)) if checkpoint.recording_bytes <= recording_bytes => {
-            return Ok(Some(checkpoint));
-        }
-        Ok(Some(checkpoint)) => format!(
-            "catalog: {}: the recording has {recording_bytes} bytes, not {}",
-            path.display(),
-            checkpoint.recording_bytes
-        ),
-        Err(error) => error.to_string(),
-    };
-    set_aside(&path, &why)?;
-    Ok(None)
-}
-
-/// Gives a checkpoint that is not to be trusted another name.
-pub(super) fn set_aside(checkpoint: &Path, why: &str) -> Result<()> {
-    let aside = checkpoint.with_extension("json.set-aside");
-    tracing::warn!("{why}; set aside as {}, detection begins anew", aside.display());
-    disk::rename(checkpoint, &aside).map_err(|cause| {
-        Error::new(Stage::Catalog, "cannot set it aside").path(checkpoint).because(cause)
-    })
+    match trust::look(&path, &session.recording_ts(), recording_bytes)? {
+        Found::Nothing => Ok(None),
+        Found::Trusted(trusted) => Ok(Some(*trusted)),
+        Found::Doubtful(why) => trust::set_aside(&path, &why).map(|()| None),
+    }
 }
 
 /// Lowers a flag at the end of a thread, however it ends.

@@ -16,13 +16,12 @@ mod rotation;
 mod scan;
 mod supervision;
 mod supervisor;
+mod trust;
 mod watch;
 
 pub use check::{check, repair};
 pub use record::{Listening, listen, own_sessions, record};
 pub use scan::scan;
-
-use live::set_aside;
 
 use crate::config::FrameRule;
 use crate::demux::ProgramChoice;

@@ -155,7 +155,7 @@ impl Publisher<'_> {
         let checkpoint = match decided {
             None => None,
             Some(Decided { start, read, kept }) => {
-                let checkpoint = to_checkpoint(&start, read.0, kept);
+                let checkpoint = to_checkpoint(&start, recording.fingerprint(read.0)?, kept);
                 Some((durability.checkpoint.clone(), checkpoint.to_json()?))
             }
         };

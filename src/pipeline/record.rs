@@ -26,9 +26,9 @@ use super::recorder::Recorder;
 use super::recording_sync::{self, Durable};
 use super::rotation::{Limits, Rotation};
 use super::supervision::Supervision;
+use super::trust::{self, Found};
 use super::{choice_of, join, spawn, supervisor};
 use crate::catalog::Entry;
-use crate::catalog::checkpoint::Checkpoint;
 use crate::config::RecordConfig;
 use crate::error::{Error, Result, Stage};
 use crate::ingest::{self, Leaving, Tls, TlsFiles};
@@ -154,9 +154,10 @@ pub fn own_sessions(config: &RecordConfig) -> Result<(OwnedSession, Vec<OwnedSes
 
 /// Whether detection has come to the end of a recording that nobody records any more.
 fn is_finished(session: &Session) -> bool {
-    let length = std::fs::metadata(session.recording_ts()).map(|metadata| metadata.len());
-    let checkpoint = Checkpoint::load(&session.checkpoint_json()).ok().flatten();
-    checkpoint.zip(length.ok()).is_some_and(|(checkpoint, length)| checkpoint.is_final(length))
+    let recording = session.recording_ts();
+    let Ok(metadata) = std::fs::metadata(&recording) else { return false };
+    let found = trust::look(&session.checkpoint_json(), &recording, metadata.len());
+    matches!(found, Ok(Found::Trusted(it)) if it.checkpoint.is_final(metadata.len()))
 }
 
 /// Where a recording is given to whoever reads it.

@@ -152,7 +152,7 @@ fn syncing_makes_a_copy_of_the_index_that_brings_lost_entries_back() {
     let folder = tempfile::tempdir().unwrap();
     let frames_dir = folder.path().join("frames");
     let with_copy = |next_ordinal| CatalogOptions {
-        index_copy: Some(folder.path().join(".index.synced.json")),
+        index_copy: Some(folder.path().join(".index.synced")),
         next_ordinal,
         ..options(&frames_dir)
     };

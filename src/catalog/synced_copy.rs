@@ -1,0 +1,93 @@
+//! The index as it was last brought to the disk: a file of our own, with a checksum.
+//!
+//! `index.json` belongs to others as well, and the one that stands there may not be
+//! on the disk yet. This copy is what comes back after a power loss, and what tells
+//! which entry stands for which picture, whatever became of the index.
+//!
+//! The first line is `crc32 1a2b3c4d`, the rest is the index.
+
+use std::io;
+use std::path::Path;
+
+use super::publish::set_aside;
+use crate::error::{Context, Result, Stage};
+
+const MARK: &str = "crc32 ";
+
+/// Digits of the checksum, and the line feed.
+const CHECKSUM_BYTES: usize = 9;
+
+/// Gives what is written: `write` appends the index to it.
+pub(super) fn seal(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = format!("{MARK}{:08x}\n", 0).into_bytes();
+    let head = bytes.len();
+    write(&mut bytes);
+    let crc32 = crc32fast::hash(&bytes[head..]);
+    bytes[..head].copy_from_slice(format!("{MARK}{crc32:08x}\n").as_bytes());
+    bytes
+}
+
+/// The index in what [`seal`] gave; none if a bit of it has changed.
+pub(super) fn unseal(bytes: &[u8]) -> Option<&str> {
+    let (checksum, index) =
+        bytes.strip_prefix(MARK.as_bytes())?.split_at_checked(CHECKSUM_BYTES)?;
+    let crc32 = crc32fast::hash(index);
+    (checksum == format!("{crc32:08x}\n").as_bytes()).then_some(index)?;
+    std::str::from_utf8(index).ok()
+}
+
+/// The index in the copy at `path`. One that is not what was written is set aside.
+///
+/// # Errors
+///
+/// If it can neither be read nor set aside.
+pub(super) fn read(path: &Path) -> Result<Option<String>> {
+    let bytes = match std::fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Vec::new(),
+        bytes => bytes.context(Stage::Catalog, path, "cannot read")?,
+    };
+    if let Some(index) = unseal(&bytes) {
+        return Ok(Some(index.to_owned()));
+    }
+    let aside =
+        set_aside(path, path, "corrupt").context(Stage::Catalog, path, "cannot rename it")?;
+    if let Some(aside) = aside {
+        let path = path.display();
+        tracing::warn!("{path}: its checksum does not fit; set aside as {}", aside.display());
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_with_any_bit_changed_or_cut_anywhere_is_none() {
+        let bytes = seal(|out| out.extend_from_slice(b"[\n  1\n]\n"));
+        assert_eq!(unseal(&bytes), Some("[\n  1\n]\n"));
+        for bit in 0..8 * bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(unseal(&flipped), None, "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert_eq!(unseal(&bytes[..length]), None, "cut to {length}");
+        }
+    }
+
+    #[test]
+    fn a_copy_that_is_none_is_set_aside_and_not_destroyed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".index.synced");
+        assert_eq!(read(&path).unwrap(), None);
+        for n in 1..3 {
+            std::fs::write(&path, "crc32 00000000\n[]").unwrap();
+            assert_eq!(read(&path).unwrap(), None);
+            assert!(!path.exists());
+            assert!(folder.path().join(format!(".index.synced.corrupt-{n}")).exists());
+        }
+    }
+}

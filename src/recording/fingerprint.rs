@@ -1,0 +1,74 @@
+//! Telling one recording from another without reading it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// The first bytes that count.
+const HEAD_BYTES: u64 = 64 << 10;
+
+/// The last bytes that count.
+const TAIL_BYTES: u64 = 4 << 10;
+
+/// A recording when it had `bytes` bytes; it may have grown since.
+///
+/// Two that agree in it count as the same: one of another stream differs at its
+/// beginning, and one that was cut and went on otherwise differs at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Its length, in bytes.
+    pub bytes: u64,
+    /// CRC-32 of its first 64 KiB, or of all of it.
+    pub head_crc32: u32,
+    /// CRC-32 of the last 4 KiB before `bytes`, or of all of it.
+    pub tail_crc32: u32,
+}
+
+impl Fingerprint {
+    /// That of the first `bytes` bytes of a file.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be read.
+    pub fn of(file: &File, bytes: u64) -> io::Result<Fingerprint> {
+        let tail = bytes.min(TAIL_BYTES);
+        Ok(Fingerprint {
+            bytes,
+            head_crc32: crc32_of(file, 0, bytes.min(HEAD_BYTES))?,
+            tail_crc32: crc32_of(file, bytes - tail, tail)?,
+        })
+    }
+}
+
+fn crc32_of(file: &File, at: u64, length: u64) -> io::Result<u32> {
+    let mut bytes = vec![0; length as usize];
+    file.read_exact_at(&mut bytes, at)?;
+    Ok(crc32fast::hash(&bytes))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn it_stays_while_the_recording_grows_and_differs_where_the_bytes_do() {
+        let bytes: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
+        let of = |bytes: &[u8], length| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(bytes).unwrap();
+            Fingerprint::of(&file, length)
+        };
+        let whole = of(&bytes, 150_000).unwrap();
+        assert_eq!(of(&bytes[..150_000], 150_000).unwrap(), whole);
+        for at in [0, 65_535, 150_000 - 4_096, 149_999] {
+            let mut other = bytes.clone();
+            other[at] ^= 1;
+            assert_ne!(of(&other, 150_000).unwrap(), whole, "changed at {at}");
+        }
+        assert!(of(&bytes, 200_001).is_err(), "it is shorter");
+        assert_eq!(of(&[], 0).unwrap(), Fingerprint { bytes: 0, head_crc32: 0, tail_crc32: 0 });
+    }
+}

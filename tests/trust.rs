@@ -1,0 +1,219 @@
+//! What an earlier process left is believed where it is what was written, and of this
+//! recording. Otherwise it is set aside, told, and made anew.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use common::{Recorder, fixture, index, send_bytes};
+use scenetap::catalog::checkpoint::{Checkpoint, VERSION};
+use scenetap::catalog::{Catalog, CatalogOptions, SystemClock};
+use serde_json::{Value, json};
+
+const CHECKPOINT: &str = "stream/checkpoint.json";
+const INDEX: &str = "frames/index.json";
+const COPY: &str = "stream/.index.synced";
+
+fn clip(name: &str, packets: usize) -> Vec<u8> {
+    let mut bytes = fs::read(fixture(name)).unwrap();
+    bytes.truncate(packets * 188);
+    bytes
+}
+
+/// Records `bytes` into a session named `s`, to the end.
+fn record(sessions: &Path, bytes: &[u8]) -> PathBuf {
+    let recorder = Recorder::start(sessions, "s", &["--once", "--scene-threshold", "0.1"]);
+    send_bytes(&recorder.address, bytes);
+    assert!(recorder.end().0.success());
+    sessions.join("s")
+}
+
+/// Goes on with the session `s`, which nobody sends to; gives what is told.
+fn go_on(sessions: &Path) -> Vec<String> {
+    Recorder::start(sessions, "s", &["--scene-threshold", "0.1"]).end_by_signal()
+}
+
+/// A session whose second frame an agent has had.
+fn recorded() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let session = record(folder.path(), &clip("bbb_h264_bframes_scenecut_360p24", 2_000));
+    let mut entries = index(&session);
+    assert!(entries.len() >= 2);
+    entries[1]["sent_to_agent"] = json!(true);
+    fs::write(session.join(INDEX), serde_json::to_vec_pretty(&entries).unwrap()).unwrap();
+    go_on(folder.path());
+    (folder, session)
+}
+
+fn flipped(bytes: &[u8], bit: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[bit / 8] ^= 1 << (bit % 8);
+    bytes
+}
+
+#[test]
+fn a_checkpoint_with_any_bit_changed_or_cut_anywhere_is_none() {
+    let (_folder, session) = recorded();
+    let path = session.join(CHECKPOINT);
+    let bytes = fs::read(&path).unwrap();
+    Checkpoint::parse(&path, &bytes).unwrap();
+    for bit in 0..8 * bytes.len() {
+        assert!(Checkpoint::parse(&path, &flipped(&bytes, bit)).is_err(), "bit {bit}");
+    }
+    for length in 0..bytes.len() {
+        assert!(Checkpoint::parse(&path, &bytes[..length]).is_err(), "cut to {length}");
+    }
+    let more = [&bytes[..], b" "].concat();
+    assert!(Checkpoint::parse(&path, &more).is_err());
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_believed_is_set_aside_and_the_frames_are_found_again() {
+    let (folder, session) = recorded();
+    let before = index(&session);
+    let path = session.join(CHECKPOINT);
+    let good = fs::read(&path).unwrap();
+    let newer = String::from_utf8(good.clone()).unwrap().replacen(
+        &format!("\"version\": {VERSION}"),
+        &format!("\"version\": {}", VERSION + 1),
+        1,
+    );
+    let spoiled: [(&str, Vec<u8>); 6] = [
+        ("not a checkpoint", Vec::new()),
+        ("not a checkpoint", good[..good.len() / 2].to_vec()),
+        ("not a checkpoint", b"[1, 2]".to_vec()),
+        ("not a checkpoint", vec![0; 5_000]),
+        ("checkpoint of version", newer.into_bytes()),
+        ("its checksum does not fit", {
+            let text = String::from_utf8(good.clone()).unwrap();
+            text.replacen("\"frames_kept\": ", "\"frames_kept\": 1", 1).into_bytes()
+        }),
+    ];
+    for (n, (why, bytes)) in spoiled.iter().enumerate() {
+        fs::write(&path, bytes).unwrap();
+        let told = go_on(folder.path()).join("\n");
+        assert!(told.contains(why) && told.contains("detection begins anew"), "{why}: {told}");
+        assert_eq!(index(&session), before, "{why}");
+        assert_eq!(fs::read(&path).unwrap(), good, "{why}: it is made again");
+        let aside = session.join(format!("{CHECKPOINT}.set-aside-{}", n + 1));
+        assert!(fs::read(aside).unwrap() == *bytes, "{why}");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_recording_is_not_believed() {
+    let (folder, session) = recorded();
+    let other = tempfile::tempdir().unwrap();
+    let longer = record(other.path(), &clip("sintel_fades_h264_360p24", 1_500));
+    let cases = [("of another recording", 3_000), ("the recording has", 1_000)];
+    for (why, packets) in cases {
+        let bytes = clip("bbb_h264_bframes_scenecut_360p24", packets);
+        fs::remove_dir_all(&session).unwrap();
+        let before = index(&record(folder.path(), &bytes));
+        fs::copy(longer.join(CHECKPOINT), session.join(CHECKPOINT)).unwrap();
+        let told = go_on(folder.path()).join("\n");
+        assert!(told.contains(why), "{why}: {told}");
+        assert_eq!(index(&session), before, "{why}");
+    }
+}
+
+#[test]
+fn a_recording_that_lost_its_end_and_went_on_otherwise_is_seen_to_be_another() {
+    let (folder, session) = recorded();
+    // As a power loss and another sender would have it, had no recorder run in between.
+    let bytes = clip("bbb_h264_bframes_scenecut_360p24", 1_500);
+    let more = clip("sintel_fades_h264_360p24", 1_500);
+    let bytes = [bytes, more].concat();
+    fs::write(session.join("stream/recording.ts"), &bytes).unwrap();
+    let told = go_on(folder.path()).join("\n");
+    assert!(told.contains("of another recording"), "{told}");
+    let fresh = tempfile::tempdir().unwrap();
+    let scanned = index(&record(fresh.path(), &bytes));
+    let places = |entries: &[Value]| -> Vec<_> {
+        entries.iter().map(|it| (it["offset"].clone(), it["timestamp"].clone())).collect()
+    };
+    assert_eq!(places(&index(&session)), places(&scanned));
+}
+
+/// The index in a folder of its own, opened as a restart opens it.
+fn opened(folder: &Path, index: &[u8], copy: &[u8], kept: u64) -> (Vec<Value>, u64) {
+    let frames = folder.join("frames");
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir_all(&frames).unwrap();
+    fs::write(frames.join("index.json"), index).unwrap();
+    // One that was changed just now would be read twice, as if somebody was at it.
+    let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    let file = fs::File::options().append(true).open(frames.join("index.json")).unwrap();
+    file.set_modified(hour_ago).unwrap();
+    fs::write(folder.join("copy"), copy).unwrap();
+    let options = CatalogOptions {
+        next_ordinal: kept,
+        write_jpegs: false,
+        index_copy: Some(folder.join("copy")),
+        ..CatalogOptions::new(frames)
+    };
+    let catalog = Catalog::open_with(options, Arc::new(SystemClock), Duration::ZERO).unwrap();
+    let lacking = catalog.lacking();
+    let entries = catalog.entries().map(|it| serde_json::to_value(it).unwrap()).collect();
+    (entries, lacking)
+}
+
+/// What is ours in an entry: all but the flag and the keys of others.
+fn ours(entries: &[Value]) -> Vec<Value> {
+    let keys = ["id", "timestamp", "path", "score", "reason", "offset", "keyframe_offset"];
+    entries.iter().map(|it| keys.iter().map(|key| it[*key].clone()).collect()).collect()
+}
+
+#[test]
+fn an_index_with_any_bit_changed_or_cut_anywhere_says_of_each_frame_what_it_said() {
+    let (folder, session) = recorded();
+    let (index, copy) =
+        (fs::read(session.join(INDEX)).unwrap(), fs::read(session.join(COPY)).unwrap());
+    let kept = common::index(&session).len() as u64;
+    let place = folder.path().join("opened");
+    let (whole, lacking) = opened(&place, &index, &copy, kept);
+    assert_eq!((whole.len() as u64, lacking), (kept, 0));
+
+    // Every seventh bit: each byte is changed, and each bit of bytes somewhere.
+    let flips = (0..8 * index.len()).step_by(7).map(|bit| flipped(&index, bit));
+    let cuts = (0..index.len()).step_by(13).map(|length| index[..length].to_vec());
+    for (n, spoiled) in flips.chain(cuts).enumerate() {
+        let (entries, lacking) = opened(&place, &spoiled, &copy, kept);
+        assert_eq!((ours(&entries), lacking), (ours(&whole), 0), "case {n}");
+        if serde_json::from_slice::<Vec<Value>>(&spoiled).is_err() {
+            let aside = fs::read(place.join("frames/index.json.corrupt-1")).unwrap();
+            assert!(aside == spoiled, "case {n}: it is not destroyed");
+        }
+    }
+    // In any other order, and of another session.
+    let mut turned: Vec<Value> = serde_json::from_slice(&index).unwrap();
+    turned.reverse();
+    let (entries, _) = opened(&place, &serde_json::to_vec(&turned).unwrap(), &copy, kept);
+    assert_eq!(entries, whole);
+    for item in &mut turned {
+        item["offset"] = json!(188);
+        item["timestamp"] = json!(99.5);
+    }
+    let (entries, _) = opened(&place, &serde_json::to_vec(&turned).unwrap(), &copy, kept);
+    assert_eq!(ours(&entries), ours(&whole));
+}
+
+#[test]
+fn an_index_of_which_no_copy_is_left_is_made_anew_from_the_recording() {
+    let (folder, session) = recorded();
+    let before = index(&session);
+    fs::write(session.join(INDEX), "[{").unwrap();
+    fs::write(session.join(COPY), "crc32 00000000\n[]\n").unwrap();
+    let told = go_on(folder.path()).join("\n");
+    assert!(told.contains("its checksum does not fit"), "{told}");
+    assert!(told.contains("no JSON array"), "{told}");
+    assert!(told.contains(&format!("the index lacks {0} of the {0} frames", before.len())));
+    // Who had which frame is lost with both, and the time of arrival.
+    assert_eq!(ours(&index(&session)), ours(&before));
+    assert_eq!(fs::read(session.join("frames/index.json.corrupt-1")).unwrap(), b"[{");
+    assert!(session.join("stream/.index.synced.corrupt-1").exists());
+}
