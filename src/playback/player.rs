@@ -56,6 +56,9 @@ impl Player {
             .arg("--keep-open-pause=no")
             // mpv's cache takes the end that it once met for final.
             .arg("--cache=no")
+            // Without it one exact seek in fifty comes out at the key frame behind its
+            // target: libavformat's search by time ends in the midst of a group of pictures.
+            .arg("--hr-seek-demuxer-offset=1.5")
             .arg("--force-window=yes")
             .args(["--input-terminal=no", "--msg-level=all=error"])
             .arg(joined("--input-ipc-server=", socket))
