@@ -168,7 +168,7 @@ impl IndexFile {
     }
 
     fn publish_locked(&mut self, entries: &mut Entries) -> Result<bool> {
-        self.clean_up();
+        self.try_clean_up();
         for _ in 0..MOST_ROUNDS {
             let standing = self.read_settled(&self.path)?;
             let old = match &standing {
@@ -226,15 +226,31 @@ impl IndexFile {
     /// Removes a file that is of no use, now or when that succeeds.
     fn throw_away(&mut self, path: PathBuf) {
         self.litter.push(path);
-        self.clean_up();
+        self.try_clean_up();
     }
 
     /// Removes what could not be removed before.
-    pub fn clean_up(&mut self) {
-        let is_left = |removed: io::Result<()>| {
-            removed.is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
-        };
-        self.litter.retain(|path| is_left(disk::remove(path)));
+    ///
+    /// # Errors
+    ///
+    /// If something still cannot be removed. It is kept in mind.
+    pub fn clean_up(&mut self) -> Result<()> {
+        let mut cleaned = Ok(());
+        self.litter.retain(|path| match disk::remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                cleaned = Err(error).context(Stage::Catalog, path, "cannot remove it");
+                true
+            }
+            _ => false,
+        });
+        cleaned
+    }
+
+    /// The same, where the next time will do.
+    fn try_clean_up(&mut self) {
+        if let Err(error) = self.clean_up() {
+            tracing::debug!("{error}; tried again later");
+        }
     }
 
     /// Takes in a file that stood in the index's place. A crash before the next
@@ -255,7 +271,7 @@ impl IndexFile {
     /// leaves them to be merged a second time, which changes nothing.
     fn forget_displaced(&mut self) {
         self.litter.append(&mut self.displaced);
-        self.clean_up();
+        self.try_clean_up();
     }
 
     /// Writes the new index beside the old one. A crash within leaves a file that

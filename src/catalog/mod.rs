@@ -254,16 +254,18 @@ impl Catalog {
         }
     }
 
-    /// Brings the index up to date on disk, whatever the pace.
+    /// Brings the index up to date on disk, whatever the pace, and leaves nothing beside it.
     ///
     /// # Errors
     ///
     /// If the folder cannot be written to.
     pub fn flush(&mut self) -> Result<()> {
         self.poll()?;
-        self.index.clean_up();
         // Still changed: somebody is writing to it, which is worth the wait at the end.
-        if self.unwritten || self.index.is_changed() { self.write() } else { Ok(()) }
+        if self.unwritten || self.index.is_changed() {
+            self.write()?;
+        }
+        self.index.clean_up()
     }
 
     fn write(&mut self) -> Result<()> {

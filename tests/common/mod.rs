@@ -1,8 +1,11 @@
 //! What the integration tests share: the real binary, over real sockets.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+pub mod left;
+pub mod life;
 pub mod oracle;
 pub mod paff;
+pub mod random;
 pub mod studio;
 pub mod ts;
 

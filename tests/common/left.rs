@@ -1,0 +1,88 @@
+//! What a recorder leaves, compared between one that nothing happened to and others.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::index;
+
+/// What is left at the end, as far as it does not depend on when and where it was made.
+#[derive(Debug, PartialEq)]
+pub struct Left {
+    pub recording: Vec<u8>,
+    pub entries: Vec<Value>,
+    pub frames: BTreeMap<String, Vec<u8>>,
+    pub stream: Vec<String>,
+}
+
+pub fn left(session: &Path) -> Left {
+    let mut entries = index(session);
+    for entry in &mut entries {
+        let entry = entry.as_object_mut().unwrap();
+        let path = Path::new(entry["path"].as_str().unwrap()).file_name().unwrap().to_owned();
+        entry.insert("path".into(), path.to_str().unwrap().into());
+        entry.insert("captured_at".into(), Value::Null);
+    }
+    let files = |folder: &str| -> BTreeMap<String, Vec<u8>> {
+        std::fs::read_dir(session.join(folder))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| {
+                (path.file_name().unwrap().to_str().unwrap().into(), std::fs::read(path).unwrap())
+            })
+            .collect()
+    };
+    let mut frames = files("frames");
+    frames.remove("index.json");
+    let stream = files("stream");
+    Left {
+        recording: stream["recording.ts"].clone(),
+        entries,
+        frames,
+        stream: stream.into_keys().collect(),
+    }
+}
+
+/// What an agent does meanwhile: it takes frames, and notes something on them.
+pub fn acknowledge(session: &Path) -> Vec<Value> {
+    let path = session.join("frames/index.json");
+    let Ok(text) = std::fs::read(&path) else { return Vec::new() };
+    let mut entries: Vec<Value> = serde_json::from_slice(&text).expect("readers see no half");
+    for entry in &mut entries {
+        entry["sent_to_agent"] = json!(true);
+        entry["note"] = json!(format!("seen {}", entry["id"]));
+    }
+    let new = session.join("frames/.agents-own");
+    std::fs::write(&new, serde_json::to_vec(&entries).unwrap()).unwrap();
+    std::fs::rename(&new, &path).unwrap();
+    entries
+}
+
+pub fn assert_same(what: &str, session: &Path, acknowledged: &[Value], undisturbed: &Left) {
+    let mut found = left(session);
+    for entry in acknowledged {
+        let kept = found.entries.iter_mut().find(|kept| kept["id"] == entry["id"]);
+        let kept = kept.unwrap_or_else(|| panic!("{what}: {} is gone", entry["id"]));
+        assert_eq!(
+            (&kept["sent_to_agent"], &kept["note"]),
+            (&json!(true), &entry["note"]),
+            "{what}"
+        );
+        kept["sent_to_agent"] = json!(false);
+        kept.as_object_mut().unwrap().remove("note");
+    }
+    assert!(found.recording == undisturbed.recording, "{what}: another recording");
+    let brief = |entries: &[Value]| {
+        entries
+            .iter()
+            .map(|e| format!("{} {} {}", e["id"], e["timestamp"], e["offset"]))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(brief(&found.entries), brief(&undisturbed.entries), "{what}");
+    assert_eq!(found.entries, undisturbed.entries, "{what}");
+    assert_eq!(found.stream, undisturbed.stream, "{what}");
+    let names = |left: &Left| left.frames.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&found), names(undisturbed), "{what}");
+    assert!(found.frames == undisturbed.frames, "{what}: another JPEG");
+}

@@ -1,0 +1,107 @@
+//! One recorder after another on the same session, each with a sender that goes on from
+//! what is there.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use scenetap::media::TS_PACKET_BYTES;
+
+use super::left::{Left, left};
+use super::{DEADLINE, scenetap};
+
+/// How a recorder ended, and what it said.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub log: String,
+}
+
+/// A recorder of session `s` that keeps many frames and syncs often. What it says on
+/// standard error is for the caller to read.
+pub fn recorder(sessions: &Path) -> Command {
+    let mut command = scenetap();
+    command.args(["record", "--listen", "127.0.0.1:0", "--session", "s"]);
+    command.args(["--scene-threshold", "0.02", "--max-frame-interval", "0.5"]);
+    command.args(["--sync-interval", "0.05", "--sessions-dir"]).arg(sessions);
+    command.stderr(Stdio::piped()).stdout(Stdio::null());
+    command
+}
+
+/// How many bytes of whole packets are recorded: from there a sender goes on.
+pub fn whole_packets(recording: &Path) -> usize {
+    let there = std::fs::metadata(recording).map_or(0, |file| file.len() as usize);
+    there / TS_PACKET_BYTES * TS_PACKET_BYTES
+}
+
+/// What a recorder leaves that nothing happened to.
+pub fn undisturbed(clip: &[u8]) -> Left {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = record(folder.path(), clip, None);
+    assert!(ended.status.success(), "{}", ended.log);
+    let left = left(&folder.path().join("s"));
+    assert!(left.recording == clip && left.entries.len() >= 8, "{:?}", left.entries);
+    left
+}
+
+/// Records what the session lacks of `clip`, as a sender that goes on from what is there.
+pub fn record(sessions: &Path, clip: &[u8], fault: Option<&str>) -> Ended {
+    let mut command = recorder(sessions);
+    command.arg("--once");
+    command.envs(fault.map(|fault| ("SCENETAP_FAULT", fault)));
+    let mut child = command.spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut log = String::new();
+    let address = loop {
+        let from = log.len();
+        if stderr.read_line(&mut log).unwrap() == 0 {
+            break None;
+        }
+        if let Some((_, address)) = log[from..].trim_end().split_once("listening on ") {
+            break Some(address.to_owned());
+        }
+    };
+    // Read on, so that it never waits for us.
+    let (tell, news) = channel();
+    let rest = std::thread::spawn(move || {
+        let mut rest = String::new();
+        for line in stderr.lines().map_while(Result::ok) {
+            rest.push_str(&line);
+            rest.push('\n');
+            if line.contains("recording goes on at byte") {
+                let _ = tell.send(());
+            }
+        }
+        rest
+    });
+    if let Some(address) = address {
+        send(&child, &address, &sessions.join("s/stream/recording.ts"), clip, &news);
+    }
+    let status = child.wait().unwrap();
+    log.push_str(&rest.join().unwrap());
+    Ended { status, log }
+}
+
+/// Sends until all of it is recorded. Whenever the recorder has turned the sender away
+/// and goes on, it tells so by `news`; at its end it tells nothing any more.
+fn send(child: &Child, address: &str, recording: &Path, clip: &[u8], news: &Receiver<()>) {
+    loop {
+        let there = whole_packets(recording);
+        if there == clip.len() {
+            // No sender will come whose leaving would end it.
+            let _ = Command::new("kill").arg(child.id().to_string()).status();
+            return;
+        }
+        let Ok(mut socket) = TcpStream::connect(address) else { return };
+        for bytes in clip[there..].chunks(8 << 10) {
+            if socket.write_all(bytes).is_err() {
+                break;
+            }
+        }
+        let _ = socket.shutdown(Shutdown::Write);
+        if news.recv_timeout(DEADLINE).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The real program, killed from outside again and again while it records a real stream.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Child;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use common::left::{acknowledge, assert_same};
+use common::life::{record, recorder, undisturbed, whole_packets};
+use common::random::Random;
+use common::{DEADLINE, fixture};
+use serde_json::Value;
+
+/// How many kills, unless the environment says another number.
+const KILLS: usize = 24;
+
+fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// Starts a recorder; its log lines come as they are written.
+fn start(sessions: &Path) -> (Child, Receiver<String>) {
+    let mut child = recorder(sessions).spawn().unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let (tell, log) = channel();
+    thread::spawn(move || {
+        for line in stderr.lines().map_while(Result::ok) {
+            let _ = tell.send(line);
+        }
+    });
+    (child, log)
+}
+
+/// One life: killed as it starts, or in the midst of what it is sent of `clip`.
+fn live_and_die(sessions: &Path, clip: &[u8], most: usize, random: &mut Random) {
+    let (mut child, log) = start(sessions);
+    if random.below(3) == 0 {
+        thread::sleep(Duration::from_micros(random.below(30_000)));
+    } else {
+        let line = std::iter::repeat_with(|| log.recv_timeout(DEADLINE).unwrap())
+            .find_map(|line| line.split_once("listening on ").map(|(_, at)| at.to_owned()));
+        let there = whole_packets(&sessions.join("s/stream/recording.ts"));
+        let end = clip.len().min(there + random.below(most as u64) as usize);
+        let mut socket = TcpStream::connect(line.unwrap()).unwrap();
+        // Most kills find it at work on what has come, some while it still comes.
+        let bytes = clip[there..end].to_vec();
+        let sending = thread::spawn(move || {
+            let _ = socket.write_all(&bytes);
+            socket
+        });
+        thread::sleep(Duration::from_micros(random.below(20_000)));
+        child.kill().unwrap();
+        drop(sending.join().unwrap());
+    }
+    let _ = child.kill();
+    child.wait().unwrap();
+}
+
+/// What holds at every moment: whatever the index names is there and whole.
+fn assert_no_entry_without_jpeg(what: &str, session: &Path) {
+    let index = session.join("frames/index.json");
+    let Ok(text) = std::fs::read(index) else { return };
+    for entry in serde_json::from_slice::<Vec<Value>>(&text).unwrap() {
+        let path = entry["path"].as_str().unwrap();
+        let jpeg = std::fs::read(path).unwrap_or_else(|error| panic!("{what}: {path}: {error}"));
+        assert!(jpeg.ends_with(&[0xff, 0xd9]), "{what}: {path} is torn");
+    }
+}
+
+#[test]
+fn killed_again_and_again_from_outside_nothing_differs_in_the_end() {
+    let kills = from_environment("SCENETAP_KILLS").unwrap_or(KILLS);
+    let seed = from_environment("SCENETAP_SEED")
+        .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());
+    eprintln!("SCENETAP_KILLS={kills} SCENETAP_SEED={seed}");
+    let mut random = Random::new(seed);
+    let clip = std::fs::read(fixture("bbb_h264_bframes_scenecut_360p24")).unwrap();
+    let undisturbed = undisturbed(&clip);
+
+    let folder = tempfile::tempdir().unwrap();
+    let session = folder.path().join("s");
+    // Two lives in three are sent something, and half of that on average: three times as
+    // much as goes into all of them would be used up just before the last.
+    let most = clip.len() * 3 / kills;
+    let mut acknowledged = Vec::new();
+    for kill in 1..=kills {
+        live_and_die(folder.path(), &clip, most, &mut random);
+        assert_no_entry_without_jpeg(&format!("seed {seed}, kill {kill}"), &session);
+        if random.below(3) == 0 {
+            acknowledged = acknowledge(&session);
+        }
+    }
+    let there = whole_packets(&session.join("stream/recording.ts"));
+    let ended = record(folder.path(), &clip, None);
+    assert!(ended.status.success(), "seed {seed}\n{}", ended.log);
+    assert_same(&format!("seed {seed}"), &session, &acknowledged, &undisturbed);
+    eprintln!(
+        "{kills} kills in the first {there} of {} bytes, {} frames: no difference",
+        clip.len(),
+        undisturbed.entries.len()
+    );
+}
