@@ -6,6 +6,7 @@ pub mod life;
 pub mod oracle;
 pub mod paff;
 pub mod random;
+pub mod series;
 pub mod studio;
 pub mod ts;
 

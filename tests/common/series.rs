@@ -1,0 +1,114 @@
+//! A recording that goes on in new sessions: `s`, `s_2`, `s_3` …
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use scenetap::media::TS_PACKET_BYTES;
+use serde_json::Value;
+
+use super::{index, scenetap};
+
+/// PAT and PMT, put in front where they did not stand at the cut.
+const COPIES: usize = 2 * TS_PACKET_BYTES;
+
+/// The sessions in their order.
+pub fn series(sessions: &Path) -> Vec<PathBuf> {
+    let name = |number| if number == 1 { "s".into() } else { format!("s_{number}") };
+    let folders = (1..).map(|number| sessions.join(name(number)));
+    folders.take_while(|folder| folder.is_dir()).collect()
+}
+
+fn recording(session: &Path) -> PathBuf {
+    session.join("stream/recording.ts")
+}
+
+/// Whether `bytes` is what stands at `at` of a stream that is `clip` again and again.
+fn stands(clip: &[u8], at: usize, bytes: &[u8]) -> bool {
+    let mut left = bytes;
+    let mut from = at % clip.len();
+    while !left.is_empty() {
+        let part = left.len().min(clip.len() - from);
+        if left[..part] != clip[from..from + part] {
+            return false;
+        }
+        left = &left[part..];
+        from = 0;
+    }
+    true
+}
+
+/// How many bytes of the stream precede each session that is complete: what a sender that
+/// sends `clip` again and again needs, to know from where to go on.
+pub struct Progress {
+    sessions: PathBuf,
+    clip: Vec<u8>,
+    complete: usize,
+    before: usize,
+}
+
+impl Progress {
+    pub fn new(sessions: &Path, clip: &[u8]) -> Progress {
+        Progress { sessions: sessions.to_owned(), clip: clip.to_owned(), complete: 0, before: 0 }
+    }
+
+    /// How many bytes of the stream are recorded, in whole packets.
+    pub fn recorded(&mut self) -> usize {
+        let series = series(&self.sessions);
+        while self.complete + 1 < series.len() {
+            self.before += self.of_the_stream(&recording(&series[self.complete]));
+            self.complete += 1;
+        }
+        let last = series.last().map_or(0, |last| self.of_the_stream(&recording(last)));
+        (self.before + last) / TS_PACKET_BYTES * TS_PACKET_BYTES
+    }
+
+    fn of_the_stream(&self, recording: &Path) -> usize {
+        let Ok(mut file) = File::open(recording) else { return 0 };
+        let mut front = Vec::new();
+        file.by_ref().take(2 * COPIES as u64).read_to_end(&mut front).unwrap();
+        let length = file.metadata().unwrap().len() as usize;
+        if stands(&self.clip, self.before, &front) { length } else { length.saturating_sub(COPIES) }
+    }
+}
+
+/// Asserts that the recordings are `clip`, again and again, cut in front of key frames with
+/// their tables; gives how many there are, and how much of the stream they hold.
+pub fn assert_is_cut(sessions: &Path, clip: &[u8]) -> (usize, usize) {
+    let series = series(sessions);
+    let mut at = 0;
+    for (number, session) in series.iter().enumerate() {
+        let bytes = std::fs::read(recording(session)).unwrap();
+        // The first begins as the stream does.
+        let has_pat = number == 0 || bytes.starts_with(&[0x47, 0x40, 0]);
+        assert!(has_pat, "{}: no PAT in front", session.display());
+        let copies = if stands(clip, at, &bytes) { 0 } else { COPIES };
+        assert!(stands(clip, at, &bytes[copies..]), "{}: other bytes", session.display());
+        at += bytes.len() - copies;
+    }
+    (series.len(), at)
+}
+
+/// Asserts that detection kept the frames that a scan of the recording keeps, in a session
+/// recorded with the options `rule`; gives how many.
+pub fn assert_is_detected(session: &Path, rule: &[&str]) -> usize {
+    let folder = tempfile::tempdir().unwrap();
+    let scanned = scenetap()
+        .arg("scan")
+        .arg(recording(session))
+        .arg("--frames-dir")
+        .arg(folder.path())
+        .args(rule)
+        .output()
+        .unwrap();
+    assert!(scanned.status.success());
+    let text = std::fs::read(folder.path().join("index.json")).unwrap();
+    let scanned: Vec<Value> = serde_json::from_slice(&text).unwrap();
+    let brief = |entries: &[Value]| -> Vec<Vec<Value>> {
+        let keys = ["id", "timestamp", "score", "reason", "offset", "keyframe_offset"];
+        entries.iter().map(|entry| keys.iter().map(|key| entry[key].clone()).collect()).collect()
+    };
+    let found = index(session);
+    assert_eq!(brief(&found), brief(&scanned), "{}", session.display());
+    found.len()
+}
