@@ -9,20 +9,16 @@ use std::path::Path;
 use std::process::Child;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use common::left::{acknowledge, assert_same};
 use common::life::{record, recorder, undisturbed, whole_packets};
-use common::random::Random;
+use common::random::{Random, from_environment, seed};
 use common::{DEADLINE, fixture};
 use serde_json::Value;
 
 /// How many kills, unless the environment says another number.
 const KILLS: usize = 24;
-
-fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
-    std::env::var(name).ok().and_then(|text| text.parse().ok())
-}
 
 /// Starts a recorder; its log lines come as they are written.
 fn start(sessions: &Path) -> (Child, Receiver<String>) {
@@ -76,9 +72,7 @@ fn assert_no_entry_without_jpeg(what: &str, session: &Path) {
 #[test]
 fn killed_again_and_again_from_outside_nothing_differs_in_the_end() {
     let kills = from_environment("SCENETAP_KILLS").unwrap_or(KILLS);
-    let seed = from_environment("SCENETAP_SEED")
-        .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());
-    eprintln!("SCENETAP_KILLS={kills} SCENETAP_SEED={seed}");
+    let seed = seed();
     let mut random = Random::new(seed);
     let clip = std::fs::read(fixture("bbb_h264_bframes_scenecut_360p24")).unwrap();
     let undisturbed = undisturbed(&clip);

@@ -18,13 +18,15 @@ pub struct Ended {
     pub log: String,
 }
 
+/// What keeps many frames.
+pub const RULE: [&str; 4] = ["--scene-threshold", "0.02", "--max-frame-interval", "0.5"];
+
 /// A recorder of session `s` that keeps many frames and syncs often. What it says on
 /// standard error is for the caller to read.
 pub fn recorder(sessions: &Path) -> Command {
     let mut command = scenetap();
     command.args(["record", "--listen", "127.0.0.1:0", "--session", "s"]);
-    command.args(["--scene-threshold", "0.02", "--max-frame-interval", "0.5"]);
-    command.args(["--sync-interval", "0.05", "--sessions-dir"]).arg(sessions);
+    command.args(RULE).args(["--sync-interval", "0.05", "--sessions-dir"]).arg(sessions);
     command.stderr(Stdio::piped()).stdout(Stdio::null());
     command
 }

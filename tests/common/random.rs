@@ -1,5 +1,8 @@
 //! Numbers by chance that a seed brings again.
 
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
 /// xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators").
 pub struct Random(u64);
 
@@ -15,4 +18,17 @@ impl Random {
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) % bound.max(1)
     }
+}
+
+/// A value that the environment gives.
+pub fn from_environment<T: FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// The seed that the environment gives, or a new one; said, so that it can be given.
+pub fn seed() -> u64 {
+    let seed = from_environment("SCENETAP_SEED")
+        .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());
+    eprintln!("SCENETAP_SEED={seed}");
+    seed
 }

@@ -1,0 +1,316 @@
+//! Weeks in a minute: a sender that loops, leaves in the middle of packets and comes back;
+//! a recorder that is killed and finds its disk full; rotation; an agent that takes frames;
+//! a `check` and a second `record` beside it. `make soak SECONDS=3600` does it for longer.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::life::{RULE, recorder};
+use common::random::{Random, from_environment, seed};
+use common::series::{Progress, assert_is_cut, assert_is_detected, series};
+use common::{DEADLINE, fixture, index, scenetap};
+use scenetap::media::TS_PACKET_BYTES;
+use serde_json::{Value, json};
+
+/// How long it lasts, unless the environment says otherwise.
+const SECONDS: u64 = 60;
+
+/// How much is recorded at most, and how fast.
+const TOTAL_BYTES: u64 = 4 << 30;
+const BYTES_PER_SECOND: u64 = 600_000;
+
+/// What an agent has written to an entry of a session.
+type Notes = Mutex<BTreeMap<(PathBuf, String), Value>>;
+
+/// What happened.
+#[derive(Debug, Default)]
+struct Account {
+    kills: u32,
+    disconnects: u32,
+    full_disks: u32,
+    checks: u32,
+    refused: u32,
+}
+
+/// A recorder that runs.
+struct Life {
+    child: Child,
+    address: String,
+    log: Receiver<String>,
+}
+
+impl Life {
+    fn start(sessions: &Path, fault: Option<String>) -> Life {
+        let mut command = recorder(sessions);
+        command.args(["--rotate-bytes", "4M"]);
+        let mut child = command.envs(fault.map(|fault| ("SCENETAP_FAULT", fault))).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (tell, log) = channel();
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                eprintln!("recorder: {line}");
+                let _ = tell.send(line);
+            }
+        });
+        let mut life = Life { child, address: String::new(), log };
+        let lines = std::iter::from_fn(|| life.log.recv_timeout(DEADLINE).ok());
+        let address = lines
+            .filter_map(|line| line.split_once("listening on ").map(|(_, at)| at.to_owned()))
+            .next();
+        // One that meets a full disk as it starts ends with a line of its own.
+        life.address = address.unwrap_or_default();
+        life
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Resident memory in KiB, and open files.
+    fn size(&self) -> Option<(u64, usize)> {
+        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let status = std::fs::read_to_string(process.join("status")).ok()?;
+        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let memory = memory.trim().trim_end_matches(" kB").parse().ok()?;
+        Some((memory, std::fs::read_dir(process.join("fd")).ok()?.count()))
+    }
+}
+
+/// The sender: it has the stream, and knows how much of it is recorded.
+struct Sender {
+    clip: Vec<u8>,
+    progress: Progress,
+    bytes_per_second: u64,
+}
+
+impl Sender {
+    /// Sends for so long, and stops wherever it then is. Gives what should be recorded then,
+    /// and the socket, still open; nothing if it was turned away.
+    fn send(&self, address: &str, there: usize, time: Duration) -> Option<(usize, TcpStream)> {
+        let mut socket = TcpStream::connect(address).ok()?;
+        let (start, mut sent) = (Instant::now(), 0);
+        while start.elapsed() < time {
+            let at = (there + sent) % self.clip.len();
+            // No divisor of a packet's length: it is left anywhere.
+            let part = &self.clip[at..self.clip.len().min(at + 10_007)];
+            socket.write_all(part).ok()?;
+            sent += part.len();
+            let due = Duration::from_micros(sent as u64 * 1_000_000 / self.bytes_per_second);
+            thread::sleep(due.saturating_sub(start.elapsed()));
+        }
+        Some(((there + sent) / TS_PACKET_BYTES * TS_PACKET_BYTES, socket))
+    }
+
+    /// Leaves. Waits until what it has sent is recorded, or will not be; gives where to go on.
+    fn leave(&mut self, life: &mut Life, sent: Option<(usize, TcpStream)>) -> usize {
+        let sent = sent.map(|(there, _)| there);
+        let start = Instant::now();
+        loop {
+            let goes_on = life.log.try_iter().any(|line| line.contains("recording goes on"));
+            let recorded = self.progress.recorded();
+            if sent == Some(recorded) || goes_on || life.is_over() {
+                return recorded;
+            }
+            assert!(sent.is_none_or(|sent| recorded < sent), "{recorded} bytes, sent {sent:?}");
+            assert!(start.elapsed() < DEADLINE, "{recorded} bytes, sent {sent:?}");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// Takes the newest frames of the newest session, and notes something on them.
+fn acknowledge(sessions: &Path, in_place: bool, number: u64, notes: &Notes) {
+    let Some(session) = series(sessions).pop() else { return };
+    let frames = session.join("frames");
+    let path = frames.join("index.json");
+    if !path.exists() {
+        return;
+    }
+    let note = json!(format!("note {number}"));
+    let change = |text: &[u8]| -> (Vec<Value>, Vec<u8>) {
+        let mut entries: Vec<Value> = serde_json::from_slice(text).expect("readers see no half");
+        for entry in entries.iter_mut().rev().take(5) {
+            entry["sent_to_agent"] = json!(true);
+            entry["note"] = note.clone();
+        }
+        let text = serde_json::to_vec(&entries).unwrap();
+        (entries, text)
+    };
+    let entries = if in_place {
+        let lock = OpenOptions::new().write(true).open(frames.join("index.lock")).unwrap();
+        lock.lock().unwrap();
+        let (entries, text) = change(&std::fs::read(&path).unwrap());
+        std::fs::write(&path, text).unwrap();
+        entries
+    } else {
+        let (entries, text) = change(&std::fs::read(&path).unwrap());
+        let new = frames.join(".agents-own");
+        let mut file = File::create(&new).unwrap();
+        file.write_all(&text).unwrap();
+        std::fs::rename(&new, &path).unwrap();
+        entries
+    };
+    let mut notes = notes.lock().unwrap();
+    for entry in entries.iter().rev().take(5) {
+        let id = entry["id"].as_str().unwrap().to_owned();
+        notes.insert((session.clone(), id), note.clone());
+    }
+}
+
+fn run_beside(sessions: &Path, account: &mut Account) {
+    let last = series(sessions).pop().unwrap();
+    // A session that is being recorded may be looked at: it is not torn, whatever is missing yet.
+    let check = scenetap().arg("check").arg(&last).output().unwrap();
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+    account.checks += 1;
+    let second = recorder(sessions).output().unwrap();
+    assert!(!second.status.success());
+    account.refused += 1;
+}
+
+/// Says nothing of a process that is over.
+fn end(mut life: Life) {
+    let _ = Command::new("kill").arg(life.child.id().to_string()).status();
+    let status = life.child.wait().unwrap();
+    assert!(status.success(), "it ends with {status}");
+}
+
+fn assert_all_is_well(sessions: &Path, clip: &[u8], sent: usize, notes: &Notes) -> usize {
+    let (_, length) = assert_is_cut(sessions, clip);
+    assert_eq!(length, sent, "bytes of the stream");
+    let mut frames = 0;
+    for session in series(sessions) {
+        let kept = assert_is_detected(&session, &RULE);
+        frames += kept;
+        let check = scenetap().arg("check").arg(&session).output().unwrap();
+        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+        let jpegs = |name: &str| name.ends_with(".jpg");
+        let names: Vec<_> = std::fs::read_dir(session.join("frames"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(names.iter().filter(|name| jpegs(name)).count(), kept);
+        let others: Vec<_> = names.iter().filter(|name| !jpegs(name)).collect();
+        assert_eq!(others.len(), 2, "{others:?}");
+        for entry in index(&session) {
+            let key = (session.clone(), entry["id"].as_str().unwrap().to_owned());
+            let note = notes.lock().unwrap().remove(&key);
+            assert_eq!(entry["sent_to_agent"], json!(note.is_some()), "{key:?}");
+            assert_eq!(entry.get("note"), note.as_ref(), "{key:?}");
+        }
+    }
+    assert!(notes.lock().unwrap().is_empty(), "frames that were noted on are gone");
+    frames
+}
+
+#[test]
+fn weeks_of_all_of_it() {
+    let seconds = from_environment("SCENETAP_SOAK_SECONDS").unwrap_or(SECONDS);
+    let seed = seed();
+    let mut random = Random::new(seed);
+    let folder = tempfile::tempdir().unwrap();
+    let sessions = folder.path();
+    let clip = std::fs::read(fixture("bbb_h264_zerolatency_360p30_gop2s")).unwrap();
+    let bytes_per_second = BYTES_PER_SECOND.min(TOTAL_BYTES / seconds);
+    let mut sender = Sender { progress: Progress::new(sessions, &clip), clip, bytes_per_second };
+    let mut account = Account::default();
+    let (notes, is_over) = (Notes::default(), AtomicBool::new(false));
+    let started = Instant::now();
+    // Two thirds of the time for many short lives, one for a long one.
+    let troubled = Duration::from_secs(seconds * 2 / 3);
+    let (mut sent, mut sizes) = (0, Vec::new());
+
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut random = Random::new(seed + 1);
+            for number in 0.. {
+                if is_over.load(Relaxed) {
+                    return;
+                }
+                acknowledge(sessions, random.below(2) == 0, number, &notes);
+                thread::sleep(Duration::from_millis(50 + random.below(400)));
+            }
+        });
+        let _over = Over(&is_over);
+        while started.elapsed() < troubled {
+            let fault = (random.below(3) == 0)
+                .then(|| format!("full@{}+{}", 1 + random.below(400), 1 + random.below(6)));
+            let mut life = Life::start(sessions, fault.clone());
+            let longest = (troubled.as_millis() as u64 / 12).max(500);
+            let until = Instant::now() + Duration::from_millis(random.below(longest));
+            sent = sender.progress.recorded();
+            while Instant::now() < until && !life.is_over() {
+                let time = Duration::from_millis(random.below(1_500));
+                let there = sender.send(&life.address, sent, time);
+                account.disconnects += u32::from(there.is_some());
+                sent = sender.leave(&mut life, there);
+                if random.below(8) == 0 && fault.is_none() {
+                    run_beside(sessions, &mut account);
+                }
+            }
+            account.full_disks += u32::from(fault.is_some());
+            if life.is_over() {
+                continue;
+            }
+            // In the midst of what it receives.
+            let time = Duration::from_millis(random.below(300));
+            let _open = sender.send(&life.address, sent, time);
+            life.child.kill().unwrap();
+            life.child.wait().unwrap();
+            account.kills += 1;
+        }
+
+        let mut life = Life::start(sessions, None);
+        sent = sender.progress.recorded();
+        while started.elapsed() < Duration::from_secs(seconds) {
+            let time = Duration::from_millis(500 + random.below(1_500));
+            let there = sender.send(&life.address, sent, time);
+            account.disconnects += 1;
+            sent = sender.leave(&mut life, there);
+            sizes.push(life.size().expect("it lives"));
+        }
+        // The agent is gone before the recorder: what it writes later nobody takes in.
+        is_over.store(true, Relaxed);
+        end(life);
+    });
+    // One that has nothing to do but to take in what the agent wrote last.
+    end(Life::start(sessions, None));
+
+    let frames = assert_all_is_well(sessions, &sender.clip, sent, &notes);
+    // The sizes of the first quarter are those of a program that still takes its memory up.
+    let settled = &sizes[sizes.len() / 4..];
+    let (early, late) = settled.split_at(settled.len() / 2);
+    let most = |part: &[(u64, usize)]| {
+        let memory = part.iter().map(|size| size.0).max().unwrap();
+        (memory, part.iter().map(|size| size.1).max().unwrap())
+    };
+    let ((memory, files), (memory_late, files_late)) = (most(early), most(late));
+    assert!(memory_late < memory * 5 / 4 + (16 << 10), "{memory} KiB, then {memory_late} KiB");
+    assert!(files_late <= files + 4, "{files} open files, then {files_late}");
+    eprintln!(
+        "{seconds} s, {sent} bytes in {} sessions, {frames} frames; {account:?}; \
+         memory {memory} then {memory_late} KiB, open files {files} then {files_late}",
+        series(sessions).len(),
+    );
+}
+
+/// Raises a flag also where a test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
