@@ -1,7 +1,7 @@
 # What can be done with scenetap. Each target sets up what it needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench lint golden parity fuzz clean
+.PHONY: help setup build demo test bench lint golden parity fuzz soak load clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,12 @@ parity: build ## compare with ffmpeg, picture by picture: make parity FILES="a.t
 SECONDS ?= 60
 fuzz: build ## fuzz each parser for a minute: make fuzz SECONDS=60
 	@bash scripts/fuzz.sh $(SECONDS)
+
+soak: setup ## record for an hour with everything that goes wrong: make soak SECONDS=3600
+	SCENETAP_SOAK_SECONDS=$(SECONDS) cargo test --locked --test soak -- --nocapture
+
+load: setup ## eight senders into eight recorders; one as fast as it goes, of 2 GiB
+	SCENETAP_LOAD_MIB=2048 cargo test --locked --test load -- --nocapture --test-threads 1
 
 clean: ## remove what was built
 	cargo clean

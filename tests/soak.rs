@@ -29,7 +29,7 @@ const SECONDS: u64 = 60;
 
 /// How much is recorded at most, and how fast.
 const TOTAL_BYTES: u64 = 4 << 30;
-const BYTES_PER_SECOND: u64 = 600_000;
+const BYTES_PER_SECOND: u64 = 400_000;
 
 /// What an agent has written to an entry of a session.
 type Notes = Mutex<BTreeMap<(PathBuf, String), Value>>;
@@ -256,7 +256,7 @@ fn weeks_of_all_of_it() {
                 let there = sender.send(&life.address, sent, time);
                 account.disconnects += u32::from(there.is_some());
                 sent = sender.leave(&mut life, there);
-                if random.below(8) == 0 && fault.is_none() {
+                if random.below(3) == 0 && fault.is_none() {
                     run_beside(sessions, &mut account);
                 }
             }
@@ -280,6 +280,9 @@ fn weeks_of_all_of_it() {
             account.disconnects += 1;
             sent = sender.leave(&mut life, there);
             sizes.push(life.size().expect("it lives"));
+            if random.below(4) == 0 {
+                run_beside(sessions, &mut account);
+            }
         }
         // The agent is gone before the recorder: what it writes later nobody takes in.
         is_over.store(true, Relaxed);

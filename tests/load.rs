@@ -1,0 +1,110 @@
+//! More than detection can follow: nothing is lost, memory is bounded, and it catches up.
+//! `make load` does it with more bytes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod common;
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::random::from_environment;
+use common::{DEADLINE, Recorder, assert_golden, fixture, golden, index};
+
+/// How much the fast sender sends, unless the environment says otherwise.
+const MEBIBYTES: usize = 320;
+
+/// What a recorder may take: the sum is in docs/RELIABILITY.md. It does not depend on how
+/// far detection is behind.
+const MOST_MEMORY_KIB: u64 = 256 << 10;
+
+const CLIP: &str = "bbb_h264_zerolatency_360p30_gop2s";
+
+/// The most resident memory that a process has had, in KiB.
+fn most_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+fn assert_recorded(recording: &Path, clip: &[u8], times: usize) {
+    let recorded = std::fs::read(recording).unwrap();
+    assert_eq!(recorded.len(), clip.len() * times);
+    assert!(recorded.chunks(clip.len()).all(|part| part == clip), "other bytes");
+}
+
+#[test]
+fn eight_senders_into_eight_recorders_at_full_speed_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = std::fs::read(fixture(CLIP)).unwrap();
+    let started = Instant::now();
+    thread::scope(|scope| {
+        let lives: Vec<_> = (1..=8)
+            .map(|number| {
+                let (folder, clip) = (folder.path(), &clip);
+                scope.spawn(move || {
+                    let mut recorder = Recorder::start(folder, &format!("s{number}"), &[]);
+                    common::send_bytes(&recorder.address, clip);
+                    (0..golden(CLIP, "frames").len()).for_each(|_| {
+                        recorder.next_frame().unwrap();
+                    });
+                    let memory = most_memory(recorder.child.id());
+                    let (session, recording) = (recorder.session.clone(), recorder.recording());
+                    recorder.end_by_signal();
+                    assert_recorded(&recording, clip, 1);
+                    assert_golden(CLIP, "frames", &index(&session));
+                    memory
+                })
+            })
+            .collect();
+        let memory: Vec<_> = lives.into_iter().map(|life| life.join().unwrap()).collect();
+        assert!(memory.iter().all(|memory| *memory < MOST_MEMORY_KIB), "{memory:?} KiB");
+        eprintln!("eight at once: {:.1?}, {memory:?} KiB", started.elapsed());
+    });
+}
+
+#[test]
+fn a_sender_far_faster_than_detection_is_recorded_and_detection_catches_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = std::fs::read(fixture(CLIP)).unwrap();
+    let mebibytes = from_environment("SCENETAP_LOAD_MIB").unwrap_or(MEBIBYTES);
+    let times = (mebibytes << 20).div_ceil(clip.len());
+    let recorder = Recorder::start(folder.path(), "s", &[]);
+    let started = Instant::now();
+    let mut socket = TcpStream::connect(&recorder.address).unwrap();
+    (0..times).for_each(|_| socket.write_all(&clip).unwrap());
+    recorder.wait_for_bytes(clip.len() * times);
+    let took = started.elapsed();
+    assert_recorded(&recorder.recording(), &clip, times);
+
+    let lag = || lag_bytes(&recorder.session);
+    let (first, begun) = (lag(), Instant::now());
+    assert!(first > 0, "detection is not behind");
+    // It comes nearer, and memory does not depend on how far it still is.
+    while lag() > first.saturating_sub(8 << 20) {
+        assert!(begun.elapsed() < DEADLINE, "detection does not catch up");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let memory = most_memory(recorder.child.id());
+    assert!(memory < MOST_MEMORY_KIB, "{memory} KiB");
+    let bits = (clip.len() * times * 8) as f64;
+    eprintln!(
+        "{} MiB in {took:.1?}: {:.2} Gbit/s; {memory} KiB; detection {} MiB behind, {:.1} MiB/s",
+        (clip.len() * times) >> 20,
+        bits / took.as_secs_f64() / 1e9,
+        first >> 20,
+        (first - lag()) as f64 / f64::from(1 << 20) / begun.elapsed().as_secs_f64(),
+    );
+}
+
+/// How far detection is behind the recording of `session`: what `status` tells.
+fn lag_bytes(session: &Path) -> u64 {
+    let output = common::scenetap().args(["status", "--json"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let told = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let folder = session.to_str().unwrap();
+    let ours = told.into_iter().find(|told| told["folder"] == folder).expect("it tells");
+    ours["lag_bytes"].as_u64().unwrap()
+}
