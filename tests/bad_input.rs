@@ -89,6 +89,10 @@ fn what_is_no_recording_is_told_by_send_and_play() {
     let folder = tempfile::tempdir().unwrap();
     // Nobody listens there: what is wrong with the file is told, not that.
     for (path, word) in no_files(folder.path()) {
+        if path.ends_with("pipe.ts") {
+            // What another program writes there is sent, as soon as there is one.
+            continue;
+        }
         let to = ["--to".as_ref(), "127.0.0.1:9".as_ref()];
         let told = refused(1, &["send".as_ref(), path.as_ref(), to[0], to[1]]);
         assert!(told.to_lowercase().contains(&word.to_lowercase()), "{path:?}: {told}");

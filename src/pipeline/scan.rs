@@ -1,6 +1,6 @@
 //! `scan`: the same detection over a finished file.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -82,11 +82,12 @@ fn detect(
 
 /// Length and packet size, both in bytes.
 pub(super) fn probe_file(path: &Path) -> Result<(u64, usize)> {
-    let file = File::open(path).context(Stage::Tail, path, "cannot open")?;
-    let metadata = file.metadata().context(Stage::Tail, path, "cannot stat")?;
+    // Before it is opened: opening a pipe waits until somebody writes to it.
+    let metadata = fs::metadata(path).context(Stage::Tail, path, "cannot open")?;
     if !metadata.is_file() {
-        return Err(Error::new(Stage::Tail, "not a file").path(path));
+        return Err(Error::new(Stage::Tail, "not a file; scan reads recordings").path(path));
     }
+    let file = File::open(path).context(Stage::Tail, path, "cannot open")?;
     let mut head = Vec::new();
     file.take(PROBED_BYTES as u64).read_to_end(&mut head).context(
         Stage::Tail,
