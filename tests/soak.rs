@@ -44,6 +44,14 @@ struct Account {
     refused: u32,
 }
 
+/// With its rotation it goes on with the last session of the series; without, `--session`
+/// names that session alone.
+fn rotating_recorder(sessions: &Path) -> Command {
+    let mut command = recorder(sessions);
+    command.args(["--rotate-bytes", "4M"]);
+    command
+}
+
 /// A recorder that runs.
 struct Life {
     child: Child,
@@ -53,8 +61,7 @@ struct Life {
 
 impl Life {
     fn start(sessions: &Path, fault: Option<String>) -> Life {
-        let mut command = recorder(sessions);
-        command.args(["--rotate-bytes", "4M"]);
+        let mut command = rotating_recorder(sessions);
         let mut child = command.envs(fault.map(|fault| ("SCENETAP_FAULT", fault))).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (tell, log) = channel();
@@ -175,7 +182,7 @@ fn run_beside(sessions: &Path, account: &mut Account) {
     let check = scenetap().arg("check").arg(&last).output().unwrap();
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
     account.checks += 1;
-    let second = recorder(sessions).output().unwrap();
+    let second = rotating_recorder(sessions).output().unwrap();
     assert!(!second.status.success());
     account.refused += 1;
 }
