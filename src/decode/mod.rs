@@ -9,7 +9,10 @@ mod best_effort;
 mod complaints;
 mod parser;
 mod picture;
+mod pixel_format;
 mod probe;
+mod raw_frame;
+mod scaler;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -55,6 +58,8 @@ pub struct Decoder {
     keyframe: Option<KeyFrame>,
     ready: VecDeque<Decoded>,
     undecodable: u64,
+    /// The first picture that was passed over because nothing could be made of it.
+    unusable: Option<Error>,
     /// After a start at an open random access point: what comes out before its
     /// own picture is not whole, and counts for nothing.
     skip_until: Option<ByteOffset>,
@@ -112,7 +117,7 @@ impl Decoder {
             Error::new(Stage::Decode, format!("no decoder for {codec} in the FFmpeg linked"))
                 .because(cause)
         };
-        let found = ffmpeg::decoder::find(codec_id(codec).into())
+        let found = ffmpeg::decoder::find(codec_id(codec))
             .ok_or(ffmpeg::Error::DecoderNotFound)
             .map_err(failed)?;
         let mut context = ffmpeg::codec::Context::new_with_codec(found);
@@ -136,6 +141,7 @@ impl Decoder {
             keyframe: None,
             ready: VecDeque::new(),
             undecodable: 0,
+            unusable: None,
             skip_until: None,
         })
     }
@@ -220,6 +226,12 @@ impl Decoder {
         self.undecodable
     }
 
+    /// Why the first picture that was decoded and could not be used was passed over: its
+    /// pixel format is none that this build knows, for one. Given once.
+    pub fn take_unusable(&mut self) -> Option<Error> {
+        self.unusable.take()
+    }
+
     /// Pictures by which the output is delayed for reordering, at present.
     pub fn reorder(&self) -> u32 {
         picture::reorder(&self.opened)
@@ -271,7 +283,7 @@ impl Decoder {
             return;
         };
         // libavcodec notes the packet with which a picture came out.
-        let trigger_dts = find(picture::trigger(&frame)).and_then(|trigger| trigger.dts);
+        let trigger_dts = find(raw_frame::trigger(&frame)).and_then(|trigger| trigger.dts);
         let mut times = self.times;
         let chosen = times.choose(own.pts, trigger_dts);
         let chosen = chosen.or_else(|| spare?.pop_front().flatten());
@@ -299,17 +311,19 @@ impl Decoder {
                 random_access: own.random_access,
                 times: before,
             }),
-            Err(_) => self.undecodable += 1,
+            Err(error) => {
+                self.undecodable += 1;
+                self.unusable.get_or_insert(error.at(own.at));
+            }
         }
     }
 }
 
-fn codec_id(codec: VideoCodec) -> ffmpeg::ffi::AVCodecID {
+fn codec_id(codec: VideoCodec) -> ffmpeg::codec::Id {
     match codec {
         VideoCodec::H264 => ffmpeg::codec::Id::H264,
         VideoCodec::Hevc => ffmpeg::codec::Id::HEVC,
         VideoCodec::Mpeg2 => ffmpeg::codec::Id::MPEG2VIDEO,
         VideoCodec::Mpeg4 => ffmpeg::codec::Id::MPEG4,
     }
-    .into()
 }

@@ -5,6 +5,7 @@
 //! FFmpeg reads them.
 #![allow(unsafe_code)]
 
+use std::ffi::c_int;
 use std::ptr::NonNull;
 
 use ffmpeg::ffi;
@@ -29,7 +30,7 @@ pub struct HeaderReader {
 impl HeaderReader {
     /// A reader that knows these parameter sets; they may be empty.
     pub fn new(codec: VideoCodec, parameter_sets: &[u8]) -> Option<Self> {
-        let parser = Parser::open(super::codec_id(codec), ffi::PARSER_FLAG_COMPLETE_FRAMES)?;
+        let parser = Parser::open(super::codec_id(codec).into(), ffi::PARSER_FLAG_COMPLETE_FRAMES)?;
         let mut reader = HeaderReader { parser, codec, padded: Vec::new() };
         if !parameter_sets.is_empty() {
             reader.read(parameter_sets);
@@ -208,6 +209,24 @@ fn pad(padded: &mut Vec<u8>, bytes: &[u8]) {
 
 const PADDING: usize = ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize;
 
+/// The type in which `av_parser_init` takes a codec id: an `int` up to FFmpeg 8, an
+/// `AVCodecID` from 9 on.
+trait ParserId {
+    fn of(id: ffi::AVCodecID) -> Self;
+}
+
+impl ParserId for c_int {
+    fn of(id: ffi::AVCodecID) -> Self {
+        id as c_int
+    }
+}
+
+impl ParserId for ffi::AVCodecID {
+    fn of(id: ffi::AVCodecID) -> Self {
+        id
+    }
+}
+
 /// A parser and the context that it writes what it finds to.
 struct Parser {
     parser: NonNull<ffi::AVCodecParserContext>,
@@ -225,7 +244,7 @@ impl Parser {
         // on; the context is ours and not opened, its codec_id a plain field.
         unsafe {
             (*context.as_mut_ptr()).codec_id = id;
-            let mut parser = NonNull::new(ffi::av_parser_init(id as i32))?;
+            let mut parser = NonNull::new(ffi::av_parser_init(ParserId::of(id)))?;
             parser.as_mut().flags |= flags;
             Some(Parser { parser, context })
         }
@@ -307,8 +326,10 @@ impl Parser {
 
     /// Whether the parser of MPEG-1 and MPEG-2 has found the former.
     fn is_mpeg1(&self) -> bool {
-        // SAFETY: reads a plain field.
-        unsafe { (*self.context.as_ptr()).codec_id == ffi::AVCodecID::AV_CODEC_ID_MPEG1VIDEO }
+        // SAFETY: the field of a context that is ours is a C enum, which has the layout of an
+        // int; it is read as one, since any number may stand there.
+        let id = unsafe { (&raw const (*self.context.as_ptr()).codec_id).cast::<c_int>().read() };
+        id == ffi::AVCodecID::AV_CODEC_ID_MPEG1VIDEO as c_int
     }
 }
 

@@ -4,9 +4,12 @@
 use std::sync::Arc;
 
 use ffmpeg::ffi;
-use ffmpeg::software::scaling;
+use ffmpeg::software::scaling::Flags;
 use ffmpeg_next as ffmpeg;
 
+use super::pixel_format::PixelFormat;
+use super::raw_frame;
+use super::scaler::Scaler;
 use crate::error::{Error, Result, Stage};
 use crate::media::{Luma, Picture, PictureFormat, RgbPicture};
 
@@ -15,45 +18,83 @@ pub struct DecodedPicture {
     frame: ffmpeg::frame::Video,
     /// The picture that is scored, where FFmpeg's filter does not take the format as it is.
     scored: Option<ffmpeg::frame::Video>,
+    /// Layout of the first plane of the picture that is scored.
+    plane: Plane,
     format: PictureFormat,
+}
+
+/// Where the rows of a frame's first plane are, checked.
+#[derive(Debug, Clone, Copy)]
+struct Plane {
+    stride: usize,
+    row_bytes: usize,
+    height: usize,
+    bit_depth: u32,
+}
+
+impl Plane {
+    fn of(frame: &ffmpeg::frame::Video) -> Result<Self> {
+        let format = raw_frame::pixel_format(frame)?;
+        let stride = raw_frame::line_bytes(frame)?;
+        let row_bytes = format.row_bytes(frame.width());
+        if row_bytes > stride {
+            let what = format!("picture with rows of {row_bytes} bytes, {stride} bytes apart");
+            return Err(Error::new(Stage::Decode, what));
+        }
+        let height = frame.height() as usize;
+        Ok(Plane { stride, row_bytes, height, bit_depth: format.bit_depth() })
+    }
+
+    /// The bytes of the plane in `frame`, from its first visible sample to its last.
+    fn bytes<'a>(&self, frame: &'a ffmpeg::frame::Video) -> &'a [u8] {
+        if self.height == 0 {
+            return &[];
+        }
+        let bytes = (self.height - 1) * self.stride + self.row_bytes;
+        // SAFETY: `Plane::of` has found that `data[0]` is not null and that rows follow each
+        // other `stride` bytes apart, in memory order. It points at the first visible sample
+        // of `height` rows, of which the last has at least `row_bytes`: libavcodec guarantees
+        // that for a frame it returned, after its own cropping, and av_frame_get_buffer for one
+        // of ours. The frame's reference keeps the buffer alive for as long as `frame`, and
+        // nobody writes to it: decoders never write to a frame that is referenced.
+        unsafe { std::slice::from_raw_parts((*frame.as_ptr()).data[0], bytes) }
+    }
 }
 
 impl DecodedPicture {
     /// Takes a frame, and converts it if FFmpeg's `select` filter would have it converted.
+    ///
+    /// # Errors
+    ///
+    /// If its pixel format or its layout is none that this build knows, or libswscale does
+    /// not convert it.
     pub fn new(frame: ffmpeg::frame::Video) -> Result<Self> {
-        let pixel_format = ffi::AVPixelFormat::from(frame.format());
-        let name = frame
-            .format()
-            .descriptor()
-            .ok_or_else(|| Error::new(Stage::Decode, "picture without a pixel format"))?
-            .name()
-            .to_owned();
-        let scored = match scored_format(pixel_format) {
-            Some(format) => Some(convert_for_scoring(&frame, format)?),
+        let pixel_format = raw_frame::pixel_format(&frame)?;
+        let size = (frame.width(), frame.height());
+        let scored = match pixel_format.converted_for_scoring() {
+            // The filter graph's scaler has the ffmpeg tool's default, `flags=bicubic`.
+            Some(to) => Some(Scaler::new(&frame, to, size, Flags::BICUBIC)?.run(&frame)?),
             None => None,
         };
-        let format =
-            PictureFormat { width: frame.width(), height: frame.height(), pixel_format: name };
-        Ok(DecodedPicture { frame, scored, format })
+        let plane = Plane::of(scored.as_ref().unwrap_or(&frame))?;
+        let name = pixel_format
+            .name()
+            .ok_or_else(|| Error::new(Stage::Decode, "picture of a pixel format without a name"))?;
+        let format = PictureFormat { width: size.0, height: size.1, pixel_format: name.to_owned() };
+        Ok(DecodedPicture { frame, scored, plane, format })
     }
 }
 
 impl Picture for DecodedPicture {
     fn luma(&self) -> Luma<'_> {
-        let frame = self.scored.as_ref().unwrap_or(&self.frame);
-        let height = frame.height() as usize;
-        let stride = frame.stride(0);
-        let bit_depth = depth(frame.format().into());
-        let row_bytes = row_bytes(frame.format().into(), frame.width());
-        let width = row_bytes / if bit_depth > 8 { 2 } else { 1 };
-        let bytes = height.saturating_sub(1) * stride + row_bytes;
-        // SAFETY: `data[0]` points at the first visible sample of a plane with
-        // `height` rows `stride` bytes apart, of which the last has at least
-        // `row_bytes`; libavcodec guarantees it for a frame it returned, after its
-        // own cropping. The frame's reference keeps the buffer alive and nobody
-        // writes to it: decoders never write to a frame that is referenced.
-        let data = unsafe { std::slice::from_raw_parts((*frame.as_ptr()).data[0], bytes) };
-        Luma { data, stride, width, height, bit_depth }
+        let Plane { stride, row_bytes, height, bit_depth } = self.plane;
+        Luma {
+            data: self.plane.bytes(self.scored.as_ref().unwrap_or(&self.frame)),
+            stride,
+            width: row_bytes / if bit_depth > 8 { 2 } else { 1 },
+            height,
+            bit_depth,
+        }
     }
 
     fn format(&self) -> PictureFormat {
@@ -70,93 +111,73 @@ impl Picture for DecodedPicture {
             }
             _ => (width, height),
         };
-        let flags = scaling::Flags::BICUBIC
-            | scaling::Flags::ACCURATE_RND
-            | scaling::Flags::FULL_CHR_H_INT
-            | scaling::Flags::FULL_CHR_H_INP;
-        let failed =
-            |cause| Error::new(Stage::Decode, "cannot convert a picture to RGB").because(cause);
-        let rgb = ffmpeg::format::Pixel::RGB24;
-        let mut scaler = scaling::Context::get(
-            self.frame.format(),
-            width,
-            height,
-            rgb,
-            to_width,
-            to_height,
-            flags,
-        )
-        .map_err(failed)?;
+        let flags =
+            Flags::BICUBIC | Flags::ACCURATE_RND | Flags::FULL_CHR_H_INT | Flags::FULL_CHR_H_INP;
+        let mut scaler =
+            Scaler::new(&self.frame, PixelFormat::RGB24, (to_width, to_height), flags)?;
         self.set_colours(&mut scaler);
-        let mut output = ffmpeg::frame::Video::new(rgb, to_width, to_height);
-        scaler.run(&self.frame, &mut output).map_err(failed)?;
-        let row_bytes = to_width as usize * 3;
-        let mut data = Vec::with_capacity(row_bytes * to_height as usize);
-        for row in output.data(0).chunks(output.stride(0)).take(to_height as usize) {
-            data.extend_from_slice(&row[..row_bytes]);
+        let output = scaler.run(&self.frame)?;
+        let plane = Plane::of(&output)?;
+        let mut data = Vec::with_capacity(plane.row_bytes * plane.height);
+        for row in plane.bytes(&output).chunks(plane.stride) {
+            data.extend_from_slice(&row[..plane.row_bytes]);
         }
         Ok(RgbPicture { width: to_width, height: to_height, data })
     }
 
-    fn copied(&self) -> Arc<dyn Picture> {
-        Arc::new(DecodedPicture {
-            frame: self.frame.clone(),
-            scored: self.scored.clone(),
-            format: self.format.clone(),
-        })
+    fn copied(&self) -> Result<Arc<dyn Picture>> {
+        let scored = self.scored.as_ref().map(raw_frame::copy).transpose()?;
+        let frame = raw_frame::copy(&self.frame)?;
+        let plane = Plane::of(scored.as_ref().unwrap_or(&frame))?;
+        Ok(Arc::new(DecodedPicture { frame, scored, plane, format: self.format.clone() }))
     }
 }
 
 impl DecodedPicture {
-    /// Names matrix and range to the scaler. An untagged picture has BT.709 when
+    /// Tells the scaler matrix and range. An untagged picture has BT.709 when
     /// it is HD and BT.601 when not, as mpv guesses (`mp_csp_guess_colorspace`).
-    fn set_colours(&self, scaler: &mut scaling::Context) {
-        use ffmpeg::color::{Range, Space};
+    fn set_colours(&self, scaler: &mut Scaler) {
+        use ffi::AVColorSpace as Space;
+        const BT709: i32 = Space::AVCOL_SPC_BT709 as i32;
+        const BT2020_NCL: i32 = Space::AVCOL_SPC_BT2020_NCL as i32;
+        const BT2020_CL: i32 = Space::AVCOL_SPC_BT2020_CL as i32;
+        const FCC: i32 = Space::AVCOL_SPC_FCC as i32;
+        const SMPTE240M: i32 = Space::AVCOL_SPC_SMPTE240M as i32;
+        const BT470BG: i32 = Space::AVCOL_SPC_BT470BG as i32;
+        const SMPTE170M: i32 = Space::AVCOL_SPC_SMPTE170M as i32;
         let hd = self.frame.width() >= 1280 || self.frame.height() > 576;
-        let matrix = match self.frame.color_space() {
-            Space::BT709 => ffi::SWS_CS_ITU709,
-            Space::BT2020NCL | Space::BT2020CL => ffi::SWS_CS_BT2020,
-            Space::FCC => ffi::SWS_CS_FCC,
-            Space::SMPTE240M => ffi::SWS_CS_SMPTE240M,
-            Space::BT470BG | Space::SMPTE170M => ffi::SWS_CS_ITU601,
+        let matrix = match raw_frame::colour_space(&self.frame) {
+            BT709 => ffi::SWS_CS_ITU709,
+            BT2020_NCL | BT2020_CL => ffi::SWS_CS_BT2020,
+            FCC => ffi::SWS_CS_FCC,
+            SMPTE240M => ffi::SWS_CS_SMPTE240M,
+            BT470BG | SMPTE170M => ffi::SWS_CS_ITU601,
+            // None, or one that FFmpeg has learnt since: as untagged.
             _ if hd => ffi::SWS_CS_ITU709,
             _ => ffi::SWS_CS_ITU601,
         };
         let full_range =
-            self.frame.color_range() == Range::JPEG || self.format.pixel_format.starts_with("yuvj");
-        const UNITY: i32 = 1 << 16;
-        // SAFETY: the context is valid, the tables are libswscale's own constants,
-        // and the call only stores numbers in the context.
-        unsafe {
-            // The constant's type is not the same in every FFmpeg.
-            #[allow(clippy::unnecessary_cast)]
-            let table = ffi::sws_getCoefficients(matrix as i32);
-            ffi::sws_setColorspaceDetails(
-                scaler.as_mut_ptr(),
-                table,
-                i32::from(full_range),
-                table,
-                1,
-                0,
-                UNITY,
-                UNITY,
-            );
-        }
+            raw_frame::is_full_range(&self.frame) || self.format.pixel_format.starts_with("yuvj");
+        // The constant's type is not the same in every FFmpeg.
+        #[allow(clippy::unnecessary_cast)]
+        scaler.set_colours(matrix as i32, full_range);
     }
 }
 
-/// Pictures by which a decoder delays its output, to begin with: what
-/// libavformat's probing finds out for ffmpeg.
+/// Pictures by which a decoder delays its output: before it is opened, what libavformat's
+/// probing finds out for ffmpeg; afterwards, what libavformat's parser raises in the context
+/// that it shares with a decoder.
 pub fn set_reorder(context: &mut ffmpeg::codec::Context, pictures: u32) {
-    // SAFETY: the context is ours and not yet opened; the field is documented as
-    // settable by the caller through `avcodec_parameters_to_context`.
+    // SAFETY: the context is ours alone and valid, opened or not, and `has_b_frames` is a
+    // plain integer in it. A decoder of one thread reads it only inside a call, and while this
+    // one borrows the context there is none.
     unsafe { (*context.as_mut_ptr()).has_b_frames = i32::try_from(pictures).unwrap_or(0) }
 }
 
 /// Has a decoder give the pictures that it has not recovered yet.
 pub fn show_damaged(opened: &mut ffmpeg::codec::Context) {
-    // SAFETY: the context is ours; the flag is one that may be set at any time, and
-    // counts from the next picture on.
+    // SAFETY: the context is ours alone and valid; `flags` is a plain integer that a decoder of
+    // one thread reads only inside a call. This flag counts from the next picture on.
     unsafe {
         (*opened.as_mut_ptr()).flags |= ffmpeg::ffi::AV_CODEC_FLAG_OUTPUT_CORRUPT as i32;
     }
@@ -205,85 +226,55 @@ pub fn reorder(opened: &ffmpeg::decoder::Opened) -> u32 {
     unsafe { u32::try_from((*opened.as_ptr()).has_b_frames).unwrap_or(0) }
 }
 
-/// The DTS field of the packet with which the frame came out.
-pub fn trigger(frame: &ffmpeg::frame::Video) -> Option<i64> {
-    // SAFETY: reads a plain field of a frame that lives as long as `frame`.
-    let dts = unsafe { (*frame.as_ptr()).pkt_dts };
-    (dts != ffi::AV_NOPTS_VALUE).then_some(dts)
-}
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
 
-/// Bytes in a row of the first plane: of one component, or of a packed format's all.
-fn row_bytes(format: ffi::AVPixelFormat, width: u32) -> usize {
-    let width = i32::try_from(width).unwrap_or(0);
-    // SAFETY: looks the format up in a static table.
-    usize::try_from(unsafe { ffi::av_image_get_linesize(format, width, 0) }).unwrap_or(0)
-}
-
-/// Bits in a sample of the first component.
-fn depth(format: ffi::AVPixelFormat) -> u32 {
-    // SAFETY: returns null or a pointer to a static table.
-    unsafe {
-        ffi::av_pix_fmt_desc_get(format)
-            .as_ref()
-            .map_or(8, |descriptor| u32::try_from(descriptor.comp[0].depth).unwrap_or(8))
+    fn frame() -> ffmpeg::frame::Video {
+        let mut frame = ffmpeg::frame::Video::new(ffmpeg::format::Pixel::YUV420P, 64, 48);
+        for plane in 0..3 {
+            frame.data_mut(plane).fill(128);
+        }
+        frame
     }
-}
 
-/// The formats that `libavfilter/f_select.c` scores as they are.
-const SCORED_AS_THEY_ARE: [ffi::AVPixelFormat; 11] = [
-    ffi::AVPixelFormat::AV_PIX_FMT_RGB24,
-    ffi::AVPixelFormat::AV_PIX_FMT_BGR24,
-    ffi::AVPixelFormat::AV_PIX_FMT_RGBA,
-    ffi::AVPixelFormat::AV_PIX_FMT_ABGR,
-    ffi::AVPixelFormat::AV_PIX_FMT_BGRA,
-    ffi::AVPixelFormat::AV_PIX_FMT_GRAY8,
-    ffi::AVPixelFormat::AV_PIX_FMT_YUV420P,
-    ffi::AVPixelFormat::AV_PIX_FMT_YUVJ420P,
-    ffi::AVPixelFormat::AV_PIX_FMT_YUV422P,
-    ffi::AVPixelFormat::AV_PIX_FMT_YUVJ422P,
-    ffi::AVPixelFormat::AV_PIX_FMT_YUV420P10LE,
-];
-
-/// What FFmpeg would convert a picture to before scoring it; `None` if nothing.
-///
-/// Its filter graph takes the best of the formats above for the picture's own
-/// (`libavfilter/avfiltergraph.c`, `pick_format`).
-fn scored_format(from: ffi::AVPixelFormat) -> Option<ffi::AVPixelFormat> {
-    if SCORED_AS_THEY_ARE.contains(&from) {
-        return None;
+    fn refused(change: impl FnOnce(&mut ffi::AVFrame)) -> String {
+        let mut frame = frame();
+        // SAFETY: the frame is ours alone, and freeing it reads none of the fields changed.
+        unsafe { change(&mut *frame.as_mut_ptr()) };
+        DecodedPicture::new(frame).map(|_| ()).unwrap_err().to_string()
     }
-    // SAFETY: both calls only look formats up in static tables; a null loss
-    // pointer is allowed.
-    unsafe {
-        let alpha = ffi::av_pix_fmt_desc_get(from)
-            .as_ref()
-            .is_some_and(|descriptor| descriptor.nb_components % 2 == 0);
-        Some(SCORED_AS_THEY_ARE.iter().fold(ffi::AVPixelFormat::AV_PIX_FMT_NONE, |best, &next| {
-            ffi::av_find_best_pix_fmt_of_2(best, next, from, i32::from(alpha), std::ptr::null_mut())
-        }))
-    }
-}
 
-fn convert_for_scoring(
-    frame: &ffmpeg::frame::Video,
-    to: ffi::AVPixelFormat,
-) -> Result<ffmpeg::frame::Video> {
-    let (width, height) = (frame.width(), frame.height());
-    let to = ffmpeg::format::Pixel::from(to);
-    let failed =
-        |cause| Error::new(Stage::Decode, "cannot convert a picture for scoring").because(cause);
-    // The filter graph's scaler has the ffmpeg tool's default, `flags=bicubic`.
-    let mut scaler = scaling::Context::get(
-        frame.format(),
-        width,
-        height,
-        to,
-        width,
-        height,
-        scaling::Flags::BICUBIC,
-    )
-    .map_err(failed)?;
-    let mut output = ffmpeg::frame::Video::new(to, width, height);
-    scaler.run(frame, &mut output).map_err(failed)?;
-    Ok(output)
+    #[test]
+    fn a_picture_of_a_pixel_format_of_a_newer_ffmpeg_is_an_error_and_no_panic() {
+        for number in [ffi::AVPixelFormat::AV_PIX_FMT_NB as i32, 9_999, -1, i32::MIN] {
+            let told = refused(|frame| frame.format = number);
+            assert!(told.contains(&format!("number {number}")), "{told}");
+            assert!(told.contains("build it with the FFmpeg that is installed"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_picture_whose_rows_stand_bottom_up_or_overlap_is_an_error() {
+        for bytes in [-64, 0, 63] {
+            let told = refused(|frame| frame.linesize[0] = bytes);
+            assert!(told.contains(&bytes.to_string()), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_colour_space_and_range_of_a_newer_ffmpeg_count_as_untagged() {
+        let untagged = DecodedPicture::new(frame()).unwrap().to_rgb(None).unwrap();
+        let mut tagged = frame();
+        // SAFETY: the frame is ours; a C enum has the layout of an int, and no Rust code reads
+        // these as enums.
+        unsafe {
+            (&raw mut (*tagged.as_mut_ptr()).colorspace).cast::<i32>().write(250);
+            (&raw mut (*tagged.as_mut_ptr()).color_range).cast::<i32>().write(250);
+        }
+        let tagged = DecodedPicture::new(tagged).unwrap();
+        assert_eq!(tagged.to_rgb(None).unwrap(), untagged);
+        assert_eq!(tagged.copied().unwrap().to_rgb(None).unwrap(), untagged);
+    }
 }

@@ -48,8 +48,8 @@ impl Picture for Painted {
         Ok(RgbPicture { width: 0, height: 0, data: Vec::new() })
     }
 
-    fn copied(&self) -> Arc<dyn Picture> {
-        Arc::new(self.clone())
+    fn copied(&self) -> Result<Arc<dyn Picture>> {
+        Ok(Arc::new(self.clone()))
     }
 }
 

@@ -189,7 +189,11 @@ pub trait Picture: Send + Sync {
     /// The same picture in memory of its own. A decoder fills its buffers again in the
     /// order in which they are given back, and what it leaves undecoded in a damaged
     /// picture shows what was there before: who holds on to a picture changes others.
-    fn copied(&self) -> Arc<dyn Picture>;
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for it.
+    fn copied(&self) -> Result<Arc<dyn Picture>>;
 }
 
 /// Size and pixel format of a picture.

@@ -12,7 +12,7 @@ use crate::demux::{
     AudioPes, Damage, DemuxStart, Demuxer, Event, FramerStart, NoVideo, Program, ProgramChoice,
 };
 use crate::detect::{Detector, DetectorState, Rule};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::media::{
     AccessUnit, ByteOffset, Frame, PictureFormat, RandomAccess, Ticks, TsPacket, Verdict,
     VideoCodec,
@@ -118,6 +118,8 @@ pub struct Detection {
     no_video: Option<NoVideo>,
     damage: DamageCounts,
     undecodable_before: u64,
+    /// The first picture that was decoded and could not be used, and why.
+    unusable: Option<Error>,
     pictures: u64,
 }
 
@@ -238,6 +240,7 @@ impl Detection {
             no_video: None,
             damage: DamageCounts::default(),
             undecodable_before: 0,
+            unusable: None,
             pictures: 0,
         }
     }
@@ -270,8 +273,8 @@ impl Detection {
         self.drain_demuxer()?;
         self.leave_look_ahead()?;
         self.timeline.finish();
-        self.drain_timeline();
-        self.finish_decoder();
+        self.drain_timeline()?;
+        self.finish_decoder()?;
         self.final_through = self.final_through.max(self.newest);
         Ok(())
     }
@@ -320,6 +323,11 @@ impl Detection {
         DamageCounts { undecodable: self.undecodable_before + now, ..self.damage }
     }
 
+    /// The first picture that was decoded and could not be used, and why.
+    pub fn unusable(&self) -> Option<&Error> {
+        self.unusable.as_ref()
+    }
+
     /// Pictures decided so far, by this detection.
     pub fn pictures(&self) -> u64 {
         self.pictures
@@ -344,8 +352,7 @@ impl Detection {
                 }
             }
         }
-        self.drain_timeline();
-        Ok(())
+        self.drain_timeline()
     }
 
     fn take_audio(&mut self, pes: &AudioPes) {
@@ -428,11 +435,12 @@ impl Detection {
         Ok(())
     }
 
-    fn drain_timeline(&mut self) {
+    fn drain_timeline(&mut self) -> Result<()> {
         while let Some(timed) = self.timeline.pull() {
             self.note_entry(&timed);
-            self.decode(&timed.unit);
+            self.decode(&timed.unit)?;
         }
+        Ok(())
     }
 
     /// Remembers a random access point, and the very first access unit: there is
@@ -463,36 +471,41 @@ impl Detection {
         self.entries.push_back(Entry { demux, clock: before.clone(), random_access });
     }
 
-    fn decode(&mut self, unit: &AccessUnit) {
+    fn decode(&mut self, unit: &AccessUnit) -> Result<()> {
         if self.decoder.as_ref().is_none_or(|decoder| decoder.codec() != unit.codec)
             && let Some(next) = self.next_decoder.pop_front()
         {
-            self.finish_decoder();
+            self.finish_decoder()?;
             self.decoder = Some(next);
         }
         if let Some(decoder) = &mut self.decoder {
             decoder.push(unit);
         }
-        self.drain_decoder();
+        self.drain_decoder()
     }
 
-    fn finish_decoder(&mut self) {
+    fn finish_decoder(&mut self) -> Result<()> {
         if let Some(decoder) = &mut self.decoder {
             decoder.finish(self.timeline.after_end());
         }
-        self.drain_decoder();
+        self.drain_decoder()?;
         if let Some(decoder) = self.decoder.take() {
             self.undecodable_before += decoder.undecodable();
         }
+        Ok(())
     }
 
-    fn drain_decoder(&mut self) {
+    fn drain_decoder(&mut self) -> Result<()> {
         while let Some(decoded) = self.decoder.as_mut().and_then(Decoder::pull) {
-            self.take(decoded);
+            self.take(decoded)?;
         }
+        if self.unusable.is_none() {
+            self.unusable = self.decoder.as_mut().and_then(Decoder::take_unusable);
+        }
+        Ok(())
     }
 
-    fn take(&mut self, decoded: Decoded) {
+    fn take(&mut self, decoded: Decoded) -> Result<()> {
         let PictureFormat { width, height, .. } = decoded.frame.picture.format();
         self.size = self.size.filter(|size| *size == (width, height));
         self.note_decoded(&decoded);
@@ -503,18 +516,20 @@ impl Detection {
             } else {
                 resuming.previous = Some(decoded.frame);
             }
-            return;
+            return Ok(());
         }
         if self.final_through.is_some_and(|through| decoded.frame.at <= through) {
-            return;
+            return Ok(());
         }
         let verdict = self.detector.push(&decoded.frame);
         self.last = Some(LastDecided { at: verdict.at, pts: verdict.pts });
         self.pictures += 1;
-        let kept = verdict
-            .kept
-            .map(|_| Frame { picture: decoded.frame.picture.copied(), ..decoded.frame });
+        let kept = match verdict.kept {
+            Some(_) => Some(Frame { picture: decoded.frame.picture.copied()?, ..decoded.frame }),
+            None => None,
+        };
         self.ready.push_back(Scored { verdict, kept });
+        Ok(())
     }
 
     /// A random access point whose picture is decided is a place to start.

@@ -15,6 +15,7 @@ pub struct Watch {
     video: Option<(u16, VideoCodec)>,
     no_video: Option<NoVideo>,
     scrambled: bool,
+    unusable: bool,
     damage: Report,
 }
 
@@ -44,6 +45,10 @@ impl Watch {
         if let (false, Some(at)) = (self.scrambled, damage.first_scrambled) {
             self.scrambled = true;
             tracing::warn!("byte {at}: the video is scrambled; what is scrambled is not decoded");
+        }
+        if let (false, Some(error)) = (self.unusable, detection.unusable()) {
+            self.unusable = true;
+            tracing::warn!("{error}; pictures like this one are passed over");
         }
         let grew = [
             (&counters.continuity_gaps, damage.discontinuities),

@@ -40,8 +40,8 @@ impl Picture for Gray {
         Ok(RgbPicture { width, height, data })
     }
 
-    fn copied(&self) -> Arc<dyn Picture> {
-        Arc::new(self.clone())
+    fn copied(&self) -> Result<Arc<dyn Picture>> {
+        Ok(Arc::new(self.clone()))
     }
 }
 

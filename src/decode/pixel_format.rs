@@ -1,0 +1,132 @@
+//! Pixel formats, as libavutil's own table describes them.
+//!
+//! `ffmpeg-next`'s enum ends in `unimplemented!()` for a format that it has not heard of, and
+//! its `Video::format()` makes a Rust enum of any number. So a frame's format is read as a
+//! number here, and checked before it becomes an `AVPixelFormat`.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+
+use ffmpeg::ffi;
+use ffmpeg_next as ffmpeg;
+
+/// A pixel format that the FFmpeg of the build knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PixelFormat(ffi::AVPixelFormat);
+
+impl PixelFormat {
+    /// Packed RGB, 8 bits a component.
+    pub const RGB24: PixelFormat = PixelFormat(ffi::AVPixelFormat::AV_PIX_FMT_RGB24);
+
+    /// The format of `AVFrame.format`. `None` for no format at all, and for one that the
+    /// linked libavutil has and the headers of the build had not.
+    pub fn from_raw(number: i32) -> Option<Self> {
+        let known = 0..ffi::AVPixelFormat::AV_PIX_FMT_NB as i32;
+        // SAFETY: the enum is `repr(i32)` with every number below AV_PIX_FMT_NB, without gaps
+        // (`enum AVPixelFormat` in libavutil/pixfmt.h; a unit test holds it).
+        known
+            .contains(&number)
+            .then(|| PixelFormat(unsafe { std::mem::transmute::<i32, ffi::AVPixelFormat>(number) }))
+    }
+
+    /// For a call of FFmpeg's.
+    pub fn as_ffi(self) -> ffi::AVPixelFormat {
+        self.0
+    }
+
+    /// FFmpeg's name for it, such as `yuv420p`.
+    pub fn name(self) -> Option<&'static str> {
+        // SAFETY: the descriptor's name is null or a string of libavutil's static table.
+        unsafe {
+            let name = self.descriptor()?.name;
+            if name.is_null() { None } else { CStr::from_ptr(name).to_str().ok() }
+        }
+    }
+
+    /// Bits in a sample of the first component.
+    pub fn bit_depth(self) -> u32 {
+        let depth = self.descriptor().map(|descriptor| descriptor.comp[0].depth);
+        depth.and_then(|depth| u32::try_from(depth).ok()).unwrap_or(8)
+    }
+
+    /// Bytes in a row of the first plane: of one component, or of a packed format's all.
+    pub fn row_bytes(self, width: u32) -> usize {
+        let width = i32::try_from(width).unwrap_or(0);
+        // SAFETY: looks the format up in a static table.
+        usize::try_from(unsafe { ffi::av_image_get_linesize(self.0, width, 0) }).unwrap_or(0)
+    }
+
+    /// What FFmpeg's `select` filter has a picture converted to before it is scored; `None`
+    /// where it scores the format as it is. Its filter graph takes the best of
+    /// [`SCORED_AS_THEY_ARE`] for the picture's own (`pick_format` in
+    /// `libavfilter/avfiltergraph.c`).
+    pub fn converted_for_scoring(self) -> Option<PixelFormat> {
+        if SCORED_AS_THEY_ARE.contains(&self.0) {
+            return None;
+        }
+        let alpha = self.descriptor().is_some_and(|descriptor| descriptor.nb_components % 2 == 0);
+        let none = ffi::AVPixelFormat::AV_PIX_FMT_NONE;
+        Some(PixelFormat(SCORED_AS_THEY_ARE.iter().fold(none, |best, &next| {
+            // SAFETY: looks formats up in a static table; a null loss pointer is allowed.
+            unsafe {
+                ffi::av_find_best_pix_fmt_of_2(
+                    best,
+                    next,
+                    self.0,
+                    i32::from(alpha),
+                    std::ptr::null_mut(),
+                )
+            }
+        })))
+    }
+
+    fn descriptor(self) -> Option<&'static ffi::AVPixFmtDescriptor> {
+        // SAFETY: returns null or a pointer into a static table.
+        unsafe { ffi::av_pix_fmt_desc_get(self.0).as_ref() }
+    }
+}
+
+/// The formats that `libavfilter/f_select.c` scores as they are.
+const SCORED_AS_THEY_ARE: [ffi::AVPixelFormat; 11] = [
+    ffi::AVPixelFormat::AV_PIX_FMT_RGB24,
+    ffi::AVPixelFormat::AV_PIX_FMT_BGR24,
+    ffi::AVPixelFormat::AV_PIX_FMT_RGBA,
+    ffi::AVPixelFormat::AV_PIX_FMT_ABGR,
+    ffi::AVPixelFormat::AV_PIX_FMT_BGRA,
+    ffi::AVPixelFormat::AV_PIX_FMT_GRAY8,
+    ffi::AVPixelFormat::AV_PIX_FMT_YUV420P,
+    ffi::AVPixelFormat::AV_PIX_FMT_YUVJ420P,
+    ffi::AVPixelFormat::AV_PIX_FMT_YUV422P,
+    ffi::AVPixelFormat::AV_PIX_FMT_YUVJ422P,
+    ffi::AVPixelFormat::AV_PIX_FMT_YUV420P10LE,
+];
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_below_the_last_is_a_format_and_no_other_is() {
+        let count = ffi::AVPixelFormat::AV_PIX_FMT_NB as i32;
+        let name = |number| PixelFormat::from_raw(number).and_then(PixelFormat::name);
+        let named = (0..count).filter(|number| name(*number).is_some()).count();
+        // A number without a descriptor would be a gap in the enum.
+        assert_eq!(named, usize::try_from(count).unwrap());
+        for number in [i32::MIN, -2, -1, count, count + 1, i32::MAX] {
+            assert_eq!(PixelFormat::from_raw(number), None, "{number}");
+        }
+    }
+
+    #[test]
+    fn formats_are_scored_as_ffmpegs_filter_graph_has_them() {
+        let named = |name: &str| {
+            let number = (0..).find(|n| PixelFormat::from_raw(*n).unwrap().name() == Some(name));
+            PixelFormat::from_raw(number.unwrap()).unwrap()
+        };
+        let scored = |name| named(name).converted_for_scoring().and_then(PixelFormat::name);
+        assert_eq!((scored("yuv420p"), scored("yuv422p")), (None, None));
+        assert_eq!(scored("gbrp"), Some("rgb24"));
+        assert_eq!((named("yuv420p10le").bit_depth(), named("rgb24").row_bytes(3)), (10, 9));
+    }
+}

@@ -1,0 +1,110 @@
+//! Fields of an `AVFrame` that `ffmpeg-next` would make enums of, read as numbers; and frames
+//! allocated and copied by format number (see [`super::pixel_format`]).
+#![allow(unsafe_code)]
+
+use std::ffi::c_int;
+
+use ffmpeg::ffi;
+use ffmpeg_next as ffmpeg;
+
+use super::pixel_format::PixelFormat;
+use crate::error::{Error, Result, Stage};
+
+/// The pixel format of a frame.
+///
+/// # Errors
+///
+/// If this build knows none of its number.
+pub fn pixel_format(frame: &ffmpeg::frame::Video) -> Result<PixelFormat> {
+    // SAFETY: reads a plain integer of a frame that lives as long as `frame`.
+    let number = unsafe { (*frame.as_ptr()).format };
+    PixelFormat::from_raw(number).ok_or_else(|| {
+        Error::new(
+            Stage::Decode,
+            format!(
+                "picture of a pixel format (number {number}) that this build does not know: \
+                 build it with the FFmpeg that is installed"
+            ),
+        )
+    })
+}
+
+/// `AVFrame.colorspace`: one of the numbers of `enum AVColorSpace` (ISO/IEC 23091-2
+/// MatrixCoefficients), or another.
+pub fn colour_space(frame: &ffmpeg::frame::Video) -> c_int {
+    // SAFETY: the field of a frame that lives as long as `frame` is a C enum, which has the
+    // layout of an int; it is read as one, since any number may stand there.
+    unsafe { (&raw const (*frame.as_ptr()).colorspace).cast::<c_int>().read() }
+}
+
+/// Whether `AVFrame.color_range` says that samples take the full range.
+pub fn is_full_range(frame: &ffmpeg::frame::Video) -> bool {
+    // SAFETY: as in `colour_space`.
+    let range = unsafe { (&raw const (*frame.as_ptr()).color_range).cast::<c_int>().read() };
+    range == ffi::AVColorRange::AVCOL_RANGE_JPEG as c_int
+}
+
+/// The DTS field of the packet with which the frame came out.
+pub fn trigger(frame: &ffmpeg::frame::Video) -> Option<i64> {
+    // SAFETY: reads a plain integer of a frame that lives as long as `frame`.
+    let dts = unsafe { (*frame.as_ptr()).pkt_dts };
+    (dts != ffi::AV_NOPTS_VALUE).then_some(dts)
+}
+
+/// Bytes from one row of the first plane to the next.
+///
+/// # Errors
+///
+/// If rows stand bottom up (a negative line size, which FFmpeg's decoders of these codecs do
+/// not give), or there is no plane.
+pub fn line_bytes(frame: &ffmpeg::frame::Video) -> Result<usize> {
+    // SAFETY: reads a plain integer and a pointer of a frame that lives as long as `frame`.
+    let (bytes, plane) = unsafe { ((*frame.as_ptr()).linesize[0], (*frame.as_ptr()).data[0]) };
+    match usize::try_from(bytes) {
+        Ok(bytes) if bytes > 0 && !plane.is_null() => Ok(bytes),
+        _ => Err(Error::new(Stage::Decode, format!("picture with a line size of {bytes}"))),
+    }
+}
+
+/// A frame with a buffer of its own; what is in it is undefined.
+///
+/// # Errors
+///
+/// If memory is short, or no picture has this size.
+pub fn allocate(format: PixelFormat, width: u32, height: u32) -> Result<ffmpeg::frame::Video> {
+    let failed = |cause| {
+        Error::new(Stage::Decode, format!("no memory for a picture of {width}×{height}"))
+            .because(cause)
+    };
+    let mut frame = ffmpeg::frame::Video::empty();
+    frame.set_width(width);
+    frame.set_height(height);
+    // SAFETY: the frame is ours and has no buffer yet; av_frame_get_buffer checks format and
+    // size. 32 is what ffmpeg-next aligns rows to.
+    let status = unsafe {
+        (*frame.as_mut_ptr()).format = format.as_ffi() as c_int;
+        ffi::av_frame_get_buffer(frame.as_mut_ptr(), 32)
+    };
+    if status < 0 { Err(failed(ffmpeg::Error::from(status))) } else { Ok(frame) }
+}
+
+/// The same picture in a buffer of its own.
+///
+/// # Errors
+///
+/// As [`allocate`].
+pub fn copy(frame: &ffmpeg::frame::Video) -> Result<ffmpeg::frame::Video> {
+    let mut copied = allocate(pixel_format(frame)?, frame.width(), frame.height())?;
+    // SAFETY: both frames have buffers for the same format and size.
+    let status = unsafe {
+        match ffi::av_frame_copy(copied.as_mut_ptr(), frame.as_ptr()) {
+            0.. => ffi::av_frame_copy_props(copied.as_mut_ptr(), frame.as_ptr()),
+            failed => failed,
+        }
+    };
+    if status < 0 {
+        let cause = ffmpeg::Error::from(status);
+        return Err(Error::new(Stage::Decode, "cannot copy a picture").because(cause));
+    }
+    Ok(copied)
+}
