@@ -15,9 +15,6 @@ mod pieces;
 mod play;
 mod survey;
 mod tape;
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
-mod testing;
 
 use std::path::PathBuf;
 use std::str::FromStr;

@@ -2,6 +2,7 @@
 
 use scenetap::media::{ByteOffset, SYNC_BYTE, TS_PACKET_BYTES, TsPacket};
 use scenetap::tail::{Aligner, Found};
+use scenetap_testkit::crc32;
 
 /// The last bytes of an input, up to so many, say how to cut the rest.
 const MOST_CUTS: usize = 16;
@@ -94,13 +95,4 @@ pub fn mend_sections(payload: &mut [u8]) {
         *crc = crc32(body).to_be_bytes();
         from = end;
     }
-}
-
-/// CRC-32/MPEG-2 (ISO/IEC 13818-1, annex A).
-fn crc32(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ (u32::from(*byte) << 24), |crc, _| {
-            (crc << 1) ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 }
-        })
-    })
 }

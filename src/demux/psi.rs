@@ -277,31 +277,24 @@ fn split_by_length(bytes: &[u8], high: u8, low: u8) -> Option<(&[u8], &[u8])> {
 
 /// CRC-32/MPEG-2 (ISO/IEC 13818-1, annex A): 0 over a whole section that is intact.
 fn crc32(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(u32::MAX, |mut crc, &byte| {
-        crc ^= u32::from(byte) << 24;
-        for _ in 0..8 {
-            crc = if crc & 0x8000_0000 != 0 { (crc << 1) ^ 0x04c1_1db7 } else { crc << 1 };
-        }
-        crc
-    })
+    const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_MPEG_2);
+    CRC.checksum(bytes)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
+    use scenetap_testkit::section;
+
     use super::*;
 
-    /// A section with its CRC, from its table id on.
-    fn section(table_id: u8, id: u16, version: u8, body: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(body.len() + 9).unwrap() | 0xb000;
-        let mut bytes = vec![table_id];
-        bytes.extend(length.to_be_bytes());
-        bytes.extend(id.to_be_bytes());
-        bytes.extend([0xc1 | (version << 1), 0, 0]);
-        bytes.extend(body);
-        let crc = crc32(&bytes);
-        bytes.extend(crc.to_be_bytes());
-        bytes
+    #[test]
+    fn the_crc_of_sections_has_the_published_check_value() {
+        // CRC-32/MPEG-2 in the catalogue of parametrised CRC algorithms (reveng).
+        const CHECK: u32 = 0x0376_e6e7;
+        assert_eq!(crc32(b"123456789"), CHECK);
+        assert_eq!(scenetap_testkit::crc32(b"123456789"), CHECK);
+        assert_eq!(crc32(&[&b"123456789"[..], &CHECK.to_be_bytes()].concat()), 0);
     }
 
     fn pmt_body(streams: usize) -> Vec<u8> {

@@ -1,9 +1,8 @@
 //! The demuxer on streams muxed by hand, with everything that real ones contain.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::collections::HashMap;
-
 use proptest::prelude::*;
+use scenetap_testkit::{Mux, Stream, section};
 
 use super::*;
 use crate::media::{AudioCodec, VideoCodec};
@@ -12,14 +11,14 @@ const VIDEO_PID: u16 = 0x100;
 const AUDIO_PID: u16 = 0x101;
 const PMT_PID: u16 = 0x1000;
 
-/// Writes packets, one PID at a time, with their continuity counters.
-#[derive(Default, Clone)]
-struct Mux {
-    bytes: Vec<u8>,
-    counters: HashMap<u16, u8>,
+/// What the streams of these tests consist of: one program of video and audio.
+trait OneProgram {
+    fn with_tables() -> Self;
+    fn tables(&mut self, video_pid: u16, stream_type: u8, version: u8);
+    fn picture(&mut self, n: u8, bytes: usize);
 }
 
-impl Mux {
+impl OneProgram for Mux {
     /// A stream of which the tables stand in front.
     fn with_tables() -> Self {
         let mut mux = Mux::default();
@@ -28,58 +27,13 @@ impl Mux {
     }
 
     fn tables(&mut self, video_pid: u16, stream_type: u8, version: u8) {
-        let [pmt_high, pmt_low] = (PMT_PID | 0xe000).to_be_bytes();
-        self.section(0, 0, 1, 0, &[0, 1, pmt_high, pmt_low]);
-        let [video_high, video_low] = (video_pid | 0xe000).to_be_bytes();
-        let [audio_high, audio_low] = (AUDIO_PID | 0xe000).to_be_bytes();
-        #[rustfmt::skip]
-        let body = [
-            video_high, video_low, 0xf0, 0,
-            stream_type, video_high, video_low, 0xf0, 0,
-            0x0f, audio_high, audio_low, 0xf0, 0,
-        ];
-        self.section(PMT_PID, 2, 1, version, &body);
-    }
-
-    fn section(&mut self, pid: u16, table_id: u8, id: u16, version: u8, body: &[u8]) {
-        let mut bytes = vec![0, table_id];
-        bytes.extend((u16::try_from(body.len() + 9).unwrap() | 0xb000).to_be_bytes());
-        bytes.extend(id.to_be_bytes());
-        bytes.extend([0xc1 | (version << 1), 0, 0]);
-        bytes.extend(body);
-        bytes.extend(mpeg_crc(&bytes[1..]).to_be_bytes());
-        bytes.resize(184, 0xff);
-        self.packet(pid, true, &bytes);
-    }
-
-    /// A PES packet without a length, over as many packets as it takes.
-    fn pes(&mut self, pid: u16, stream_id: u8, pts: i64, data: &[u8]) {
-        let mut bytes = vec![0, 0, 1, stream_id, 0, 0, 0x80, 0x80, 5];
-        bytes.push(0x21 | u8::try_from((pts >> 29) & 0x0e).unwrap());
-        bytes.extend((u16::try_from((pts >> 15) & 0x7fff).unwrap() << 1 | 1).to_be_bytes());
-        bytes.extend((u16::try_from(pts & 0x7fff).unwrap() << 1 | 1).to_be_bytes());
-        bytes.extend(data);
-        for (index, piece) in bytes.chunks(184).enumerate() {
-            self.packet(pid, index == 0, piece);
-        }
-    }
-
-    fn packet(&mut self, pid: u16, start: bool, payload: &[u8]) {
-        let counter = self.counters.entry(pid).or_default();
-        let [high, low] = (pid | if start { 0x4000 } else { 0 }).to_be_bytes();
-        self.bytes.extend([0x47, high, low]);
-        let stuffing = 184 - payload.len();
-        self.bytes.push(*counter | if stuffing > 0 { 0x30 } else { 0x10 });
-        *counter = (*counter + 1) & 0x0f;
-        if stuffing > 0 {
-            self.bytes.push(u8::try_from(stuffing - 1).unwrap());
-            self.bytes.extend((1..stuffing).map(|n| if n == 1 { 0 } else { 0xff }));
-        }
-        self.bytes.extend(payload);
+        self.pat(&[(1, PMT_PID)]);
+        let streams = [Stream::plain(stream_type, video_pid), Stream::plain(0x0f, AUDIO_PID)];
+        self.pmt(PMT_PID, 1, version, &streams);
     }
 
     fn picture(&mut self, n: u8, bytes: usize) {
-        self.pes(VIDEO_PID, 0xe0, i64::from(n) * 3_000, &picture(n, bytes));
+        self.pes(VIDEO_PID, 0xe0, u64::from(n) * 3_000, &picture(n, bytes));
     }
 }
 
@@ -88,14 +42,6 @@ fn picture(n: u8, bytes: usize) -> Vec<u8> {
     let mut data = vec![0, 0, 0, 1, 9, 0xf0, 0, 0, 1, if n == 0 { 0x65 } else { 0x41 }, 0x88];
     data.resize(bytes.max(12), n | 0x80);
     data
-}
-
-fn mpeg_crc(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ (u32::from(*byte) << 24), |crc, _| {
-            (crc << 1) ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 }
-        })
-    })
 }
 
 fn events(bytes: &[u8]) -> Vec<Event> {
@@ -169,9 +115,9 @@ fn a_stream_without_any_tables_is_told_by_its_contents() {
 fn an_unknown_stream_type_beside_the_video_costs_nothing() {
     let mut mux = Mux::default();
     let [pmt_high, pmt_low] = (PMT_PID | 0xe000).to_be_bytes();
-    mux.section(0, 0, 1, 0, &[0, 1, pmt_high, pmt_low]);
+    mux.section(0, &section(0, 1, 0, &[0, 1, pmt_high, pmt_low]));
     let body = [0xe1, 0, 0xf0, 0, 0xfe, 0xe2, 0, 0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0];
-    mux.section(PMT_PID, 2, 1, 0, &body);
+    mux.section(PMT_PID, &section(2, 1, 0, &body));
     for n in 0..5 {
         mux.picture(n, 50 + usize::from(n) * 200);
     }
@@ -227,7 +173,7 @@ fn a_table_in_a_packet_that_starts_none_is_not_read_and_makes_nothing_panic() {
     for body in [&[0xe1, 0, 0xf3, 0xff][..], &[0xe1, 0, 0xf0, 0]] {
         let mut mux = five_pictures();
         let at = mux.bytes.len();
-        mux.section(PMT_PID, 2, 1, 1, body);
+        mux.section(PMT_PID, &section(2, 1, 1, body));
         mux.bytes[at + 1] &= !0x40;
         mux.tables(0x200, 0x24, 2);
         let programs =
@@ -256,19 +202,12 @@ fn a_pes_header_whose_stuffing_goes_on_in_the_next_packet_is_no_part_of_the_pict
 fn tables_with_a_pointer_field_and_over_several_packets_are_read() {
     let mut mux = Mux::default();
     let [pmt_high, pmt_low] = (PMT_PID | 0xe000).to_be_bytes();
-    mux.section(0, 0, 1, 0, &[0, 1, pmt_high, pmt_low]);
+    mux.section(0, &section(0, 1, 0, &[0, 1, pmt_high, pmt_low]));
     // Forty streams of a type that nobody knows, and behind them the video.
     let mut body = vec![0xe1, 0, 0xf0, 0];
     (0..40).for_each(|n| body.extend([0xfe, 0xe3, n, 0xf0, 0]));
     body.extend([0x1b, 0xe1, 0, 0xf0, 0]);
-    let mut bytes = vec![5, 1, 2, 3, 4, 5, 2];
-    bytes.extend((u16::try_from(body.len() + 9).unwrap() | 0xb000).to_be_bytes());
-    bytes.extend([0, 1, 0xc1, 0, 0]);
-    bytes.extend(body);
-    bytes.extend(mpeg_crc(&bytes[6..]).to_be_bytes());
-    for (index, piece) in bytes.chunks(184).enumerate() {
-        mux.packet(PMT_PID, index == 0, piece);
-    }
+    mux.payload(PMT_PID, &[&[5, 1, 2, 3, 4, 5][..], &section(2, 1, 0, &body)].concat());
     for n in 0..5 {
         mux.picture(n, 50 + usize::from(n) * 200);
     }
@@ -278,9 +217,9 @@ fn tables_with_a_pointer_field_and_over_several_packets_are_read() {
 /// A stream of two programs, of which the second is the one with tables like ours.
 fn two_programs() -> Mux {
     let mut mux = Mux::default();
-    mux.section(0, 0, 1, 0, &[0, 7, 0xf0, 0x01, 0, 1, 0xf0, 0x00]);
-    mux.section(0x1001, 2, 7, 0, &[0xe2, 0, 0xf0, 0, 0x0f, 0xe2, 0, 0xf0, 0]);
-    mux.section(PMT_PID, 2, 1, 0, &[0xe1, 0, 0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0]);
+    mux.section(0, &section(0, 1, 0, &[0, 7, 0xf0, 0x01, 0, 1, 0xf0, 0x00]));
+    mux.section(0x1001, &section(2, 7, 0, &[0xe2, 0, 0xf0, 0, 0x0f, 0xe2, 0, 0xf0, 0]));
+    mux.section(PMT_PID, &section(2, 1, 0, &[0xe1, 0, 0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0]));
     for n in 0..5 {
         mux.picture(n, 50 + usize::from(n) * 200);
     }
@@ -326,9 +265,9 @@ fn a_listing_names_every_program_and_marks_the_stream_that_is_followed() {
 #[test]
 fn of_a_pid_that_a_table_names_twice_the_first_stream_is_meant() {
     let mut mux = Mux::default();
-    mux.section(0, 0, 1, 0, &[0, 1, 0xf0, 0x00]);
+    mux.section(0, &section(0, 1, 0, &[0, 1, 0xf0, 0x00]));
     let body = [0xe1, 0, 0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0, 0x0f, 0xe1, 0, 0xf0, 0];
-    mux.section(PMT_PID, 2, 1, 0, &body);
+    mux.section(PMT_PID, &section(2, 1, 0, &body));
     let mut listing = Listing::new(ProgramChoice::default());
     for packet in mux.bytes.as_chunks::<TS_PACKET_BYTES>().0 {
         listing.push(TsPacket { at: ByteOffset(0), bytes: packet });
@@ -339,9 +278,9 @@ fn of_a_pid_that_a_table_names_twice_the_first_stream_is_meant() {
 #[test]
 fn a_registration_descriptor_says_what_a_private_stream_type_carries() {
     let mut mux = Mux::default();
-    mux.section(0, 0, 1, 0, &[0, 1, 0xf0, 0x00]);
+    mux.section(0, &section(0, 1, 0, &[0, 1, 0xf0, 0x00]));
     let body = [&[0xe1, 0, 0xf0, 0, 0x06, 0xe1, 0, 0xf0, 6, 5, 4][..], b"HEVC"].concat();
-    mux.section(PMT_PID, 2, 1, 0, &body);
+    mux.section(PMT_PID, &section(2, 1, 0, &body));
     mux.pes(VIDEO_PID, 0xe0, 0, &[0, 0, 1, 0x26, 1, 0x80, 9, 9]);
     assert_eq!(units(&mux.bytes)[0].codec, VideoCodec::Hevc);
 }
@@ -411,7 +350,7 @@ fn null_packets_are_passed_over() {
 #[test]
 fn a_gap_behind_a_discontinuity_indicator_is_no_damage() {
     let mut mux = five_pictures();
-    *mux.counters.get_mut(&VIDEO_PID).unwrap() += 5;
+    mux.skip_packets(VIDEO_PID, 5);
     let at = mux.bytes.len();
     mux.picture(5, 100);
     // Stuffed, so that there is an adaptation field for the flag.
@@ -466,9 +405,9 @@ fn audio_shows_its_times() {
 fn audio_in_a_private_stream_is_told_by_its_bytes() {
     let codecs = |first: &[u8]| {
         let mut mux = Mux::default();
-        mux.section(0, 0, 1, 0, &[0, 1, 0xf0, 0x00]);
+        mux.section(0, &section(0, 1, 0, &[0, 1, 0xf0, 0x00]));
         let body = [0xe1, 0, 0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0, 0x06, 0xe1, 1, 0xf0, 0];
-        mux.section(PMT_PID, 2, 1, 0, &body);
+        mux.section(PMT_PID, &section(2, 1, 0, &body));
         mux.picture(0, 20);
         mux.pes(AUDIO_PID, 0xbd, 77, first);
         mux.pes(AUDIO_PID, 0xbd, 78, &[9; 30]);

@@ -1,11 +1,11 @@
-//! With the real mpv, without picture and sound. Skipped, and said so, without it.
+//! With the real mpv, without picture and sound. Left out without it.
 
 use std::io::Write;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
+use scenetap_testkit as testkit;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -14,23 +14,12 @@ use super::*;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A stream of 28 s at 30 pictures/s with a key frame every 2 s.
-const STREAM: &str = "bbb_h264_zerolatency_360p30_gop2s.ts";
+const STREAM: &str = "bbb_h264_zerolatency_360p30_gop2s";
 const STREAM_SECONDS: f64 = 28.0;
 
-/// The stream, if it and mpv are there.
+/// The stream, if mpv is there.
 fn material() -> Option<Vec<u8>> {
-    let version = Command::new("mpv").arg("--version").stdout(Stdio::null()).status();
-    if version.is_err() {
-        eprintln!("skipped: no mpv");
-        return None;
-    }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = ["fixtures", "../shared/fixtures"];
-    let stream = folders.iter().find_map(|folder| fs::read(root.join(folder).join(STREAM)).ok());
-    if stream.is_none() {
-        eprintln!("skipped: {STREAM} is neither in fixtures/ nor in ../shared/fixtures/");
-    }
-    stream
+    testkit::has("mpv").then(|| fs::read(testkit::fixture(STREAM)).unwrap())
 }
 
 /// Closes the player of a test that failed.

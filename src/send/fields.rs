@@ -158,12 +158,12 @@ fn set_stamp(packet: &mut Packet, at: usize, ticks: u64) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::super::testing;
     use super::*;
+    use scenetap_testkit as testkit;
 
     #[test]
     fn pcr_and_stamps_are_read_back_as_written() {
-        let packet = testing::video(256, 3, Some(5 * PCR_WRAP / 7), 8_000_000_123, 8_000_000_001);
+        let packet = testkit::timed(256, 3, Some(5 * PCR_WRAP / 7), 8_000_000_123, 8_000_000_001);
         assert_eq!(pid(&packet), 256);
         assert_eq!(continuity(&packet), 3);
         assert_eq!(pcr(&packet), Some(5 * PCR_WRAP / 7));
@@ -173,18 +173,18 @@ mod tests {
 
     #[test]
     fn a_shift_wraps_at_33_bits_and_keeps_the_marker_bits() {
-        let mut packet = testing::video(256, 0, Some(PCR_WRAP - 7), TIMESTAMP_WRAP - 1, 10);
+        let mut packet = testkit::timed(256, 0, Some(PCR_WRAP - 7), TIMESTAMP_WRAP - 1, 10);
         shift_pcr(&mut packet, 2);
         let stamps = PesStamps::find(&packet).expect("a PES header");
         stamps.shift(&mut packet, 2);
         assert_eq!(pcr(&packet), Some(PCR_PER_TICK + 293));
-        let again = testing::video(256, 0, Some(PCR_PER_TICK + 293), 1, 12);
+        let again = testkit::timed(256, 0, Some(PCR_PER_TICK + 293), 1, 12);
         assert_eq!(packet, again);
     }
 
     #[test]
     fn an_opcr_behind_a_pcr_moves_too() {
-        let mut packet = testing::video(256, 0, Some(3000), 1, 1);
+        let mut packet = testkit::timed(256, 0, Some(3000), 1, 1);
         packet[4] = 13;
         packet[5] |= 0x08;
         let pcr_field: [u8; 6] = packet[6..12].try_into().expect("six bytes");
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn an_adaptation_field_longer_than_the_packet_is_no_header() {
-        let mut packet = testing::video(256, 0, Some(3000), 1, 1);
+        let mut packet = testkit::timed(256, 0, Some(3000), 1, 1);
         packet[4] = 255;
         assert_eq!(PesStamps::find(&packet), None);
         assert_eq!(pcr(&packet), Some(3000));

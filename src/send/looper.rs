@@ -184,8 +184,8 @@ impl Stretch {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::super::testing;
     use super::*;
+    use scenetap_testkit as testkit;
 
     type Packet = [u8; TS_PACKET_BYTES];
 
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn clocks_go_on_over_the_seam_by_one_frame_and_over_the_wrap() {
         // The clock of the second pass wraps.
-        let file = testing::stream(10, 3, fields::PCR_WRAP - 15 * 1_080_000);
+        let file = testkit::paced_stream(10, 3, fields::PCR_WRAP - 15 * 1_080_000);
         let (all, duration) = looped(&file, 4);
         assert_eq!(duration, Ticks(10 * 3600));
         let pcrs: Vec<_> = all.iter().filter_map(fields::pcr).collect();
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn counters_go_on_over_the_seam_and_the_first_pass_stands() {
-        let file = testing::stream(7, 3, 0);
+        let file = testkit::paced_stream(7, 3, 0);
         let (all, _) = looped(&file, 3);
         assert_eq!(all[..21], packets(&file));
         for pair in all.windows(2) {
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_gap_within_the_file_stays_a_gap() {
-        let mut file = testing::stream(7, 3, 0);
+        let mut file = testkit::paced_stream(7, 3, 0);
         file.drain(5 * TS_PACKET_BYTES..6 * TS_PACKET_BYTES);
         let (all, _) = looped(&file, 2);
         let gaps = all
@@ -250,8 +250,8 @@ mod tests {
 
     #[test]
     fn a_packet_without_payload_at_the_seam_repeats_the_counter() {
-        let mut file = testing::stream(2, 2, 0);
-        let mut clock_only = testing::video(256, 9, Some(0), 0, 0);
+        let mut file = testkit::paced_stream(2, 2, 0);
+        let mut clock_only = testkit::timed(256, 9, Some(0), 0, 0);
         clock_only[3] = clock_only[3] & 0x0f | 0x20;
         clock_only[4] = 183;
         file.splice(0..0, clock_only);
@@ -261,9 +261,9 @@ mod tests {
 
     #[test]
     fn an_audio_stream_that_is_much_longer_makes_the_pass_as_long() {
-        let mut file = testing::stream(5, 1, 0);
+        let mut file = testkit::paced_stream(5, 1, 0);
         for step in 0..8 {
-            let mut audio = testing::video(257, step, None, 0, u64::from(step) * 4500);
+            let mut audio = testkit::timed(257, step, None, 0, u64::from(step) * 4500);
             audio[4 + 3] = 0xc0;
             file.extend(audio);
         }
@@ -275,9 +275,9 @@ mod tests {
 
     #[test]
     fn a_short_last_pes_of_audio_does_not_lengthen_the_pass() {
-        let mut file = testing::stream(25, 1, 0);
+        let mut file = testkit::paced_stream(25, 1, 0);
         for (step, pes_bytes) in [2300_u16, 2300, 2300, 400].into_iter().enumerate() {
-            let mut audio = testing::video(257, step as u8, None, 0, step as u64 * 28_000);
+            let mut audio = testkit::timed(257, step as u8, None, 0, step as u64 * 28_000);
             audio[4 + 3] = 0xc0;
             audio[4 + 4..4 + 6].copy_from_slice(&pes_bytes.to_be_bytes());
             file.extend(audio);
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn null_packets_and_streams_without_clocks_stay_as_they_are() {
-        let file = testing::filler(fields::NULL_PID, 5);
+        let file = testkit::filler(fields::NULL_PID, 5);
         let (all, duration) = looped(&file, 3);
         assert_eq!(duration, Ticks(0));
         assert!(all.iter().all(|packet| *packet == file));

@@ -103,8 +103,8 @@ impl<R: Read> Pieces<R> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::super::testing;
     use super::*;
+    use scenetap_testkit as testkit;
 
     /// Yields at most three bytes at a time.
     struct Drip<'a>(&'a [u8]);
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn garbage_in_front_in_between_and_a_torn_end_come_through() {
-        let stream = testing::stream(10, 3, 0);
+        let stream = testkit::paced_stream(10, 3, 0);
         let mut file = vec![SYNC_BYTE; 77];
         file.extend(&stream[..12 * TS_PACKET_BYTES]);
         file.extend([0, 0x47, 0x47, 1, 2]);
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_single_packet_is_one() {
-        let (_, packets) = cut(&testing::filler(256, 0)[..]);
+        let (_, packets) = cut(&testkit::filler(256, 0)[..]);
         assert_eq!(packets, [0]);
         assert_eq!(cut(&[][..]), (vec![], vec![]));
     }

@@ -177,8 +177,8 @@ impl Bursts<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::super::testing;
     use super::*;
+    use scenetap_testkit as testkit;
     use std::cell::Cell;
     use std::io::Write;
 
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_file_takes_its_own_time_and_every_byte_comes_when_it_is_due() {
         // 25 frames/s of 40 packets: 188 kB/s, 10 ms are ten packets.
-        let bytes = testing::stream(50, 40, 12_345);
+        let bytes = testkit::paced_stream(50, 40, 12_345);
         let time = FakeTime::default();
         let mut notes = notes(&time);
         let summary = run(&bytes, Speed::Factor(1.0), false, &mut notes);
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_stall_shortens_nothing_after_it() {
-        let bytes = testing::stream(100, 40, 0);
+        let bytes = testkit::paced_stream(100, 40, 0);
         let time = FakeTime::default();
         let mut notes = notes(&time);
         notes.stall = Some((94_000, Duration::from_secs(60)));
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn the_seam_of_a_loop_takes_one_frame() {
-        let bytes = testing::stream(25, 40, 0);
+        let bytes = testkit::paced_stream(25, 40, 0);
         let time = FakeTime::default();
         let mut notes = notes(&time);
         notes.stop_at = 4 * bytes.len();
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn full_speed_waits_for_nothing() {
-        let bytes = testing::stream(500, 40, 0);
+        let bytes = testkit::paced_stream(500, 40, 0);
         let time = FakeTime::default();
         let mut notes = notes(&time);
         let summary = run(&bytes, Speed::Max, false, &mut notes);
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn without_any_clock_it_goes_at_full_speed() {
-        let bytes = testing::filler(256, 0).repeat(100);
+        let bytes = testkit::filler(256, 0).repeat(100);
         let time = FakeTime::default();
         let mut notes = notes(&time);
         let summary = run(&bytes, Speed::Factor(0.001), false, &mut notes);

@@ -99,8 +99,8 @@ fn find_clock(head: &[u8], path: &Path) -> Result<Clock> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::super::testing;
     use super::*;
+    use scenetap_testkit as testkit;
 
     fn judge(head: &[u8]) -> std::result::Result<Clock, String> {
         survey(head, Path::new("f.ts")).map_err(|error| error.to_string())
@@ -108,26 +108,26 @@ mod tests {
 
     #[test]
     fn the_first_pid_with_a_pcr_is_the_clock() {
-        let mut file = testing::video(300, 0, None, 5, 5).to_vec();
-        file.extend(testing::stream(3, 2, 77));
+        let mut file = testkit::timed(300, 0, None, 5, 5).to_vec();
+        file.extend(testkit::paced_stream(3, 2, 77));
         assert_eq!(judge(&file), Ok(Clock::Pcr(256)));
-        let reading = Clock::Pcr(256).read(&testing::video(256, 0, Some(77), 0, 0));
+        let reading = Clock::Pcr(256).read(&testkit::timed(256, 0, Some(77), 0, 0));
         assert_eq!(reading, Some(Reading { ticks: 77, discontinuity: false }));
     }
 
     #[test]
     fn without_a_pcr_the_first_stream_with_timestamps_is_the_clock() {
-        let mut file = testing::filler(17, 0).to_vec();
-        file.extend(testing::video(300, 0, None, 9, 5));
+        let mut file = testkit::filler(17, 0).to_vec();
+        file.extend(testkit::timed(300, 0, None, 9, 5));
         assert_eq!(judge(&file), Ok(Clock::Dts(300)));
-        let reading = Clock::Dts(300).read(&testing::video(300, 0, None, 9, 5));
+        let reading = Clock::Dts(300).read(&testkit::timed(300, 0, None, 9, 5));
         assert_eq!(reading, Some(Reading { ticks: 1500, discontinuity: false }));
-        assert_eq!(judge(&testing::filler(17, 0)), Ok(Clock::None));
+        assert_eq!(judge(&testkit::filler(17, 0)), Ok(Clock::None));
     }
 
     #[test]
     fn packets_of_192_and_204_bytes_and_what_is_no_stream_are_refused() {
-        let stream = testing::stream(10, 2, 0);
+        let stream = testkit::paced_stream(10, 2, 0);
         let framed = |front: usize, behind: usize| -> Vec<u8> {
             let frame = |p: &[u8]| [&vec![1; front][..], p, &vec![2; behind][..]].concat();
             stream.chunks(TS_PACKET_BYTES).flat_map(frame).collect()

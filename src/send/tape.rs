@@ -147,8 +147,8 @@ fn reopen(file: &File, path: &Path) -> Result<File> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::super::testing;
     use super::*;
+    use scenetap_testkit as testkit;
     use std::io::Write;
 
     fn file_of(bytes: &[u8]) -> tempfile::NamedTempFile {
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn runs_end_at_clock_readings_and_together_are_the_file() {
         let mut bytes = vec![9; 50];
-        bytes.extend(testing::stream(4, 3, 1000));
+        bytes.extend(testkit::paced_stream(4, 3, 1000));
         bytes.extend([0x47; 20]);
         let file = file_of(&bytes);
         let mut tape = Tape::open(file.path(), false).expect("opened");
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_looped_tape_repeats_every_byte_outside_packets_and_goes_on() {
-        let mut bytes = testing::stream(4, 3, 1000);
+        let mut bytes = testkit::paced_stream(4, 3, 1000);
         bytes.extend([1; 20]);
         let file = file_of(&bytes);
         let mut tape = Tape::open(file.path(), true).expect("opened");

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::thread;
 
+use scenetap_testkit as testkit;
+
 use super::fields::{self, PesStamps};
 use super::tape::Tape;
 use super::*;
@@ -23,7 +25,7 @@ fn listen() -> TcpListener {
 
 fn stream_file() -> (tempfile::NamedTempFile, Vec<u8>) {
     let mut bytes = b"\n\rnot a packet".to_vec();
-    bytes.extend(testing::stream(200, 40, 0));
+    bytes.extend(testkit::paced_stream(200, 40, 0));
     bytes.extend([0x47; 99]);
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&bytes).unwrap();
@@ -105,16 +107,20 @@ fn speeds_are_read_as_numbers_or_max() {
     }
 }
 
-/// Every fixture that is there, with its bytes.
-fn fixtures() -> Vec<(PathBuf, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures");
-    let Ok(entries) = std::fs::read_dir(&folder) else {
-        eprintln!("skipped: {} is not there", folder.display());
-        return Vec::new();
-    };
-    let paths = entries.map(|entry| entry.unwrap().path());
-    let streams = paths.filter(|path| path.extension().is_some_and(|e| e == "ts"));
-    streams.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+/// Fixtures of each codec, with their bytes.
+fn fixtures() -> [(PathBuf, Vec<u8>); 5] {
+    [
+        "bbb_h264_bframes_scenecut_360p24",
+        "bbb_h264_zerolatency_360p30_gop2s",
+        "bbb_hevc_360p24_gop2s",
+        "bbb_mpeg2_576i25_tff",
+        "sintel_fades_h264_360p24",
+    ]
+    .map(|name| {
+        let path = testkit::fixture(name);
+        let bytes = std::fs::read(&path).unwrap();
+        (path, bytes)
+    })
 }
 
 #[test]

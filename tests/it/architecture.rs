@@ -1,6 +1,4 @@
 //! The lines of the house, so that nobody has to remember them.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use std::path::{Path, PathBuf};
 
 /// The stages, which know nothing of each other.

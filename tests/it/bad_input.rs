@@ -1,9 +1,5 @@
 //! What is wrong on the command line and on the disk: one line that says what, where and
 //! what to do, the right exit status, and nothing left behind.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -13,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use common::{DEADLINE, fixture, scenetap};
+use crate::common::{DEADLINE, fixture, scenetap};
 
 /// Runs it; it ends by itself, with this status, one line on standard error and nothing on
 /// standard output. Gives the line.

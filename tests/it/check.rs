@@ -1,8 +1,4 @@
 //! `check` says what is wrong with a session; `--repair` mends it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -10,7 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Output;
 
-use common::{Recorder, fixture, index, scenetap, send_bytes};
+use crate::common::{Recorder, fixture, index, scenetap, send_bytes};
 use serde_json::{Value, json};
 
 const RECORDED_WITH: [&str; 2] = ["--scene-threshold", "0.1"];

@@ -1,8 +1,6 @@
 //! The command line as a shell sees it: help, exit statuses, what goes to which
 //! stream.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

@@ -1,14 +1,10 @@
 //! Killed before every change to the disk, and with a full disk at every change: the
 //! end is that of a run that nothing happened to. See `src/disk/fault.rs`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
-
-mod common;
-
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use common::fixture;
-use common::left::{acknowledge, assert_same};
-use common::life::{record, undisturbed};
+use crate::common::fixture;
+use crate::common::left::{acknowledge, assert_same};
+use crate::common::life::{record, undisturbed};
 use scenetap::media::TS_PACKET_BYTES;
 
 /// Long enough for some kept frames, and short enough to be recorded hundreds of times.

@@ -1,12 +1,8 @@
 //! JPEGs look right: against the same picture as ffmpeg writes it to PNG with the
 //! matrix named.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use std::process::Command;
 
-use common::{fixture, has, scenetap};
+use crate::common::{fixture, has, scenetap};
 use image::RgbImage;
 use serde_json::Value;
 

@@ -1,8 +1,4 @@
 //! The real program, killed from outside again and again while it records a real stream.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
-
-mod common;
-
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -11,10 +7,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use common::left::{acknowledge, assert_same};
-use common::life::{record, recorder, undisturbed, whole_packets};
-use common::random::{Random, from_environment, seed};
-use common::{DEADLINE, fixture};
+use crate::common::left::{acknowledge, assert_same};
+use crate::common::life::{record, recorder, undisturbed, whole_packets};
+use crate::common::random::{Random, from_environment, seed};
+use crate::common::{DEADLINE, fixture};
 use serde_json::Value;
 
 /// How many kills, unless the environment says another number.

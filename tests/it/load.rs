@@ -1,17 +1,13 @@
 //! More than detection can follow: nothing is lost, memory is bounded, and it catches up.
 //! `make load` does it with more bytes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
-
-mod common;
-
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::random::from_environment;
-use common::{DEADLINE, Recorder, assert_golden, fixture, golden, index};
+use crate::common::random::from_environment;
+use crate::common::{DEADLINE, Recorder, assert_golden, fixture, golden, index};
 
 /// How much the fast sender sends, unless the environment says otherwise.
 const MEBIBYTES: usize = 320;
@@ -46,7 +42,7 @@ fn eight_senders_into_eight_recorders_at_full_speed_lose_nothing() {
                 let (folder, clip) = (folder.path(), &clip);
                 scope.spawn(move || {
                     let mut recorder = Recorder::start(folder, &format!("s{number}"), &[]);
-                    common::send_bytes(&recorder.address, clip);
+                    crate::common::send_bytes(&recorder.address, clip);
                     (0..golden(CLIP, "frames").len()).for_each(|_| {
                         recorder.next_frame().unwrap();
                     });
@@ -101,7 +97,7 @@ fn a_sender_far_faster_than_detection_is_recorded_and_detection_catches_up() {
 
 /// How far detection is behind the recording of `session`: what `status` tells.
 fn lag_bytes(session: &Path) -> u64 {
-    let output = common::scenetap().args(["status", "--json"]).output().unwrap();
+    let output = crate::common::scenetap().args(["status", "--json"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let told = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     let folder = session.to_str().unwrap();

@@ -1,12 +1,8 @@
 //! The main job, with the real binary over real sockets: what is sent is recorded,
 //! byte for byte, and the frames are those that ffmpeg keeps.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use std::process::Command;
 
-use common::{FIXTURES, Recorder, assert_golden, fixture, has, index, scenetap, send_bytes};
+use crate::common::{FIXTURES, Recorder, assert_golden, fixture, has, index, scenetap, send_bytes};
 use serde_json::Value;
 
 #[test]
@@ -93,7 +89,7 @@ fn scores_of_every_picture_are_ffmpegs_to_the_sixth_decimal() {
         let scan =
             scenetap().arg("scan").arg(fixture(name)).arg("--scores").arg(&csv).output().unwrap();
         assert!(scan.status.success() && scan.stdout.is_empty());
-        let wanted: Vec<_> = common::golden(name, "scores")
+        let wanted: Vec<_> = crate::common::golden(name, "scores")
             .iter()
             .map(|row| format!("{:.6},{}", row[0].parse::<f64>().unwrap() / 90_000.0, row[1]))
             .collect();

@@ -1,16 +1,13 @@
 //! However a stream is muxed, the pictures in it and their times are those that ffmpeg
 //! finds; and where ffmpeg does not follow a stream that changes, we do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
-
-mod common;
-
 use std::path::Path;
 use std::process::Command;
 
-use common::oracle::{assert_parity, assert_same, ffmpeg_of, ours, ours_with};
-use common::studio::{AAC, MPEG2, Studio, X264, X265};
-use common::ts::{Header, Mux, with_headers};
-use common::{Recorder, fixture, scenetap, send_bytes};
+use crate::common::oracle::{assert_parity, assert_same, ffmpeg_of, ours, ours_with};
+use crate::common::studio::{AAC, MPEG2, Studio, X264, X265};
+use crate::common::ts::{Header, VIDEO_PID, tables, with_headers};
+use crate::common::{Recorder, fixture, scenetap, send_bytes};
+use scenetap_testkit::Mux;
 use serde_json::Value;
 
 /// One stream of each kind, with pictures that are not shown in the order of coding.
@@ -228,8 +225,8 @@ fn scrambled_video_is_counted_told_once_and_not_decoded() {
 fn without_pictures(stream_type: u8, descriptors: &[u8]) -> Vec<u8> {
     let mut mux = Mux::default();
     for n in 0..20 {
-        mux.tables(stream_type, descriptors);
-        mux.pes(0xbd, 90_000 * n, &[0x12; 3_000]);
+        tables(&mut mux, stream_type, descriptors);
+        mux.pes(VIDEO_PID, 0xbd, 90_000 * n, &[0x12; 3_000]);
     }
     mux.bytes
 }

@@ -1,13 +1,9 @@
 //! ffmpeg and scenetap side by side, on streams that are damaged and on real ones.
 //! Needs ffmpeg; the real ones lie beside a checkout on the developers' machines.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+use std::path::PathBuf;
 
-mod common;
-
-use std::path::{Path, PathBuf};
-
-use common::oracle::{assert_alike, assert_parity, ffmpeg, ours};
-use common::{fixture, has};
+use crate::common::oracle::{assert_alike, assert_parity, ffmpeg, ours};
+use crate::common::{fixture, has};
 
 /// Every way in which a stream gets damaged, repeatably: name, and which packets
 /// become what.
@@ -72,15 +68,12 @@ fn damaged_streams_have_ffmpegs_pictures_times_and_scores() {
 
 #[test]
 fn real_streams_have_ffmpegs_pictures_times_and_scores() {
-    let material = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/material");
-    let Ok(folders) = std::fs::read_dir(&material) else {
-        eprintln!("skipped: there are no streams in {}", material.display());
-        return;
-    };
+    let Some(material) = scenetap_testkit::material() else { return };
     if !has("ffmpeg") {
         return;
     }
-    let mut files: Vec<PathBuf> = folders
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&material)
+        .unwrap()
         .filter_map(|folder| std::fs::read_dir(folder.unwrap().path()).ok())
         .flatten()
         .map(|file| file.unwrap().path())

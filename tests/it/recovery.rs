@@ -1,8 +1,4 @@
 //! Stop anywhere, go on: the result is that of a run that never stopped.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -88,7 +84,7 @@ fn killed_in_a_damaged_stream_gives_the_same_verdicts() {
 /// What ffmpeg makes of a moving pattern, with these options of libx264. `None`, with a
 /// word, where there is no ffmpeg.
 fn made(options: &str) -> Option<Vec<u8>> {
-    if !common::has("ffmpeg") {
+    if !crate::common::has("ffmpeg") {
         return None;
     }
     let made = Command::new("ffmpeg")

@@ -1,13 +1,9 @@
 //! `--rotate-every`, `--rotate-bytes`: the recording goes on in a new session.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use std::io::Write;
 use std::net::TcpStream;
 
-use common::series::{Progress, assert_is_cut, assert_is_detected, series};
-use common::{Recorder, fixture};
+use crate::common::series::{Progress, assert_is_cut, assert_is_detected, series};
+use crate::common::{Recorder, fixture};
 use scenetap::media::TS_PACKET_BYTES;
 
 fn clip() -> Vec<u8> {
@@ -20,7 +16,7 @@ fn a_recording_goes_on_in_new_sessions_and_no_byte_is_lost_or_doubled() {
     let stream = clip();
     let recorder = Recorder::start(folder.path(), "s", &["--once", "--rotate-bytes", "300K"]);
     // One connection all the time.
-    common::send_bytes(&recorder.address, &stream);
+    crate::common::send_bytes(&recorder.address, &stream);
     assert!(recorder.end().0.success());
     let (sessions, length) = assert_is_cut(folder.path(), &stream);
     assert_eq!(length, stream.len());
@@ -47,7 +43,7 @@ fn a_restart_goes_on_with_the_last_session_and_finishes_those_before() {
     recorder.end();
     let there = Progress::new(folder.path(), &stream).recorded();
     let recorder = Recorder::start(folder.path(), "s", &["--once", "--rotate-bytes", "300K"]);
-    common::send_bytes(&recorder.address, &stream[there..]);
+    crate::common::send_bytes(&recorder.address, &stream[there..]);
     assert!(recorder.end().0.success());
     let (sessions, length) = assert_is_cut(folder.path(), &stream);
     assert_eq!(length, stream.len());
@@ -63,10 +59,10 @@ fn a_time_that_is_up_cuts_in_front_of_the_next_connection() {
     let stream = clip();
     let recorder = Recorder::start(folder.path(), "s", &["--rotate-every", "1s"]);
     // The first is cut, or not, as its time comes; the last has nothing behind it.
-    common::send_bytes(&recorder.address, &stream);
+    crate::common::send_bytes(&recorder.address, &stream);
     recorder.wait_for("has left");
     std::thread::sleep(std::time::Duration::from_secs(1));
-    common::send_bytes(&recorder.address, &stream);
+    crate::common::send_bytes(&recorder.address, &stream);
     recorder.wait_for("has left");
     recorder.signal("-TERM");
     assert!(recorder.end().0.success());

@@ -1,13 +1,9 @@
 //! Senders as they are: torn, silent, too many, or something else altogether.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use common::{DEADLINE, Recorder, assert_golden, fixture, index, scenetap, send_bytes};
+use crate::common::{DEADLINE, Recorder, assert_golden, fixture, index, scenetap, send_bytes};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 

@@ -1,14 +1,10 @@
 //! As a service: what systemd is told, and what its unit says.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
-
-mod common;
-
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{DEADLINE, Recorder, scenetap};
+use crate::common::{DEADLINE, Recorder, scenetap};
 use scenetap::config::ALL;
 
 /// A service manager that only listens.

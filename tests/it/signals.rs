@@ -1,8 +1,6 @@
 //! SIGINT and SIGTERM, sent to a process of its own: this test binary once more,
 //! running only the ignored test below.
 
-#![allow(clippy::unwrap_used)]
-
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -40,7 +38,7 @@ struct Running {
 impl Running {
     fn start() -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["child", "--exact", "--ignored", "--nocapture"])
+            .args(["signals::child", "--exact", "--ignored", "--nocapture"])
             .env(IS_CHILD, "yes")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

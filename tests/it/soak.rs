@@ -1,10 +1,6 @@
 //! Weeks in a minute: a sender that loops, leaves in the middle of packets and comes back;
 //! a recorder that is killed and finds its disk full; rotation; an agent that takes frames;
 //! a `check` and a second `record` beside it. `make soak SECONDS=3600` does it for longer.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -17,10 +13,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::life::{RULE, recorder};
-use common::random::{Random, from_environment, seed};
-use common::series::{Progress, assert_is_cut, assert_is_detected, series};
-use common::{DEADLINE, fixture, index, scenetap};
+use crate::common::life::{RULE, recorder};
+use crate::common::random::{Random, from_environment, seed};
+use crate::common::series::{Progress, assert_is_cut, assert_is_detected, series};
+use crate::common::{DEADLINE, fixture, index, scenetap};
 use scenetap::media::TS_PACKET_BYTES;
 use serde_json::{Value, json};
 

@@ -1,8 +1,4 @@
 //! `scenetap status`, with real recorders.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Instant;
 
-use common::{DEADLINE, Recorder, fixture, scenetap, send_bytes};
+use crate::common::{DEADLINE, Recorder, fixture, scenetap, send_bytes};
 use serde_json::Value;
 
 const CLIP: &str = "bbb_h264_bframes_scenecut_360p24";

@@ -2,16 +2,12 @@
 //! ffmpeg's own encoders make them; where it is not installed there is nothing to see.
 //! What they cannot make is written by hand (PAFF) or stands in `docs/PARITY.md` from real
 //! streams (MPEG-2 field pictures).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
-
-mod common;
-
 use std::path::Path;
 
-use common::oracle::{assert_parity, ours};
-use common::paff::{self, Coding};
-use common::studio::{AAC, MPEG2, Studio, X264, X265};
-use common::{Recorder, fixture, has, scenetap, send_bytes};
+use crate::common::oracle::{assert_parity, ours};
+use crate::common::paff::{self, Coding};
+use crate::common::studio::{AAC, MPEG2, Studio, X264, X265};
+use crate::common::{Recorder, fixture, has, scenetap, send_bytes};
 use serde_json::Value;
 
 #[test]

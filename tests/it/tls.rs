@@ -1,9 +1,5 @@
 //! TLS, with ffmpeg and with a client of our own as senders. Certificates are made anew
 //! for each test.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
-
-mod common;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use common::{DEADLINE, Recorder, assert_golden, fixture, has, index, scenetap, send_bytes};
+use crate::common::{DEADLINE, Recorder, assert_golden, fixture, has, index, scenetap, send_bytes};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;

@@ -1,15 +1,11 @@
 //! What an earlier process left is believed where it is what was written, and of this
 //! recording. Otherwise it is set aside, told, and made anew.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use common::{Recorder, fixture, index, send_bytes};
+use crate::common::{Recorder, fixture, index, send_bytes};
 use scenetap::catalog::checkpoint::{Checkpoint, VERSION};
 use scenetap::catalog::{Catalog, CatalogOptions, SystemClock};
 use serde_json::{Value, json};
@@ -173,7 +169,7 @@ fn an_index_with_any_bit_changed_or_cut_anywhere_says_of_each_frame_what_it_said
     let (folder, session) = recorded();
     let (index, copy) =
         (fs::read(session.join(INDEX)).unwrap(), fs::read(session.join(COPY)).unwrap());
-    let kept = common::index(&session).len() as u64;
+    let kept = crate::common::index(&session).len() as u64;
     let place = folder.path().join("opened");
     let (whole, lacking) = opened(&place, &index, &copy, kept);
     assert_eq!((whole.len() as u64, lacking), (kept, 0));

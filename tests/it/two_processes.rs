@@ -1,13 +1,9 @@
 //! Others at work on a session while it is recorded: a second recorder, a scan, and an
 //! agent that writes to the index in each way there is.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 
-use common::{Recorder, assert_golden, fixture, index, scenetap, send_bytes};
+use crate::common::{Recorder, assert_golden, fixture, index, scenetap, send_bytes};
 use serde_json::{Value, json};
 
 const CLIP: &str = "bbb_h264_zerolatency_360p30_gop2s";

@@ -1,6 +1,4 @@
 //! What the integration tests share: the real binary, over real sockets.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
-
 pub mod left;
 pub mod life;
 pub mod oracle;
@@ -16,6 +14,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+pub use scenetap_testkit::{fixture, has};
 use serde_json::Value;
 
 /// Longer than anything takes, on the slowest machine. Nothing waits so long that works.
@@ -31,11 +30,6 @@ pub const FIXTURES: [&str; 7] = [
     "bbb_mpeg2_576i25_tff",
     "sintel_fades_h264_360p24",
 ];
-
-/// Where a fixture is.
-pub fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(format!("{name}.ts"))
-}
 
 /// A golden file, without its header, split at commas.
 pub fn golden(name: &str, kind: &str) -> Vec<Vec<String>> {
@@ -62,16 +56,6 @@ pub fn scenetap() -> Command {
     }
     command.env("NO_COLOR", "1").stdin(Stdio::null());
     command
-}
-
-/// Whether a program that only serves as oracle is installed. Says so if not.
-pub fn has(program: &str) -> bool {
-    let found =
-        Command::new(program).arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if found.is_err() {
-        eprintln!("skipped: {program} is not installed (make setup installs it)");
-    }
-    found.is_ok()
 }
 
 /// A recorder that runs.

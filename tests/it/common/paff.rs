@@ -2,7 +2,9 @@
 //! 7.3.3 `field_pic_flag`), which no encoder at hand makes: macroblocks of raw samples
 //! (`I_PCM`) and skipped ones, 64×64, 25 frames a second.
 
-use super::ts::Mux;
+use scenetap_testkit::Mux;
+
+use super::ts::{VIDEO_PID, tables};
 
 const WIDTH: u32 = 4;
 const HEIGHT: u32 = 4;
@@ -23,7 +25,7 @@ pub fn stream(pictures: u32, coding: impl Fn(u32) -> Coding) -> Vec<u8> {
     let mut mux = Mux::default();
     for n in 0..pictures {
         if n % 10 == 0 {
-            mux.tables(0x1b, &[]);
+            tables(&mut mux, 0x1b, &[]);
         }
         let mut unit = nal(0, 9, &[0xf0]);
         if n % GOP == 0 {
@@ -40,7 +42,7 @@ pub fn stream(pictures: u32, coding: impl Fn(u32) -> Coding) -> Vec<u8> {
                 unit.extend(slice(n, Some(true), false));
             }
         }
-        mux.pes(0xe0, u64::from(126_000 + n * 3_600), &unit);
+        mux.pes(VIDEO_PID, 0xe0, u64::from(126_000 + n * 3_600), &unit);
     }
     mux.bytes
 }

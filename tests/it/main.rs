@@ -1,0 +1,29 @@
+//! The integration tests: one binary, one module for each promise.
+//!
+//! They drive the real program over real sockets on port 0. What they share is in `common`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod common;
+
+mod architecture;
+mod bad_input;
+mod check;
+mod cli;
+mod faults;
+mod jpeg;
+mod kills;
+mod load;
+mod main_path;
+mod muxing;
+mod parity;
+mod recovery;
+mod rotation;
+mod senders;
+mod service;
+mod signals;
+mod soak;
+mod status;
+mod streams;
+mod tls;
+mod trust;
+mod two_processes;

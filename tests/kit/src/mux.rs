@@ -1,0 +1,138 @@
+//! A muxer for what no muxer at hand makes (ISO/IEC 13818-1).
+
+use std::collections::HashMap;
+
+/// Bytes in a transport packet.
+pub const PACKET_BYTES: usize = 188;
+
+/// Bytes in a packet's payload where there is no adaptation field.
+const PAYLOAD_BYTES: usize = PACKET_BYTES - 4;
+
+/// CRC-32/MPEG-2 (ISO/IEC 13818-1, annex A), by a crate that scenetap's own tests pin to the
+/// published check value.
+pub fn crc32(bytes: &[u8]) -> u32 {
+    crc::Crc::<u32>::new(&crc::CRC_32_MPEG_2).checksum(bytes)
+}
+
+/// A whole section with its CRC, from its table id on. `id` is the transport stream's in a PAT,
+/// the program's in a PMT; the version is 5 bits.
+pub fn section(table_id: u8, id: u16, version: u8, body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(body.len() + 9).expect("a section has at most 4093 bytes") | 0xb000;
+    let mut bytes = vec![table_id];
+    bytes.extend(length.to_be_bytes());
+    bytes.extend(id.to_be_bytes());
+    bytes.extend([0xc1 | (version << 1), 0, 0]);
+    bytes.extend(body);
+    bytes.extend(crc32(&bytes).to_be_bytes());
+    bytes
+}
+
+/// An elementary stream, as a PMT lists it.
+#[derive(Debug, Clone, Copy)]
+pub struct Stream<'a> {
+    /// `stream_type` (table 2-34).
+    pub kind: u8,
+    /// Its packets' PID.
+    pub pid: u16,
+    /// Descriptors, each with its tag and length.
+    pub descriptors: &'a [u8],
+}
+
+impl Stream<'_> {
+    /// A stream without descriptors.
+    pub fn plain(kind: u8, pid: u16) -> Self {
+        Stream { kind, pid, descriptors: &[] }
+    }
+}
+
+/// Writes packets, one PID at a time, with their continuity counters.
+#[derive(Debug, Default, Clone)]
+pub struct Mux {
+    /// What has been written.
+    pub bytes: Vec<u8>,
+    counters: HashMap<u16, u8>,
+}
+
+impl Mux {
+    /// A PAT of these programs, each with the PID of its PMT.
+    pub fn pat(&mut self, programs: &[(u16, u16)]) {
+        let entry = |(program, pid): &(u16, u16)| [program.to_be_bytes(), reserved(*pid)].concat();
+        let body: Vec<u8> = programs.iter().flat_map(entry).collect();
+        self.section(0, &section(0, 1, 0, &body));
+    }
+
+    /// A PMT on `pid`; the clock is the first stream's.
+    pub fn pmt(&mut self, pid: u16, program: u16, version: u8, streams: &[Stream]) {
+        let mut body = reserved(streams.first().map_or(0x1fff, |stream| stream.pid)).to_vec();
+        body.extend([0xf0, 0]);
+        for Stream { kind, pid, descriptors } in streams {
+            body.push(*kind);
+            body.extend(reserved(*pid));
+            let length = u16::try_from(descriptors.len()).expect("few descriptors");
+            body.extend((length | 0xf000).to_be_bytes());
+            body.extend(*descriptors);
+        }
+        self.section(pid, &section(2, program, version, &body));
+    }
+
+    /// A section, over as many packets as it takes; the last is stuffed with 0xff.
+    pub fn section(&mut self, pid: u16, section: &[u8]) {
+        let mut bytes = [&[0], section].concat();
+        bytes.resize(bytes.len().next_multiple_of(PAYLOAD_BYTES), 0xff);
+        self.payload(pid, &bytes);
+    }
+
+    /// A PES packet without a length, over as many packets as it takes. `pts` is in 90 kHz
+    /// ticks, of 33 bits.
+    pub fn pes(&mut self, pid: u16, stream_id: u8, pts: u64, data: &[u8]) {
+        let mut bytes = vec![0, 0, 1, stream_id, 0, 0, 0x80, 0x80, 5];
+        bytes.extend(stamp(0x2, pts));
+        bytes.extend(data);
+        self.payload(pid, &bytes);
+    }
+
+    /// A payload that begins in a packet of its own.
+    pub fn payload(&mut self, pid: u16, payload: &[u8]) {
+        for (index, piece) in payload.chunks(PAYLOAD_BYTES).enumerate() {
+            self.packet(pid, index == 0, piece);
+        }
+    }
+
+    /// One packet; a payload shorter than its room is stuffed in the adaptation field.
+    /// `start` is `payload_unit_start_indicator`.
+    pub fn packet(&mut self, pid: u16, start: bool, payload: &[u8]) {
+        let counter = self.counters.entry(pid).or_default();
+        let [high, low] = (pid | if start { 0x4000 } else { 0 }).to_be_bytes();
+        let stuffing = PAYLOAD_BYTES - payload.len();
+        let field = if stuffing > 0 { 0x30 } else { 0x10 };
+        self.bytes.extend([0x47, high, low, *counter | field]);
+        *counter = (*counter + 1) & 0x0f;
+        if stuffing > 0 {
+            self.bytes.push(u8::try_from(stuffing - 1).expect("below 184"));
+            self.bytes.extend((1..stuffing).map(|n| if n == 1 { 0 } else { 0xff }));
+        }
+        self.bytes.extend(payload);
+    }
+
+    /// Counts on as if so many packets of `pid` had been lost.
+    pub fn skip_packets(&mut self, pid: u16, count: u8) {
+        let counter = self.counters.entry(pid).or_default();
+        *counter = (*counter + count) & 0x0f;
+    }
+}
+
+/// A PID behind three reserved bits, which are set.
+fn reserved(pid: u16) -> [u8; 2] {
+    (pid | 0xe000).to_be_bytes()
+}
+
+/// A time of 33 bits as a PES header has it, behind four bits that say which (2.4.3.7).
+pub(crate) fn stamp(kind: u8, ticks: u64) -> [u8; 5] {
+    [
+        kind << 4 | ((ticks >> 30) as u8 & 7) << 1 | 1,
+        (ticks >> 22) as u8,
+        ((ticks >> 15) as u8) << 1 | 1,
+        (ticks >> 7) as u8,
+        (ticks as u8) << 1 | 1,
+    ]
+}
