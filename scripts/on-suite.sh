@@ -1,0 +1,128 @@
+#!/bin/bash
+# Builds scenetap and runs its tests on another Debian suite, with that suite's FFmpeg and mpv.
+#
+#   on-suite.sh SUITE            make test, then parity over the fixtures
+#   on-suite.sh SUITE COMMAND    another command line, run in the copy of the source tree
+#
+#   bookworm   FFmpeg 5.1, mpv 0.35; the host's Rust toolchain is copied in
+#   trixie     FFmpeg 7.1, mpv 0.40; Rust from the suite's backports
+#   forky      FFmpeg 9.0, mpv 0.41; the suite's own Rust
+#
+# The suite lies in target/suites/SUITE and is used again by the next run; remove that folder
+# to start afresh. The mirror, apt's and cargo's settings are the host's. Nothing of the host is
+# mounted: the source tree is copied, and /proc lives in a mount namespace that ends with the
+# command.
+#
+# Exit status: that of the command; 77 where this cannot be done here (not root, no debootstrap
+# or chroot, no mirror, no such suite).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cannot() {
+    echo "on-suite: $*" >&2
+    exit 77
+}
+
+suite=${1:?on-suite.sh SUITE [COMMAND]}
+command=${2:-make test && SCENETAP=target/debug/scenetap bash scripts/parity.sh}
+# Some only root finds in its PATH.
+PATH=$PATH:/usr/sbin:/sbin
+
+case $suite in
+    bookworm) rust=host ;;
+    trixie) rust=backports ;;
+    *) rust=suite ;;
+esac
+
+[ "$(id -u)" = 0 ] || cannot "only root can set up a suite (debootstrap, chroot)"
+for tool in debootstrap chroot unshare apt-get; do
+    command -v "$tool" >/dev/null || cannot "$tool is not installed"
+done
+mirror=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL)' 'Created-By: Packages' \
+    | awk '$2 == "Debian" && $3 == "Debian" { print $1; exit }')
+[ -n "$mirror" ] || cannot "apt knows no Debian mirror here (apt-get update may help)"
+there=$(mktemp)
+trap 'rm -f "$there"' EXIT
+/usr/lib/apt/apt-helper download-file "${mirror%/}/dists/$suite/InRelease" "$there" >/dev/null 2>&1 \
+    || cannot "the mirror has no suite $suite"
+unshare --mount --pid --fork true 2>/dev/null || cannot "mount namespaces are not allowed here"
+
+root=$PWD/target/suites/$suite
+is_mounted_below() { awk -v root="$1/" 'index($5 "/", root) == 1 { found = 1 } END { exit !found }' /proc/self/mountinfo; }
+if [ -e "$root" ] && [ ! -e "$root/complete" ]; then
+    ! is_mounted_below "$root" || cannot "something is mounted below $root: unmount it first"
+    rm -rf --one-file-system "$root"
+fi
+
+if [ ! -e "$root" ]; then
+    mkdir -p "$root"
+    # An older debootstrap does not know the names of newer suites; they are all made alike.
+    recipes=/usr/share/debootstrap/scripts
+    recipe=$recipes/$suite
+    [ -e "$recipe" ] || recipe=$recipes/sid
+    debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$mirror" "$recipe" \
+        >"$root.log" 2>&1 || { tail -n 5 "$root.log" >&2; cannot "debootstrap failed: see $root.log"; }
+    echo "deb $mirror $suite main" >"$root/etc/apt/sources.list"
+    [ "$rust" != backports ] \
+        || echo "deb $mirror $suite-backports main" >>"$root/etc/apt/sources.list"
+    apt-config dump --format '%F "%v";%n' Acquire >"$root/etc/apt/apt.conf.d/01host"
+    touch "$root/complete"
+fi
+
+# What the host knows of the network, certificates and cargo's registries.
+cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+certificates=/etc/ssl/certs/ca-certificates.crt
+[ ! -e "$certificates" ] || cp -L "$certificates" "$root/etc/ssl/certs/host.crt"
+mkdir -p "$root/root/.cargo" "$root/source"
+for settings in config.toml config; do
+    [ ! -e "${CARGO_HOME:-$HOME/.cargo}/$settings" ] \
+        || cp -L "${CARGO_HOME:-$HOME/.cargo}/$settings" "$root/root/.cargo/"
+done
+
+inside() { # COMMAND...: runs it in the suite, which has a /proc of its own for as long
+    # Nothing of the host's environment but what says how registries are reached, and what
+    # tests read.
+    local kept=(PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+        HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive SCENETAP_REQUIRE_TOOLS=1)
+    [ ! -e "$root/etc/ssl/certs/host.crt" ] || kept+=(CARGO_HTTP_CAINFO=/etc/ssl/certs/host.crt)
+    local setting
+    while IFS= read -r -d '' setting; do
+        kept+=("$setting")
+    done < <(env -0 | grep -zE '^(CARGO_(REGISTR|HTTP|NET|SOURCE)[A-Z_]*|(https?|no)_proxy|(HTTPS?|NO)_PROXY|SCENETAP_(SEED|REQUIRE_MATERIAL))=')
+    # shellcheck disable=SC2016 # expanded inside
+    unshare --mount --pid --fork --kill-child bash -c \
+        'mount -t proc proc "$0/proc" && exec chroot "$0" env -i "${@:2}" sh -c "$1"' \
+        "$root" "$1" "${kept[@]}"
+}
+
+# Only cargo and rustc are asked of the suite; the rest is what setup.sh installs.
+case $rust in
+    host)
+        if [ ! -e "$root/opt/rust" ]; then
+            cp -a "$(rustc --print sysroot)" "$root/opt/rust.part"
+            mv "$root/opt/rust.part" "$root/opt/rust"
+        fi
+        packages="make git"
+        ;;
+    backports) packages="make git cargo/$suite-backports rustc/$suite-backports libstd-rust-dev/$suite-backports" ;;
+    suite) packages="make git cargo rustc" ;;
+esac
+inside "command -v cargo >/dev/null && command -v make >/dev/null && command -v git >/dev/null \
+    || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $packages; }" \
+    >"$root.log" 2>&1 || { tail -n 5 "$root.log" >&2; cannot "packages cannot be had: see $root.log"; }
+
+# The tree as it is, with what is not committed yet; what was built there before stays.
+git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- -cf - \
+    --ignore-failed-read 2>/dev/null | tar -xf - -C "$root/source"
+git ls-files -z --deleted | (cd "$root/source" && xargs -0 -r rm -f)
+material=${SCENETAP_MATERIAL:-../shared/material}
+if [ -d "$material" ]; then
+    mkdir -p "$root/shared/material"
+    cp -a "$material/." "$root/shared/material/"
+fi
+
+status=0
+inside "cd /source && sh scripts/setup.sh && ffmpeg -version | head -1 && mpv --version | head -1 \
+    && rustc --version && $command" || status=$?
+echo "on-suite: $suite: exit status $status"
+exit "$status"
