@@ -17,12 +17,16 @@
 //!
 //! Imports run one way: [`media`] and [`error`] ← the stages ← [`pipeline`] ←
 //! [`cli`] ← `main`. Stages never import each other. tokio stays at the edge, and
-//! so do printing and the command line. `tests/architecture.rs` holds these lines.
+//! so do printing and the command line. `tests/it/architecture.rs` holds these lines.
+
+// Only `decode` allows it: for each pointer of FFmpeg's there is a checked wrapper.
+#![deny(unsafe_code, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 // What travels, what goes wrong, and how it gets to the disk.
 pub mod disk;
 pub mod error;
 pub mod media;
+pub mod pause;
 
 // The stages, in pipeline order.
 pub mod ingest;

@@ -44,8 +44,16 @@ pub fn examine(
     is_recorded: bool,
 ) -> Result<Examined> {
     let mut found = Examined::default();
-    let entries = read_entries(folder, recording_bytes, &mut found)?;
+    // A recorder writes the index once it has found the first frame.
+    let needs_index = recording_bytes > 0 && !is_recorded;
+    let entries = read_entries(folder, needs_index, &mut found)?;
     let file = File::open(recording).context(Stage::Catalog, recording, "cannot open")?;
+    let recording_bytes = if is_recorded {
+        // It has grown since, and so has the index.
+        file.metadata().context(Stage::Catalog, recording, "cannot read")?.len()
+    } else {
+        recording_bytes
+    };
     let mut ids = HashSet::new();
     let mut last = f64::NEG_INFINITY;
     let index = folder.join(INDEX_NAME);
@@ -84,11 +92,11 @@ pub fn examine(
     Ok(found)
 }
 
-fn read_entries(folder: &Path, recording_bytes: u64, found: &mut Examined) -> Result<Vec<Entry>> {
+fn read_entries(folder: &Path, needs_index: bool, found: &mut Examined) -> Result<Vec<Entry>> {
     let index = folder.join(INDEX_NAME);
     let text = match fs::read(&index) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if recording_bytes > 0 {
+            if needs_index {
                 found.problem(&index, "it is missing");
                 found.lacks_frames = true;
             }
@@ -152,7 +160,7 @@ fn strays(folder: &Path, known: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
 ///
 /// If the folder cannot be read or written to.
 pub fn set_strays_aside(folder: &Path) -> Result<usize> {
-    let entries = read_entries(folder, 0, &mut Examined::default())?;
+    let entries = read_entries(folder, false, &mut Examined::default())?;
     let ids: HashSet<_> = entries.iter().map(|entry| entry.id.as_str()).collect();
     let found = strays(folder, |id| ids.contains(id))?;
     for path in &found {

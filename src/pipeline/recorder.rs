@@ -16,6 +16,7 @@ use super::cut::{Behind, Pushed};
 use super::rotation::{self, Rotation};
 use crate::error::{Error, Result, Stage};
 use crate::ingest::Chunk;
+use crate::pause;
 use crate::recording::Recording;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Counters;
@@ -141,7 +142,7 @@ impl<'a> Recorder<'a> {
 
     /// What can go wrong without a write that fails.
     fn look_after(&mut self) -> Result<()> {
-        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK_INTERVAL) {
+        if self.looked.is_some_and(|looked| looked.elapsed() < pause::of(LOOK_INTERVAL)) {
             return Ok(());
         }
         if !self.recording.is_in_place()? {
@@ -172,7 +173,7 @@ impl<'a> Recorder<'a> {
         if self.accepting.send_replace(false) {
             tracing::error!("{error}; the sender is turned away until it can be written to");
         }
-        if self.shutdown.wait_timeout(LOOK_INTERVAL) { Err(error) } else { Ok(()) }
+        if self.shutdown.wait_timeout(pause::of(LOOK_INTERVAL)) { Err(error) } else { Ok(()) }
     }
 
     fn go_on(&self) {

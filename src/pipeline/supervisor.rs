@@ -11,6 +11,7 @@ use crate::catalog::Entry;
 use crate::config::DetectConfig;
 use crate::error::{Error, Result};
 use crate::media::Written;
+use crate::pause;
 use crate::telemetry::{Counters, DetectionState};
 
 /// Detection that failed is tried again after so long, then after twice as long …
@@ -74,7 +75,7 @@ fn supervise(written: &Written, attempt: &mut dyn FnMut() -> Result<()>) -> Resu
             (pause, told) = (FIRST_PAUSE, None);
         }
         tell(&error, &mut told);
-        written.wait_finished(pause);
+        written.wait_finished(pause::of(pause));
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

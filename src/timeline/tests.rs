@@ -1,5 +1,5 @@
 //! The timeline on times made by hand. What ffmpeg says of whole streams is in
-//! `tests/parity.rs` and `tests/streams.rs`.
+//! `tests/it/parity.rs` and `tests/it/streams.rs`.
 #![allow(clippy::unwrap_used)]
 
 use super::*;

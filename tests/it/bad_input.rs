@@ -1,5 +1,6 @@
 //! What is wrong on the command line and on the disk: one line that says what, where and
 //! what to do, the right exit status, and nothing left behind.
+
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;

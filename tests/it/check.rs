@@ -1,4 +1,5 @@
 //! `check` says what is wrong with a session; `--repair` mends it.
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -7,6 +8,7 @@ use std::path::Path;
 use std::process::Output;
 
 use crate::common::{Recorder, fixture, index, scenetap, send_bytes};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const RECORDED_WITH: [&str; 2] = ["--scene-threshold", "0.1"];
@@ -29,7 +31,7 @@ fn recorded(sessions: &Path) -> std::path::PathBuf {
     fs::write(&path, serde_json::to_vec(&entries).unwrap()).unwrap();
     // What nobody of us has seen could not come back.
     let recorder = Recorder::start(sessions, "s", &RECORDED_WITH);
-    recorder.signal("-TERM");
+    recorder.signal(Signal::TERM);
     assert!(recorder.end().0.success());
     session
 }

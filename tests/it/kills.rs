@@ -1,4 +1,5 @@
 //! The real program, killed from outside again and again while it records a real stream.
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -14,7 +15,7 @@ use crate::common::{DEADLINE, fixture};
 use serde_json::Value;
 
 /// How many kills, unless the environment says another number.
-const KILLS: usize = 24;
+const KILLS: usize = 30;
 
 /// Starts a recorder; its log lines come as they are written.
 fn start(sessions: &Path) -> (Child, Receiver<String>) {

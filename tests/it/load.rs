@@ -1,5 +1,6 @@
 //! More than detection can follow: nothing is lost, memory is bounded, and it catches up.
 //! `make load` does it with more bytes.
+
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one module for each promise.
 //!
 //! They drive the real program over real sockets on port 0. What they share is in `common`.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod common;

@@ -1,12 +1,14 @@
 //! However a stream is muxed, the pictures in it and their times are those that ffmpeg
 //! finds; and where ffmpeg does not follow a stream that changes, we do.
-use std::path::Path;
-use std::process::Command;
 
+use std::path::Path;
+
+use crate::common::cache::Ffmpeg;
 use crate::common::oracle::{assert_parity, assert_same, ffmpeg_of, ours, ours_with};
 use crate::common::studio::{AAC, MPEG2, Studio, X264, X265};
 use crate::common::ts::{Header, VIDEO_PID, tables, with_headers};
 use crate::common::{Recorder, fixture, scenetap, send_bytes};
+use rustix::process::Signal;
 use scenetap_testkit::Mux;
 use serde_json::Value;
 
@@ -65,18 +67,12 @@ fn pictures_without_dts() {
 
 /// Two programs of one video each.
 fn two_programs(studio: &Studio) -> std::path::PathBuf {
-    let path = studio.path("two");
-    let made = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=2"])
+    let made = Ffmpeg::new()
+        .args(["-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=2"])
         .args(["-f", "lavfi", "-i", "mandelbrot=s=128x96:r=25,trim=duration=3"])
         .args(["-map", "0", "-map", "1", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-threads", "1"])
-        .args(["-program", "program_num=1:st=0", "-program", "program_num=2:st=1"])
-        .args(["-f", "mpegts"])
-        .arg(&path)
-        .status()
-        .unwrap();
-    assert!(made.success());
-    path
+        .args(["-program", "program_num=1:st=0", "-program", "program_num=2:st=1"]);
+    studio.make("two", made)
 }
 
 #[test]
@@ -174,7 +170,7 @@ fn a_sender_with_another_program_number_is_followed_live() {
         recorder.wait_for("has left");
     }
     let recording = recorder.session.join("stream/recording.ts");
-    recorder.signal("-TERM");
+    recorder.signal(Signal::TERM);
     let (status, live) = recorder.end();
     assert!(status.success());
     let both = studio.join("both", &[&one, &five]);
@@ -247,14 +243,8 @@ fn recorded_without_frames(stream: &[u8]) -> String {
 #[test]
 fn audio_only_records_and_says_that_it_has_no_video() {
     let Some(studio) = Studio::open() else { return };
-    let path = studio.path("audio");
-    let made = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i", "sine=duration=2", "-c:a", "aac"])
-        .args(["-f", "mpegts"])
-        .arg(&path)
-        .status()
-        .unwrap();
-    assert!(made.success());
+    let sine = ["-f", "lavfi", "-i", "sine=duration=2", "-c:a", "aac"];
+    let path = studio.make("audio", Ffmpeg::new().args(sine));
     let said = recorded_without_frames(&std::fs::read(&path).unwrap());
     assert!(said.contains("no video"), "{said}");
     let output = scenetap().arg("scan").arg(&path).output().unwrap();

@@ -1,9 +1,11 @@
 //! `--rotate-every`, `--rotate-bytes`: the recording goes on in a new session.
+
 use std::io::Write;
 use std::net::TcpStream;
 
 use crate::common::series::{Progress, assert_is_cut, assert_is_detected, series};
 use crate::common::{Recorder, fixture};
+use rustix::process::Signal;
 use scenetap::media::TS_PACKET_BYTES;
 
 fn clip() -> Vec<u8> {
@@ -39,7 +41,7 @@ fn a_restart_goes_on_with_the_last_session_and_finishes_those_before() {
     while std::fs::metadata(&third).map_or(0, |metadata| metadata.len()) < 10_000 {
         std::thread::yield_now();
     }
-    recorder.signal("-KILL");
+    recorder.signal(Signal::KILL);
     recorder.end();
     let there = Progress::new(folder.path(), &stream).recorded();
     let recorder = Recorder::start(folder.path(), "s", &["--once", "--rotate-bytes", "300K"]);
@@ -64,7 +66,7 @@ fn a_time_that_is_up_cuts_in_front_of_the_next_connection() {
     std::thread::sleep(std::time::Duration::from_secs(1));
     crate::common::send_bytes(&recorder.address, &stream);
     recorder.wait_for("has left");
-    recorder.signal("-TERM");
+    recorder.signal(Signal::TERM);
     assert!(recorder.end().0.success());
     let (sessions, length) = assert_is_cut(folder.path(), &stream);
     assert_eq!(length, 2 * stream.len());
@@ -92,7 +94,7 @@ fn a_session_that_is_removed_goes_on_in_a_new_one() {
     (0..100).for_each(|_| socket.write_all(pieces.next().unwrap()).unwrap());
     drop(socket);
     recorder.wait_for("has left");
-    recorder.signal("-TERM");
+    recorder.signal(Signal::TERM);
     // One session's detection could not come to its end.
     assert_eq!(recorder.end().0.code(), Some(1));
     assert!(std::fs::metadata(&next).unwrap().len() > length);

@@ -1,4 +1,5 @@
 //! Senders as they are: torn, silent, too many, or something else altogether.
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;

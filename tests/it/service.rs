@@ -1,10 +1,12 @@
 //! As a service: what systemd is told, and what its unit says.
+
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::common::{DEADLINE, Recorder, scenetap};
+use rustix::process::Signal;
 use scenetap::config::ALL;
 
 /// A service manager that only listens.
@@ -52,7 +54,7 @@ fn systemd_is_told_when_it_is_ready_alive_and_ending() {
         manager.wait_for("WATCHDOG=1");
     }
     let sender = TcpStream::connect(&recorder.address).unwrap();
-    recorder.signal("-TERM");
+    recorder.signal(Signal::TERM);
     manager.wait_for("STOPPING=1");
     assert!(recorder.end().0.success());
     drop(sender);

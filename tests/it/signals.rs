@@ -55,8 +55,7 @@ impl Running {
     }
 
     fn send(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Its exit status, after it was allowed to end (`true`) or without (`false`).

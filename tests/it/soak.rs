@@ -1,6 +1,7 @@
-//! Weeks in a minute: a sender that loops, leaves in the middle of packets and comes back;
+//! Weeks in seconds: a sender that loops, leaves in the middle of packets and comes back;
 //! a recorder that is killed and finds its disk full; rotation; an agent that takes frames;
 //! a `check` and a second `record` beside it. `make soak SECONDS=3600` does it for longer.
+
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -17,11 +18,15 @@ use crate::common::life::{RULE, recorder};
 use crate::common::random::{Random, from_environment, seed};
 use crate::common::series::{Progress, assert_is_cut, assert_is_detected, series};
 use crate::common::{DEADLINE, fixture, index, scenetap};
+use rustix::process::{Pid, Signal, kill_process};
 use scenetap::media::TS_PACKET_BYTES;
 use serde_json::{Value, json};
 
-/// How long it lasts, unless the environment says otherwise.
-const SECONDS: u64 = 60;
+/// How long it lasts, unless the environment says otherwise (`make soak`).
+const SECONDS: u64 = 20;
+
+/// How many kills there are at least, however long that takes.
+const KILLS: u32 = 30;
 
 /// How much is recorded at most, and how fast.
 const TOTAL_BYTES: u64 = 4 << 30;
@@ -185,7 +190,7 @@ fn run_beside(sessions: &Path, account: &mut Account) {
 
 /// Says nothing of a process that is over.
 fn end(mut life: Life) {
-    let _ = Command::new("kill").arg(life.child.id().to_string()).status();
+    let _ = kill_process(Pid::from_child(&life.child), Signal::TERM);
     let status = life.child.wait().unwrap();
     assert!(status.success(), "it ends with {status}");
 }
@@ -247,15 +252,15 @@ fn weeks_of_all_of_it() {
             }
         });
         let _over = Over(&is_over);
-        while started.elapsed() < troubled {
+        while started.elapsed() < troubled || account.kills < KILLS {
             let fault = (random.below(3) == 0)
                 .then(|| format!("full@{}+{}", 1 + random.below(400), 1 + random.below(6)));
             let mut life = Life::start(sessions, fault.clone());
-            let longest = (troubled.as_millis() as u64 / 12).max(500);
+            let longest = (troubled.as_millis() as u64 / u64::from(KILLS)).max(300);
             let until = Instant::now() + Duration::from_millis(random.below(longest));
             sent = sender.progress.recorded();
             while Instant::now() < until && !life.is_over() {
-                let time = Duration::from_millis(random.below(1_500));
+                let time = Duration::from_millis(random.below(1_500.min(2 * longest)));
                 let there = sender.send(&life.address, sent, time);
                 account.disconnects += u32::from(there.is_some());
                 sent = sender.leave(&mut life, there);
@@ -277,7 +282,8 @@ fn weeks_of_all_of_it() {
 
         let mut life = Life::start(sessions, None);
         sent = sender.progress.recorded();
-        while started.elapsed() < Duration::from_secs(seconds) {
+        let settled = Instant::now();
+        while settled.elapsed() < Duration::from_secs(seconds) - troubled || sizes.len() < 6 {
             let time = Duration::from_millis(500 + random.below(1_500));
             let there = sender.send(&life.address, sent, time);
             account.disconnects += 1;

@@ -1,4 +1,5 @@
 //! `scenetap status`, with real recorders.
+
 use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
@@ -8,6 +9,7 @@ use std::process::{Command, Output};
 use std::time::Instant;
 
 use crate::common::{DEADLINE, Recorder, fixture, scenetap, send_bytes};
+use rustix::process::Signal;
 use serde_json::Value;
 
 const CLIP: &str = "bbb_h264_bframes_scenecut_360p24";
@@ -113,7 +115,7 @@ fn what_a_recorder_tells_is_what_it_does() {
 
     drop(sender);
     place.wait_until(|told| told["sender"].is_null());
-    recorder.signal("-TERM");
+    recorder.signal(Signal::TERM);
     assert!(recorder.end().0.success());
     assert_eq!(place.sockets(), Vec::<PathBuf>::new(), "it is removed at the end");
     assert_fails(&place.status(&[]), "no recorder of this user runs");
@@ -206,13 +208,13 @@ fn clients_that_never_read_hold_nobody_up() {
 fn a_recorder_that_hangs_is_told_of() {
     let place = Place::new();
     let recorder = place.record("a", &[]);
-    recorder.signal("-STOP");
+    recorder.signal(Signal::STOP);
     let pid = recorder.child.id();
     let output = place.status(&["--json"]);
     assert_fails(&output, &format!("process id {pid} does not answer within 2s"));
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&told["pid"], &told["hangs"]), (&pid.into(), &true.into()));
-    recorder.signal("-CONT");
+    recorder.signal(Signal::CONT);
     assert_eq!(place.told()["pid"], pid);
 }
 

@@ -2,6 +2,7 @@
 //! ffmpeg's own encoders make them; where it is not installed there is nothing to see.
 //! What they cannot make is written by hand (PAFF) or stands in `docs/PARITY.md` from real
 //! streams (MPEG-2 field pictures).
+
 use std::path::Path;
 
 use crate::common::oracle::{assert_parity, ours};

@@ -1,5 +1,6 @@
 //! TLS, with ffmpeg and with a client of our own as senders. Certificates are made anew
 //! for each test.
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use crate::common::{DEADLINE, Recorder, assert_golden, fixture, has, index, scenetap, send_bytes};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rustix::process::Signal;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -176,7 +178,7 @@ fn what_was_on_its_way_when_the_sender_closed_is_recorded() {
         sender.sock.set_write_timeout(Some(DEADLINE)).unwrap();
         sender.write_all(&bytes[..188 * 10]).unwrap();
         recorder.wait_for("is connected");
-        recorder.signal("-STOP");
+        recorder.signal(Signal::STOP);
         // A sender that closes with something unread resets the connection, and what is on
         // its way is lost: nothing may have been written to it after the handshake.
         if close {
@@ -185,7 +187,7 @@ fn what_was_on_its_way_when_the_sender_closed_is_recorded() {
             sender.write_all(&bytes[188 * 10..]).unwrap();
             drop(sender);
         }
-        recorder.signal("-CONT");
+        recorder.signal(Signal::CONT);
         assert!(recorder.end().0.success());
         assert!(std::fs::read(recording).unwrap() == bytes, "{session}");
     }

@@ -1,5 +1,6 @@
 //! What an earlier process left is believed where it is what was written, and of this
 //! recording. Otherwise it is set aside, told, and made anew.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

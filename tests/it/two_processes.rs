@@ -1,9 +1,11 @@
 //! Others at work on a session while it is recorded: a second recorder, a scan, and an
 //! agent that writes to the index in each way there is.
+
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 
 use crate::common::{Recorder, assert_golden, fixture, index, scenetap, send_bytes};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const CLIP: &str = "bbb_h264_zerolatency_360p30_gop2s";
@@ -23,7 +25,7 @@ fn recorded_beside(meanwhile: impl FnOnce(&Path, &[Value])) -> (Vec<Value>, Vec<
     recorder.wait_for("has left");
     recorder.wait_for("has left");
     let session = recorder.session.clone();
-    recorder.signal("-TERM");
+    recorder.signal(Signal::TERM);
     assert!(recorder.end().0.success());
     let entries = index(&session);
     assert_golden(CLIP, "frames", &entries);
@@ -97,11 +99,14 @@ fn is_quiet(session: &Path) -> bool {
 
 #[test]
 fn entries_that_are_deleted_come_back() {
-    let (_, others) = recorded_beside(|session, _| {
+    let mut deleted = Vec::new();
+    let (entries, others) = recorded_beside(|session, told| {
         let own = session.join("frames/agents-own");
         fs::write(&own, "[]").unwrap();
         fs::rename(own, session.join("frames/index.json")).unwrap();
+        deleted = told.to_vec();
     });
+    assert_eq!(entries[..deleted.len()], deleted, "as they were, in their places");
     assert_eq!(others, ["index.json", "index.lock"]);
 }
 

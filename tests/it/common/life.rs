@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
+use rustix::process::{Pid, Signal, kill_process};
 use scenetap::media::TS_PACKET_BYTES;
 
 use super::left::{Left, left};
@@ -92,7 +93,7 @@ fn send(child: &Child, address: &str, recording: &Path, clip: &[u8], news: &Rece
         let there = whole_packets(recording);
         if there == clip.len() {
             // No sender will come whose leaving would end it.
-            let _ = Command::new("kill").arg(child.id().to_string()).status();
+            let _ = kill_process(Pid::from_child(child), Signal::TERM);
             return;
         }
         let Ok(mut socket) = TcpStream::connect(address) else { return };

@@ -1,4 +1,5 @@
 //! What the integration tests share: the real binary, over real sockets.
+pub mod cache;
 pub mod left;
 pub mod life;
 pub mod oracle;
@@ -14,6 +15,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 pub use scenetap_testkit::{fixture, has};
 use serde_json::Value;
 
@@ -54,6 +56,8 @@ pub fn scenetap() -> Command {
             command.env_remove(name);
         }
     }
+    // What fails is tried again at once.
+    command.env("SCENETAP_PAUSES", "0.02");
     command.env("NO_COLOR", "1").stdin(Stdio::null());
     command
 }
@@ -149,7 +153,7 @@ impl Recorder {
 
     /// Ends it with a signal; gives the log lines that nobody has waited for.
     pub fn end_by_signal(mut self) -> Vec<String> {
-        self.signal("-TERM");
+        self.signal(Signal::TERM);
         assert!(self.child.wait().unwrap().success());
         self.log.iter().collect()
     }
@@ -166,9 +170,8 @@ impl Recorder {
     }
 
     /// Sends it a signal.
-    pub fn signal(&self, signal: &str) {
-        let status = Command::new("kill").arg(signal).arg(self.child.id().to_string()).status();
-        assert!(status.unwrap().success());
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 }
 

@@ -1,8 +1,8 @@
 //! Streams that ffmpeg's own encoders make.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use super::cache::Ffmpeg;
 use super::has;
 use super::oracle::assert_parity;
 
@@ -25,23 +25,25 @@ impl Studio {
 
     /// Three shots, coded with `video` (and `audio`, if not empty), at `rate`.
     pub fn encode(&self, name: &str, rate: &str, size: &str, video: &str, audio: &str) -> PathBuf {
-        let path = self.path(name);
         let shots = format!(
             "testsrc2=s={size}:r={rate}:d=1,format=yuv444p,setsar=1[a];\
              mandelbrot=s={size}:r={rate},trim=duration=1,format=yuv444p,setsar=1[b];\
              smptebars=s={size}:r={rate}:d=1,rotate=t*0.3,format=yuv444p,setsar=1[c];\
              [a][b][c]concat=n=3[v]"
         );
-        let mut command = Command::new("ffmpeg");
-        command.args(["-nostdin", "-v", "error", "-y"]);
-        command.args(["-f", "lavfi", "-i", "sine=sample_rate=48000:duration=3"]);
-        command.args(["-filter_complex", &shots, "-map", "[v]"]);
+        let mut command =
+            Ffmpeg::new().args(["-f", "lavfi", "-i", "sine=sample_rate=48000:duration=3"]);
+        command = command.args(["-filter_complex", &shots, "-map", "[v]"]);
         if !audio.is_empty() {
-            command.args(["-map", "0:a"]).args(audio.split_whitespace());
+            command = command.args(["-map", "0:a"]).args(audio.split_whitespace());
         }
-        command.args(["-threads", "1"]).args(video.split_whitespace());
-        let output = command.args(["-f", "mpegts"]).arg(&path).output().unwrap();
-        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        self.make(name, command.args(["-threads", "1"]).args(video.split_whitespace()))
+    }
+
+    /// The stream that a command line of ffmpeg's makes.
+    pub fn make(&self, name: &str, command: Ffmpeg) -> PathBuf {
+        let path = self.path(name);
+        std::fs::copy(command.file("mpegts"), &path).unwrap();
         path
     }
 

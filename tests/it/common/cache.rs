@@ -1,0 +1,132 @@
+//! What ffmpeg has said of a file, and the clips that it has made: kept below `target/`, so that
+//! it is asked once for each input, command line and version of itself.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+use ring::digest::{Context, SHA256};
+
+/// Raised where what is kept under a name changes without its command line.
+const FORMAT: u64 = 1;
+
+/// Every line of `ffmpeg -version`: libraries and build options count, too.
+static VERSION: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let output = Command::new("ffmpeg").arg("-version").output();
+    output.expect("callers have asked whether ffmpeg is installed").stdout
+});
+
+/// A command line of ffmpeg's.
+pub struct Ffmpeg<'a> {
+    arguments: Vec<OsString>,
+    /// Its place in the command line, and the file that is read there.
+    input: Option<&'a Path>,
+}
+
+/// What stands for the input in [`Ffmpeg::args`].
+pub const INPUT: &str = "INPUT";
+
+impl<'a> Ffmpeg<'a> {
+    /// Options that every run has.
+    pub fn new() -> Self {
+        let arguments = ["-nostdin", "-hide_banner", "-nostats"].map(OsString::from).to_vec();
+        Ffmpeg { arguments, input: None }
+    }
+
+    pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(|it| it.as_ref().to_owned()));
+        self
+    }
+
+    /// The file that is read where the arguments have [`INPUT`]. Its bytes count, not its name.
+    pub fn input(mut self, file: &'a Path) -> Self {
+        self.input = Some(file);
+        self
+    }
+
+    /// What it writes to standard error, whatever its status.
+    pub fn log(self) -> String {
+        let path = self.kept("log", |command, file| {
+            file.write_all(&command.output().unwrap().stderr).unwrap();
+        });
+        String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
+    }
+
+    /// The file of `format` that it makes, with the ending of that name. The output is standard
+    /// output, which is no different for these formats.
+    pub fn file(self, format: &str) -> PathBuf {
+        let made = self.args(["-f", format, "-"]);
+        let extension = if format == "mpegts" { "ts" } else { format };
+        made.kept(extension, |command, file| {
+            let Output { status, stdout, stderr } = command.output().unwrap();
+            assert!(status.success(), "{command:?}: {}", String::from_utf8_lossy(&stderr));
+            file.write_all(&stdout).unwrap();
+        })
+    }
+
+    fn kept(
+        &self,
+        extension: &str,
+        make: impl FnOnce(&mut Command, &mut std::fs::File),
+    ) -> PathBuf {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ffmpeg");
+        let path = folder.join(format!("{}.{extension}", self.key()));
+        if path.exists() {
+            return path;
+        }
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut command = Command::new("ffmpeg");
+        command.args(self.arguments.iter().map(|argument| match self.input {
+            Some(file) if argument == INPUT => file.as_os_str(),
+            _ => argument,
+        }));
+        // Whole or not at all, however many tests make it at once.
+        let mut file = tempfile::NamedTempFile::new_in(&folder).unwrap();
+        make(&mut command, file.as_file_mut());
+        file.persist(&path).unwrap();
+        path
+    }
+
+    fn key(&self) -> String {
+        let mut hash = Context::new(&SHA256);
+        // Each with its length, so that no two lists of parts are alike.
+        let mut part = |bytes: &[u8]| {
+            hash.update(&(bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        };
+        part(&FORMAT.to_be_bytes());
+        part(&VERSION);
+        self.arguments.iter().for_each(|argument| part(argument.as_bytes()));
+        if let Some(file) = self.input {
+            part(&std::fs::read(file).unwrap());
+        }
+        hash.finish().as_ref()[..16].iter().fold(String::new(), |mut key, byte| {
+            let _ = write!(key, "{byte:02x}");
+            key
+        })
+    }
+}
+
+#[test]
+fn a_verdict_is_kept_by_the_bytes_of_its_input_and_the_command_line() {
+    if !super::has("ffmpeg") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let (one, same, other) = (write("1", b"ab"), write("2", b"ab"), write("3", b"b"));
+    let key = |file: &Path, arguments: &[&str]| Ffmpeg::new().args(arguments).input(file).key();
+    assert_eq!(key(&one, &["-i", INPUT]), key(&same, &["-i", INPUT]));
+    assert_ne!(key(&one, &["-i", INPUT]), key(&other, &["-i", INPUT]));
+    assert_ne!(key(&one, &["-i", INPUT, "a"]), key(&one, &["-i", INPUT]));
+    // Where one argument ends and the next begins counts.
+    assert_ne!(key(&one, &["ab", "c"]), key(&one, &["a", "bc"]));
+}
