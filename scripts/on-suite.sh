@@ -38,6 +38,7 @@ esac
 for tool in debootstrap chroot unshare apt-get; do
     command -v "$tool" >/dev/null || cannot "$tool is not installed"
 done
+# shellcheck disable=SC2016 # apt's own words
 mirror=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL)' 'Created-By: Packages' \
     | awk '$2 == "Debian" && $3 == "Debian" { print $1; exit }')
 [ -n "$mirror" ] || cannot "apt knows no Debian mirror here (apt-get update may help)"

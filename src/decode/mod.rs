@@ -327,3 +327,38 @@ fn codec_id(codec: VideoCodec) -> ffmpeg::codec::Id {
         VideoCodec::Mpeg4 => ffmpeg::codec::Id::MPEG4,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, unsafe_code)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_of_a_newer_ffmpegs_format_is_passed_over_and_told_with_its_byte() {
+        let mut decoder =
+            Decoder::open(VideoCodec::H264, &Settings::default(), BestEffort::default()).unwrap();
+        for (number, at) in [(0, 188), (1, 376), (2, 564)] {
+            decoder.pending.push_back(Pending {
+                number,
+                at: ByteOffset(at),
+                pts: Some(Ticks(number * 3_600)),
+                dts: Some(Ticks(number * 3_600)),
+                random_access: RandomAccess::Closed,
+                keyframe: None,
+                damaged: false,
+            });
+            let mut frame = ffmpeg::frame::Video::new(ffmpeg::format::Pixel::YUV420P, 64, 48);
+            frame.set_pts(Some(number));
+            if number < 2 {
+                // SAFETY: the frame is ours alone, and freeing it does not read the format.
+                unsafe { (*frame.as_mut_ptr()).format = 9_999 };
+            }
+            decoder.take_frame(frame, None);
+        }
+        let told = decoder.take_unusable().unwrap().to_string();
+        assert!(told.starts_with("decode: byte 188: ") && told.contains("number 9999"), "{told}");
+        assert!(decoder.take_unusable().is_none(), "the first alone is told");
+        assert_eq!(decoder.undecodable(), 2);
+        assert_eq!(decoder.pull().map(|decoded| decoded.frame.at), Some(ByteOffset(564)));
+    }
+}

@@ -151,3 +151,18 @@ fn a_session_may_be_checked_but_not_mended_while_it_is_recorded() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("another scenetap"));
 }
+
+#[test]
+fn a_session_whose_index_is_not_written_yet_is_no_problem_while_it_is_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = Recorder::start(folder.path(), "s", &[]);
+    let stream = fs::read(fixture("bbb_h264_bframes_scenecut_360p24")).unwrap();
+    let mut socket = TcpStream::connect(&recorder.address).unwrap();
+    // Too little to decide about the first picture.
+    let begin = &stream[..20 * 188];
+    socket.write_all(begin).unwrap();
+    recorder.wait_for_bytes(begin.len());
+    let _ = fs::remove_file(recorder.session.join("frames/index.json"));
+    let checked = check(&recorder.session, &[]);
+    assert!(checked.status.success(), "{}", told(&checked));
+}
