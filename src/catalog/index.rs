@@ -86,10 +86,12 @@ impl IndexFile {
 
     fn load_locked(&mut self, entries: &mut Entries, copy: Option<&Path>) -> Result<()> {
         let copy = copy.map(synced_copy::read).transpose()?.flatten();
+        let mut standing = None;
         match self.read_settled(&self.path)? {
             Found::Whole(text, stamp) => {
                 self.taken_in(entries.load(&text))?;
                 self.known = stamp;
+                standing = Some(text);
             }
             Found::Corrupt(_) => self.set_aside_corrupt(&self.path)?,
             Found::Nothing | Found::Known => {}
@@ -97,7 +99,7 @@ impl IndexFile {
         if let Some(copy) = copy {
             self.restore(entries, &copy)?;
         }
-        self.take_in_left_overs(entries)
+        self.take_in_left_overs(entries, standing.as_deref())
     }
 
     /// A copy is older than the index, and nobody's but ours.
@@ -115,19 +117,49 @@ impl IndexFile {
         Ok(())
     }
 
-    fn take_in_left_overs(&mut self, entries: &mut Entries) -> Result<()> {
+    /// Takes in what exchanges displaced before a crash. What the last exchange displaced is
+    /// newer than the index, unless somebody has written to the index since. Anything else is
+    /// older: most of it is in the index already, and an agent may have changed its mind. It adds
+    /// what the index (`standing`) lacks, and the index wins.
+    fn take_in_left_overs(&mut self, entries: &mut Entries, standing: Option<&str>) -> Result<()> {
         let folder = publish::folder_of(&self.path);
+        let (mut older, mut newer) = (Vec::new(), Vec::new());
         for path in self.io(publish::left_overs(folder, |target| target == INDEX_NAME))? {
             match self.io(self.reader.read(&path, self.known))? {
                 _ if is_own_temp(&path) => self.io(disk::remove(&path))?,
-                Found::Whole(text, _) => {
-                    self.taken_in(entries.merge_displaced(&text))?;
-                    self.displaced.push(path);
+                Found::Whole(text, _) if self.is_displaced_by_standing(&path) => {
+                    newer.push((path, text));
                 }
+                Found::Whole(text, _) => older.push((path, text)),
                 _ => self.set_aside_corrupt(&path)?,
             }
         }
+        let are_older = !older.is_empty();
+        self.merge_left_overs(entries, older)?;
+        if let Some(text) = standing.filter(|_| are_older) {
+            self.taken_in(entries.merge(text, true))?;
+        }
+        self.merge_left_overs(entries, newer)
+    }
+
+    fn merge_left_overs(
+        &mut self,
+        entries: &mut Entries,
+        left_overs: Vec<(PathBuf, String)>,
+    ) -> Result<()> {
+        for (path, text) in left_overs {
+            self.taken_in(entries.merge_displaced(&text))?;
+            self.displaced.push(path);
+        }
         Ok(())
+    }
+
+    /// Whether the index that stands there came by the exchange that displaced `left_over`, and
+    /// nobody has written to it since.
+    fn is_displaced_by_standing(&self, left_over: &Path) -> bool {
+        fs::metadata(&self.path).is_ok_and(|index| {
+            mark_of(left_over) == Some(&index.ino().to_string()) && Stamp::is_ours(&index)
+        })
     }
 
     /// Whether the file may hold something that we do not know.
@@ -268,7 +300,7 @@ impl IndexFile {
     }
 
     /// Removes displaced files, once the index includes them. A crash before it
-    /// leaves them to be merged a second time, which changes nothing.
+    /// leaves them to be merged a second time, as older than the index.
     fn forget_displaced(&mut self) {
         self.litter.append(&mut self.displaced);
         self.try_clean_up();
@@ -358,8 +390,14 @@ impl IndexFile {
 }
 
 /// Whether a left-over was not exchanged yet: it still is the file it is named after.
+/// What stands behind `.tmp-` in a temporary file's name: the inode number of the file that was
+/// written under it.
+fn mark_of(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()?.rsplit_once(".tmp-").map(|(_, mark)| mark)
+}
+
 fn is_own_temp(path: &Path) -> bool {
-    let mark = path.to_str().and_then(|name| name.rsplit_once(".tmp-")).map(|(_, mark)| mark);
+    let mark = mark_of(path);
     let inode = fs::metadata(path).map(|metadata| metadata.ino().to_string());
     mark == Some("new") || inode.is_ok_and(|inode| mark == Some(&inode))
 }
@@ -455,6 +493,68 @@ mod tests {
         assert!(index.displaced_has_news(temp, &mut entries).unwrap());
         assert!(index.publish(&mut entries).unwrap());
         assert_eq!(read(folder)[0]["sent_to_agent"], true);
+        assert_eq!(names(folder), [INDEX_NAME, LOCK_NAME]);
+    }
+
+    /// The index of `folder`, noted on by `note`.
+    fn noted(folder: &Path, note: u64) -> String {
+        let mut items = read(folder);
+        items[0]["note"] = note.into();
+        serde_json::to_string(&items).unwrap()
+    }
+
+    fn rename_over(folder: &Path, text: &str) {
+        fs::write(folder.join("news"), text).unwrap();
+        fs::rename(folder.join("news"), folder.join(INDEX_NAME)).unwrap();
+    }
+
+    /// Crashes right after an exchange, before which `meanwhile` does something.
+    fn crash_after_exchange(folder: &Path, meanwhile: impl Fn()) {
+        let (mut index, mut entries) = open(folder);
+        assert!(index.publish(&mut entries).unwrap());
+        let (temp, _) = index.write_temp(&entries).unwrap();
+        meanwhile();
+        index.swap(&temp, index.known, &Found::Known).unwrap();
+        assert!(temp.exists());
+    }
+
+    #[test]
+    fn what_an_agent_writes_after_a_crash_is_not_undone_by_what_the_crash_left() {
+        for in_place in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let folder = folder.path();
+            fs::write(folder.join(INDEX_NAME), TWO).unwrap();
+            rename_over(folder, &noted(folder, 1));
+            crash_after_exchange(folder, || ());
+            let text = noted(folder, 2);
+            if in_place {
+                fs::write(folder.join(INDEX_NAME), text).unwrap();
+            } else {
+                rename_over(folder, &text);
+            }
+            // Until its stamp can be relied on it is read again anyhow, and wins by that.
+            let written = fs::metadata(folder.join(INDEX_NAME)).unwrap();
+            while Stamp::of_read(&written, &written).is_none() {
+                std::thread::yield_now();
+            }
+            let (mut index, mut entries) = open(folder);
+            assert!(index.publish(&mut entries).unwrap());
+            assert_eq!(read(folder)[0]["note"], 2, "in place: {in_place}");
+            assert_eq!(names(folder), [INDEX_NAME, LOCK_NAME]);
+        }
+    }
+
+    #[test]
+    fn what_the_last_exchange_before_a_crash_displaced_is_newer_than_the_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        fs::write(folder.join(INDEX_NAME), TWO).unwrap();
+        rename_over(folder, &noted(folder, 1));
+        crash_after_exchange(folder, || rename_over(folder, &noted(folder, 2)));
+        assert_eq!(read(folder)[0]["note"], 1, "the index was made before");
+        let (mut index, mut entries) = open(folder);
+        assert!(index.publish(&mut entries).unwrap());
+        assert_eq!(read(folder)[0]["note"], 2);
         assert_eq!(names(folder), [INDEX_NAME, LOCK_NAME]);
     }
 
