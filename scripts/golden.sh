@@ -4,6 +4,7 @@
 #   CLIP.scores.csv          every picture: its time in 1/90000 s, its scene score
 #   CLIP.frames.csv          what is kept at threshold 0.3 and interval 30 s, and why
 #   CLIP.t0.1-i2.frames.csv  the same at threshold 0.1 and interval 2 s
+#   damaged/                 see the end; needs an ffmpeg before 6.1, which says the same each time
 # Times are read from `pts:`, since `pts_time:` is rounded to six digits; audio is
 # mapped so that time starts where libavformat's start_time has it; one thread, since
 # others conceal damage differently from run to run.
@@ -38,3 +39,6 @@ for file in "$@"; do
         "$(($(wc -l <"$clip.frames.csv") - 1)) and $(($(wc -l <"$clip.t0.1-i2.frames.csv") - 1)) kept"
 done
 ffmpeg -version | head -1 >fixtures/golden/ffmpeg-version.txt
+# Fixtures damaged in each way that tests/it/parity.rs knows: every picture's time and score.
+mkdir -p fixtures/golden/damaged
+SCENETAP_WRITE_GOLDEN=1 cargo test --locked --quiet --test it damaged_streams_have_the_golden

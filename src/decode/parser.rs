@@ -69,9 +69,9 @@ impl HeaderReader {
         }
         // Frame rates count fields where a picture can be one.
         let fields = match self.codec {
-            VideoCodec::H264 if parser_counts_fields() => 1,
+            VideoCodec::H264 if is_before_6_1() => 1,
             VideoCodec::H264 => 2,
-            VideoCodec::Mpeg2 if self.parser.is_mpeg1() => 1,
+            VideoCodec::Mpeg2 if is_before_6_1() && self.parser.is_mpeg1() => 1,
             VideoCodec::Mpeg2 => 2,
             VideoCodec::Mpeg4 | VideoCodec::Hevc => 1,
         };
@@ -80,9 +80,10 @@ impl HeaderReader {
     }
 }
 
-/// Before FFmpeg 6.1 the H.264 parser gives a context that no decoder was opened
-/// on the rate of fields.
-fn parser_counts_fields() -> bool {
+/// Before FFmpeg 6.1 the H.264 parser gives a context that no decoder was opened on the rate of
+/// fields, and the parser of MPEG-1 counts whole pictures. From then on both count as MPEG-2's
+/// does (`AV_CODEC_PROP_FIELDS` in `libavcodec/codec_desc.c`).
+fn is_before_6_1() -> bool {
     const FFMPEG_6_1: u32 = (60 << 16) | (31 << 8);
     ffmpeg::codec::version() < FFMPEG_6_1
 }

@@ -139,7 +139,9 @@ fn mpeg2_frame_pictures_open_and_closed_gop() {
         "closed GOP",
         &format!("{MPEG2} -bf 2 -flags +cgop -sc_threshold 1000000000"),
     );
-    studio.assert_coded("interlaced", &format!("{MPEG2} -bf 2 -flags +ildct+ilme -top 1"));
+    let interlaced = format!("{MPEG2} -bf 2 -flags +ildct+ilme");
+    let path = studio.encode_as("interlaced", "setfield=tff", "25", "160x120", &interlaced, "");
+    assert_parity("interlaced", &path);
 }
 
 #[test]

@@ -418,13 +418,15 @@ fn ffmpeg_is_refused_without_the_certificate_that_is_wanted_and_recorded_with_it
     }
     let papers = Papers::new();
     let recorder = papers.strict_recorder();
-    ffmpeg(&recorder, &[]);
+    ffmpeg(&recorder, &["-ca_file", &papers.arg("ca.pem")]);
     recorder.wait_for("it has no certificate, and --tls-client-ca wants one");
     send_bytes(&recorder.address, b"no TLS");
     recorder.wait_for("it does not speak TLS");
     assert_eq!(std::fs::metadata(recorder.recording()).unwrap().len(), 0);
     let (cert, key) = (papers.arg("client.pem"), papers.arg("client.key"));
-    assert!(ffmpeg(&recorder, &["-cert_file", &cert, "-key_file", &key]));
+    // Newer ones verify the recorder's own certificate unless they are told not to.
+    let ours = papers.arg("ca.pem");
+    assert!(ffmpeg(&recorder, &["-ca_file", &ours, "-cert_file", &cert, "-key_file", &key]));
     recorder.wait_for("has left");
     let session = recorder.session.clone();
     recorder.end_by_signal();

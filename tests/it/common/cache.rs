@@ -56,6 +56,11 @@ impl<'a> Ffmpeg<'a> {
         String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
     }
 
+    /// The same, and it is neither looked for nor kept.
+    pub fn log_afresh(self) -> String {
+        String::from_utf8_lossy(&self.command().output().unwrap().stderr).into_owned()
+    }
+
     /// The file of `format` that it makes, with the ending of that name. The output is standard
     /// output, which is no different for these formats.
     pub fn file(self, format: &str) -> PathBuf {
@@ -79,16 +84,21 @@ impl<'a> Ffmpeg<'a> {
             return path;
         }
         std::fs::create_dir_all(&folder).unwrap();
-        let mut command = Command::new("ffmpeg");
-        command.args(self.arguments.iter().map(|argument| match self.input {
-            Some(file) if argument == INPUT => file.as_os_str(),
-            _ => argument,
-        }));
+        let mut command = self.command();
         // Whole or not at all, however many tests make it at once.
         let mut file = tempfile::NamedTempFile::new_in(&folder).unwrap();
         make(&mut command, file.as_file_mut());
         file.persist(&path).unwrap();
         path
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("ffmpeg");
+        command.args(self.arguments.iter().map(|argument| match self.input {
+            Some(file) if argument == INPUT => file.as_os_str(),
+            _ => argument,
+        }));
+        command
     }
 
     fn key(&self) -> String {

@@ -25,11 +25,24 @@ impl Studio {
 
     /// Three shots, coded with `video` (and `audio`, if not empty), at `rate`.
     pub fn encode(&self, name: &str, rate: &str, size: &str, video: &str, audio: &str) -> PathBuf {
+        self.encode_as(name, "null", rate, size, video, audio)
+    }
+
+    /// The same behind a `filter`.
+    pub fn encode_as(
+        &self,
+        name: &str,
+        filter: &str,
+        rate: &str,
+        size: &str,
+        video: &str,
+        audio: &str,
+    ) -> PathBuf {
         let shots = format!(
             "testsrc2=s={size}:r={rate}:d=1,format=yuv444p,setsar=1[a];\
              mandelbrot=s={size}:r={rate},trim=duration=1,format=yuv444p,setsar=1[b];\
              smptebars=s={size}:r={rate}:d=1,rotate=t*0.3,format=yuv444p,setsar=1[c];\
-             [a][b][c]concat=n=3[v]"
+             [a][b][c]concat=n=3,{filter}[v]"
         );
         let mut command =
             Ffmpeg::new().args(["-f", "lavfi", "-i", "sine=sample_rate=48000:duration=3"]);
