@@ -8,8 +8,8 @@
 #   trixie     FFmpeg 7.1, mpv 0.40; Rust from the suite's backports
 #   forky      FFmpeg 9.0, mpv 0.41; the suite's own Rust
 #
-# The suite lies in target/suites/SUITE and is used again by the next run; remove that folder
-# to start afresh. The mirror, apt's and cargo's settings are the host's. Nothing of the host is
+# The suite lies in target/suites/SUITE and is used again by the next run, with what was built
+# there (/target); remove that folder to start afresh. The mirror, apt's and cargo's settings are the host's. Nothing of the host is
 # mounted: the source tree is copied, and /proc lives in a mount namespace that ends with the
 # command.
 #
@@ -24,7 +24,7 @@ cannot() {
 }
 
 suite=${1:?on-suite.sh SUITE [COMMAND]}
-command=${2:-make test && SCENETAP=target/debug/scenetap bash scripts/parity.sh}
+command=${2:-make test && SCENETAP=/target/debug/scenetap bash scripts/parity.sh}
 # Some only root finds in its PATH.
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -40,7 +40,7 @@ for tool in debootstrap chroot unshare apt-get; do
 done
 # shellcheck disable=SC2016 # apt's own words
 mirror=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL)' 'Created-By: Packages' \
-    | awk '$2 == "Debian" && $3 == "Debian" { print $1; exit }')
+    | awk '$2 == "Debian" && $3 == "Debian" && !n++ { print $1 }')
 [ -n "$mirror" ] || cannot "apt knows no Debian mirror here (apt-get update may help)"
 there=$(mktemp)
 trap 'rm -f "$there"' EXIT
@@ -61,7 +61,8 @@ if [ ! -e "$root" ]; then
     recipes=/usr/share/debootstrap/scripts
     recipe=$recipes/$suite
     [ -e "$recipe" ] || recipe=$recipes/sid
-    debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$mirror" "$recipe" \
+    # In a mount namespace of its own: what it mounts is gone when it ends, however it ends.
+    unshare --mount debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$mirror" "$recipe" \
         >"$root.log" 2>&1 || { tail -n 5 "$root.log" >&2; cannot "debootstrap failed: see $root.log"; }
     echo "deb $mirror $suite main" >"$root/etc/apt/sources.list"
     [ "$rust" != backports ] \
@@ -74,7 +75,7 @@ fi
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 certificates=/etc/ssl/certs/ca-certificates.crt
 [ ! -e "$certificates" ] || cp -L "$certificates" "$root/etc/ssl/certs/host.crt"
-mkdir -p "$root/root/.cargo" "$root/source"
+mkdir -p "$root/root/.cargo"
 for settings in config.toml config; do
     [ ! -e "${CARGO_HOME:-$HOME/.cargo}/$settings" ] \
         || cp -L "${CARGO_HOME:-$HOME/.cargo}/$settings" "$root/root/.cargo/"
@@ -84,12 +85,14 @@ inside() { # COMMAND...: runs it in the suite, which has a /proc of its own for 
     # Nothing of the host's environment but what says how registries are reached, and what
     # tests read.
     local kept=(PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-        HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive SCENETAP_REQUIRE_TOOLS=1)
-    [ ! -e "$root/etc/ssl/certs/host.crt" ] || kept+=(CARGO_HTTP_CAINFO=/etc/ssl/certs/host.crt)
+        HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive CARGO_TARGET_DIR=/target
+        SCENETAP_REQUIRE_TOOLS=1)
     local setting
     while IFS= read -r -d '' setting; do
         kept+=("$setting")
     done < <(env -0 | grep -zE '^(CARGO_(REGISTR|HTTP|NET|SOURCE)[A-Z_]*|(https?|no)_proxy|(HTTPS?|NO)_PROXY|SCENETAP_(SEED|REQUIRE_MATERIAL))=')
+    # The last one counts: a path of the host's is none here.
+    [ ! -e "$root/etc/ssl/certs/host.crt" ] || kept+=(CARGO_HTTP_CAINFO=/etc/ssl/certs/host.crt)
     # shellcheck disable=SC2016 # expanded inside
     unshare --mount --pid --fork --kill-child bash -c \
         'mount -t proc proc "$0/proc" && exec chroot "$0" env -i "${@:2}" sh -c "$1"' \
@@ -100,6 +103,7 @@ inside() { # COMMAND...: runs it in the suite, which has a /proc of its own for 
 case $rust in
     host)
         if [ ! -e "$root/opt/rust" ]; then
+            rm -rf --one-file-system "$root/opt/rust.part"
             cp -a "$(rustc --print sysroot)" "$root/opt/rust.part"
             mv "$root/opt/rust.part" "$root/opt/rust"
         fi
@@ -112,10 +116,12 @@ inside "command -v cargo >/dev/null && command -v make >/dev/null && command -v 
     || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $packages; }" \
     >"$root.log" 2>&1 || { tail -n 5 "$root.log" >&2; cannot "packages cannot be had: see $root.log"; }
 
-# The tree as it is, with what is not committed yet; what was built there before stays.
-git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- -cf - \
-    --ignore-failed-read 2>/dev/null | tar -xf - -C "$root/source"
-git ls-files -z --deleted | (cd "$root/source" && xargs -0 -r rm -f)
+# The tree as it is, with what is not committed yet. Times of change come along, so that cargo
+# builds only what is new.
+rm -rf --one-file-system "$root/source"
+mkdir "$root/source"
+comm -z -23 <(git ls-files -z --cached --others --exclude-standard | sort -zu) \
+    <(git ls-files -z --deleted | sort -zu) | tar --null --files-from=- -cf - | tar -xf - -C "$root/source"
 material=${SCENETAP_MATERIAL:-../shared/material}
 if [ -d "$material" ]; then
     mkdir -p "$root/shared/material"
@@ -124,6 +130,6 @@ fi
 
 status=0
 inside "cd /source && sh scripts/setup.sh && ffmpeg -version | head -1 && mpv --version | head -1 \
-    && rustc --version && $command" || status=$?
+    && rustc --version && { $command; }" || status=$?
 echo "on-suite: $suite: exit status $status"
 exit "$status"

@@ -44,8 +44,8 @@ pub fn examine(
     is_recorded: bool,
 ) -> Result<Examined> {
     let mut found = Examined::default();
-    // A recorder writes the index once it has found the first frame.
-    let needs_index = recording_bytes > 0 && !is_recorded;
+    // A recorder writes it before any frame: when detection begins with this recording.
+    let needs_index = recording_bytes > 0 && (!is_recorded || has_jpegs(folder)?);
     let entries = read_entries(folder, needs_index, &mut found)?;
     let file = File::open(recording).context(Stage::Catalog, recording, "cannot open")?;
     let recording_bytes = if is_recorded {
@@ -118,6 +118,11 @@ fn read_entries(folder: &Path, needs_index: bool, found: &mut Examined) -> Resul
         found.lacks_frames = true;
     }
     Ok(entries)
+}
+
+fn has_jpegs(folder: &Path) -> Result<bool> {
+    let entries = fs::read_dir(folder).context(Stage::Catalog, folder, "cannot read")?;
+    Ok(entries.flatten().any(|entry| entry.path().extension().is_some_and(|it| it == "jpg")))
 }
 
 fn begins_packet(recording: &File, at: u64) -> bool {

@@ -5,10 +5,10 @@
 //! looked at again: if it is not what we had taken in, somebody put it there
 //! meanwhile; it is merged, and the result written, until nothing was missed.
 //!
-//! A temporary file is named after its own inode number. So a left-over tells
-//! whether a crash came before the exchange (it is still our own file, and
+//! A temporary file is named after its own inode number and time. So a left-over
+//! tells whether a crash came before the exchange (it is still our own file, and
 //! worth nothing) or after (it is what we displaced, and may hold somebody's
-//! news).
+//! news), and whether the index that then took its place still stands as we wrote it.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
@@ -86,12 +86,10 @@ impl IndexFile {
 
     fn load_locked(&mut self, entries: &mut Entries, copy: Option<&Path>) -> Result<()> {
         let copy = copy.map(synced_copy::read).transpose()?.flatten();
-        let mut standing = None;
         match self.read_settled(&self.path)? {
             Found::Whole(text, stamp) => {
                 self.taken_in(entries.load(&text))?;
                 self.known = stamp;
-                standing = Some(text);
             }
             Found::Corrupt(_) => self.set_aside_corrupt(&self.path)?,
             Found::Nothing | Found::Known => {}
@@ -99,7 +97,7 @@ impl IndexFile {
         if let Some(copy) = copy {
             self.restore(entries, &copy)?;
         }
-        self.take_in_left_overs(entries, standing.as_deref())
+        self.take_in_left_overs(entries)
     }
 
     /// A copy is older than the index, and nobody's but ours.
@@ -120,8 +118,8 @@ impl IndexFile {
     /// Takes in what exchanges displaced before a crash. What the last exchange displaced is
     /// newer than the index, unless somebody has written to the index since. Anything else is
     /// older: most of it is in the index already, and an agent may have changed its mind. It adds
-    /// what the index (`standing`) lacks, and the index wins.
-    fn take_in_left_overs(&mut self, entries: &mut Entries, standing: Option<&str>) -> Result<()> {
+    /// what the index lacks, and the index wins.
+    fn take_in_left_overs(&mut self, entries: &mut Entries) -> Result<()> {
         let folder = publish::folder_of(&self.path);
         let (mut older, mut newer) = (Vec::new(), Vec::new());
         for path in self.io(publish::left_overs(folder, |target| target == INDEX_NAME))? {
@@ -134,10 +132,11 @@ impl IndexFile {
                 _ => self.set_aside_corrupt(&path)?,
             }
         }
-        let are_older = !older.is_empty();
-        self.merge_left_overs(entries, older)?;
-        if let Some(text) = standing.filter(|_| are_older) {
-            self.taken_in(entries.merge(text, true))?;
+        if !older.is_empty() {
+            let mut mended = Vec::new();
+            self.io(entries.write_to(&mut mended))?;
+            self.merge_left_overs(entries, older)?;
+            self.taken_in(entries.merge(&String::from_utf8_lossy(&mended), true))?;
         }
         self.merge_left_overs(entries, newer)
     }
@@ -154,12 +153,11 @@ impl IndexFile {
         Ok(())
     }
 
-    /// Whether the index that stands there came by the exchange that displaced `left_over`, and
-    /// nobody has written to it since.
+    /// Whether the index that stands there is the one that an exchange put in the place of
+    /// `left_over`, and nobody has written to it since.
     fn is_displaced_by_standing(&self, left_over: &Path) -> bool {
-        fs::metadata(&self.path).is_ok_and(|index| {
-            mark_of(left_over) == Some(&index.ino().to_string()) && Stamp::is_ours(&index)
-        })
+        let standing = Stamp::at(&self.path).map(|stamp| stamp.mark());
+        standing.is_some_and(|standing| mark_of(left_over) == Some(&standing))
     }
 
     /// Whether the file may hold something that we do not know.
@@ -321,7 +319,7 @@ impl IndexFile {
                 disk::set_permissions(&file, old.permissions())?;
             }
             let stamp = Stamp::set(&file)?;
-            let temp = temp_path(&self.path, &file.metadata()?.ino().to_string());
+            let temp = temp_path(&self.path, &Stamp::of(&file.metadata()?).mark());
             disk::rename(&new, &temp)?;
             Ok((temp, stamp))
         }();
@@ -389,17 +387,18 @@ impl IndexFile {
     }
 }
 
-/// Whether a left-over was not exchanged yet: it still is the file it is named after.
-/// What stands behind `.tmp-` in a temporary file's name: the inode number of the file that was
-/// written under it.
+/// What stands behind `.tmp-` in a temporary file's name: the [`Stamp::mark`] of the file that
+/// was written under it.
 fn mark_of(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()?.rsplit_once(".tmp-").map(|(_, mark)| mark)
 }
 
+/// Whether a left-over was not exchanged yet: it still is the file it is named after.
 fn is_own_temp(path: &Path) -> bool {
-    let mark = mark_of(path);
     let inode = fs::metadata(path).map(|metadata| metadata.ino().to_string());
-    mark == Some("new") || inode.is_ok_and(|inode| mark == Some(&inode))
+    let mark = mark_of(path);
+    mark == Some("new")
+        || inode.is_ok_and(|it| mark.is_some_and(|mark| mark.split('-').next() == Some(&it)))
 }
 
 #[cfg(test)]
@@ -520,6 +519,7 @@ mod tests {
 
     #[test]
     fn what_an_agent_writes_after_a_crash_is_not_undone_by_what_the_crash_left() {
+        use std::os::unix::fs::PermissionsExt;
         for in_place in [true, false] {
             let folder = tempfile::tempdir().unwrap();
             let folder = folder.path();
@@ -532,6 +532,9 @@ mod tests {
             } else {
                 rename_over(folder, &text);
             }
+            // Other times of the file than that of its content say nothing.
+            let mode = fs::Permissions::from_mode(0o640);
+            fs::set_permissions(folder.join(INDEX_NAME), mode).unwrap();
             // Until its stamp can be relied on it is read again anyhow, and wins by that.
             let written = fs::metadata(folder.join(INDEX_NAME)).unwrap();
             while Stamp::of_read(&written, &written).is_none() {
@@ -542,6 +545,27 @@ mod tests {
             assert_eq!(read(folder)[0]["note"], 2, "in place: {in_place}");
             assert_eq!(names(folder), [INDEX_NAME, LOCK_NAME]);
         }
+    }
+
+    #[test]
+    fn what_a_crash_left_does_not_undo_what_was_mended_by_the_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let whole = TWO.replace("null,", r#"null,"score":0.5,"#);
+        let copy = folder.join(".index.synced");
+        fs::write(&copy, synced_copy::seal(|out| out.extend(whole.as_bytes()))).unwrap();
+        fs::write(folder.join(INDEX_NAME), whole.replacen("0.5", "0.9", 1)).unwrap();
+        let left_over = whole.replacen("0.5", "0.8", 1).replacen('}', r#","note":1}"#, 1);
+        fs::write(folder.join(".index.json.tmp-1"), left_over).unwrap();
+
+        let clock = Arc::new(SystemClock);
+        let mut index = IndexFile::new(folder, Duration::ZERO, clock).unwrap();
+        let mut entries = Entries::default();
+        index.load(&mut entries, Some(&copy)).unwrap();
+        let mut written = Vec::new();
+        entries.write_to(&mut written).unwrap();
+        let items: serde_json::Value = serde_json::from_slice(&written).unwrap();
+        assert_eq!((&items[0]["score"], &items[0]["note"]), (&0.5.into(), &1.into()));
     }
 
     #[test]

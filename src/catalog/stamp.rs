@@ -44,15 +44,11 @@ impl Stamp {
         (is_old && Stamp::of(before) == Stamp::of(after)).then(|| Stamp::of(after))
     }
 
-    /// Whether a file has the times that [`Stamp::set`] left: a write by another makes the time
-    /// of change of its content that of its inode.
-    pub fn is_ours(metadata: &Metadata) -> bool {
-        let nanos =
-            |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-        let content = nanos(metadata.mtime(), metadata.mtime_nsec());
-        let inode = nanos(metadata.ctime(), metadata.ctime_nsec());
-        // The kernel's clock may be a tick behind the one that set takes.
-        inode - content >= TICK.as_nanos() as i128 / 2
+    /// Inode number and time of change, for a file's name: a write to the file, or another file
+    /// in its place, does not have the same.
+    pub fn mark(&self) -> String {
+        let (seconds, nanos) = self.modified;
+        format!("{}-{seconds}.{nanos:09}", self.inode)
     }
 
     /// Gives a file that is our own, and finished, a stamp that no change by another can

@@ -55,7 +55,8 @@ impl Plane {
         // other `stride` bytes apart, in memory order. It points at the first visible sample
         // of `height` rows, of which the last has at least `row_bytes`: libavcodec guarantees
         // that for a frame it returned, after its own cropping, and av_frame_get_buffer for one
-        // of ours. The frame's reference keeps the buffer alive for as long as `frame`, and
+        // of ours. The bytes between rows are initialised: libavcodec's pools and
+        // `raw_frame::allocate` zero their buffers. The frame's reference keeps the buffer alive for as long as `frame`, and
         // nobody writes to it: decoders never write to a frame that is referenced.
         unsafe { std::slice::from_raw_parts((*frame.as_ptr()).data[0], bytes) }
     }

@@ -17,7 +17,7 @@ use crate::error::{Error, Result, Stage};
 /// If this build knows none of its number.
 pub fn pixel_format(frame: &ffmpeg::frame::Video) -> Result<PixelFormat> {
     // SAFETY: reads a plain integer of a frame that lives as long as `frame`.
-    let number = unsafe { (*frame.as_ptr()).format };
+    let number = injected().unwrap_or(unsafe { (*frame.as_ptr()).format });
     PixelFormat::from_raw(number).ok_or_else(|| {
         Error::new(
             Stage::Decode,
@@ -27,6 +27,20 @@ pub fn pixel_format(frame: &ffmpeg::frame::Video) -> Result<PixelFormat> {
             ),
         )
     })
+}
+
+/// In debug builds `SCENETAP_PIXEL_FORMAT` is the number of every frame's format: tests have a
+/// newer FFmpeg's by it.
+fn injected() -> Option<c_int> {
+    #[cfg(debug_assertions)]
+    {
+        use std::sync::LazyLock;
+        static NUMBER: LazyLock<Option<c_int>> =
+            LazyLock::new(|| std::env::var("SCENETAP_PIXEL_FORMAT").ok()?.parse().ok());
+        *NUMBER
+    }
+    #[cfg(not(debug_assertions))]
+    None
 }
 
 /// `AVFrame.colorspace`: one of the numbers of `enum AVColorSpace` (ISO/IEC 23091-2
@@ -66,7 +80,7 @@ pub fn line_bytes(frame: &ffmpeg::frame::Video) -> Result<usize> {
     }
 }
 
-/// A frame with a buffer of its own; what is in it is undefined.
+/// A frame with a buffer of its own, all zeros.
 ///
 /// # Errors
 ///
@@ -85,7 +99,18 @@ pub fn allocate(format: PixelFormat, width: u32, height: u32) -> Result<ffmpeg::
         (*frame.as_mut_ptr()).format = format.as_ffi() as c_int;
         ffi::av_frame_get_buffer(frame.as_mut_ptr(), 32)
     };
-    if status < 0 { Err(failed(ffmpeg::Error::from(status))) } else { Ok(frame) }
+    if status < 0 {
+        return Err(failed(ffmpeg::Error::from(status)));
+    }
+    // SAFETY: `buf` has a pointer for each buffer that av_frame_get_buffer allocated, and null
+    // behind them; nobody else has a reference to them. The bytes between rows are read as part
+    // of a slice, so that they have to be initialised.
+    unsafe {
+        for buffer in (*frame.as_mut_ptr()).buf.iter().filter_map(|buffer| buffer.as_ref()) {
+            std::ptr::write_bytes(buffer.data, 0, buffer.size);
+        }
+    }
+    Ok(frame)
 }
 
 /// The same picture in a buffer of its own.

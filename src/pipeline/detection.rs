@@ -328,6 +328,11 @@ impl Detection {
         self.unusable.as_ref()
     }
 
+    /// The same, once.
+    pub fn take_unusable(&mut self) -> Option<Error> {
+        self.unusable.take()
+    }
+
     /// Pictures decided so far, by this detection.
     pub fn pictures(&self) -> u64 {
         self.pictures

@@ -77,7 +77,9 @@ fn detect(
     if let Some(why @ NoVideo::NoSuchProgram { .. }) = detection.no_video() {
         return Err(Error::new(Stage::Tail, why.to_string()).path(&config.file));
     }
-    outlet.scores.map_or(Ok(()), Scores::finish)
+    outlet.scores.map_or(Ok(()), Scores::finish)?;
+    // Everything else is told; but what is missing from it makes it no verdict on the file.
+    detection.take_unusable().map_or(Ok(()), |error| Err(error.path(&config.file)))
 }
 
 /// Length and packet size, both in bytes.

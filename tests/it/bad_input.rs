@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::common::{DEADLINE, fixture, scenetap};
+use crate::common::{DEADLINE, Recorder, fixture, scenetap, send_bytes};
 
 /// Runs it; it ends by itself, with this status, one line on standard error and nothing on
 /// standard output. Gives the line.
@@ -218,4 +218,34 @@ fn what_is_made_has_the_modes_of_the_umask() {
             assert_eq!(mode(&frames.join(name)), file_mode, "{umask} {name}");
         }
     }
+}
+
+#[test]
+fn pictures_of_a_format_that_this_build_does_not_know_are_told_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = fixture("bbb_h264_resolution_change");
+    let scores = folder.path().join("scores.csv");
+    let mut scan = scenetap();
+    scan.env("SCENETAP_PIXEL_FORMAT", "9999").args(["-q", "scan"]).arg(&clip);
+    let scanned = scan.arg("--scores").arg(&scores).output().unwrap();
+    let told = String::from_utf8(scanned.stderr).unwrap();
+    assert_eq!(scanned.status.code(), Some(1), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    for part in [clip.to_str().unwrap(), "byte ", "number 9999", "build it with the FFmpeg"] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert_eq!(fs::read_to_string(scores).unwrap(), "pts_time,score\n");
+
+    // A recording goes on without them.
+    let mut record = scenetap();
+    record.env("SCENETAP_PIXEL_FORMAT", "9999");
+    let recorder = Recorder::start_as(record, folder.path(), "s", &["--once"]);
+    let bytes = fs::read(clip).unwrap();
+    send_bytes(&recorder.address, &bytes);
+    let told = recorder.wait_for("pictures like this one are passed over");
+    assert!(told.contains("number 9999"), "{told}");
+    let recording = recorder.recording();
+    let (status, frames) = recorder.end();
+    assert!(status.success() && frames.is_empty());
+    assert!(fs::read(recording).unwrap() == bytes);
 }

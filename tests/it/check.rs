@@ -162,7 +162,12 @@ fn a_session_whose_index_is_not_written_yet_is_no_problem_while_it_is_recorded()
     let begin = &stream[..20 * 188];
     socket.write_all(begin).unwrap();
     recorder.wait_for_bytes(begin.len());
+    // It must not write the index meanwhile.
+    recorder.signal(Signal::STOP);
     let _ = fs::remove_file(recorder.session.join("frames/index.json"));
     let checked = check(&recorder.session, &[]);
     assert!(checked.status.success(), "{}", told(&checked));
+    fs::write(recorder.session.join("frames/F0001.jpg"), "").unwrap();
+    let checked = check(&recorder.session, &[]);
+    assert!(told(&checked).contains("index.json: it is missing"), "{}", told(&checked));
 }

@@ -18,6 +18,9 @@ const CLIP_PACKETS: usize = 800;
 /// A sample tries one change in so many at least.
 const ONE_IN: u64 = 10;
 
+/// A run changes the disk more often.
+const LEAST_CHANGES: u64 = 100;
+
 /// How long a sample goes on at least.
 const LEAST: Duration = Duration::from_secs(20);
 
@@ -61,7 +64,9 @@ impl Sweep {
     /// Fewer would mean that the faults were not injected, or no longer where the disk is
     /// changed.
     fn assert_met(&self, met: u64) {
-        let least = if self.sample.is_some() { 10 } else { 100 };
+        let least = if self.sample.is_some() { LEAST_CHANGES / ONE_IN } else { LEAST_CHANGES };
+        let end = self.end;
+        assert!(end != u64::MAX && end > LEAST_CHANGES, "a run changes the disk {end} times only");
         assert!(met >= least, "only {met} changes to the disk were met");
     }
 }

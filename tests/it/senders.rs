@@ -180,6 +180,24 @@ fn what_is_not_mpeg_ts_is_refused_within_64_kib_and_nothing_is_written() {
     assert!(index(&session).is_empty());
 }
 
+/// As many open files as may be, until it is dropped: recorders of other tests inherit the
+/// limit of this process.
+struct RaisedLimit(Rlimit);
+
+impl RaisedLimit {
+    fn new() -> Self {
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+        RaisedLimit(limit)
+    }
+}
+
+impl Drop for RaisedLimit {
+    fn drop(&mut self) {
+        let _ = setrlimit(Resource::Nofile, self.0);
+    }
+}
+
 #[test]
 fn two_thousand_connections_neither_disturb_a_sender_nor_keep_it_out_nor_cost_memory() {
     const EACH: usize = 1000;
@@ -187,8 +205,7 @@ fn two_thousand_connections_neither_disturb_a_sender_nor_keep_it_out_nor_cost_me
     let sessions = tempfile::tempdir().unwrap();
     // Started before the limit is raised for our own ends of the connections.
     let recorder = Recorder::start(sessions.path(), "s", &[]);
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let _limit = RaisedLimit::new();
     let crowd = |count| -> Vec<_> { (0..count).map(|_| connect(&recorder)).collect() };
     // While nobody sends, each of them could be the sender.
     let silent = crowd(EACH);

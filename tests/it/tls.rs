@@ -369,7 +369,7 @@ fn has_ffmpeg_with_tls() -> bool {
     let protocols = Command::new("ffmpeg").args(["-v", "quiet", "-protocols"]).output().unwrap();
     let knows = String::from_utf8_lossy(&protocols.stdout).lines().any(|line| line.trim() == "tls");
     if !knows {
-        eprintln!("skipped: this ffmpeg was built without TLS");
+        scenetap_testkit::lacks_tool("this ffmpeg was built without TLS");
     }
     knows
 }

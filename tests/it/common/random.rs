@@ -1,5 +1,6 @@
 //! Numbers by chance that a seed brings again.
 
+use std::io::Write;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -29,6 +30,8 @@ pub fn from_environment<T: FromStr>(name: &str) -> Option<T> {
 pub fn seed() -> u64 {
     let seed = from_environment("SCENETAP_SEED")
         .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());
-    eprintln!("SCENETAP_SEED={seed}");
+    // Past libtest's capture: it is of use when something fails elsewhere, too.
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    let _ = writeln!(std::io::stderr(), "{test}: SCENETAP_SEED={seed}");
     seed
 }

@@ -32,9 +32,15 @@ pub fn has(program: &str) -> bool {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let found = command.status().is_ok_and(|status| status.success());
     if !found {
-        leave_out(&format!("{program} is not installed"), is_set("SCENETAP_REQUIRE_TOOLS"));
+        lacks_tool(&format!("{program} is not installed"));
     }
     found
+}
+
+/// Leaves the test out for want of a tool, or of something that a tool can do.
+pub fn lacks_tool(why: &str) {
+    assert!(!is_set("SCENETAP_REQUIRE_TOOLS"), "{why}, and SCENETAP_REQUIRE_TOOLS is set");
+    leave_out(why);
 }
 
 /// The folder of real streams, which lies beside a checkout and not in it. Leaves the test out
@@ -46,14 +52,14 @@ pub fn material() -> Option<PathBuf> {
         return Some(folder);
     }
     let why = format!("there are no streams in {}", folder.display());
-    leave_out(&why, is_set("SCENETAP_REQUIRE_MATERIAL"));
+    assert!(!is_set("SCENETAP_REQUIRE_MATERIAL"), "{why}, and SCENETAP_REQUIRE_MATERIAL is set");
+    leave_out(&why);
     None
 }
 
 /// Notes that the test that calls this is left out: on standard error, past libtest's capture,
-/// and in the file that `SCENETAP_LEFT_OUT` names. Fails it if what it lacks `is_required`.
-pub fn leave_out(why: &str, is_required: bool) {
-    assert!(!is_required, "{why}, and this run requires it");
+/// and in the file that `SCENETAP_LEFT_OUT` names.
+pub fn leave_out(why: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
     let _ = writeln!(std::io::stderr(), "left out: {test}: {why}");
