@@ -1,15 +1,15 @@
 #!/bin/bash
 # Builds scenetap and runs its tests on another Debian suite, with that suite's FFmpeg and mpv.
 #
-#   on-suite.sh SUITE            make test, then parity over the fixtures
-#   on-suite.sh SUITE COMMAND    another command line, run in the copy of the source tree
+#   on-suite.sh SUITE            run make test, then parity over the fixtures
+#   on-suite.sh SUITE COMMAND    run another command line in the copy of the source tree
 #
 #   bookworm   FFmpeg 5.1, mpv 0.35; the host's Rust toolchain is copied in
 #   trixie     FFmpeg 7.1, mpv 0.40; Rust from the suite's backports
 #   forky      FFmpeg 9.0, mpv 0.41; the suite's own Rust
 #
-# The suite lies in target/suites/SUITE and is used again by the next run, with what was built
-# there (/target); remove that folder to start afresh. The mirror, apt's and cargo's settings are the host's. Nothing of the host is
+# The suite is kept in target/suites/SUITE with its build folder, /target; delete it to start from
+# nothing. The mirror, apt's and cargo's settings are the host's. Nothing of the host is
 # mounted: the source tree is copied, and /proc lives in a mount namespace that ends with the
 # command.
 #
@@ -25,7 +25,7 @@ cannot() {
 
 suite=${1:?on-suite.sh SUITE [COMMAND]}
 command=${2:-make test && SCENETAP=/target/debug/scenetap bash scripts/parity.sh}
-# Some only root finds in its PATH.
+# A user's PATH may lack these.
 PATH=$PATH:/usr/sbin:/sbin
 
 case $suite in
@@ -57,11 +57,11 @@ fi
 
 if [ ! -e "$root" ]; then
     mkdir -p "$root"
-    # An older debootstrap does not know the names of newer suites; they are all made alike.
+    # An older debootstrap lacks scripts for newer suites; all Debian suites use the same one.
     recipes=/usr/share/debootstrap/scripts
     recipe=$recipes/$suite
     [ -e "$recipe" ] || recipe=$recipes/sid
-    # In a mount namespace of its own: what it mounts is gone when it ends, however it ends.
+    # In its own mount namespace, so that its mounts vanish even if it is killed.
     unshare --mount debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$mirror" "$recipe" \
         >"$root.log" 2>&1 || { tail -n 5 "$root.log" >&2; cannot "debootstrap failed: see $root.log"; }
     echo "deb $mirror $suite main" >"$root/etc/apt/sources.list"
@@ -71,7 +71,7 @@ if [ ! -e "$root" ]; then
     touch "$root/complete"
 fi
 
-# What the host knows of the network, certificates and cargo's registries.
+# The host's network, certificates and cargo settings.
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 certificates=/etc/ssl/certs/ca-certificates.crt
 [ ! -e "$certificates" ] || cp -L "$certificates" "$root/etc/ssl/certs/host.crt"
@@ -81,9 +81,8 @@ for settings in config.toml config; do
         || cp -L "${CARGO_HOME:-$HOME/.cargo}/$settings" "$root/root/.cargo/"
 done
 
-inside() { # COMMAND...: runs it in the suite, which has a /proc of its own for as long
-    # Nothing of the host's environment but what says how registries are reached, and what
-    # tests read.
+inside() { # COMMAND: runs it in the suite, with a private /proc
+    # Keep only the variables that configure registries and proxies, and those that tests read.
     local kept=(PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
         HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive CARGO_TARGET_DIR=/target
         SCENETAP_REQUIRE_TOOLS=1)
@@ -91,7 +90,7 @@ inside() { # COMMAND...: runs it in the suite, which has a /proc of its own for 
     while IFS= read -r -d '' setting; do
         kept+=("$setting")
     done < <(env -0 | grep -zE '^(CARGO_(REGISTR|HTTP|NET|SOURCE)[A-Z_]*|(https?|no)_proxy|(HTTPS?|NO)_PROXY|SCENETAP_(SEED|REQUIRE_MATERIAL))=')
-    # The last one counts: a path of the host's is none here.
+    # Last, so that it overrides a path that exists on the host only.
     [ ! -e "$root/etc/ssl/certs/host.crt" ] || kept+=(CARGO_HTTP_CAINFO=/etc/ssl/certs/host.crt)
     # shellcheck disable=SC2016 # expanded inside
     unshare --mount --pid --fork --kill-child bash -c \
@@ -99,7 +98,7 @@ inside() { # COMMAND...: runs it in the suite, which has a /proc of its own for 
         "$root" "$1" "${kept[@]}"
 }
 
-# Only cargo and rustc are asked of the suite; the rest is what setup.sh installs.
+# Only git, make and Rust: setup.sh installs the rest.
 case $rust in
     host)
         if [ ! -e "$root/opt/rust" ]; then
@@ -116,8 +115,8 @@ inside "command -v cargo >/dev/null && command -v make >/dev/null && command -v 
     || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $packages; }" \
     >"$root.log" 2>&1 || { tail -n 5 "$root.log" >&2; cannot "packages cannot be had: see $root.log"; }
 
-# The tree as it is, with what is not committed yet. Times of change come along, so that cargo
-# builds only what is new.
+# Copy the working tree, uncommitted changes included. Modification times are kept, so that cargo
+# rebuilds only what changed.
 rm -rf --one-file-system "$root/source"
 mkdir "$root/source"
 comm -z -23 <(git ls-files -z --cached --others --exclude-standard | sort -zu) \

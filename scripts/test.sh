@@ -1,22 +1,22 @@
 #!/bin/bash
-# Runs all tests. The last line says how many were left out, and why.
+# Runs all tests. The last line counts the tests that were skipped, with the reasons.
 #
 #   test.sh [OPTION...]     options of cargo test
 #
-# What a test needs besides the repository, and how its absence is made a failure, is said in
-# tests/kit/src/tools.rs.
+# tests/kit/src/tools.rs lists the external tools that tests need, and the variables that make
+# their absence a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 SCENETAP_LEFT_OUT=$(mktemp)
 trap 'rm -f "$SCENETAP_LEFT_OUT"' EXIT
 export SCENETAP_LEFT_OUT
-# Many wait for a recorder or for a player, with a core idle.
+# Many tests wait for a recorder or a player while a core is idle.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 
 status=0
 cargo test --locked "$@" || status=$?
-# A test that lacks several things counts once, with the first.
+# Count each test once.
 sort -u -t "$(printf '\t')" -k 1,1 "$SCENETAP_LEFT_OUT" | awk -F '\t' '
     { count[$2]++ }
     END {

@@ -1,18 +1,18 @@
-//! Pauses before something is tried or looked at again.
+//! Pauses before an operation is retried or a file is examined again.
 //!
-//! In debug builds `SCENETAP_PAUSES` shortens them all, by a factor between 0 and 1: tests
-//! wait for what happens, not for the pause before it.
+//! In debug builds the environment variable `SCENETAP_PAUSES` scales all of them by a factor
+//! between 0 and 1, so that tests do not spend their time waiting.
 
 use std::time::Duration;
 
-/// How long to wait where a user waits for `pause`.
+/// The pause to make: `pause`, scaled in tests.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn of(pause: Duration) -> Duration {
     pause
 }
 
-/// How long to wait where a user waits for `pause`.
+/// The pause to make: `pause`, scaled in tests.
 #[cfg(debug_assertions)]
 pub fn of(pause: Duration) -> Duration {
     use std::sync::LazyLock;

@@ -44,12 +44,12 @@ pub fn examine(
     is_recorded: bool,
 ) -> Result<Examined> {
     let mut found = Examined::default();
-    // A recorder writes it before any frame: when detection begins with this recording.
+    // A recorder writes the index before any frame, when detection of this recording starts.
     let needs_index = recording_bytes > 0 && (!is_recorded || has_jpegs(folder)?);
     let entries = read_entries(folder, needs_index, &mut found)?;
     let file = File::open(recording).context(Stage::Catalog, recording, "cannot open")?;
     let recording_bytes = if is_recorded {
-        // It has grown since, and so has the index.
+        // Both the recording and the index have grown since.
         file.metadata().context(Stage::Catalog, recording, "cannot read")?.len()
     } else {
         recording_bytes

@@ -115,10 +115,10 @@ impl IndexFile {
         Ok(())
     }
 
-    /// Takes in what exchanges displaced before a crash. What the last exchange displaced is
-    /// newer than the index, unless somebody has written to the index since. Anything else is
-    /// older: most of it is in the index already, and an agent may have changed its mind. It adds
-    /// what the index lacks, and the index wins.
+    /// Merges the files that exchanges displaced before a crash. The file that the last exchange
+    /// displaced is newer than the index, unless somebody has written to the index since. Every
+    /// other one is older: the index already contains most of it, and an agent may have changed an
+    /// entry again. Such a file only adds what the index lacks.
     fn take_in_left_overs(&mut self, entries: &mut Entries) -> Result<()> {
         let folder = publish::folder_of(&self.path);
         let (mut older, mut newer) = (Vec::new(), Vec::new());
@@ -153,8 +153,8 @@ impl IndexFile {
         Ok(())
     }
 
-    /// Whether the index that stands there is the one that an exchange put in the place of
-    /// `left_over`, and nobody has written to it since.
+    /// Whether the current index is the file that an exchange put in the place of `left_over`,
+    /// unchanged since.
     fn is_displaced_by_standing(&self, left_over: &Path) -> bool {
         let standing = Stamp::at(&self.path).map(|stamp| stamp.mark());
         standing.is_some_and(|standing| mark_of(left_over) == Some(&standing))
@@ -387,8 +387,8 @@ impl IndexFile {
     }
 }
 
-/// What stands behind `.tmp-` in a temporary file's name: the [`Stamp::mark`] of the file that
-/// was written under it.
+/// The part after `.tmp-` of a temporary file's name: the [`Stamp::mark`] of the file that was
+/// written under this name.
 fn mark_of(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()?.rsplit_once(".tmp-").map(|(_, mark)| mark)
 }

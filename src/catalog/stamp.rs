@@ -44,8 +44,8 @@ impl Stamp {
         (is_old && Stamp::of(before) == Stamp::of(after)).then(|| Stamp::of(after))
     }
 
-    /// Inode number and time of change, for a file's name: a write to the file, or another file
-    /// in its place, does not have the same.
+    /// Inode number and modification time, for use in a file name. Another file, or a write to
+    /// this one, has another mark.
     pub fn mark(&self) -> String {
         let (seconds, nanos) = self.modified;
         format!("{}-{seconds}.{nanos:09}", self.inode)

@@ -58,7 +58,7 @@ pub struct Decoder {
     keyframe: Option<KeyFrame>,
     ready: VecDeque<Decoded>,
     undecodable: u64,
-    /// The first picture that was passed over because nothing could be made of it.
+    /// Why the first unusable picture was skipped, until it is taken.
     unusable: Option<Error>,
     /// After a start at an open random access point: what comes out before its
     /// own picture is not whole, and counts for nothing.
@@ -226,8 +226,8 @@ impl Decoder {
         self.undecodable
     }
 
-    /// Why the first picture that was decoded and could not be used was passed over: its
-    /// pixel format is none that this build knows, for one. Given once.
+    /// Why the first picture that was decoded but could not be used was skipped, for example an
+    /// unknown pixel format. Returns it once.
     pub fn take_unusable(&mut self) -> Option<Error> {
         self.unusable.take()
     }

@@ -23,7 +23,7 @@ pub struct DecodedPicture {
     format: PictureFormat,
 }
 
-/// Where the rows of a frame's first plane are, checked.
+/// Checked layout of a frame's first plane.
 #[derive(Debug, Clone, Copy)]
 struct Plane {
     stride: usize,
@@ -67,8 +67,7 @@ impl DecodedPicture {
     ///
     /// # Errors
     ///
-    /// If its pixel format or its layout is none that this build knows, or libswscale does
-    /// not convert it.
+    /// If this build does not know its pixel format or layout, or libswscale cannot convert it.
     pub fn new(frame: ffmpeg::frame::Video) -> Result<Self> {
         let pixel_format = raw_frame::pixel_format(&frame)?;
         let size = (frame.width(), frame.height());

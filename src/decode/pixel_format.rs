@@ -1,8 +1,9 @@
-//! Pixel formats, as libavutil's own table describes them.
+//! Pixel formats, described by libavutil's own table.
 //!
-//! `ffmpeg-next`'s enum ends in `unimplemented!()` for a format that it has not heard of, and
-//! its `Video::format()` makes a Rust enum of any number. So a frame's format is read as a
-//! number here, and checked before it becomes an `AVPixelFormat`.
+//! `ffmpeg-next`'s conversion of pixel formats ends in `unimplemented!()` for formats that are
+//! newer than the crate, and its `Video::format()` transmutes any number into a Rust enum. This
+//! module reads the format of a frame as a number and checks it before it becomes an
+//! `AVPixelFormat`.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -10,7 +11,7 @@ use std::ffi::CStr;
 use ffmpeg::ffi;
 use ffmpeg_next as ffmpeg;
 
-/// A pixel format that the FFmpeg of the build knows.
+/// A pixel format known to the FFmpeg headers of this build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PixelFormat(ffi::AVPixelFormat);
 
@@ -18,8 +19,8 @@ impl PixelFormat {
     /// Packed RGB, 8 bits a component.
     pub const RGB24: PixelFormat = PixelFormat(ffi::AVPixelFormat::AV_PIX_FMT_RGB24);
 
-    /// The format of `AVFrame.format`. `None` for no format at all, and for one that the
-    /// linked libavutil has and the headers of the build had not.
+    /// The format for a value of `AVFrame.format`. `None` for `AV_PIX_FMT_NONE`, and for a format
+    /// of the linked libavutil that is newer than the headers.
     pub fn from_raw(number: i32) -> Option<Self> {
         let known = 0..ffi::AVPixelFormat::AV_PIX_FMT_NB as i32;
         // SAFETY: the enum is `repr(i32)` with every number below AV_PIX_FMT_NB, without gaps
@@ -29,12 +30,12 @@ impl PixelFormat {
             .then(|| PixelFormat(unsafe { std::mem::transmute::<i32, ffi::AVPixelFormat>(number) }))
     }
 
-    /// For a call of FFmpeg's.
+    /// The value for calls of FFmpeg.
     pub fn as_ffi(self) -> ffi::AVPixelFormat {
         self.0
     }
 
-    /// FFmpeg's name for it, such as `yuv420p`.
+    /// FFmpeg's name, such as `yuv420p`.
     pub fn name(self) -> Option<&'static str> {
         // SAFETY: the descriptor's name is null or a string of libavutil's static table.
         unsafe {
@@ -49,16 +50,16 @@ impl PixelFormat {
         depth.and_then(|depth| u32::try_from(depth).ok()).unwrap_or(8)
     }
 
-    /// Bytes in a row of the first plane: of one component, or of a packed format's all.
+    /// Bytes in a row of the first plane: one component, or all components of a packed format.
     pub fn row_bytes(self, width: u32) -> usize {
         let width = i32::try_from(width).unwrap_or(0);
         // SAFETY: looks the format up in a static table.
         usize::try_from(unsafe { ffi::av_image_get_linesize(self.0, width, 0) }).unwrap_or(0)
     }
 
-    /// What FFmpeg's `select` filter has a picture converted to before it is scored; `None`
-    /// where it scores the format as it is. Its filter graph takes the best of
-    /// [`SCORED_AS_THEY_ARE`] for the picture's own (`pick_format` in
+    /// The format to which FFmpeg converts a picture before its `select` filter scores it; `None`
+    /// if the filter takes this format. The filter graph chooses the member of
+    /// [`SCORED_AS_THEY_ARE`] that loses least (`pick_format` in
     /// `libavfilter/avfiltergraph.c`).
     pub fn converted_for_scoring(self) -> Option<PixelFormat> {
         if SCORED_AS_THEY_ARE.contains(&self.0) {

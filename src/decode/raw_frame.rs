@@ -1,5 +1,5 @@
-//! Fields of an `AVFrame` that `ffmpeg-next` would make enums of, read as numbers; and frames
-//! allocated and copied by format number (see [`super::pixel_format`]).
+//! Reads as numbers the fields of an `AVFrame` that `ffmpeg-next` converts to enums, and allocates
+//! and copies frames by format number (see [`super::pixel_format`]).
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -14,7 +14,7 @@ use crate::error::{Error, Result, Stage};
 ///
 /// # Errors
 ///
-/// If this build knows none of its number.
+/// If the headers of this build have no format of that number.
 pub fn pixel_format(frame: &ffmpeg::frame::Video) -> Result<PixelFormat> {
     // SAFETY: reads a plain integer of a frame that lives as long as `frame`.
     let number = injected().unwrap_or(unsafe { (*frame.as_ptr()).format });
@@ -29,8 +29,8 @@ pub fn pixel_format(frame: &ffmpeg::frame::Video) -> Result<PixelFormat> {
     })
 }
 
-/// In debug builds `SCENETAP_PIXEL_FORMAT` is the number of every frame's format: tests have a
-/// newer FFmpeg's by it.
+/// In debug builds the environment variable `SCENETAP_PIXEL_FORMAT` replaces the format number of
+/// every frame, so that tests can feed the format of a newer FFmpeg.
 fn injected() -> Option<c_int> {
     #[cfg(debug_assertions)]
     {
@@ -43,15 +43,15 @@ fn injected() -> Option<c_int> {
     None
 }
 
-/// `AVFrame.colorspace`: one of the numbers of `enum AVColorSpace` (ISO/IEC 23091-2
-/// MatrixCoefficients), or another.
+/// `AVFrame.colorspace`: usually a value of `enum AVColorSpace` (ISO/IEC 23091-2
+/// MatrixCoefficients), but any number is possible.
 pub fn colour_space(frame: &ffmpeg::frame::Video) -> c_int {
     // SAFETY: the field of a frame that lives as long as `frame` is a C enum, which has the
     // layout of an int; it is read as one, since any number may stand there.
     unsafe { (&raw const (*frame.as_ptr()).colorspace).cast::<c_int>().read() }
 }
 
-/// Whether `AVFrame.color_range` says that samples take the full range.
+/// Whether `AVFrame.color_range` is full range.
 pub fn is_full_range(frame: &ffmpeg::frame::Video) -> bool {
     // SAFETY: as in `colour_space`.
     let range = unsafe { (&raw const (*frame.as_ptr()).color_range).cast::<c_int>().read() };
@@ -69,8 +69,8 @@ pub fn trigger(frame: &ffmpeg::frame::Video) -> Option<i64> {
 ///
 /// # Errors
 ///
-/// If rows stand bottom up (a negative line size, which FFmpeg's decoders of these codecs do
-/// not give), or there is no plane.
+/// If rows are stored bottom up (a negative line size, which FFmpeg's decoders of these codecs
+/// never return), or there is no plane.
 pub fn line_bytes(frame: &ffmpeg::frame::Video) -> Result<usize> {
     // SAFETY: reads a plain integer and a pointer of a frame that lives as long as `frame`.
     let (bytes, plane) = unsafe { ((*frame.as_ptr()).linesize[0], (*frame.as_ptr()).data[0]) };
@@ -80,11 +80,11 @@ pub fn line_bytes(frame: &ffmpeg::frame::Video) -> Result<usize> {
     }
 }
 
-/// A frame with a buffer of its own, all zeros.
+/// A frame with its own buffer, filled with zeros.
 ///
 /// # Errors
 ///
-/// If memory is short, or no picture has this size.
+/// If memory is short or the size is invalid.
 pub fn allocate(format: PixelFormat, width: u32, height: u32) -> Result<ffmpeg::frame::Video> {
     let failed = |cause| {
         Error::new(Stage::Decode, format!("no memory for a picture of {width}×{height}"))
@@ -113,7 +113,7 @@ pub fn allocate(format: PixelFormat, width: u32, height: u32) -> Result<ffmpeg::
     Ok(frame)
 }
 
-/// The same picture in a buffer of its own.
+/// A copy of `frame` with its own buffer.
 ///
 /// # Errors
 ///

@@ -1,5 +1,7 @@
-//! libswscale, called by format number: `ffmpeg-next`'s own scaler converts the formats of
-//! the frames that it is given to its enum first (see [`super::pixel_format`]).
+//! Conversion of size and pixel format by libswscale.
+//!
+//! Not `ffmpeg-next`'s scaler, because it converts the format of each frame to the crate's enum
+//! (see [`super::pixel_format`]).
 #![allow(unsafe_code)]
 
 use std::ptr::{NonNull, null, null_mut};
@@ -27,7 +29,7 @@ struct Shape {
 }
 
 impl Scaler {
-    /// From the shape of `frame` to `width`×`height` pixels of `format`.
+    /// Converts frames with the size and format of `frame` to `width`×`height` pixels of `format`.
     ///
     /// # Errors
     ///
@@ -77,8 +79,8 @@ impl Scaler {
         Ok(Scaler { context: NonNull::new(context).ok_or_else(failed)?, from, to })
     }
 
-    /// Says which matrix (`SWS_CS_…`) the source has, and whether its range is full. The
-    /// result has the same matrix and full range.
+    /// Sets the matrix (`SWS_CS_…`) and range of the source. The result has the same matrix and
+    /// full range.
     pub fn set_colours(&mut self, matrix: i32, full_range: bool) {
         const UNITY: i32 = 1 << 16;
         // SAFETY: the context is valid, the table is one of libswscale's own constants, and
@@ -102,7 +104,7 @@ impl Scaler {
     ///
     /// # Errors
     ///
-    /// If it has another shape than the one that this was made for, or memory is short.
+    /// If the frame has another size or format than the scaler was made for, or memory is short.
     pub fn run(&mut self, frame: &ffmpeg::frame::Video) -> Result<ffmpeg::frame::Video> {
         let format = raw_frame::pixel_format(frame)?;
         if (Shape { format, width: frame.width(), height: frame.height() }) != self.from {

@@ -118,7 +118,7 @@ pub struct Detection {
     no_video: Option<NoVideo>,
     damage: DamageCounts,
     undecodable_before: u64,
-    /// The first picture that was decoded and could not be used, and why.
+    /// Why the first picture that was decoded but could not be used was skipped.
     unusable: Option<Error>,
     pictures: u64,
 }
@@ -323,12 +323,12 @@ impl Detection {
         DamageCounts { undecodable: self.undecodable_before + now, ..self.damage }
     }
 
-    /// The first picture that was decoded and could not be used, and why.
+    /// Why the first picture that was decoded but could not be used was skipped.
     pub fn unusable(&self) -> Option<&Error> {
         self.unusable.as_ref()
     }
 
-    /// The same, once.
+    /// As [`Detection::unusable`]; returns it once.
     pub fn take_unusable(&mut self) -> Option<Error> {
         self.unusable.take()
     }

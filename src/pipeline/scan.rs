@@ -78,7 +78,7 @@ fn detect(
         return Err(Error::new(Stage::Tail, why.to_string()).path(&config.file));
     }
     outlet.scores.map_or(Ok(()), Scores::finish)?;
-    // Everything else is told; but what is missing from it makes it no verdict on the file.
+    // The frames found so far are published, but a verdict that lacks pictures is a failure.
     detection.take_unusable().map_or(Ok(()), |error| Err(error.path(&config.file)))
 }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Every top-level module, from the ground up, and those that it may import.
+/// Every top-level module, from the ground floor up, and the modules that it may import.
 #[rustfmt::skip]
 const MAY_IMPORT: [(&str, &[&str]); 24] = [
-    // What travels and what goes wrong know each other; nothing is below them.
+    // `media` and `error` import each other; nothing is below them.
     ("media", &["error"]),
     ("error", &["media"]),
     ("pause", &[]),
@@ -16,7 +16,7 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
     ("config", &["error"]),
     ("shutdown", &["error"]),
     ("telemetry", &["config", "error", "media"]),
-    // The stages know nothing of each other.
+    // Stages never import each other.
     ("ingest", &["error", "media"]),
     ("recording", &["disk", "error", "media"]),
     ("session", &["disk", "error"]),
@@ -29,7 +29,7 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
     ("playback", &["error", "runtime_folder"]),
     ("send", &["error", "media"]),
     ("status", &["error", "runtime_folder"]),
-    // What holds them together, and what a user types.
+    // The wiring, and the command line.
     ("pipeline", &[
         "catalog", "config", "decode", "demux", "detect", "error", "ingest", "media", "pause",
         "recording", "service", "session", "shutdown", "status", "tail", "telemetry", "timeline",
@@ -70,23 +70,23 @@ const CRATES: [(&str, &[&str]); 20] = [
     ("rustix", &["disk", "ingest", "recording", "runtime_folder", "status", "telemetry"]),
 ];
 
-/// A source file without its comments and its tests.
+/// A source file without comments and tests.
 struct Source {
-    /// Below `src`.
+    /// Path below `src`.
     path: PathBuf,
-    /// The modules that it stands in, from the top one on; none for `lib.rs` and `main.rs`.
+    /// Module path; empty for `lib.rs` and `main.rs`.
     module: Vec<String>,
     code: String,
 }
 
 impl Source {
-    /// The top-level module that it belongs to.
+    /// Top-level module of this file.
     fn top(&self) -> &str {
         self.module.first().map_or("", String::as_str)
     }
 
-    /// The top-level modules that it names: by `crate::a`, by `crate::{a, b::c}`, and by as
-    /// many `super::` as lead out of its own.
+    /// The top-level modules that this file names: by `crate::a`, by `crate::{a, b::c}`, or by
+    /// enough `super::` to leave its own module.
     fn imports(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let out = "super::".repeat(self.module.len());
@@ -100,7 +100,7 @@ impl Source {
                 }
             }
         }
-        // `*` stands for all of them.
+        // `crate::*` imports everything.
         let is_module =
             |name: &str| name == "*" || MAY_IMPORT.iter().any(|(module, _)| *module == name);
         found.retain(|name| name != self.top() && is_module(name));
@@ -108,7 +108,7 @@ impl Source {
     }
 }
 
-/// The names that a path begins with: one, or those of a group in braces.
+/// First names of a path: one, or one for each member of a group in braces.
 fn first_names(path: &str) -> Vec<String> {
     let name = |text: &str| -> String {
         let is_part = |c: &char| c.is_alphanumeric() || matches!(c, '_' | '*');
@@ -136,7 +136,7 @@ fn without_comments_and_tests(text: &str) -> String {
     while let Some(line) = lines.next() {
         if line.trim_start() == "#[cfg(test)]" {
             let indent = line.len() - line.trim_start().len();
-            // Further attributes, then the item: one line, or up to the brace in its column.
+            // More attributes may follow. The item is one line, or ends at a brace in its column.
             let item = lines.find(|line| !line.trim_start().starts_with("#["));
             if item.is_some_and(|item| item.ends_with('{')) {
                 let ends = ["}", "};"].map(|end| format!("{}{end}", " ".repeat(indent)));
@@ -185,7 +185,7 @@ fn sources() -> Vec<Source> {
     sources
 }
 
-/// Whether `code` has `word` as a word of its own.
+/// Whether `code` contains `word` as a whole word.
 fn has_word(code: &str, word: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(word).any(|(at, _)| {
@@ -259,13 +259,13 @@ fn foreign_crates_stay_where_they_belong_and_none_is_idle() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Whether `code` names a crate. Our own modules have some of these names.
+/// Whether `code` uses the crate `name`. Some of our modules have the names of crates.
 fn uses_crate(code: &str, name: &str) -> bool {
     let forms = [format!("use {name}"), format!("{name}::"), format!("{name} as ")];
     forms.iter().any(|form| has_word_start(code, form))
 }
 
-/// Whether `code` has `text` where no name or path goes on.
+/// Whether `code` contains `text` at the start of a path, and not as part of a longer name.
 fn has_word_start(code: &str, text: &str) -> bool {
     let goes_on = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     code.match_indices(text).any(|(at, _)| {

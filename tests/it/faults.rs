@@ -15,13 +15,13 @@ use scenetap::media::TS_PACKET_BYTES;
 /// Long enough for some kept frames, and short enough to be recorded hundreds of times.
 const CLIP_PACKETS: usize = 800;
 
-/// A sample tries one change in so many at least.
+/// A sample covers at least one change of this many.
 const ONE_IN: u64 = 10;
 
-/// A run changes the disk more often.
+/// Lower bound of the changes to the disk in one run.
 const LEAST_CHANGES: u64 = 100;
 
-/// How long a sample goes on at least.
+/// Minimum duration of a sample.
 const LEAST: Duration = Duration::from_secs(20);
 
 fn clip() -> Vec<u8> {
@@ -30,19 +30,19 @@ fn clip() -> Vec<u8> {
     bytes
 }
 
-/// Which changes to the disk are tried.
+/// The changes to the disk that a test injects faults at.
 struct Sweep {
-    /// `None`: each, one after the other.
+    /// `None`: every change, in order.
     sample: Option<Random>,
     began: Instant,
     tried: u64,
-    /// The first change that a run did not come to any more.
+    /// The lowest change known to be beyond the end of a run.
     end: u64,
 }
 
 impl Sweep {
-    /// All of them if the environment says so (`make faults`); otherwise one of every ten, and
-    /// then others by chance until [`LEAST`] is over.
+    /// Every change if `SCENETAP_FAULTS=all` (`make faults`). Otherwise one of every ten, then
+    /// random ones until [`LEAST`] has passed.
     fn new() -> Sweep {
         let all = from_environment("SCENETAP_FAULTS").is_some_and(|which: String| which == "all");
         let sample = (!all).then(|| Random::new(seed()));
@@ -61,8 +61,8 @@ impl Sweep {
         (self.began.elapsed() < LEAST).then(|| 1 + random.below(self.end - 1))
     }
 
-    /// Fewer would mean that the faults were not injected, or no longer where the disk is
-    /// changed.
+    /// Asserts that faults were injected: fewer would mean that the fault points have moved away
+    /// from the changes to the disk.
     fn assert_met(&self, met: u64) {
         let least = if self.sample.is_some() { LEAST_CHANGES / ONE_IN } else { LEAST_CHANGES };
         let end = self.end;
@@ -71,8 +71,8 @@ impl Sweep {
     }
 }
 
-/// Tries `case` with the changes of a sweep on so many threads, each until it says that its
-/// fault was not met any more. Says how many were met.
+/// Runs `case` for the changes of a sweep on `threads` threads. `case` returns whether the run
+/// reached that change. Returns how many were reached.
 fn for_every_change(threads: usize, case: impl Fn(u64) -> bool + Sync) -> u64 {
     let (sweep, met) = (Mutex::new(Sweep::new()), AtomicU64::new(0));
     let next = || sweep.lock().unwrap().next();

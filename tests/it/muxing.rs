@@ -28,7 +28,7 @@ fn of_each_codec(studio: &Studio) -> [(&'static str, Vec<u8>); 4] {
     })
 }
 
-/// The same scores, and the same times but for as many as had to be guessed.
+/// Asserts equal scores, and equal times except for at most `guessed` pictures.
 fn assert_same_but_for_times(what: &str, theirs: &Verdicts, ours: &Verdicts, guessed: usize) {
     let part = |list: &[String], at: usize| -> Vec<String> {
         list.iter().map(|picture| picture.split(',').nth(at).unwrap().to_owned()).collect()

@@ -53,7 +53,7 @@ const DAMAGES: [Damage; 6] = [
 const DAMAGED: [&str; 3] =
     ["bbb_h264_bframes_scenecut_360p24", "bbb_hevc_360p24_gop2s", "bbb_mpeg2_576i25_tff"];
 
-/// Each fixture with each damage: `case` gets its name, the damage and the file.
+/// Calls `case` with the name of a fixture, the damage and the damaged file, for all of them.
 fn for_each_damaged(case: impl Fn(&str, &str, &Path)) {
     let folder = tempfile::tempdir().unwrap();
     for name in DAMAGED {
@@ -68,22 +68,22 @@ fn for_each_damaged(case: impl Fn(&str, &str, &Path)) {
     }
 }
 
-/// From FFmpeg 6.1 on the tool does not say the same of these in each run: there the golden
-/// verdicts below are the only ones.
+/// From FFmpeg 6.1 on the tool's verdict on these differs from run to run, so that only the golden
+/// verdicts below apply.
 #[test]
 fn damaged_streams_have_ffmpegs_pictures_times_and_scores() {
     if !has("ffmpeg") {
         return;
     }
     if !is_reference() {
-        leave_out("this ffmpeg does not say the same of damage in each run");
+        leave_out("the verdict of this ffmpeg on damage differs from run to run");
         return;
     }
     for_each_damaged(|name, what, file| assert_parity(&format!("{name}, {what}"), file));
 }
 
-/// Where the golden verdict of a damaged stream lies: one that names the major version of FFmpeg
-/// where that conceals the damage otherwise than FFmpeg 5.1.9.
+/// Path of the golden verdict on a damaged stream. Its name ends in `ffmpegN` if FFmpeg conceals
+/// the damage differently from major version N on.
 fn golden_of_damaged(name: &str, what: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/golden/damaged");
     let stem = format!("{name}.{}", what.replace(' ', "-"));
@@ -98,13 +98,13 @@ fn pictures_in(golden: &Path) -> Vec<String> {
     text.lines().skip(1).map(str::to_owned).collect()
 }
 
-/// Writes down what the installed ffmpeg says: 5.1 of everything, a later one where it conceals
-/// otherwise. Where its runs differ about a picture it is what one of them says (see
-/// [`ffmpeg_nearest`]).
+/// Writes the golden verdict of the installed ffmpeg: of 5.1 always, of a later one only if it
+/// conceals the damage differently. If its runs differ about a picture, the score is that of one
+/// of them (see [`ffmpeg_nearest`]).
 fn write_golden(name: &str, what: &str, file: &Path, ours: &Verdicts) {
     let mut path = golden_of_damaged(name, what);
     if !is_reference() {
-        // What an earlier FFmpeg said holds, unless this one conceals otherwise.
+        // The verdict of an earlier FFmpeg still applies unless this one conceals differently.
         if pictures_in(&path) == ours.pictures {
             return;
         }
@@ -116,7 +116,7 @@ fn write_golden(name: &str, what: &str, file: &Path, ours: &Verdicts) {
     std::fs::write(&path, format!("pts_time,score\n{lines}\n")).unwrap();
 }
 
-/// `scripts/golden.sh` has this test write them.
+/// `scripts/golden.sh` sets `SCENETAP_WRITE_GOLDEN`, which makes this test write the files.
 #[test]
 fn damaged_streams_have_the_golden_pictures_times_and_scores() {
     let is_to_write = std::env::var_os("SCENETAP_WRITE_GOLDEN").is_some();

@@ -180,8 +180,8 @@ fn what_is_not_mpeg_ts_is_refused_within_64_kib_and_nothing_is_written() {
     assert!(index(&session).is_empty());
 }
 
-/// As many open files as may be, until it is dropped: recorders of other tests inherit the
-/// limit of this process.
+/// Raises this process's limit of open files, and restores it when dropped: recorders of other
+/// tests inherit the limit.
 struct RaisedLimit(Rlimit);
 
 impl RaisedLimit {

@@ -1,5 +1,5 @@
-//! What ffmpeg has said of a file, and the clips that it has made: kept below `target/`, so that
-//! it is asked once for each input, command line and version of itself.
+//! Caches ffmpeg's verdicts and the clips it encodes below `target/`, so that ffmpeg runs once for
+//! each input, command line and version of ffmpeg.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -11,28 +11,29 @@ use std::sync::LazyLock;
 
 use ring::digest::{Context, SHA256};
 
-/// Raised where what is kept under a name changes without its command line.
+/// Raise this if the content of a cached file changes while its command line does not.
 const FORMAT: u64 = 1;
 
-/// Every line of `ffmpeg -version`: its libraries and build options count, too. (x264 and x265
-/// are not named there: a clip of theirs stays when they alone change, and is as good.)
+/// The whole output of `ffmpeg -version`, since libraries and build options matter too. It does
+/// not name the versions of x264 and x265: after an update of those alone, a cached clip stays,
+/// which is as good a clip as a new one.
 static VERSION: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let output = Command::new("ffmpeg").arg("-version").output();
-    output.expect("callers have asked whether ffmpeg is installed").stdout
+    output.expect("callers check that ffmpeg is installed").stdout
 });
 
-/// A command line of ffmpeg's.
+/// An ffmpeg command line.
 pub struct Ffmpeg<'a> {
     arguments: Vec<OsString>,
-    /// Its place in the command line, and the file that is read there.
+    /// The file that replaces [`INPUT`].
     input: Option<&'a Path>,
 }
 
-/// What stands for the input in [`Ffmpeg::args`].
+/// Placeholder for the input file in [`Ffmpeg::args`].
 pub const INPUT: &str = "INPUT";
 
 impl<'a> Ffmpeg<'a> {
-    /// Options that every run has.
+    /// A command line with the options that every run needs.
     pub fn new() -> Self {
         let arguments = ["-nostdin", "-hide_banner", "-nostats"].map(OsString::from).to_vec();
         Ffmpeg { arguments, input: None }
@@ -43,13 +44,13 @@ impl<'a> Ffmpeg<'a> {
         self
     }
 
-    /// The file that is read where the arguments have [`INPUT`]. Its bytes count, not its name.
+    /// Sets the input file. The cache key contains its bytes, not its name.
     pub fn input(mut self, file: &'a Path) -> Self {
         self.input = Some(file);
         self
     }
 
-    /// What it writes to standard error, whatever its status.
+    /// Returns standard error, whatever the exit status. Panics if a signal ended ffmpeg.
     pub fn log(self) -> String {
         let path = self.kept("log", |command, file| {
             let output = command.output().unwrap();
@@ -59,13 +60,13 @@ impl<'a> Ffmpeg<'a> {
         String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
     }
 
-    /// The same, and it is neither looked for nor kept.
+    /// As [`Ffmpeg::log`], bypassing the cache.
     pub fn log_afresh(self) -> String {
         String::from_utf8_lossy(&self.command().output().unwrap().stderr).into_owned()
     }
 
-    /// The file of `format` that it makes, with the ending of that name. The output is standard
-    /// output, which is no different for these formats.
+    /// Encodes to `format` and returns the path of the cached file. ffmpeg writes to a pipe,
+    /// which makes no difference for the formats used here.
     pub fn file(self, format: &str) -> PathBuf {
         let made = self.args(["-f", format, "-"]);
         let extension = if format == "mpegts" { "ts" } else { format };
@@ -88,7 +89,7 @@ impl<'a> Ffmpeg<'a> {
         }
         std::fs::create_dir_all(&folder).unwrap();
         let mut command = self.command();
-        // Whole or not at all, however many tests make it at once.
+        // Renamed into place, so that concurrent tests see a whole file or none.
         let mut file = tempfile::NamedTempFile::new_in(&folder).unwrap();
         make(&mut command, file.as_file_mut());
         file.persist(&path).unwrap();
@@ -97,7 +98,7 @@ impl<'a> Ffmpeg<'a> {
 
     fn command(&self) -> Command {
         let mut command = Command::new("ffmpeg");
-        // What is read begins its lines; a report would be a file beside the test.
+        // The parser needs lines without colours; FFREPORT would write a file.
         command.env("AV_LOG_FORCE_NOCOLOR", "1").env_remove("AV_LOG_FORCE_COLOR");
         command.env_remove("FFREPORT");
         command.args(self.arguments.iter().map(|argument| match self.input {
@@ -109,7 +110,7 @@ impl<'a> Ffmpeg<'a> {
 
     fn key(&self) -> String {
         let mut hash = Context::new(&SHA256);
-        // Each with its length, so that no two lists of parts are alike.
+        // With the length of each part, so that different lists cannot collide.
         let mut part = |bytes: &[u8]| {
             hash.update(&(bytes.len() as u64).to_be_bytes());
             hash.update(bytes);

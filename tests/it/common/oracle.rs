@@ -26,8 +26,8 @@ pub fn ffmpeg(file: &Path) -> Verdicts {
 
 /// Of the stream that `map` names.
 pub fn ffmpeg_of(file: &Path, map: &str) -> Verdicts {
-    // One run says both: the first `metadata` of the chain sees every picture, the last those
-    // that the rule keeps.
+    // One run yields both lists: the first `metadata` filter sees every picture, the second one
+    // those that the rule keeps.
     let chain = format!("select=gte(scene\\,0),metadata=print,select={KEPT},metadata=print");
     parse(&log_with_audio(file, map, &chain))
 }
@@ -42,7 +42,7 @@ fn log_with_audio(file: &Path, map: &str, chain: &str) -> String {
     }
 }
 
-/// The same without looking at what is kept.
+/// As [`log_with_audio`], bypassing the cache.
 fn afresh(file: &Path, chain: &str) -> String {
     asked(file, "0:v:0", &["-map", "0:a?", "-c:a", "copy"], chain).log_afresh()
 }
@@ -61,13 +61,13 @@ fn parse(log: &str) -> Verdicts {
     let mut pts = f64::NAN;
     for line in log.lines() {
         // ffmpeg names filters by their place in the chain.
-        let told_by = |place: u8| line.starts_with(&format!("[Parsed_metadata_{place} @"));
-        let list = match (told_by(1), told_by(3)) {
+        let is_from = |place: u8| line.starts_with(&format!("[Parsed_metadata_{place} @"));
+        let list = match (is_from(1), is_from(3)) {
             (true, _) => &mut verdicts.pictures,
             (_, true) => &mut verdicts.frames,
             _ => continue,
         };
-        // `pts_time:` has six digits, or six decimals, by version.
+        // Not `pts_time:`: it has six digits up to FFmpeg 8, six decimals in 9.
         if let Some((_, rest)) = line.split_once(" pts:") {
             let ticks = rest.split_whitespace().next().and_then(|pts| pts.parse().ok());
             pts = ticks.unwrap_or(f64::NAN);
@@ -121,11 +121,12 @@ pub fn assert_parity(what: &str, file: &Path) {
 /// libavcodec's version in FFmpeg 6.1, the first whose tool decodes in a thread of its own.
 const FFMPEG_6_1: u32 = (60 << 16) | (31 << 8);
 
-/// Of the first video stream, as ffmpeg says: both lists from one run, unless that run differs
-/// from `ours`. What a decoder leaves undecoded in a damaged picture shows what its buffer held
-/// before, and that depends on what else the run does; so each list is then asked for alone. An
-/// ffmpeg that does not always say the same is asked again up to `runs` times, and what one run
-/// says of a picture is as good as what another does; but of one picture in twenty at most.
+/// ffmpeg's verdict on the first video stream: both lists from one run, unless that run differs
+/// from `ours`. The undecoded part of a damaged picture shows what its buffer held before, which
+/// depends on what else the run does, so each list then comes from a run of its own.
+///
+/// An ffmpeg whose runs differ (see [`is_reference`]) is run up to `runs` times more. A picture
+/// may have the score of any run, as long as no more than one picture in twenty needs that.
 pub fn ffmpeg_nearest(file: &Path, ours: &Verdicts, runs: usize) -> Verdicts {
     let together = ffmpeg(file);
     if together == *ours {
@@ -153,17 +154,17 @@ pub fn ffmpeg_nearest(file: &Path, ours: &Verdicts, runs: usize) -> Verdicts {
     Verdicts { pictures, frames: alone(KEPT, &ours.frames) }
 }
 
-/// Whether the tool that is installed is one like 5.1.9, the reference: it says the same of a
-/// damaged stream each time. From 6.1 on, how many pictures it holds while the decoder goes on,
-/// and with that what a damaged picture shows, differs from run to run; and a picture without a
-/// time gets that of the picture before and its duration (`video_frame_process` in
-/// `fftools/ffmpeg_dec.c`).
+/// Whether the installed ffmpeg behaves like 5.1.9, the reference.
+///
+/// From 6.1 on, the tool decodes in a thread of its own: the number of pictures in flight differs
+/// from run to run, and with it what a damaged picture shows. A picture without a time gets the
+/// time of the previous one plus its duration (`video_frame_process` in `fftools/ffmpeg_dec.c`).
 pub fn is_reference() -> bool {
     ffmpeg_next::codec::version() < FFMPEG_6_1
 }
 
-/// FFmpeg's major version, by its libavcodec (59 came with FFmpeg 5); the tool that is
-/// installed is of the same.
+/// Major version of the linked FFmpeg, from libavcodec's (59 belongs to FFmpeg 5). The installed
+/// ffmpeg has the same.
 pub fn linked_ffmpeg() -> u32 {
     (ffmpeg_next::codec::version() >> 16) - 54
 }

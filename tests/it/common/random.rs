@@ -30,7 +30,7 @@ pub fn from_environment<T: FromStr>(name: &str) -> Option<T> {
 pub fn seed() -> u64 {
     let seed = from_environment("SCENETAP_SEED")
         .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());
-    // Past libtest's capture: it is of use when something fails elsewhere, too.
+    // Not captured by libtest: the seed also matters when a test fails elsewhere.
     let test = std::thread::current().name().unwrap_or_default().to_owned();
     let _ = writeln!(std::io::stderr(), "{test}: SCENETAP_SEED={seed}");
     seed

@@ -1,7 +1,8 @@
-//! What scenetap's unit tests, integration tests and fuzz targets share: one test muxer, one
-//! CRC, and one way to leave a test out.
+//! Shared by scenetap's unit tests, integration tests and fuzz targets: a test muxer, a CRC, and
+//! the check for external tools.
 //!
-//! It does not depend on scenetap, so that the tests do not check the program with itself.
+//! This crate does not depend on scenetap: a muxer built from the code under test would agree
+//! with its mistakes.
 
 mod mux;
 mod paced;

@@ -1,11 +1,11 @@
-//! Packets with clock references and nothing to decode: for what looks at the pace alone.
+//! Packets with clock references and nothing to decode, for tests of pacing.
 
 use crate::mux::{PACKET_BYTES, stamp};
 
 /// 27 MHz clock references in a 90 kHz tick (ISO/IEC 13818-1, 2.4.2.2).
 const PCR_PER_TICK: u64 = 300;
 
-/// Ticks after which PTS and DTS begin again.
+/// Ticks after which PTS and DTS wrap.
 const TICKS: u64 = 1 << 33;
 
 /// A packet that begins a video PES with `pts` and `dts` (90 kHz), and a PCR (27 MHz) if given.

@@ -1,11 +1,11 @@
-//! What a test needs besides the repository, and how it is left out where that is missing.
+//! External tools and real streams: detects them, and skips a test that lacks them.
 //!
 //! | variable | effect |
 //! |---|---|
-//! | `SCENETAP_REQUIRE_TOOLS=1` | a program that is missing fails the test |
-//! | `SCENETAP_MATERIAL=DIR` | where the real streams are, instead of `../shared/material` |
-//! | `SCENETAP_REQUIRE_MATERIAL=1` | their absence fails the test |
-//! | `SCENETAP_LEFT_OUT=FILE` | each test that is left out appends a line to it: its name, a tab, why |
+//! | `SCENETAP_REQUIRE_TOOLS=1` | a missing program fails the test |
+//! | `SCENETAP_MATERIAL=DIR` | folder of the real streams; default `../shared/material` |
+//! | `SCENETAP_REQUIRE_MATERIAL=1` | a missing folder fails the test |
+//! | `SCENETAP_LEFT_OUT=FILE` | each skipped test appends one line: name, tab, reason |
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -18,14 +18,14 @@ fn root() -> &'static Path {
     kit.ancestors().nth(2).unwrap_or(kit)
 }
 
-/// A stream of `fixtures/`, which every checkout has.
+/// Path of `fixtures/NAME.ts`. Panics if it is missing: every checkout has the fixtures.
 pub fn fixture(name: &str) -> PathBuf {
     let path = root().join("fixtures").join(format!("{name}.ts"));
     assert!(path.is_file(), "{}: the fixture is missing", path.display());
     path
 }
 
-/// Whether a program that only tests need is installed. Leaves the test out if not.
+/// Returns whether `program`, which only tests need, is installed. Skips the test if not.
 pub fn has(program: &str) -> bool {
     let mut command = Command::new(program);
     command.arg(if program == "ffmpeg" { "-version" } else { "--version" });
@@ -37,14 +37,14 @@ pub fn has(program: &str) -> bool {
     found
 }
 
-/// Leaves the test out for want of a tool, or of something that a tool can do.
+/// Skips the test because a tool, or a feature of one, is missing. Panics if tools are required.
 pub fn lacks_tool(why: &str) {
     assert!(!is_set("SCENETAP_REQUIRE_TOOLS"), "{why}, and SCENETAP_REQUIRE_TOOLS is set");
     leave_out(why);
 }
 
-/// The folder of real streams, which lies beside a checkout and not in it. Leaves the test out
-/// where it is missing.
+/// Folder of the real streams, which lies beside a checkout and is no part of it. Skips the test
+/// if it is missing; panics if the streams are required.
 pub fn material() -> Option<PathBuf> {
     let named = std::env::var_os("SCENETAP_MATERIAL").map(PathBuf::from);
     let folder = named.unwrap_or_else(|| root().join("../shared/material"));
@@ -57,8 +57,8 @@ pub fn material() -> Option<PathBuf> {
     None
 }
 
-/// Notes that the test that calls this is left out: on standard error, past libtest's capture,
-/// and in the file that `SCENETAP_LEFT_OUT` names.
+/// Reports that the calling test is skipped, on standard error (`writeln!` is not captured by
+/// libtest, `eprintln!` is) and in the file named by `SCENETAP_LEFT_OUT`.
 pub fn leave_out(why: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
