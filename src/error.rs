@@ -7,7 +7,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::media::ByteOffset;
+use crate::byte_offset::ByteOffset;
 
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -23,6 +23,7 @@
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 // What travels, what goes wrong, and how it gets to the disk.
+pub mod byte_offset;
 pub mod disk;
 pub mod error;
 pub mod media;

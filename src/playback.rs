@@ -29,9 +29,6 @@ pub use socket::socket_path;
 
 use crate::error::{Context, Error, Result, Stage};
 
-/// How far behind the newest time "live" is: mpv reads ahead, and needs something to read.
-const LIVE_MARGIN_SECONDS: f64 = 1.0;
-
 /// mpv is started on so many bytes, to find every stream in them …
 const OPENING_BYTES: u64 = 512 * 1024;
 
@@ -67,9 +64,6 @@ pub struct PlayOptions {
     pub program: PathBuf,
     /// Further arguments for mpv; they win over ours.
     pub extra_args: Vec<String>,
-    /// The newest time known, in seconds; [`Position::Live`] is a second before it, or
-    /// without it where the bytes end.
-    pub live_seconds: Option<f64>,
     /// Wait for a recording that has no bytes yet, and supervise a player that is open but
     /// has lost its supervisor: what a recorder wants, not who asks for a look.
     pub is_recorder: bool,
@@ -78,7 +72,7 @@ pub struct PlayOptions {
 impl Default for PlayOptions {
     fn default() -> Self {
         let program = PathBuf::from("mpv");
-        PlayOptions { program, extra_args: Vec::new(), live_seconds: None, is_recorder: false }
+        PlayOptions { program, extra_args: Vec::new(), is_recorder: false }
     }
 }
 
@@ -115,10 +109,10 @@ pub fn play(
     // Held for as long as somebody supervises the player; so two never start at once.
     let Some(_lock) = lock(&socket.with_extension("lock"))? else {
         let mut ipc = connect_to_other(&socket)?;
-        return steer(&mut ipc, &absolute, at, options.live_seconds).map(|()| PlayOutcome::Steered);
+        return steer(&mut ipc, &absolute, at).map(|()| PlayOutcome::Steered);
     };
     if let Ok(mut ipc) = Ipc::connect(&socket) {
-        steer(&mut ipc, &absolute, at, options.live_seconds)?;
+        steer(&mut ipc, &absolute, at)?;
         if !options.is_recorder {
             return Ok(PlayOutcome::Steered);
         }
@@ -143,8 +137,7 @@ fn open(
     let mut player = Player::start(recording, socket, options)?;
     match player.connect(socket, stop) {
         Some(ipc) => {
-            let begin = Some((at, options.live_seconds));
-            Supervisor::new(ipc, recording, begin).run(stop);
+            Supervisor::new(ipc, recording, Some(at)).run(stop);
         }
         None => tracing::debug!("the player cannot be steered: no answer on its socket"),
     }
@@ -160,24 +153,14 @@ fn open(
 /// # Errors
 ///
 /// If the player refuses or does not answer.
-pub fn steer(
-    ipc: &mut Ipc,
-    recording: &Path,
-    at: Position,
-    live_seconds: Option<f64>,
-) -> Result<()> {
-    let seconds = match at {
-        Position::Live => live_seconds.map(|newest| newest - LIVE_MARGIN_SECONDS),
-        Position::Seconds(seconds) => Some(seconds),
-        Position::Byte { .. } => None,
-    };
-    match (seconds, at) {
-        (Some(seconds), _) => seek(ipc, recording, seconds.max(0.0))?,
-        (None, Position::Byte { offset, total }) => {
+pub fn steer(ipc: &mut Ipc, recording: &Path, at: Position) -> Result<()> {
+    match at {
+        Position::Seconds(seconds) => seek(ipc, recording, seconds.max(0.0))?,
+        Position::Byte { offset, total } => {
             let percent = follow::percent(offset, total);
             ipc.command(json!(["seek", percent, "absolute-percent"]))?;
         }
-        (None, _) => {
+        Position::Live => {
             ipc.command(json!(["seek", 100, "absolute-percent"]))?;
         }
     }

@@ -17,7 +17,6 @@ mod survey;
 mod tape;
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -36,21 +35,6 @@ pub enum Speed {
     Factor(f64),
     /// As fast as the receiver takes it.
     Max,
-}
-
-impl FromStr for Speed {
-    type Err = String;
-
-    /// Reads `max` or a number, as `2`, `0.5` or `1.5x`.
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        if text.eq_ignore_ascii_case("max") {
-            return Ok(Speed::Max);
-        }
-        match text.strip_suffix('x').unwrap_or(text).parse() {
-            Ok(factor) if is_playable(factor) => Ok(Speed::Factor(factor)),
-            _ => Err("a speed is a number above 0, or max".to_owned()),
-        }
-    }
 }
 
 /// What to send, where to, and how.

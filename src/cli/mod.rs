@@ -14,6 +14,7 @@ mod output;
 mod pictures;
 mod play;
 mod progress;
+mod rate;
 mod record;
 mod scan;
 mod send;

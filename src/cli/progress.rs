@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
 
-use super::status_line::Rate;
+use super::rate::Rate;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{Counters, Terminal};
 
@@ -79,7 +79,7 @@ impl ScanBar {
     /// and `frames_kept`.
     pub fn start(terminal: &Terminal, counters: Arc<Counters>) -> Self {
         let bar = ProgressBar::no_length().with_style(style(SCAN_TEMPLATE));
-        let mut rate = Rate::new();
+        let mut rate = Rate::default();
         let refresher = Refresher::start(terminal, bar, move |bar| {
             let seen = counters.snapshot();
             let pictures_per_s = rate.sample(Instant::now(), seen.pictures);

@@ -1,18 +1,15 @@
 //! The one live line of `record`: who sends, how much, and whether detection
 //! keeps up.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use indicatif::{BinaryBytes, ProgressBar};
 
 use super::progress::{Refresher, style};
+use super::rate::Rate;
 use crate::media::Ticks;
 use crate::telemetry::{Counters, Snapshot, Terminal};
-
-/// The time over which rates are taken.
-const RATE_WINDOW: Duration = Duration::from_secs(2);
 
 /// Shows what the counters say, four times a second, where stderr is a terminal.
 #[derive(Debug)]
@@ -24,7 +21,7 @@ impl StatusLine {
     /// Shows the line from now on.
     pub fn start(terminal: &Terminal, counters: Arc<Counters>) -> Self {
         let line = ProgressBar::no_length().with_style(style("{wide_msg}"));
-        let mut rate = Rate::new();
+        let mut rate = Rate::default();
         let place = terminal.clone();
         let refresher = Refresher::start(terminal, line, move |line| {
             let seen = counters.snapshot();
@@ -36,31 +33,6 @@ impl StatusLine {
 
     /// Takes the line away.
     pub fn end(self) {}
-}
-
-/// How fast a count grows, over the last two seconds or so.
-#[derive(Debug, Default)]
-pub(super) struct Rate {
-    samples: VecDeque<(Instant, u64)>,
-}
-
-impl Rate {
-    pub(super) fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes note of the count, and gives its growth in a second. 0 until two
-    /// samples are known.
-    pub(super) fn sample(&mut self, now: Instant, count: u64) -> f64 {
-        self.samples.push_back((now, count));
-        // One sample at least as old as the window stays, so that the window is full.
-        while self.samples.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= RATE_WINDOW) {
-            self.samples.pop_front();
-        }
-        let Some(&(since, before)) = self.samples.front() else { return 0.0 };
-        let seconds = now.duration_since(since).as_secs_f64();
-        if seconds > 0.0 { count.saturating_sub(before) as f64 / seconds } else { 0.0 }
-    }
 }
 
 /// The line, in the longest form that fits `width` columns; shorter ones leave out
@@ -165,23 +137,6 @@ mod tests {
     #[test]
     fn nobody_sending_is_said() {
         assert!(render(&Snapshot::default(), 0.0, 100).starts_with("no sender  0 B at 0 kbit/s"));
-    }
-
-    #[test]
-    fn a_rate_is_that_of_the_last_two_seconds() {
-        let start = Instant::now();
-        let mut rate = Rate::new();
-        assert_eq!(rate.sample(start, 500), 0.0);
-        let mut last = 0.0;
-        for quarter in 1..=40 {
-            let count = 500 + if quarter <= 20 { quarter * 1000 } else { 20_000 };
-            last = rate.sample(start + Duration::from_millis(250 * quarter), count);
-            if quarter == 20 {
-                assert_eq!(last, 4000.0);
-            }
-        }
-        assert_eq!(last, 0.0, "it stopped five seconds ago");
-        assert!(rate.samples.len() <= 10);
     }
 
     #[test]

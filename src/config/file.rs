@@ -101,7 +101,8 @@ fn known(name: &str) -> Result<&'static dyn AnyKey, String> {
     if let Some(key) = ALL.iter().find(|key| key.name() == name) {
         return Ok(*key);
     }
-    let nearest = ALL.iter().map(|key| key.name()).min_by_key(|known| edits(&name, known));
+    let nearest =
+        ALL.iter().map(|key| key.name()).min_by_key(|known| strsim::levenshtein(&name, known));
     Err(format!("unknown key `{name}`; the nearest one is `{}`", nearest.unwrap_or_default()))
 }
 
@@ -130,27 +131,6 @@ fn as_typed(key: &dyn AnyKey, value: Value) -> Result<OsString, String> {
     let text = OsString::from(text);
     key.check(&text).map_err(|what| format!("`{}` {what}, not {value}", key.name()))?;
     Ok(text)
-}
-
-/// Letters to insert, delete or replace to make one word of the other
-/// (Levenshtein's distance).
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, to) in row.iter_mut().skip(1).zip(&b) {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = *cell;
-            left = replaced.min(diagonal + 1).min(left + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -229,13 +209,5 @@ mod tests {
         let file = File::parse(Path::new("x"), "scene-threshold = 0.1\nspeed = 2\n").unwrap();
         assert_eq!(file.get("scene-threshold").unwrap(), "0.1");
         assert_eq!(file.get("speed").unwrap(), "2");
-    }
-
-    #[test]
-    fn edits_are_counted() {
-        for (a, b, count) in [("", "ab", 2), ("listen", "listen", 0), ("lisen", "listen", 1)] {
-            assert_eq!(edits(a, b), count);
-        }
-        assert_eq!(edits("sitting", "kitten"), 3);
     }
 }

@@ -70,8 +70,6 @@ pub struct Decoder {
 pub struct Decoded {
     /// The picture.
     pub frame: Frame,
-    /// What its own access unit said of random access.
-    pub random_access: RandomAccess,
     /// The choice between PTS and DTS, as it was before this picture.
     pub times: BestEffort,
 }
@@ -82,7 +80,6 @@ struct Pending {
     at: ByteOffset,
     pts: Option<Ticks>,
     dts: Option<Ticks>,
-    random_access: RandomAccess,
     keyframe: Option<KeyFrame>,
     damaged: bool,
 }
@@ -180,7 +177,6 @@ impl Decoder {
             at: unit.at,
             pts: unit.pts,
             dts: unit.dts,
-            random_access: unit.random_access,
             keyframe: self.keyframe,
             // The others find out themselves what is missing.
             damaged: unit.damaged && self.codec == VideoCodec::Hevc,
@@ -308,7 +304,6 @@ impl Decoder {
         match DecodedPicture::new(frame) {
             Ok(picture) => self.ready.push_back(Decoded {
                 frame: Frame { at: own.at, pts, keyframe_at, damaged, picture: Arc::new(picture) },
-                random_access: own.random_access,
                 times: before,
             }),
             Err(error) => {
@@ -343,7 +338,6 @@ mod tests {
                 at: ByteOffset(at),
                 pts: Some(Ticks(number * 3_600)),
                 dts: Some(Ticks(number * 3_600)),
-                random_access: RandomAccess::Closed,
                 keyframe: None,
                 damaged: false,
             });

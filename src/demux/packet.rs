@@ -169,7 +169,6 @@ fn pmt_of(pmt: &mpeg2ts::ts::payload::Pmt) -> Pmt {
     };
     Pmt {
         program: pmt.program_num,
-        version: pmt.version_number.as_u8(),
         program_descriptors: registration(&pmt.program_info),
         streams: pmt
             .es_info

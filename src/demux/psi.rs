@@ -32,8 +32,6 @@ pub struct PatEntry {
 pub struct Pmt {
     /// Program number.
     pub program: u16,
-    /// Version, 5 bits.
-    pub version: u8,
     /// The program's descriptors, as they stand in the table.
     pub program_descriptors: Vec<u8>,
     /// Its streams, in the table's order.
@@ -247,13 +245,12 @@ fn parse_section(section: &[u8]) -> Option<Table> {
                 })
                 .collect(),
         )),
-        2 => parse_pmt(u16::from_be_bytes([id_high, id_low]), (version >> 1) & 0x1f, body)
-            .map(Table::Pmt),
+        2 => parse_pmt(u16::from_be_bytes([id_high, id_low]), body).map(Table::Pmt),
         _ => None,
     }
 }
 
-fn parse_pmt(program: u16, version: u8, body: &[u8]) -> Option<Pmt> {
+fn parse_pmt(program: u16, body: &[u8]) -> Option<Pmt> {
     let (&[_, _, high, low], rest) = body.split_first_chunk()?;
     let (program_descriptors, mut rest) = split_by_length(rest, high, low)?;
     let mut streams = Vec::new();
@@ -268,7 +265,7 @@ fn parse_pmt(program: u16, version: u8, body: &[u8]) -> Option<Pmt> {
         });
         rest = next;
     }
-    Some(Pmt { program, version, program_descriptors: program_descriptors.to_vec(), streams })
+    Some(Pmt { program, program_descriptors: program_descriptors.to_vec(), streams })
 }
 
 fn split_by_length(bytes: &[u8], high: u8, low: u8) -> Option<(&[u8], &[u8])> {
@@ -333,7 +330,7 @@ mod tests {
             .flat_map(|(n, chunk)| assembler.push(chunk, n == 0, true))
             .collect();
         let [Table::Pmt(pmt)] = &tables[..] else { panic!("one PMT: {tables:?}") };
-        assert_eq!((pmt.program, pmt.version, pmt.streams.len()), (7, 3, 60));
+        assert_eq!((pmt.program, pmt.streams.len()), (7, 60));
         assert_eq!(pmt.content(&pmt.streams[59]), Content::Video(VideoCodec::Hevc));
     }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 pub use timing::{AudioCodec, AudioFrame, AudioStream, Fraction, PictureTiming, Times};
 pub use written::{WaitOutcome, Written};
 
+pub use crate::byte_offset::ByteOffset;
 use crate::error::Result;
 
 /// Bytes in a transport packet (ISO/IEC 13818-1, 2.4.3.2).
@@ -24,16 +25,6 @@ pub const SYNC_BYTE: u8 = 0x47;
 
 /// Ticks of the PTS and DTS clock in a second (ISO/IEC 13818-1, 2.4.3.6).
 pub const TICKS_PER_SECOND: i64 = 90_000;
-
-/// A position in `recording.ts`, or in the file that is scanned, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct ByteOffset(pub u64);
-
-impl fmt::Display for ByteOffset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// A time or a duration on the 90 kHz clock, unwrapped: it may pass 33 bits and
 /// may be negative.

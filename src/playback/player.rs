@@ -127,7 +127,7 @@ pub struct Supervisor {
     recording: PathBuf,
     follower: Follower,
     /// Where to begin, until that has been done.
-    begin: Option<(Position, Option<f64>)>,
+    begin: Option<Position>,
     started: Instant,
     looked: Option<Instant>,
 }
@@ -135,7 +135,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// Supervises the player at the other end of `ipc`. `begin` is where it is sent as
     /// soon as it has loaded the recording, with the newest time known.
-    pub fn new(ipc: Ipc, recording: &Path, begin: Option<(Position, Option<f64>)>) -> Self {
+    pub fn new(ipc: Ipc, recording: &Path, begin: Option<Position>) -> Self {
         let recording = recording.to_owned();
         let (follower, started) = (Follower::default(), Instant::now());
         Supervisor { ipc, recording, follower, begin, started, looked: None }
@@ -176,8 +176,8 @@ impl Supervisor {
             }
         }
         // A value of `eof-reached`, or a picture: the recording is loaded.
-        if let Some((at, live_seconds)) = self.begin {
-            match steer(&mut self.ipc, &self.recording, at, live_seconds) {
+        if let Some(at) = self.begin {
+            match steer(&mut self.ipc, &self.recording, at) {
                 Ok(()) => self.begin = None,
                 Err(error) => tracing::debug!("not yet: {error}"),
             }

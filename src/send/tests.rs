@@ -98,15 +98,6 @@ fn the_stop_flag_ends_a_send_that_waits_for_its_time_and_one_that_waits_for_the_
     }
 }
 
-#[test]
-fn speeds_are_read_as_numbers_or_max() {
-    assert_eq!("max".parse(), Ok(Speed::Max));
-    assert_eq!("1.5x".parse(), Ok(Speed::Factor(1.5)));
-    for wrong in ["0", "-1", "inf", "NaN", "fast", ""] {
-        assert!(wrong.parse::<Speed>().is_err(), "{wrong}");
-    }
-}
-
 /// Fixtures of each codec, with their bytes.
 fn fixtures() -> [(PathBuf, Vec<u8>); 5] {
     [
