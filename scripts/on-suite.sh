@@ -75,16 +75,16 @@ fi
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 certificates=/etc/ssl/certs/ca-certificates.crt
 [ ! -e "$certificates" ] || cp -L "$certificates" "$root/etc/ssl/certs/host.crt"
-mkdir -p "$root/root/.cargo"
+mkdir -p "$root/home/tests/.cargo"
 for settings in config.toml config; do
     [ ! -e "${CARGO_HOME:-$HOME/.cargo}/$settings" ] \
-        || cp -L "${CARGO_HOME:-$HOME/.cargo}/$settings" "$root/root/.cargo/"
+        || cp -L "${CARGO_HOME:-$HOME/.cargo}/$settings" "$root/home/tests/.cargo/"
 done
 
 inside() { # COMMAND: runs it in the suite, with a private /proc
     # Keep only the variables that configure registries and proxies, and those that tests read.
     local kept=(PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-        HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive CARGO_TARGET_DIR=/target
+        HOME=/home/tests LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive CARGO_TARGET_DIR=/target
         SCENETAP_REQUIRE_TOOLS=1)
     local setting
     while IFS= read -r -d '' setting; do
