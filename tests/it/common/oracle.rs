@@ -10,7 +10,7 @@ use super::scenetap;
 /// What `scenetap` keeps without options.
 pub const KEPT: &str = "isnan(prev_selected_t)+gt(scene\\,0.3)+gte(t-prev_selected_t\\,30)";
 
-/// What is judged of a file, as `time,score` with six decimals each.
+/// Verdict on a file: lists of `time,score`, with six decimals each.
 #[derive(Debug, PartialEq)]
 pub struct Verdicts {
     /// Of every picture.

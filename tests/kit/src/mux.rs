@@ -32,7 +32,7 @@ pub fn section(table_id: u8, id: u16, version: u8, body: &[u8]) -> Vec<u8> {
 pub struct Stream<'a> {
     /// `stream_type` (table 2-34).
     pub kind: u8,
-    /// Its packets' PID.
+    /// PID of the packets that carry it.
     pub pid: u16,
     /// Descriptors, each with its tag and length.
     pub descriptors: &'a [u8],
