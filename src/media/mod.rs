@@ -1,7 +1,7 @@
 //! The nouns that travel through the pipeline.
 //!
 //! Each stage turns one of them into the next:
-//! [`TsPacket`] → [`AccessUnit`] → [`Frame`] → [`Verdict`]. The byte offset of
+//! [`TsPacket`](crate::ts::TsPacket) → [`AccessUnit`] → [`Frame`] → [`Verdict`]. The byte offset of
 //! the TS packet in which a picture starts rides with the data all the way, so
 //! that checkpoints, index entries and error messages need no book-keeping.
 
@@ -17,12 +17,6 @@ pub use written::{WaitOutcome, Written};
 pub use crate::byte_offset::ByteOffset;
 use crate::error::Result;
 
-/// Bytes in a transport packet (ISO/IEC 13818-1, 2.4.3.2).
-pub const TS_PACKET_BYTES: usize = 188;
-
-/// The byte with which every transport packet begins.
-pub const SYNC_BYTE: u8 = 0x47;
-
 /// Ticks of the PTS and DTS clock in a second (ISO/IEC 13818-1, 2.4.3.6).
 pub const TICKS_PER_SECOND: i64 = 90_000;
 
@@ -36,15 +30,6 @@ impl Ticks {
     pub fn seconds(self) -> f64 {
         self.0 as f64 * (1.0 / TICKS_PER_SECOND as f64)
     }
-}
-
-/// One aligned transport packet and where it stands.
-#[derive(Debug, Clone, Copy)]
-pub struct TsPacket<'a> {
-    /// Offset of its sync byte.
-    pub at: ByteOffset,
-    /// The packet, sync byte first.
-    pub bytes: &'a [u8; TS_PACKET_BYTES],
 }
 
 /// A video codec that can be carried in MPEG-TS and that we decode.
