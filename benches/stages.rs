@@ -8,10 +8,11 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use scenetap::catalog::encode_jpeg;
 use scenetap::decode::{BestEffort, Decoder, Settings};
-use scenetap::demux::{Demuxer, Event, ProgramChoice};
+use scenetap::demux::ProgramChoice;
 use scenetap::detect::score::sad;
 use scenetap::media::{AccessUnit, ByteOffset, Luma, Picture};
-use scenetap::pipeline::detection::Detection;
+use scenetap::pipeline::analyzer::Analyzer;
+use scenetap::pipeline::analyzer::units::{UnitEvent, UnitReader};
 use scenetap::ts::{Aligned, Aligner};
 use scenetap::ts::{TS_PACKET_BYTES, TsPacket};
 
@@ -31,12 +32,12 @@ fn packets(bytes: &[u8]) -> impl Iterator<Item = TsPacket<'_>> {
 }
 
 fn access_units(bytes: &[u8]) -> Vec<AccessUnit> {
-    let mut demuxer = Demuxer::new(ProgramChoice::default());
-    packets(bytes).for_each(|packet| demuxer.push(packet));
-    demuxer.finish();
-    std::iter::from_fn(|| demuxer.pull())
+    let mut reader = UnitReader::new(ProgramChoice::default());
+    packets(bytes).for_each(|packet| reader.push(packet));
+    reader.finish();
+    std::iter::from_fn(|| reader.pull())
         .filter_map(|event| match event {
-            Event::AccessUnit(unit) => Some(unit),
+            UnitEvent::AccessUnit(unit) => Some(unit),
             _ => None,
         })
         .collect()
@@ -62,7 +63,7 @@ fn by_bytes(criterion: &mut Criterion) {
             let mut aligner = Aligner::new(ByteOffset(0), TS_PACKET_BYTES);
             aligner.push(&bytes);
             let mut found = 0;
-            while let Some(Found::Packet(packet)) = aligner.find() {
+            while let Some(Aligned::Packet(packet)) = aligner.find() {
                 found += usize::from(black_box(packet.bytes[1]) & 1);
             }
             found
@@ -81,11 +82,11 @@ fn by_pictures(criterion: &mut Criterion) {
     group.bench_function("decode 360p", |bencher| bencher.iter(|| pictures(&units).len()));
     group.bench_function("end to end 360p", |bencher| {
         bencher.iter(|| {
-            let mut detection = Detection::new(Default::default(), Default::default());
+            let mut analyzer = Analyzer::new(Default::default(), Default::default());
             let mut kept = 0;
             for packet in packets(&bytes) {
-                detection.push(packet).unwrap();
-                while let Some(scored) = detection.pull() {
+                analyzer.push(packet).unwrap();
+                while let Some(scored) = analyzer.pull() {
                     kept += usize::from(scored.verdict.kept.is_some());
                 }
             }

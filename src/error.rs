@@ -5,6 +5,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::byte_offset::ByteOffset;
@@ -57,10 +58,42 @@ impl fmt::Display for Stage {
     }
 }
 
+/// What a caller can do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The file system is full, or a quota is used up: wait for space and retry.
+    NoSpace,
+    /// Stored data is damaged, or not what its name says: quarantine it and rebuild it.
+    Corrupt,
+    /// A file is no longer where it was.
+    Gone,
+    /// Another process holds what is needed.
+    Busy,
+    /// What was typed, set or written in the configuration file is wrong: the user has to change
+    /// it.
+    Configuration,
+    /// scenetap itself is at fault.
+    Bug,
+    /// Anything else.
+    Other,
+}
+
+impl Kind {
+    /// The kind of an error of the operating system.
+    fn of_io(error: &io::Error) -> Kind {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::NoSpace,
+            io::ErrorKind::NotFound => Kind::Gone,
+            _ => Kind::Other,
+        }
+    }
+}
+
 /// What went wrong, where, and why.
 #[derive(Debug)]
 pub struct Error {
     stage: Stage,
+    kind: Kind,
     what: String,
     path: Option<PathBuf>,
     at: Option<ByteOffset>,
@@ -71,7 +104,18 @@ impl Error {
     /// An error of `stage`; `what` says what failed and, where there is something
     /// to do about it, what to do.
     pub fn new(stage: Stage, what: impl Into<String>) -> Self {
-        Error { stage, what: what.into(), path: None, at: None, cause: None }
+        let kind = match stage {
+            Stage::Config => Kind::Configuration,
+            _ => Kind::Other,
+        };
+        Error { stage, kind, what: what.into(), path: None, at: None, cause: None }
+    }
+
+    /// Sets what a caller can do about it. Without this, that of its cause counts.
+    #[must_use]
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
     }
 
     /// Adds the file or folder concerned.
@@ -91,13 +135,22 @@ impl Error {
     /// Adds the cause.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.cause = Some(cause.into());
+        let cause = cause.into();
+        if let (Kind::Other, Some(error)) = (self.kind, cause.downcast_ref::<io::Error>()) {
+            self.kind = Kind::of_io(error);
+        }
+        self.cause = Some(cause);
         self
     }
 
     /// The part of the program in which it failed.
     pub fn stage(&self) -> Stage {
         self.stage
+    }
+
+    /// What a caller can do about it.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 }
 
@@ -139,6 +192,19 @@ impl<T, E: Into<Box<dyn StdError + Send + Sync>>> Context<T> for std::result::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kind_is_that_of_the_cause_unless_it_was_set() {
+        let new = || Error::new(Stage::Recording, "cannot append");
+        assert_eq!(new().kind(), Kind::Other);
+        assert_eq!(new().because(io::Error::from_raw_os_error(28)).kind(), Kind::NoSpace);
+        assert_eq!(new().because(io::Error::from_raw_os_error(122)).kind(), Kind::NoSpace);
+        assert_eq!(new().because(io::Error::from(io::ErrorKind::NotFound)).kind(), Kind::Gone);
+        let io = || io::Error::from(io::ErrorKind::NotFound);
+        assert_eq!(new().of_kind(Kind::Corrupt).because(io()).kind(), Kind::Corrupt);
+        let unread = Error::new(Stage::Config, "cannot read it").because(io());
+        assert_eq!(unread.kind(), Kind::Configuration);
+    }
 
     #[test]
     fn an_error_reads_as_one_line_with_stage_file_offset_and_cause() {

@@ -37,7 +37,10 @@ pub mod session;
 pub mod tail;
 
 pub mod demux;
+pub mod framing;
 pub mod timeline;
+
+pub mod libav;
 
 pub mod decode;
 pub mod detect;

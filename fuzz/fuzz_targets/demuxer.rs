@@ -1,11 +1,11 @@
-//! The whole demuxer, from bytes as they are read to access units; and what it lists.
+//! The demuxer and the framer, from bytes as they are read to access units; and what it lists.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use scenetap::demux::{Demuxer, Event, Listing, ProgramChoice};
+use scenetap::demux::{Listing, ProgramChoice};
 use scenetap::media::{AccessUnit, ByteOffset};
-use scenetap::ts::{TS_PACKET_BYTES};
-use scenetap::ts::{Aligner, Aligned};
+use scenetap::pipeline::analyzer::units::{UnitEvent, UnitReader};
+use scenetap::ts::{Aligned, Aligner, TS_PACKET_BYTES};
 use scenetap_fuzz::{align, mend_tables, packets, pieces, with_cuts};
 
 fuzz_target!(|input: &[u8]| {
@@ -25,29 +25,29 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-fn events(pieces: &[&[u8]], choice: ProgramChoice) -> Vec<Event> {
+fn events(pieces: &[&[u8]], choice: ProgramChoice) -> Vec<UnitEvent> {
     let mut aligner = Aligner::new(ByteOffset(0), TS_PACKET_BYTES);
-    let mut demuxer = Demuxer::new(choice);
+    let mut reader = UnitReader::new(choice);
     let mut events = Vec::new();
     for piece in pieces {
         aligner.push(piece);
         while let Some(found) = aligner.find() {
-            if let Found::Packet(packet) = found {
-                demuxer.push(packet);
+            if let Aligned::Packet(packet) = found {
+                reader.push(packet);
             }
         }
-        events.extend(std::iter::from_fn(|| demuxer.pull()));
+        events.extend(std::iter::from_fn(|| reader.pull()));
     }
-    demuxer.finish();
-    events.extend(std::iter::from_fn(|| demuxer.pull()));
+    reader.finish();
+    events.extend(std::iter::from_fn(|| reader.pull()));
     events
 }
 
 /// What holds of access units whatever they were cut from.
-fn is_sound(events: &[Event], stream: &[u8]) {
+fn is_sound(events: &[UnitEvent], stream: &[u8]) {
     let units = || {
         events.iter().filter_map(|event| match event {
-            Event::AccessUnit(unit) => Some(unit),
+            UnitEvent::AccessUnit(unit) => Some(unit),
             _ => None,
         })
     };

@@ -5,13 +5,12 @@ use libfuzzer_sys::fuzz_target;
 use scenetap::demux::fuzzing::{
     Packet, PacketParser, PesParser, PesPart, SectionAssembler, Understood,
 };
-use scenetap::ts::TS_PACKET_BYTES;
-use scenetap::tail;
-use scenetap_fuzz::{Aligned, align, mend_tables, packets, pieces, with_cuts};
+use scenetap::ts::{TS_PACKET_BYTES, probe_packet_bytes};
+use scenetap_fuzz::{Found, align, mend_tables, packets, pieces, with_cuts};
 
 fuzz_target!(|input: &[u8]| {
     let (stream, cuts) = with_cuts(input);
-    tail::probe_packet_bytes(stream);
+    probe_packet_bytes(stream);
     for packet_bytes in [TS_PACKET_BYTES, 192, 204] {
         let whole = align(&[stream], packet_bytes);
         assert_eq!(align(&pieces(stream, cuts), packet_bytes), whole, "read in pieces");
@@ -20,8 +19,8 @@ fuzz_target!(|input: &[u8]| {
     mend_tables(&mut stream);
     let aligned = align(&[&stream], TS_PACKET_BYTES);
     let bytes = aligned.iter().map(|found| match found {
-        Aligned::Packet(..) => TS_PACKET_BYTES as u64,
-        Aligned::Lost(_, bytes) => *bytes,
+        Found::Packet(..) => TS_PACKET_BYTES as u64,
+        Found::Lost(_, bytes) => *bytes,
     });
     assert_eq!(bytes.sum::<u64>(), stream.len() as u64, "every byte is accounted for");
 

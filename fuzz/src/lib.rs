@@ -1,8 +1,7 @@
 //! What the fuzz targets share.
 
-use scenetap::media::{ByteOffset};
-use scenetap::ts::{SYNC_BYTE, TS_PACKET_BYTES, TsPacket};
-use scenetap::ts::{Aligner, Aligned};
+use scenetap::media::ByteOffset;
+use scenetap::ts::{self, Aligner, SYNC_BYTE, TS_PACKET_BYTES, TsPacket};
 use scenetap_testkit::crc32;
 
 /// The last bytes of an input, up to so many, say how to cut the rest.
@@ -29,24 +28,24 @@ pub fn pieces<'a>(mut bytes: &'a [u8], cuts: &[u8]) -> Vec<&'a [u8]> {
 
 /// What an [`Aligner`] finds: a packet at its offset, or how many bytes were passed over there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Aligned {
+pub enum Found {
     /// A whole packet.
     Packet(u64, [u8; TS_PACKET_BYTES]),
     /// Bytes that belong to none.
     Lost(u64, u64),
 }
 
-impl From<Found<'_>> for Aligned {
-    fn from(found: Found<'_>) -> Self {
+impl From<ts::Aligned<'_>> for Found {
+    fn from(found: ts::Aligned<'_>) -> Self {
         match found {
-            Found::Packet(packet) => Aligned::Packet(packet.at.0, *packet.bytes),
-            Found::SyncLost { at, skipped_bytes } => Aligned::Lost(at.0, skipped_bytes),
+            ts::Aligned::Packet(packet) => Found::Packet(packet.at.0, *packet.bytes),
+            ts::Aligned::SyncLost { at, skipped_bytes } => Found::Lost(at.0, skipped_bytes),
         }
     }
 }
 
 /// Finds the packets of `packet_bytes` in a stream that is read in `pieces`.
-pub fn align(pieces: &[&[u8]], packet_bytes: usize) -> Vec<Aligned> {
+pub fn align(pieces: &[&[u8]], packet_bytes: usize) -> Vec<Found> {
     let mut aligner = Aligner::new(ByteOffset(0), packet_bytes);
     let mut all = Vec::new();
     for piece in pieces {
@@ -55,15 +54,15 @@ pub fn align(pieces: &[&[u8]], packet_bytes: usize) -> Vec<Aligned> {
             all.push(found.into());
         }
     }
-    all.extend(aligner.finish().map(Aligned::from));
+    all.extend(aligner.finish().map(Found::from));
     all
 }
 
 /// The packets among what was found.
-pub fn packets(found: &[Aligned]) -> impl Iterator<Item = TsPacket<'_>> {
+pub fn packets(found: &[Found]) -> impl Iterator<Item = TsPacket<'_>> {
     found.iter().filter_map(|found| match found {
-        Aligned::Packet(at, bytes) => Some(TsPacket { at: ByteOffset(*at), bytes }),
-        Aligned::Lost(..) => None,
+        Found::Packet(at, bytes) => Some(TsPacket { at: ByteOffset(*at), bytes }),
+        Found::Lost(..) => None,
     })
 }
 

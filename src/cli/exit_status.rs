@@ -1,6 +1,6 @@
 //! What the shell is told at the end.
 
-use crate::error::{Error, Stage};
+use crate::error::{Error, Kind};
 use crate::shutdown::SECOND_INTERRUPT_STATUS;
 
 /// The exit statuses that scripts may rely on.
@@ -37,8 +37,8 @@ impl From<ExitStatus> for std::process::ExitCode {
 /// What was asked for wrongly is told apart from what went wrong.
 impl From<&Error> for ExitStatus {
     fn from(error: &Error) -> Self {
-        match error.stage() {
-            Stage::Config => ExitStatus::Usage,
+        match error.kind() {
+            Kind::Configuration => ExitStatus::Usage,
             _ => ExitStatus::Failed,
         }
     }

@@ -14,7 +14,7 @@ use super::{ExitStatus, World, pictures, tls};
 use crate::catalog::Entry;
 use crate::config::{HostPort, Layers, RecordConfig, key};
 use crate::error::Result;
-use crate::pipeline;
+use crate::pipeline::{self, Sessions};
 use crate::playback::{self, PlayOptions, PlayOutcome, Position};
 use crate::telemetry::Counters;
 
@@ -185,23 +185,16 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
         }
     };
     let listening = pipeline::listen(&config)?;
-    let (session, unfinished) = pipeline::own_sessions(&config)?;
-    tracing::info!("session {}", session.folder().display());
+    let sessions = Sessions::open(&config)?;
+    tracing::info!("session {}", sessions.current().folder().display());
     let recorded = AtomicBool::new(false);
-    let recording = session.recording_ts();
+    let recording = sessions.recording_ts();
     let ended = thread::scope(|scope| {
         if config.play {
             scope.spawn(|| watch(&recording, &recorded));
         }
-        let ended = pipeline::record(
-            &config,
-            listening,
-            session,
-            unfinished,
-            &counters,
-            &shutdown,
-            &mut on_frame,
-        );
+        let ended =
+            pipeline::record(&config, listening, sessions, &counters, &shutdown, &mut on_frame);
         // The player stays open, but is followed no longer.
         recorded.store(true, Ordering::Relaxed);
         ended

@@ -87,9 +87,8 @@ pub fn summary(seen: &Snapshot) -> String {
         let left = BinaryBytes(seen.behind_bytes());
         told.push_str(&format!("; {left} not looked at yet"));
     }
-    let damage = seen.damage();
-    if !damage.is_empty() {
-        told.push_str(&format!("; damage: {damage}"));
+    if !seen.damage.is_none() {
+        told.push_str(&format!("; damage: {}", seen.damage));
     }
     match seen.refused {
         0 => {}
@@ -102,6 +101,7 @@ pub fn summary(seen: &Snapshot) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::Damage;
 
     fn seen() -> Snapshot {
         Snapshot {
@@ -143,7 +143,7 @@ mod tests {
     fn the_last_word_tells_damage_only_where_there_was_some() {
         let whole = Snapshot { detected_bytes: 13_000_000, ..seen() };
         assert_eq!(summary(&whole), "recorded 12.40 MiB, 01:02:03; 100 pictures, 7 frames kept");
-        let damaged = Snapshot { lost_sync: 1, ..seen() };
+        let damaged = Snapshot { damage: Damage { lost_sync: 1, ..Damage::default() }, ..seen() };
         assert!(summary(&damaged).ends_with("not looked at yet; damage: 1 loss of sync"));
     }
 

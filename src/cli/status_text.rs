@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use super::status_line::clock;
 use crate::media::Ticks;
 use crate::status::{Status, Trouble};
-use crate::telemetry::Snapshot;
 
 /// A write that takes so many seconds is worth a word.
 const LONG_WRITE_S: f64 = 3.0;
@@ -19,15 +18,8 @@ pub fn to_text(status: &Status, now: Timestamp) -> Vec<String> {
         Some(sender) => format!("{}, for {}", sender.address, age(&sender.since, now)),
         None => "nobody".to_owned(),
     };
-    let damage = Snapshot {
-        lost_sync: status.damage.lost_sync,
-        continuity_gaps: status.damage.continuity_gaps,
-        transport_errors: status.damage.transport_errors,
-        undecodable: status.damage.undecodable,
-        scrambled: status.damage.scrambled,
-        ..Snapshot::default()
-    };
-    let damage = Some(damage.damage()).filter(|damage| !damage.is_empty());
+    let damage =
+        if status.damage.is_none() { "none".to_owned() } else { status.damage.to_string() };
     let free =
         status.free_bytes.map_or("not known".to_owned(), |free| BinaryBytes(free).to_string());
     let trouble = |trouble: &Option<Trouble>| match trouble {
@@ -43,7 +35,7 @@ pub fn to_text(status: &Status, now: Timestamp) -> Vec<String> {
         ("recorded", format!("{}, {time}", BinaryBytes(status.recorded_bytes))),
         ("detection", format!("{}, {lag} ({:.1} s) behind", status.detection, status.lag_seconds)),
         ("frames", format!("{} kept of {} pictures", status.frames_kept, status.pictures)),
-        ("damage", damage.unwrap_or_else(|| "none".to_owned())),
+        ("damage", damage),
         ("refused", status.refused.to_string()),
         ("disk", format!("{free} free")),
         ("last error", trouble(&status.last_error)),
@@ -87,7 +79,8 @@ fn harmless(line: &str) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::status::{Damage, Sender};
+    use crate::media::Damage;
+    use crate::status::Sender;
 
     fn now() -> Timestamp {
         "2026-11-23T08:00:00Z".parse().unwrap()

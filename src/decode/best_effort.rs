@@ -1,11 +1,13 @@
 //! Which of a picture's times to believe: PTS or DTS.
 
+use serde::{Deserialize, Serialize};
+
 use crate::media::Ticks;
 
 /// FFmpeg's `guess_correct_pts` (`libavcodec/decode.c`), from which the ffmpeg tool
 /// takes every picture's time: the PTS, unless it has gone wrong more often than
 /// the DTS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct BestEffort {
     /// PTS that did not grow.
     pub faulty_pts: u64,

@@ -6,8 +6,6 @@
 //! none that change pixels.
 
 mod best_effort;
-mod complaints;
-mod parser;
 mod picture;
 mod pixel_format;
 mod probe;
@@ -20,11 +18,11 @@ use std::sync::Arc;
 use ffmpeg_next as ffmpeg;
 
 pub use best_effort::BestEffort;
-pub use parser::{AudioFramer, HeaderReader};
 use picture::DecodedPicture;
 pub use probe::Probe;
 
 use crate::error::{Error, Result, Stage};
+use crate::libav::{codec_id, context, log};
 use crate::media::{AccessUnit, ByteOffset, Frame, RandomAccess, Ticks, VideoCodec};
 
 /// Packets whose pictures may still come out: more than any decoder delays, and
@@ -109,7 +107,7 @@ impl Decoder {
     ///
     /// If the FFmpeg that is linked has no decoder for the codec.
     pub fn open(codec: VideoCodec, settings: &Settings, times: BestEffort) -> Result<Self> {
-        complaints::listen();
+        log::listen();
         let failed = |cause| {
             Error::new(Stage::Decode, format!("no decoder for {codec} in the FFmpeg linked"))
                 .because(cause)
@@ -117,18 +115,18 @@ impl Decoder {
         let found = ffmpeg::decoder::find(codec_id(codec))
             .ok_or(ffmpeg::Error::DecoderNotFound)
             .map_err(failed)?;
-        let mut context = ffmpeg::codec::Context::new_with_codec(found);
-        context.set_threading(ffmpeg::threading::Config {
+        let mut codec_context = ffmpeg::codec::Context::new_with_codec(found);
+        codec_context.set_threading(ffmpeg::threading::Config {
             kind: ffmpeg::threading::Type::None,
             count: 1,
             ..Default::default()
         });
-        picture::set_reorder(&mut context, settings.reorder);
-        picture::set_extradata(&mut context, &settings.parameter_sets);
+        context::set_reorder(&mut codec_context, settings.reorder);
+        context::set_extradata(&mut codec_context, &settings.parameter_sets);
         if let Some(size) = settings.size {
-            picture::set_size(&mut context, size);
+            context::set_size(&mut codec_context, size);
         }
-        let opened = context.decoder().open().map_err(failed)?;
+        let opened = codec_context.decoder().open().map_err(failed)?;
         Ok(Decoder {
             codec,
             opened,
@@ -153,7 +151,7 @@ impl Decoder {
 
     /// Gives pictures that are not whole, too, for a start where there is no key frame.
     pub fn show_damaged(&mut self) {
-        picture::show_damaged(&mut self.opened);
+        context::show_damaged(&mut self.opened);
     }
 
     /// Decodes an access unit. One that does not decode is counted and passed
@@ -184,12 +182,12 @@ impl Decoder {
         let mut packet = ffmpeg::Packet::copy(&unit.data);
         packet.set_pts(Some(number));
         packet.set_dts(Some(number));
-        let errors = complaints::errors();
+        let errors = log::errors();
         if self.opened.send_packet(&packet).is_err() {
             self.undecodable += 1;
         }
         if let Some(pending) = self.pending.back_mut() {
-            pending.damaged |= complaints::errors() > errors;
+            pending.damaged |= log::errors() > errors;
         }
         self.receive();
     }
@@ -230,17 +228,17 @@ impl Decoder {
 
     /// Pictures by which the output is delayed for reordering, at present.
     pub fn reorder(&self) -> u32 {
-        picture::reorder(&self.opened)
+        context::reorder(&self.opened)
     }
 
     /// Width and height of its pictures, once it knows them.
     pub fn size(&self) -> Option<(u32, u32)> {
-        let size = picture::size(&self.opened);
+        let size = context::size(&self.opened);
         (size.0 > 0 && size.1 > 0).then_some(size)
     }
 
     fn set_reorder(&mut self, pictures: u32) {
-        picture::set_reorder(&mut self.opened, pictures);
+        context::set_reorder(&mut self.opened, pictures);
     }
 
     fn receive(&mut self) {
@@ -311,15 +309,6 @@ impl Decoder {
                 self.unusable.get_or_insert(error.at(own.at));
             }
         }
-    }
-}
-
-fn codec_id(codec: VideoCodec) -> ffmpeg::codec::Id {
-    match codec {
-        VideoCodec::H264 => ffmpeg::codec::Id::H264,
-        VideoCodec::Hevc => ffmpeg::codec::Id::HEVC,
-        VideoCodec::Mpeg2 => ffmpeg::codec::Id::MPEG2VIDEO,
-        VideoCodec::Mpeg4 => ffmpeg::codec::Id::MPEG4,
     }
 }
 

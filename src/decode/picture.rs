@@ -164,68 +164,6 @@ impl DecodedPicture {
     }
 }
 
-/// Pictures by which a decoder delays its output: before it is opened, what libavformat's
-/// probing finds out for ffmpeg; afterwards, what libavformat's parser raises in the context
-/// that it shares with a decoder.
-pub fn set_reorder(context: &mut ffmpeg::codec::Context, pictures: u32) {
-    // SAFETY: the context is ours alone and valid, opened or not, and `has_b_frames` is a
-    // plain integer in it. A decoder of one thread reads it only inside a call, and while this
-    // one borrows the context there is none.
-    unsafe { (*context.as_mut_ptr()).has_b_frames = i32::try_from(pictures).unwrap_or(0) }
-}
-
-/// Has a decoder give the pictures that it has not recovered yet.
-pub fn show_damaged(opened: &mut ffmpeg::codec::Context) {
-    // SAFETY: the context is ours alone and valid; `flags` is a plain integer that a decoder of
-    // one thread reads only inside a call. This flag counts from the next picture on.
-    unsafe {
-        (*opened.as_mut_ptr()).flags |= ffmpeg::ffi::AV_CODEC_FLAG_OUTPUT_CORRUPT as i32;
-    }
-}
-
-/// The parameter sets that a decoder knows from the start.
-pub fn set_extradata(context: &mut ffmpeg::codec::Context, bytes: &[u8]) {
-    let Ok(size) = i32::try_from(bytes.len()) else { return };
-    if bytes.is_empty() {
-        return;
-    }
-    // SAFETY: the context is ours, not yet opened and without extradata; it takes a
-    // buffer of av_mallocz with zeroed padding behind it, and frees it with itself.
-    unsafe {
-        let padded = bytes.len() + ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize;
-        let buffer = ffi::av_mallocz(padded).cast::<u8>();
-        if !buffer.is_null() {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer, bytes.len());
-            (*context.as_mut_ptr()).extradata = buffer;
-            (*context.as_mut_ptr()).extradata_size = size;
-        }
-    }
-}
-
-/// The size that a decoder is told from the start (`width_from_caller`).
-pub fn set_size(context: &mut ffmpeg::codec::Context, (width, height): (u32, u32)) {
-    let (Ok(width), Ok(height)) = (i32::try_from(width), i32::try_from(height)) else { return };
-    // SAFETY: the context is ours and not yet opened; the fields are documented as
-    // settable by the caller through `avcodec_parameters_to_context`.
-    unsafe {
-        (*context.as_mut_ptr()).width = width;
-        (*context.as_mut_ptr()).height = height;
-    }
-}
-
-/// Width and height as they are now; 0 before they are known.
-pub fn size(opened: &ffmpeg::decoder::Opened) -> (u32, u32) {
-    // SAFETY: reads plain fields of a context that lives as long as `opened`.
-    let (width, height) = unsafe { ((*opened.as_ptr()).width, (*opened.as_ptr()).height) };
-    (u32::try_from(width).unwrap_or(0), u32::try_from(height).unwrap_or(0))
-}
-
-/// The output delay as it is now.
-pub fn reorder(opened: &ffmpeg::decoder::Opened) -> u32 {
-    // SAFETY: reads a plain field of a context that lives as long as `opened`.
-    unsafe { u32::try_from((*opened.as_ptr()).has_b_frames).unwrap_or(0) }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

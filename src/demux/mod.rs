@@ -1,41 +1,35 @@
-//! Packets → access units.
+//! Packets → the payload of the streams that are followed.
 //!
 //! [`Demuxer`] is pure: packets in, events out, no clock and no file. The same
 //! packets give the same events, however they arrive.
 //!
 //! ```text
-//! packet   header, adaptation field, PES header   (mpeg2ts, and what it rejects)
-//! psi      PAT and PMT: which PIDs carry what
-//! tables   those of a stream, as they come and change
+//! packet         header, adaptation field, PES header   (mpeg2ts, and what it rejects)
+//! psi            PAT and PMT: which PIDs carry what
+//! tables         those of a stream, as they come and change
 //! table_packets  … and the packets that they came in
-//! program  which of the streams is followed
-//! pes      PES packets of one PID
-//! boundary where a picture ends, codec by codec
-//! framer   elementary stream → access units with times and places
+//! program        which of the streams is followed
+//! pes            PES packets of one PID
+//! listing        what a stream contains, for people
 //! ```
 
-mod boundary;
-mod framer;
 mod listing;
 mod packet;
 mod pes;
 mod program;
 mod psi;
-mod random_access;
 mod table_packets;
 mod tables;
 
 use std::collections::VecDeque;
 
-pub use framer::FramerStart;
 pub use listing::{ListedProgram, ListedStream, Listing};
 pub use program::{NoVideo, Program, ProgramChoice};
 pub use psi::Content;
 pub use table_packets::TablePackets;
 
-use crate::media::{AccessUnit, AudioCodec, AudioStream, ByteOffset, Ticks};
+use crate::media::{AudioCodec, AudioStream, ByteOffset, Ticks, VideoCodec};
 use crate::ts::{NULL_PID, TS_PACKET_BYTES, TsPacket};
-use framer::Framer;
 use packet::{Packet, PacketParser, PesHeader};
 use pes::{PesParser, PesPart};
 use tables::TableReader;
@@ -44,30 +38,44 @@ use tables::TableReader;
 /// default `probesize`, which it reads twice for the same reason.
 const MAX_HELD_BYTES: usize = 5_000_000;
 
-/// What comes out of the demuxer, in stream order.
+/// What comes out of the demuxer, in stream order. Payload is lent, not copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum Event<'a> {
     /// The program that is followed is known, or has changed.
     Program(Program),
-    /// A coded picture.
-    AccessUnit(AccessUnit),
+    /// Another video stream is followed from here on: whatever was open of the one before is
+    /// complete.
+    VideoStream(VideoCodec),
+    /// A PES packet of the video stream begins.
+    PesStart {
+        /// Presentation time, 33 bits.
+        pts: Option<Ticks>,
+        /// Decoding time, 33 bits.
+        dts: Option<Ticks>,
+    },
+    /// The next bytes of the video stream.
+    Payload {
+        /// Offset of the packet that carries them.
+        at: ByteOffset,
+        /// Elementary stream.
+        data: &'a [u8],
+    },
+    /// The PES packet of the video stream is as long as its header says.
+    PesEnd,
     /// A PES packet of an audio stream is complete.
     Audio(AudioPes),
-    /// The PES packet of the video stream is complete that brought the end of the
-    /// access units before.
-    PesComplete,
     /// There is nothing to follow so far.
     NoVideo(NoVideo),
-    /// Something is wrong with the stream. It is passed over.
-    Damage(Damage),
+    /// Something is wrong with the video stream. It is counted and passed over.
+    Fault(StreamFault),
 }
 
 /// A PES packet of an audio stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudioPes {
-    /// Which stream.
+    /// The stream that it belongs to.
     pub stream: AudioStream,
-    /// The packet in which it begins.
+    /// Offset of the packet in which it begins.
     pub at: ByteOffset,
     /// Presentation time, 33 bits.
     pub pts: Option<Ticks>,
@@ -75,49 +83,34 @@ pub struct AudioPes {
     pub data: Vec<u8>,
 }
 
-/// What was found to be wrong, and where.
+/// What is wrong with the video stream, and at which packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Damage {
-    /// The continuity counter of the video stream skipped: packets are missing.
+pub enum StreamFault {
+    /// The continuity counter skipped: packets are missing.
     Discontinuity(ByteOffset),
-    /// A packet of the video stream is scrambled.
+    /// A packet is scrambled.
     Scrambled(ByteOffset),
-    /// A packet of the video stream says that it was received with errors. It is
-    /// decoded nevertheless, as ffmpeg does.
+    /// A packet says that it was received with errors. It is decoded nevertheless, as ffmpeg
+    /// does.
     TransportError(ByteOffset),
 }
 
-/// Where a demuxer can start again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DemuxStart {
-    /// The packet from which to read.
-    pub from: ByteOffset,
-    /// The packet in which the first access unit starts; video before it is spent.
-    pub at: ByteOffset,
-    /// The program that is followed.
-    pub program: Program,
-    /// How that access unit lies in its packet.
-    pub framer: FramerStart,
-}
-
-/// Finds one video stream in the packets and cuts it into access units.
+/// Finds one video stream, and the audio beside it, in the packets.
 #[derive(Debug)]
 pub struct Demuxer {
     parser: PacketParser,
     choice: ProgramChoice,
     tables: TableReader,
     program: Option<Program>,
-    /// Why there is none, as it was told last.
+    /// Why there is none, as it was reported last.
     no_video: Option<NoVideo>,
     held: Option<Held>,
-    video: Option<(PesParser, Framer)>,
+    video: PesParser,
     /// The video stream's last continuity counter, and the payload it came with.
     counter: Option<Counter>,
-    /// Video before this packet is spent.
+    /// Video before this packet was decoded already.
     video_from: ByteOffset,
     audio: Vec<AudioReader>,
-    events: VecDeque<Event>,
-    units: Vec<AccessUnit>,
 }
 
 #[derive(Debug)]
@@ -151,63 +144,51 @@ impl Demuxer {
             program: None,
             no_video: None,
             held: Some(Held::default()),
-            video: None,
+            video: PesParser::default(),
             counter: None,
             video_from: ByteOffset(0),
             audio: Vec::new(),
-            events: VecDeque::new(),
-            units: Vec::new(),
         }
     }
 
-    /// A demuxer that goes on where another has been. Its first packet must be
-    /// the one at `start.from`.
-    pub fn resume(choice: ProgramChoice, start: &DemuxStart) -> Self {
+    /// A demuxer that follows `program` from the middle of its stream. Video before the packet at
+    /// `video_from` is passed over.
+    pub fn resume(choice: ProgramChoice, program: Program, video_from: ByteOffset) -> Self {
         let mut demuxer = Demuxer::new(choice);
         demuxer.held = None;
-        demuxer.video_from = start.at;
-        demuxer.follow(start.program.clone());
-        demuxer.events.clear();
+        demuxer.video_from = video_from;
+        demuxer.follow(program, &mut |_| ());
         // In the middle of a PES packet, whose header is not read again.
-        if let Some((pes, framer)) = &mut demuxer.video {
-            *framer = Framer::resume(framer.codec(), start.framer);
-            *pes = PesParser::in_payload();
-        }
+        demuxer.video = PesParser::in_payload();
         demuxer
     }
 
     /// Takes the next packet.
-    pub fn push(&mut self, packet: TsPacket<'_>) {
+    pub fn push(&mut self, packet: TsPacket<'_>, sink: &mut impl FnMut(Event<'_>)) {
         let Some(parsed) = self.parser.parse(packet.bytes) else { return };
         if parsed.pid == NULL_PID {
             return;
         }
-        self.read_tables(&parsed);
+        self.read_tables(&parsed, sink);
         match &mut self.held {
-            None => self.demux(packet.at, &parsed),
+            None => self.demux(packet.at, &parsed, sink),
             Some(held) => {
                 held.packets.push_back((packet.at, *packet.bytes));
                 let full = held.packets.len() * TS_PACKET_BYTES >= MAX_HELD_BYTES;
                 if self.program.is_some() || full {
-                    self.release();
+                    self.release(sink);
                 }
             }
         }
     }
 
-    /// The next event, if there is one.
-    pub fn pull(&mut self) -> Option<Event> {
-        self.events.pop_front()
-    }
-
-    /// The stream is over: what is open comes out.
-    pub fn finish(&mut self) {
-        self.release();
-        self.events.extend(self.audio.iter_mut().filter_map(AudioReader::finish));
-        if let Some((_, framer)) = &mut self.video {
-            framer.finish(&mut self.units);
-        }
-        self.emit_units();
+    /// The stream is over: hands what is open to `sink`.
+    pub fn finish(&mut self, sink: &mut impl FnMut(Event<'_>)) {
+        self.release(sink);
+        self.audio
+            .iter_mut()
+            .filter_map(AudioReader::finish)
+            .for_each(|pes| sink(Event::Audio(pes)));
     }
 
     /// The program that is followed, once it is known.
@@ -215,38 +196,35 @@ impl Demuxer {
         self.program.as_ref()
     }
 
-    fn read_tables(&mut self, packet: &Packet<'_>) {
+    fn read_tables(&mut self, packet: &Packet<'_>, sink: &mut impl FnMut(Event<'_>)) {
         if !self.tables.push(packet) {
             return;
         }
         if let Some(program) = self.tables.choose(self.choice, self.program.as_ref()) {
-            self.follow(program);
+            self.follow(program, sink);
         } else if self.program.is_none()
             && let Some(why) = self.tables.no_video(self.choice)
         {
-            self.tell_no_video(why);
+            self.report_no_video(why, sink);
         }
     }
 
-    fn tell_no_video(&mut self, why: NoVideo) {
+    fn report_no_video(&mut self, why: NoVideo, sink: &mut impl FnMut(Event<'_>)) {
         if self.no_video.as_ref() != Some(&why) {
             self.no_video = Some(why.clone());
-            self.events.push_back(Event::NoVideo(why));
+            sink(Event::NoVideo(why));
         }
     }
 
-    /// Follows `program` from here on; what was open of another is finished.
-    fn follow(&mut self, program: Program) {
+    /// Follows `program` from here on.
+    fn follow(&mut self, program: Program, sink: &mut impl FnMut(Event<'_>)) {
         let moved = self
             .program
             .as_ref()
             .is_none_or(|old| (old.video_pid, old.codec) != (program.video_pid, program.codec));
         if moved {
-            if let Some((_, mut framer)) = self.video.take() {
-                framer.finish(&mut self.units);
-                self.emit_units();
-            }
-            self.video = Some((PesParser::default(), Framer::new(program.codec)));
+            sink(Event::VideoStream(program.codec));
+            self.video = PesParser::default();
             self.counter = None;
         }
         self.audio.retain(|reader| program.audio.contains(&reader.stream));
@@ -256,47 +234,52 @@ impl Demuxer {
                 self.audio.push(AudioReader { stream, found: None, parser, open: None });
             }
         }
-        self.events.push_back(Event::Program(program.clone()));
+        sink(Event::Program(program.clone()));
         self.program = Some(program);
     }
 
     /// Demuxes what was held back, now that the PIDs are known.
-    fn release(&mut self) {
+    fn release(&mut self, sink: &mut impl FnMut(Event<'_>)) {
         let Some(held) = self.held.take() else { return };
         // A guess has no number.
         if self.program.is_none()
             && self.choice == ProgramChoice::FirstWithVideo
             && let Some(program) = program::guess(held.packets.iter().map(|(_, bytes)| bytes))
         {
-            self.follow(program);
+            self.follow(program, sink);
         }
         if self.program.is_none() && !held.packets.is_empty() {
-            self.tell_no_video(self.tables.tables().no_video(self.choice));
+            self.report_no_video(self.tables.tables().no_video(self.choice), sink);
         }
         for (at, bytes) in &held.packets {
             if let Some(parsed) = self.parser.parse(bytes) {
-                self.demux(*at, &parsed);
+                self.demux(*at, &parsed, sink);
             }
         }
     }
 
-    fn demux(&mut self, at: ByteOffset, packet: &Packet<'_>) {
+    fn demux(&mut self, at: ByteOffset, packet: &Packet<'_>, sink: &mut impl FnMut(Event<'_>)) {
         let Some(program) = &self.program else { return };
         if packet.pid == program.video_pid {
             if at >= self.video_from {
-                self.demux_video(at, packet);
+                self.demux_video(at, packet, sink);
             }
         } else if let Some(reader) =
             self.audio.iter_mut().find(|reader| reader.stream.pid == packet.pid)
             && !packet.scrambled
         {
-            reader.push(at, packet, &mut self.events);
+            reader.push(at, packet, sink);
         }
     }
 
-    fn demux_video(&mut self, at: ByteOffset, packet: &Packet<'_>) {
+    fn demux_video(
+        &mut self,
+        at: ByteOffset,
+        packet: &Packet<'_>,
+        sink: &mut impl FnMut(Event<'_>),
+    ) {
         if packet.scrambled {
-            self.damaged(Damage::Scrambled(at));
+            sink(Event::Fault(StreamFault::Scrambled(at)));
             return;
         }
         if let Some(last) = &self.counter
@@ -307,53 +290,33 @@ impl Demuxer {
                 return;
             }
             if !follows(last.value, packet) {
-                self.damaged(Damage::Discontinuity(at));
+                sink(Event::Fault(StreamFault::Discontinuity(at)));
             }
         }
         if !packet.has_payload {
             return;
         }
         self.counter = Some(Counter::of(packet));
-        if let Some((pes, framer)) = &mut self.video {
-            let (units, events) = (&mut self.units, &mut self.events);
-            let mut complete = |units: &mut Vec<AccessUnit>| {
-                events.extend(units.drain(..).map(Event::AccessUnit));
-                events.push_back(Event::PesComplete);
-            };
-            pes.push(packet, |part| match part {
-                PesPart::Start(header) => {
-                    complete(units);
-                    framer.begin_pes(header.pts, header.dts);
-                }
-                PesPart::Data(data) => framer.push(at, data, units),
-                PesPart::End => complete(units),
+        self.video.push(packet, |part| {
+            sink(match part {
+                PesPart::Start(PesHeader { pts, dts, .. }) => Event::PesStart { pts, dts },
+                PesPart::Data(data) => Event::Payload { at, data },
+                PesPart::End => Event::PesEnd,
             });
-        }
-        // Now the picture that it begins is open, if it begins one.
+        });
+        // Only now: the picture that the packet begins, if it begins one, is the damaged one.
         if packet.transport_error {
-            self.damaged(Damage::TransportError(at));
+            sink(Event::Fault(StreamFault::TransportError(at)));
         }
-        self.emit_units();
-    }
-
-    fn damaged(&mut self, damage: Damage) {
-        self.events.push_back(Event::Damage(damage));
-        if let Some((_, framer)) = &mut self.video {
-            framer.damage();
-        }
-    }
-
-    fn emit_units(&mut self) {
-        self.events.extend(self.units.drain(..).map(Event::AccessUnit));
     }
 }
 
 impl AudioReader {
-    fn push(&mut self, at: ByteOffset, packet: &Packet<'_>, events: &mut VecDeque<Event>) {
+    fn push(&mut self, at: ByteOffset, packet: &Packet<'_>, sink: &mut impl FnMut(Event<'_>)) {
         let AudioReader { stream, found, parser, open } = self;
         let mut complete = |open: &mut Option<AudioPes>| {
             if let Some(pes) = open.take().and_then(|pes| identify(pes, found)) {
-                events.push_back(Event::Audio(pes));
+                sink(Event::Audio(pes));
             }
         };
         parser.push(packet, |part| match part {
@@ -370,9 +333,9 @@ impl AudioReader {
         });
     }
 
-    /// The stream is over.
-    fn finish(&mut self) -> Option<Event> {
-        self.open.take().and_then(|pes| identify(pes, &mut self.found)).map(Event::Audio)
+    /// The stream is over: returns the PES packet that is open.
+    fn finish(&mut self) -> Option<AudioPes> {
+        self.open.take().and_then(|pes| identify(pes, &mut self.found))
     }
 }
 
@@ -413,6 +376,3 @@ pub mod fuzzing {
     pub use super::pes::{PesParser, PesPart};
     pub use super::psi::{SectionAssembler, Table};
 }
-
-#[cfg(test)]
-mod tests;

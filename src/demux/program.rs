@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::packet::PacketParser;
 use super::psi::{Content, PatEntry, Pmt};
 use crate::media::{AudioCodec, AudioStream, VideoCodec};
@@ -19,7 +21,8 @@ pub enum ProgramChoice {
 }
 
 /// The streams that are followed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Program {
     /// Program number; 0 where no table names one.
     pub number: u16,

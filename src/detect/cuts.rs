@@ -1,5 +1,7 @@
 //! Which pictures are kept.
 
+use serde::{Deserialize, Serialize};
+
 use crate::media::{Reason, Ticks};
 
 /// The rule of ffmpeg's `select` filter:
@@ -19,7 +21,7 @@ impl Default for Rule {
 }
 
 /// The rule's memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CutsState {
     /// Time of the frame kept last since FFmpeg would have built its filter: `prev_selected_t`.
     pub previous_kept: Option<Ticks>,

@@ -8,6 +8,8 @@ pub use cuts::{Cuts, CutsState, Rule};
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::media::{Frame, Picture, PictureFormat, Verdict};
 use score::{Mafd, scene_score};
 
@@ -26,11 +28,12 @@ impl std::fmt::Debug for Detector {
 }
 
 /// What a detector must know to go on behind a picture, besides that picture.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DetectorState {
     /// Mean absolute frame difference of the last picture.
     pub mafd: Mafd,
     /// The clock of the rule.
+    #[serde(flatten)]
     pub cuts: CutsState,
 }
 

@@ -5,12 +5,16 @@
 //! the TS packet in which a picture starts rides with the data all the way, so
 //! that checkpoints, index entries and error messages need no book-keeping.
 
+mod damage;
 mod timing;
 mod written;
 
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+pub use damage::Damage;
 pub use timing::{AudioCodec, AudioFrame, AudioStream, Fraction, PictureTiming, Times};
 pub use written::{WaitOutcome, Written};
 
@@ -22,7 +26,10 @@ pub const TICKS_PER_SECOND: i64 = 90_000;
 
 /// A time or a duration on the 90 kHz clock, unwrapped: it may pass 33 bits and
 /// may be negative.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct Ticks(pub i64);
 
 impl Ticks {
@@ -33,9 +40,11 @@ impl Ticks {
 }
 
 /// A video codec that can be carried in MPEG-TS and that we decode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum VideoCodec {
     /// MPEG-1 or MPEG-2 video (ISO/IEC 11172-2, 13818-2). One decoder reads both.
+    #[serde(rename = "mpeg2video")]
     Mpeg2,
     /// MPEG-4 part 2 (ISO/IEC 14496-2).
     Mpeg4,

@@ -1,5 +1,7 @@
 //! What headers say about time: of a coded picture, and of audio.
 
+use serde::{Deserialize, Serialize};
+
 use super::{ByteOffset, Ticks};
 
 /// Presentation and decoding time, as far as they are known.
@@ -34,9 +36,11 @@ pub struct PictureTiming {
 }
 
 /// An audio codec whose frames FFmpeg's parsers tell apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AudioCodec {
     /// MPEG-1 and MPEG-2 audio, layers I to III.
+    #[serde(rename = "mp2")]
     Mpeg,
     /// AAC in ADTS.
     Aac,
@@ -53,6 +57,7 @@ pub enum AudioCodec {
     /// Private data that is audio if its first PES packet looks like it.
     Private,
     /// Anything else: each PES packet counts as one frame of unknown length.
+    #[serde(rename = "audio")]
     Other,
 }
 
@@ -71,23 +76,28 @@ impl AudioCodec {
             AudioCodec::Other => "audio",
         }
     }
-
-    /// The codec of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        use AudioCodec::{Aac, AacLatm, Ac3, Dts, Eac3, Mpeg, Opus, Other, Private};
-        [Mpeg, Aac, AacLatm, Ac3, Eac3, Dts, Opus, Private, Other]
-            .into_iter()
-            .find(|codec| codec.as_str() == name)
-    }
 }
 
-/// An audio stream of the tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// An audio stream of the tables. Its serialized form is a pair of PID and codec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "(u16, AudioCodec)", into = "(u16, AudioCodec)")]
 pub struct AudioStream {
-    /// Its PID.
+    /// PID of the stream.
     pub pid: u16,
     /// How it is coded.
     pub codec: AudioCodec,
+}
+
+impl From<(u16, AudioCodec)> for AudioStream {
+    fn from((pid, codec): (u16, AudioCodec)) -> Self {
+        AudioStream { pid, codec }
+    }
+}
+
+impl From<AudioStream> for (u16, AudioCodec) {
+    fn from(stream: AudioStream) -> Self {
+        (stream.pid, stream.codec)
+    }
 }
 
 /// One frame of audio, of which only the time counts.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::live::checkpoint::Checkpoint;
+use super::live::trust::{self, StoredCheckpoint};
 use super::live::{Detected, Live};
 use super::record::finished_job;
-use super::trust::{self, Found};
-use crate::catalog::checkpoint::Checkpoint;
 use crate::catalog::examine::{self, Examined};
 use crate::catalog::publish::left_overs;
 use crate::config::DetectConfig;
@@ -36,13 +36,15 @@ pub fn check(session: &Session) -> Result<Examined> {
     }
     let path = session.checkpoint_json();
     let doubt = match trust::look(&path, &session.recording_ts(), length)? {
-        Found::Nothing if length > 0 => Some("it is missing: detection would begin anew".into()),
-        Found::Nothing => None,
-        Found::Doubtful(error) => {
+        StoredCheckpoint::Missing if length > 0 => {
+            Some("it is missing: detection would start over".into())
+        }
+        StoredCheckpoint::Missing => None,
+        StoredCheckpoint::Untrusted(error) => {
             problem(error);
             None
         }
-        Found::Trusted(trusted) => doubt(&trusted.checkpoint, length, found.entries),
+        StoredCheckpoint::Trusted(checkpoint) => doubt(&checkpoint, length, found.entries),
     };
     if let Some(what) = doubt {
         problem(trust::doubt(&path, what));
@@ -81,7 +83,7 @@ pub fn repair(
     let owned = session.clone().into_owned()?;
     let checkpoint = session.checkpoint_json();
     if found.lacks_frames && checkpoint.exists() {
-        trust::set_aside(&checkpoint, &trust::doubt(&checkpoint, "frames are missing"))?;
+        trust::quarantine(&checkpoint, &trust::doubt(&checkpoint, "frames are missing"))?;
     }
     let job = finished_job(owned)?;
     counters.recorded_bytes.store(job.opened_bytes, std::sync::atomic::Ordering::Relaxed);

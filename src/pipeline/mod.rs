@@ -1,26 +1,14 @@
 //! The only wiring: threads, queues and their bounds, order of shutdown.
 
+pub mod analyzer;
 mod check;
-pub mod checkpointing;
-mod cut;
-pub mod detection;
-pub mod detector;
 pub mod list;
-mod live;
-mod look_ahead;
-pub mod publisher;
+pub mod live;
 mod record;
-mod recorder;
-mod recording_sync;
-mod rotation;
 mod scan;
-mod supervision;
-mod supervisor;
-mod trust;
-mod watch;
 
 pub use check::{check, repair};
-pub use record::{Listening, listen, own_sessions, record};
+pub use record::{Listening, Sessions, listen, record};
 pub use scan::scan;
 
 use crate::config::FrameRule;

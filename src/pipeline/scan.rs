@@ -8,10 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_channel::Sender;
 
-use super::detection::{Detection, Scored};
-use super::detector::{self, Outlet};
-use super::publisher::{self, Message};
-use super::watch::Watch;
+use super::analyzer::{Analyzer, Outlet, Scored, Watch, drive};
+use super::live::{self, Message};
 use super::{choice_of, join, rule_of, spawn};
 use crate::catalog::{Catalog, CatalogOptions, EncodedFrame, Entry, KeptFrame};
 use crate::config::ScanConfig;
@@ -55,10 +53,11 @@ pub fn scan(
         frame_width: config.jpeg.max_width_px,
         ..CatalogOptions::new(frames_dir)
     })?;
-    let (messages, queue) = publisher::queue();
+    let (messages, queue) = live::queue();
     std::thread::scope(|scope| {
-        let publisher =
-            spawn(scope, "publisher", move || publisher::run(&queue, catalog, None, on_entry))?;
+        let publisher = spawn(scope, "publisher", move || {
+            live::publish_frames(&queue, catalog, None, on_entry)
+        })?;
         let frames = Frames::Published(messages);
         let outlet = ScanOutlet { frames, scores, counters, watch: Watch::default() };
         // The publisher ends when its queue is closed, which goes with the outlet.
@@ -73,14 +72,14 @@ fn detect(
     mut outlet: ScanOutlet<'_>,
     shutdown: &Shutdown,
 ) -> Result<()> {
-    let mut detection = Detection::new(rule_of(config.rule), choice_of(config.program));
-    detector::run(&mut tail, &mut detection, &mut outlet, &|| shutdown.is_requested())?;
-    if let Some(why @ NoVideo::NoSuchProgram { .. }) = detection.no_video() {
+    let mut analyzer = Analyzer::new(rule_of(config.rule), choice_of(config.program));
+    drive(&mut tail, &mut analyzer, &mut outlet, &|| shutdown.is_requested())?;
+    if let Some(why @ NoVideo::NoSuchProgram { .. }) = analyzer.no_video() {
         return Err(Error::new(Stage::Tail, why.to_string()).path(&config.file));
     }
     outlet.scores.map_or(Ok(()), Scores::finish)?;
     // The frames found so far are published, but a verdict that lacks pictures is a failure.
-    detection.take_unusable().map_or(Ok(()), |error| Err(error.path(&config.file)))
+    analyzer.take_unusable().map_or(Ok(()), |error| Err(error.path(&config.file)))
 }
 
 /// Length and packet size, both in bytes.
@@ -149,9 +148,9 @@ impl Outlet for ScanOutlet<'_> {
         }
     }
 
-    fn progress(&mut self, detection: &Detection, read: ByteOffset, over: bool) -> Result<()> {
+    fn progress(&mut self, analyzer: &Analyzer, read: ByteOffset, over: bool) -> Result<()> {
         self.counters.detected_bytes.store(read.0, Relaxed);
-        self.watch.look(detection, self.counters);
+        self.watch.look(analyzer, self.counters);
         if over {
             self.watch.over(read);
         }

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use serde::{Deserialize, Serialize};
+
 /// The first bytes that count.
 const HEAD_BYTES: u64 = 64 << 10;
 
@@ -14,7 +16,8 @@ const TAIL_BYTES: u64 = 4 << 10;
 ///
 /// Two that agree in it count as the same: one of another stream differs at its
 /// beginning, and one that was cut and went on otherwise differs at its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fingerprint {
     /// Its length, in bytes.
     pub bytes: u64,

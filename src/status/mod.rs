@@ -14,6 +14,8 @@ pub use server::Listener;
 
 use serde::{Deserialize, Serialize};
 
+use crate::media::Damage;
+
 /// What one recorder tells. Keys are added, never changed; one that another version
 /// does not tell reads as nothing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -58,7 +60,7 @@ pub struct Status {
     pub pictures: u64,
     /// Frames kept since it was started.
     pub frames_kept: u64,
-    /// What was damaged.
+    /// Damage to the stream since the recorder was started.
     pub damage: Damage,
     /// Connections turned away since it was started.
     pub refused: u64,
@@ -78,22 +80,6 @@ pub struct Sender {
     pub address: String,
     /// When it connected, RFC 3339.
     pub since: String,
-}
-
-/// How often something was damaged since the recorder was started.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Damage {
-    /// Times that packets were out of step.
-    pub lost_sync: u64,
-    /// Gaps in a continuity counter.
-    pub continuity_gaps: u64,
-    /// Packets that say that they were received with errors.
-    pub transport_errors: u64,
-    /// Pictures that could not be decoded.
-    pub undecodable: u64,
-    /// Packets that were scrambled.
-    pub scrambled: u64,
 }
 
 /// A line of the log.

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 
 use super::{Heartbeat, Troubles};
-use crate::media::Ticks;
+use crate::media::{Damage, Ticks};
 
 /// How detection fares.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub struct Counters {
     sender: Mutex<Option<(String, Timestamp)>>,
     detection: Mutex<DetectionState>,
     session: Mutex<Option<PathBuf>>,
+    damage: Mutex<Damage>,
     /// What was logged.
     troubles: Troubles,
     /// Set around each operation of the recorder's thread.
@@ -63,16 +64,6 @@ pub struct Counters {
     pub pictures: AtomicU64,
     /// Frames kept.
     pub frames_kept: AtomicU64,
-    /// Times that packets were out of step.
-    pub lost_sync: AtomicU64,
-    /// Gaps in a continuity counter.
-    pub continuity_gaps: AtomicU64,
-    /// Pictures that could not be decoded.
-    pub undecodable: AtomicU64,
-    /// Packets that were scrambled.
-    pub scrambled: AtomicU64,
-    /// Packets that say that they were received with errors.
-    pub transport_errors: AtomicU64,
 }
 
 /// What [`Counters`] said at one moment.
@@ -91,11 +82,7 @@ pub struct Snapshot {
     pub detected: Ticks,
     pub pictures: u64,
     pub frames_kept: u64,
-    pub lost_sync: u64,
-    pub continuity_gaps: u64,
-    pub undecodable: u64,
-    pub scrambled: u64,
-    pub transport_errors: u64,
+    pub damage: Damage,
 }
 
 impl Counters {
@@ -130,6 +117,11 @@ impl Counters {
         *self.detection.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
+    /// Counts damage.
+    pub fn update_damage<T>(&self, update: impl FnOnce(&mut Damage) -> T) -> T {
+        update(&mut self.damage.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// What was logged.
     pub fn troubles(&self) -> &Troubles {
         &self.troubles
@@ -155,11 +147,7 @@ impl Counters {
             detected,
             pictures: self.pictures.load(Relaxed),
             frames_kept: self.frames_kept.load(Relaxed),
-            lost_sync: self.lost_sync.load(Relaxed),
-            continuity_gaps: self.continuity_gaps.load(Relaxed),
-            undecodable: self.undecodable.load(Relaxed),
-            scrambled: self.scrambled.load(Relaxed),
-            transport_errors: self.transport_errors.load(Relaxed),
+            damage: *self.damage.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 }
@@ -183,23 +171,6 @@ impl Snapshot {
     pub fn behind_s(&self) -> f64 {
         Ticks(self.recorded.0.saturating_sub(self.detected.0).max(0)).seconds()
     }
-
-    /// The damage in words, without what did not occur: `3 gaps, 1 picture that
-    /// does not decode`. Empty if there was none.
-    pub fn damage(&self) -> String {
-        let kinds = [
-            (self.lost_sync, "loss of sync", "losses of sync"),
-            (self.continuity_gaps, "gap in the packets", "gaps in the packets"),
-            (self.transport_errors, "packet received with errors", "packets received with errors"),
-            (self.undecodable, "undecodable picture", "undecodable pictures"),
-            (self.scrambled, "scrambled packet", "scrambled packets"),
-        ];
-        let told = kinds
-            .iter()
-            .filter(|(count, ..)| *count > 0)
-            .map(|(count, one, many)| format!("{count} {}", if *count == 1 { one } else { many }));
-        told.collect::<Vec<_>>().join(", ")
-    }
 }
 
 #[cfg(test)]
@@ -216,12 +187,5 @@ mod tests {
         };
         assert_eq!(ahead.behind_bytes(), 0);
         assert_eq!(ahead.behind_s(), 0.0);
-    }
-
-    #[test]
-    fn damage_is_told_without_what_did_not_occur() {
-        assert_eq!(Snapshot::default().damage(), "");
-        let damaged = Snapshot { continuity_gaps: 3, undecodable: 1, ..Snapshot::default() };
-        assert_eq!(damaged.damage(), "3 gaps in the packets, 1 undecodable picture");
     }
 }

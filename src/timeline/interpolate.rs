@@ -5,6 +5,8 @@
 //! libavformat makes of that decides which time the ffmpeg tool shows a picture
 //! at, so its rules are followed one by one.
 
+use serde::{Deserialize, Serialize};
+
 use super::rescale::{add_stable, whole_ticks};
 use crate::media::{PictureTiming, VideoCodec};
 
@@ -24,29 +26,30 @@ pub struct Stamps {
 }
 
 /// What libavformat remembers of a video stream (`FFStream`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Interpolation {
+    /// Nothing is guessed any more: it was looked ahead, and no time found.
+    pub blank: bool,
     /// `cur_dts`: where the next picture would be decoded. `None` until a time is
     /// known; `guessed` is then how far pictures have come without.
     pub next: Option<i64>,
     /// Ticks that pictures without times have taken so far.
     pub guessed: i64,
-    /// Nothing is guessed any more: it was looked ahead, and no time found.
-    pub blank: bool,
-    /// `last_IP_pts`: presentation time of the last picture that was no B.
+    /// `last_IP_pts`: presentation time of the last picture that was not a B picture.
     pub reference_pts: Option<i64>,
     /// `last_IP_duration`: how long that is shown.
     pub reference_duration: i64,
     /// `last_dts_for_order_check`.
     pub checked: Option<i64>,
-    /// `dts_ordered`: times that stood alone and went on.
+    /// `dts_ordered`: times that stood alone and grew.
     pub ordered: u32,
     /// `dts_misordered`: such times that went back.
     pub misordered: u32,
     /// `pts_buffer`: the last presentation times, the smallest first.
     pub window: [Option<i64>; MAX_DELAY + 1],
-    /// `pts_reorder_error` and its count: how well each place of the window has
-    /// told the decoding time.
+    /// `pts_reorder_error` and its count: how well each place of the window has predicted
+    /// the decoding time.
     pub errors: [(u64, u8); MAX_DELAY],
 }
 

@@ -5,6 +5,8 @@
 //! where it was expected; the other streams then find themselves moved along.
 //! Everything here is in microseconds, as there, since rounding shows.
 
+use serde::{Deserialize, Serialize};
+
 use super::interpolate::Stamps;
 use super::rescale::{micros, ticks};
 use crate::media::Ticks;
@@ -16,24 +18,30 @@ const JUMP: i64 = 10_000_000;
 const JUMP_BACK: i64 = 100_000;
 
 /// What all streams share (`InputFile`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Shared {
     /// `ts_offset`: added to every time.
+    #[serde(rename = "offset_us")]
     pub offset: i64,
     /// `last_ts`: decoding time of the packet before, of any stream.
+    #[serde(rename = "last_us")]
     pub last: i64,
 }
 
 /// What each stream has of its own (`InputStream`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StreamClock {
     /// A packet has been seen.
     pub started: bool,
     /// Decoding time of the packet before.
+    #[serde(rename = "dts_us")]
     pub dts: i64,
     /// What is too far back from here jumps.
+    #[serde(rename = "reached_us")]
     pub reached: i64,
     /// Decoding time expected next.
+    #[serde(rename = "next_us")]
     pub next: Option<i64>,
 }
 

@@ -10,6 +10,7 @@
 //! jumps        going on without a jump where the sender's clock jumps
 //! ```
 
+mod clock;
 mod interpolate;
 mod jumps;
 mod rescale;
@@ -17,61 +18,16 @@ mod start;
 
 use std::collections::VecDeque;
 
+pub use clock::{AudioClock, RecordingClock, VideoTimes};
 pub use interpolate::{Interpolation, Stamps};
 pub use jumps::{Shared, StreamClock};
 
 use crate::media::{
-    AccessUnit, AudioFrame, AudioStream, ByteOffset, Fraction, PictureTiming, TICKS_PER_SECOND,
-    Ticks, Times, VideoCodec,
+    AccessUnit, AudioFrame, AudioStream, ByteOffset, Fraction, PictureTiming, Ticks, Times,
+    VideoCodec,
 };
 use interpolate::Anchored;
 use start::Start;
-
-/// Bits of the PTS and DTS clock.
-const CLOCK_BITS: u32 = 33;
-
-/// The state that has to outlive a restart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Clock {
-    /// What the pictures' own times have shown.
-    pub demuxed: Demuxed,
-    /// Unwrapped time that counts as 0.
-    pub start: Ticks,
-    /// The offset that all streams share.
-    pub shared: Shared,
-    /// The video stream's clock.
-    pub video: StreamClock,
-    /// The audio streams' clocks.
-    pub audio: Vec<AudioClock>,
-}
-
-/// What libavformat knows of the video stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Demuxed {
-    /// Unwrapped time of the picture before: the next is the nearest to it. Before
-    /// the first picture that of audio, if there was any.
-    pub last: Option<Ticks>,
-    /// A picture has been seen.
-    pub seen: bool,
-    /// Ticks from one decoding time to the next, as last seen: what a picture lasts
-    /// where the stream does not say.
-    pub step: i64,
-    /// Times that were not given.
-    pub interpolation: Interpolation,
-}
-
-/// The clock of one audio stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AudioClock {
-    /// Its PID.
-    pub pid: u16,
-    /// Everything up to the PES packet that begins here has passed.
-    pub through: ByteOffset,
-    /// Where its next frame stands, in ticks, unwrapped.
-    pub next_pts: Option<i64>,
-    /// Where it is expected.
-    pub clock: StreamClock,
-}
 
 /// An access unit whose times count from the start of the recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +37,7 @@ pub struct TimedUnit {
     /// Its times as they stood in the stream.
     pub raw: Times,
     /// The clock before it.
-    pub before: Clock,
+    pub before: RecordingClock,
 }
 
 /// The decoding times that FFmpeg counts on behind the last picture. What the decoder
@@ -107,7 +63,7 @@ impl Iterator for AfterEnd {
 /// Sets the times of access units to the recording's own.
 #[derive(Debug)]
 pub struct Timeline {
-    clock: Clock,
+    clock: RecordingClock,
     /// How long the picture is shown that passed last, if its headers say so.
     lasts: Option<Fraction>,
     /// Where the recording begins, until that is settled.
@@ -142,7 +98,7 @@ struct VideoItem {
     timing: PictureTiming,
     stamps: Stamps,
     /// As it was before this picture.
-    before: Demuxed,
+    before: VideoTimes,
 }
 
 /// FFmpeg sees pictures only when the PES packet in which their end was found is
@@ -151,7 +107,7 @@ struct VideoItem {
 /// clock is set back and goes through that picture again behind the audio.
 #[derive(Debug, Default)]
 struct OpenPes {
-    before: Option<Clock>,
+    before: Option<RecordingClock>,
     pictures: Vec<(Stamps, PictureTiming)>,
     /// Audio has jumped since it began.
     audio_jumped: bool,
@@ -160,8 +116,8 @@ struct OpenPes {
 impl Timeline {
     /// At the beginning of a recording.
     pub fn new() -> Self {
-        let clock = Clock {
-            demuxed: Demuxed::default(),
+        let clock = RecordingClock {
+            demuxed: VideoTimes::default(),
             start: Ticks(0),
             shared: Shared::default(),
             video: StreamClock::default(),
@@ -171,7 +127,7 @@ impl Timeline {
     }
 
     /// Goes on where another has been: `clock` as it was before the next access unit.
-    pub fn resume(clock: Clock) -> Self {
+    pub fn resume(clock: RecordingClock) -> Self {
         Timeline {
             passed_audio: clock.audio.iter().map(|audio| (audio.pid, audio.through)).collect(),
             clock,
@@ -351,7 +307,7 @@ impl Timeline {
     fn pass_video(&mut self, video: VideoItem) {
         let VideoItem { mut unit, timing, stamps, before } = video;
         let raw = Times { pts: unit.pts, dts: unit.dts };
-        let before = Clock { demuxed: before, ..self.clock.clone() };
+        let before = RecordingClock { demuxed: before, ..self.clock.clone() };
         if self.open.before.is_none() {
             self.open.before = Some(self.clock.clone());
         }
@@ -374,7 +330,7 @@ impl Timeline {
             for (stamps, timing) in &self.open.pictures {
                 clock.pass_picture(*stamps, timing);
             }
-            self.clock = Clock { demuxed: self.clock.demuxed, ..clock };
+            self.clock = RecordingClock { demuxed: self.clock.demuxed, ..clock };
         } else {
             self.clock.pass_audio(frame);
         }
@@ -406,109 +362,8 @@ impl VideoItem {
     }
 }
 
-impl Demuxed {
-    /// Unwraps a picture's times. The DTS is near the last one, the PTS near it.
-    fn unwrap(&mut self, times: Times) -> Stamps {
-        if let Some(time) = times.dts.or(times.pts) {
-            let last = *self.last.get_or_insert(time);
-            let time = nearest(time, last);
-            if time > last && self.seen {
-                self.step = (time.0 - last.0).min(MAX_STEP);
-            }
-            (self.last, self.seen) = (Some(time), true);
-        }
-        self.peek(times)
-    }
-
-    /// The same for times that are not the next picture's.
-    fn peek(&self, times: Times) -> Stamps {
-        let near = |time: Ticks| nearest(time, self.last.unwrap_or(time)).0;
-        Stamps { pts: times.pts.map(near), dts: times.dts.map(near) }
-    }
-
-    /// The same for another stream's time.
-    fn unwrap_beside(&mut self, time: Ticks) -> Ticks {
-        nearest(time, *self.last.get_or_insert(time))
-    }
-}
-
-impl Clock {
-    /// A picture's times from the start of the recording, on its way to the decoder.
-    fn pass_picture(&mut self, stamps: Stamps, timing: &PictureTiming) -> Stamps {
-        let passed = self.shared.pass(&self.video, stamps);
-        let duration = match timing.duration.map_or(self.demuxed.step, rescale::whole_ticks) {
-            0 => None,
-            ticks => Some(rescale::micros(Ticks(ticks))),
-        };
-        let lead = timing
-            .duration
-            .map_or(0, |duration| -rescale::whole_micros(duration, i64::from(timing.delay)));
-        let dts = self.video.take(passed.dts, lead);
-        self.video.lasts(duration);
-        self.video.shown();
-        Stamps { pts: passed.pts, dts: Some(rescale::ticks(dts).0) }
-    }
-
-    fn pass_audio(&mut self, frame: &AudioFrame) {
-        let (index, stamps) = self.audio_stamps(frame);
-        let Some(pts) = stamps.pts else { return };
-        let passed = self.shared.pass(&self.audio[index].clock, stamps);
-        let audio = &mut self.audio[index];
-        audio.through = frame.at;
-        audio.next_pts = Some(after(pts, frame));
-        audio.clock.take(passed.dts, 0);
-        let counted = if frame.counted { frame.samples } else { 0 };
-        audio.clock.lasts(Some(rescale::micros_of_samples(counted, frame.sample_rate)));
-    }
-
-    fn would_jump(&mut self, frame: &AudioFrame) -> bool {
-        let (index, stamps) = self.audio_stamps(frame);
-        self.shared.jumps(&self.audio[index].clock, stamps)
-    }
-
-    /// The clock of the frame's stream, and its times: none before the first that is given.
-    fn audio_stamps(&mut self, frame: &AudioFrame) -> (usize, Stamps) {
-        let index = match self.audio.iter().position(|audio| audio.pid == frame.pid) {
-            Some(index) => index,
-            None => {
-                let clock = StreamClock::default();
-                let (pid, through) = (frame.pid, frame.at);
-                self.audio.push(AudioClock { pid, through, next_pts: None, clock });
-                self.audio.len() - 1
-            }
-        };
-        let time = match frame.pts {
-            Some(pts) => Some(self.demuxed.unwrap_beside(pts).0),
-            None => self.audio[index].next_pts,
-        };
-        (index, Stamps { pts: time, dts: time })
-    }
-}
-
-/// Where the next frame stands. The parsers of some codecs state durations, which
-/// libavformat rounds; of others it knows the frame size, and does not.
-fn after(pts: i64, frame: &AudioFrame) -> i64 {
-    let AudioFrame { samples, sample_rate, exact, .. } = *frame;
-    if exact && samples > 0 && sample_rate > 0 {
-        let (numerator, denominator) = (i64::from(samples), i64::from(sample_rate));
-        rescale::add_stable(pts, Fraction { numerator, denominator })
-    } else {
-        pts + rescale::ticks_of_samples(samples, sample_rate)
-    }
-}
-
-/// No picture lasts longer: what looks so is a gap.
-const MAX_STEP: i64 = TICKS_PER_SECOND;
-
 /// No more than this is held back, whatever the times say.
 const MAX_HELD_BYTES: usize = 16 << 20;
-
-/// The time with these 33 bits that is nearest to `reference`.
-fn nearest(time: Ticks, reference: Ticks) -> Ticks {
-    const MODULUS: i64 = 1 << CLOCK_BITS;
-    let ahead = (time.0 - reference.0).rem_euclid(MODULUS);
-    Ticks(reference.0 + if ahead < MODULUS / 2 { ahead } else { ahead - MODULUS })
-}
 
 #[cfg(test)]
 mod tests;

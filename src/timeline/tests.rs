@@ -2,6 +2,7 @@
 //! `tests/it/parity.rs` and `tests/it/streams.rs`.
 #![allow(clippy::unwrap_used)]
 
+use super::clock::CLOCK_BITS;
 use super::*;
 use crate::media::{AudioCodec, Fraction, RandomAccess};
 
@@ -255,7 +256,7 @@ fn pts_alone_that_turn_out_to_be_reordered_are_no_decoding_times() {
 #[test]
 fn a_hundred_hours_are_told_to_the_tick() {
     let mut timeline = Timeline::new();
-    let step = 5 * TICKS_PER_SECOND;
+    let step = 5 * crate::media::TICKS_PER_SECOND;
     for n in 0..72_000 {
         timeline.video(unit(n * step, n * step), THIRTY);
         timeline.pes_complete();

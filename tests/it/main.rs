@@ -28,3 +28,4 @@ mod streams;
 mod tls;
 mod trust;
 mod two_processes;
+mod upgrade;

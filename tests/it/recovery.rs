@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::common::cache::Ffmpeg;
-use scenetap::catalog::checkpoint::Checkpoint;
 use scenetap::media::{ByteOffset, Verdict};
-use scenetap::pipeline::checkpointing::{from_checkpoint, to_checkpoint};
-use scenetap::pipeline::detection::{Detection, DetectionStart};
+use scenetap::pipeline::analyzer::{Analyzer, RestartPoint};
+use scenetap::pipeline::live::checkpoint::Checkpoint;
 use scenetap::recording::Fingerprint;
 use scenetap::ts::{TS_PACKET_BYTES, TsPacket};
 
@@ -22,28 +21,28 @@ fn fixtures() -> Vec<PathBuf> {
     files
 }
 
-fn feed(detection: &mut Detection, bytes: &[u8], from: usize, to: usize) -> Vec<Verdict> {
+fn feed(analyzer: &mut Analyzer, bytes: &[u8], from: usize, to: usize) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for at in (from..to).step_by(TS_PACKET_BYTES) {
         let packet = bytes[at..at + TS_PACKET_BYTES].try_into().unwrap();
-        detection.push(TsPacket { at: ByteOffset(at as u64), bytes: packet }).unwrap();
-        verdicts.extend(std::iter::from_fn(|| detection.pull()).map(|scored| scored.verdict));
+        analyzer.push(TsPacket { at: ByteOffset(at as u64), bytes: packet }).unwrap();
+        verdicts.extend(std::iter::from_fn(|| analyzer.pull()).map(|scored| scored.verdict));
     }
     verdicts
 }
 
-fn finish(mut detection: Detection) -> Vec<Verdict> {
-    detection.finish().unwrap();
-    std::iter::from_fn(|| detection.pull()).map(|scored| scored.verdict).collect()
+fn finish(mut analyzer: Analyzer) -> Vec<Verdict> {
+    analyzer.finish().unwrap();
+    std::iter::from_fn(|| analyzer.pull()).map(|scored| scored.verdict).collect()
 }
 
 /// Through the file on disk: what is not in it is not known after a restart.
-fn written_and_read(start: &DetectionStart) -> DetectionStart {
-    let of = Fingerprint { bytes: 0, head_crc32: 0, tail_crc32: 0 };
-    let json = to_checkpoint(start, of, 0).to_json().unwrap();
-    let read = from_checkpoint(&Checkpoint::parse(Path::new("c"), &json).unwrap()).unwrap();
-    assert_eq!(read, *start);
-    read
+fn written_and_read(point: &RestartPoint) -> RestartPoint {
+    let recording = Fingerprint { bytes: 0, head_crc32: 0, tail_crc32: 0 };
+    let written = Checkpoint { recording, frames_kept: 0, point: point.clone() };
+    let read = Checkpoint::parse(Path::new("c"), &written.to_json().unwrap()).unwrap();
+    assert_eq!(read, written);
+    read.point
 }
 
 #[test]
@@ -98,13 +97,13 @@ fn made(options: &str) -> Option<Vec<u8>> {
 
 /// The furthest that is read again, over stops in the later half.
 fn read_again(bytes: &[u8], limit: u64) -> u64 {
-    let mut detection =
-        Detection::new(Default::default(), Default::default()).read_again_at_most(limit);
+    let mut analyzer =
+        Analyzer::new(Default::default(), Default::default()).read_again_at_most(limit);
     let mut furthest = 0;
     for at in (0..bytes.len()).step_by(TS_PACKET_BYTES) {
-        feed(&mut detection, bytes, at, at + TS_PACKET_BYTES);
+        feed(&mut analyzer, bytes, at, at + TS_PACKET_BYTES);
         if at > bytes.len() / 2 {
-            let from = detection.start().map_or(0, |start| start.demux.from.0);
+            let from = analyzer.restart_point().map_or(0, |start| start.read_from.audio_offset.0);
             furthest = furthest.max(at as u64 - from);
         }
     }
@@ -129,20 +128,20 @@ fn without_any_random_access_point_what_is_read_again_stays_bounded() {
     let furthest = read_again(&bytes, LIMIT);
     assert!(furthest < LIMIT * 5 / 4, "{furthest} of {}", bytes.len());
     // Every picture is decided, and the ones that come out first are marked.
-    let new = || Detection::new(Default::default(), Default::default()).read_again_at_most(LIMIT);
+    let new = || Analyzer::new(Default::default(), Default::default()).read_again_at_most(LIMIT);
     let whole = {
-        let mut detection = new();
-        let mut whole = feed(&mut detection, &bytes, 0, bytes.len());
-        whole.extend(finish(detection));
+        let mut analyzer = new();
+        let mut whole = feed(&mut analyzer, &bytes, 0, bytes.len());
+        whole.extend(finish(analyzer));
         whole
     };
     let stop = bytes.len() / TS_PACKET_BYTES * 4 / 5 * TS_PACKET_BYTES;
     let mut first = new();
     let mut verdicts = feed(&mut first, &bytes, 0, stop);
-    let start = written_and_read(&first.start().unwrap());
-    assert!(start.is_damaged);
-    let from = usize::try_from(start.demux.from.0).unwrap();
-    let mut second = Detection::resume(Default::default(), Default::default(), start);
+    let start = written_and_read(&first.restart_point().unwrap());
+    assert!(start.read_from.damaged);
+    let from = usize::try_from(start.read_from.audio_offset.0).unwrap();
+    let mut second = Analyzer::resume(Default::default(), Default::default(), start);
     verdicts.extend(feed(&mut second, &bytes, from, bytes.len()));
     verdicts.extend(finish(second));
     let places = |verdicts: &[Verdict]| verdicts.iter().map(|v| (v.at, v.pts)).collect::<Vec<_>>();
@@ -161,30 +160,30 @@ fn damaged(stream: &[u8]) -> Vec<u8> {
 
 /// Stops behind each of these packets, which ascend, and once more before it has caught up.
 fn assert_recovers(what: &str, bytes: &[u8], stops: impl Iterator<Item = usize>) {
-    let new = || Detection::new(Default::default(), Default::default());
-    let resumed = |start| Detection::resume(Default::default(), Default::default(), start);
-    // One detection comes by every stop and shows what each left behind.
+    let new = || Analyzer::new(Default::default(), Default::default());
+    let resumed = |start| Analyzer::resume(Default::default(), Default::default(), start);
+    // One analyzer comes by every stop and shows what each left behind.
     let mut undisturbed = new();
     let (mut whole, mut fed) = (Vec::new(), 0);
     let mut disturbed = Vec::new();
     for stop in stops.map(|packets| packets * TS_PACKET_BYTES) {
         whole.extend(feed(&mut undisturbed, bytes, fed, stop));
         fed = stop;
-        let Some(start) = undisturbed.start() else {
+        let Some(start) = undisturbed.restart_point() else {
             // The beginning is read again, as by the one that is undisturbed.
             assert!(whole.is_empty(), "{what} stopped at byte {stop}");
             continue;
         };
         let mut verdicts = whole.clone();
         let start = written_and_read(&start);
-        let from = usize::try_from(start.demux.from.0).unwrap();
+        let from = usize::try_from(start.read_from.audio_offset.0).unwrap();
         assert!(from <= stop);
         let mut second = resumed(start);
         // Killed again, a third of the way on, before it has got anywhere new.
         let again = from + (stop - from) / TS_PACKET_BYTES / 3 * TS_PACKET_BYTES;
         verdicts.extend(feed(&mut second, bytes, from, again));
-        let start = written_and_read(&second.start().expect("a start stays one"));
-        let from = usize::try_from(start.demux.from.0).unwrap();
+        let start = written_and_read(&second.restart_point().expect("a start stays one"));
+        let from = usize::try_from(start.read_from.audio_offset.0).unwrap();
         let mut third = resumed(start);
         verdicts.extend(feed(&mut third, bytes, from, bytes.len()));
         verdicts.extend(finish(third));

@@ -57,7 +57,7 @@ fn a_sender_lost_in_a_packet_that_comes_back_in_another_leaves_whole_packets_onl
     let torn = bytes.len() / 2 / PACKET * PACKET;
     let recorder = Recorder::start(sessions.path(), "s", &[]);
     send_bytes(&recorder.address, &bytes[..torn + 100]);
-    recorder.wait_for("cut 100 bytes of a torn packet off");
+    recorder.wait_for("discarded 100 bytes of a torn packet");
     assert!(recorded(&recorder) == bytes[..torn]);
     // Back with the rest of the packet in which it was lost.
     send_bytes(&recorder.address, &bytes[torn + 100..]);
@@ -82,7 +82,7 @@ fn a_connection_that_breaks_in_a_packet_loses_that_packet_alone() {
     rustix::net::sockopt::set_socket_linger(&sender, Some(Duration::ZERO)).unwrap();
     drop(sender);
     recorder.wait_for("broke");
-    recorder.wait_for("cut 1 bytes of a torn packet off");
+    recorder.wait_for("discarded 1 bytes of a torn packet");
     send_bytes(&recorder.address, &bytes[torn..]);
     recorder.wait_for("has left");
     let (recording, session) = (recorder.recording(), recorder.session.clone());

@@ -16,11 +16,11 @@ use jiff::Timestamp;
 use tokio::runtime::Runtime;
 use tokio::time::interval;
 
-use super::spawn;
+use crate::pipeline::spawn;
 use crate::service::Manager;
 use crate::session::Session;
 use crate::shutdown::Shutdown;
-use crate::status::{Damage, Listener, Sender, Status, Trouble};
+use crate::status::{Listener, Sender, Status, Trouble};
 use crate::telemetry::{self, Counters, Snapshot};
 
 /// How often the service manager gets a line for `systemctl status`.
@@ -30,7 +30,7 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 const PING_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// Looks after one recorder.
-pub struct Supervision<'a> {
+pub struct Health<'a> {
     counters: &'a Counters,
     shutdown: &'a Shutdown,
     manager: Manager,
@@ -41,7 +41,7 @@ pub struct Supervision<'a> {
     is_ending: AtomicBool,
 }
 
-impl<'a> Supervision<'a> {
+impl<'a> Health<'a> {
     /// Begins, with the port `bound` open and the session made: the service is ready.
     pub fn begin(
         runtime: &Runtime,
@@ -68,7 +68,7 @@ impl<'a> Supervision<'a> {
         let manager = Manager::from_environment(&|name| std::env::var_os(name));
         manager.ready();
         let is_ending = AtomicBool::new(false);
-        Supervision { counters, shutdown, manager, listener, fixed, is_ending }
+        Health { counters, shutdown, manager, listener, fixed, is_ending }
     }
 
     /// Looks after the recorder for as long as `work` takes.
@@ -88,7 +88,7 @@ impl<'a> Supervision<'a> {
         self.stopping();
         let over = Shutdown::new();
         std::thread::scope(|scope| {
-            let looked_after = spawn(scope, "supervision", || {
+            let looked_after = spawn(scope, "health", || {
                 runtime.block_on(self.during(over.requested()));
                 Ok(())
             });
@@ -131,13 +131,7 @@ impl<'a> Supervision<'a> {
             lag_seconds: to_millis(seen.behind_s()),
             pictures: seen.pictures,
             frames_kept: seen.frames_kept,
-            damage: Damage {
-                lost_sync: seen.lost_sync,
-                continuity_gaps: seen.continuity_gaps,
-                transport_errors: seen.transport_errors,
-                undecodable: seen.undecodable,
-                scrambled: seen.scrambled,
-            },
+            damage: seen.damage,
             refused: seen.refused,
             last_error: troubles.last_error().map(told),
             last_warning: troubles.last_warning().map(told),
@@ -237,11 +231,11 @@ mod tests {
     use super::*;
 
     /// A service manager with a watchdog of 40 ms, and what supervises under it.
-    fn supervised<'a>(
+    fn watched<'a>(
         folder: &tempfile::TempDir,
         counters: &'a Counters,
         shutdown: &'a Shutdown,
-    ) -> (UnixDatagram, Supervision<'a>) {
+    ) -> (UnixDatagram, Health<'a>) {
         let path = folder.path().join("notify");
         let server = UnixDatagram::bind(&path).unwrap();
         server.set_nonblocking(true).unwrap();
@@ -252,9 +246,8 @@ mod tests {
         });
         let fixed = Status { listening: "127.0.0.1:1".into(), ..Status::default() };
         let is_ending = AtomicBool::new(false);
-        let supervision =
-            Supervision { counters, shutdown, manager, listener: None, fixed, is_ending };
-        (server, supervision)
+        let health = Health { counters, shutdown, manager, listener: None, fixed, is_ending };
+        (server, health)
     }
 
     /// What the service manager has been told by now.
@@ -275,10 +268,10 @@ mod tests {
     async fn a_recorder_that_is_stuck_is_not_told_to_be_alive_until_it_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let (counters, shutdown) = (Arc::new(Counters::new()), Shutdown::new());
-        let (server, supervision) = supervised(&folder, &counters, &shutdown);
+        let (server, health) = watched(&folder, &counters, &shutdown);
         let for_long = || tokio::time::sleep(Duration::from_millis(200));
 
-        supervision.during(for_long()).await;
+        health.during(for_long()).await;
         assert!(pings(&server) >= 2, "an idle recorder is alive");
 
         let (go_on, stuck) = std::sync::mpsc::channel::<()>();
@@ -290,12 +283,12 @@ mod tests {
             tokio::task::yield_now().await;
         }
         pings(&server);
-        supervision.during(for_long()).await;
+        health.during(for_long()).await;
         assert_eq!(pings(&server), 0, "a stuck one is not");
 
         go_on.send(()).unwrap();
         recorder.join().unwrap().unwrap();
-        supervision.during(for_long()).await;
+        health.during(for_long()).await;
         assert!(pings(&server) >= 2, "one that goes on is again");
     }
 
@@ -303,15 +296,15 @@ mod tests {
     fn it_is_alive_while_it_ends_and_says_so_once() {
         let folder = tempfile::tempdir().unwrap();
         let (counters, shutdown) = (Counters::new(), Shutdown::new());
-        let (server, supervision) = supervised(&folder, &counters, &shutdown);
+        let (server, health) = watched(&folder, &counters, &shutdown);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         shutdown.request();
-        runtime.block_on(supervision.during(tokio::task::yield_now()));
-        supervision.while_ending(&runtime, || std::thread::sleep(Duration::from_millis(200)));
+        runtime.block_on(health.during(tokio::task::yield_now()));
+        health.while_ending(&runtime, || std::thread::sleep(Duration::from_millis(200)));
         let told = words(&server);
         assert_eq!(told.iter().filter(|word| *word == "STOPPING=1").count(), 1, "{told:?}");
         assert!(told.iter().filter(|word| *word == "WATCHDOG=1").count() >= 2, "{told:?}");
-        assert!(supervision.status().ending);
+        assert!(health.status().ending);
     }
 
     #[test]

@@ -1,14 +1,26 @@
-//! Detection beside a recorder: one recording from where detection stood to its end.
+//! Detection beside a recorder: one recording from where detection stopped to its end.
 //!
 //! ```text
 //! thread      reads               writes                    waits for
-//! detector    recording.ts        kept frames, 8            the publisher, when they are full
+//! analyzer    recording.ts        kept frames, 8            the publisher, when they are full
 //! publisher   kept frames         JPEG, index.json          the disk
 //! syncer      the latest state    fsync, checkpoint.json    the disk
 //! ```
 //!
-//! What an attempt that failed has left is taken up by the next, as after a restart:
-//! all that it knows stands in the session's folder.
+//! An attempt that failed is resumed by the next as after a restart: everything that the next one
+//! needs is in the session's folder.
+//!
+//! ```text
+//! retry       attempts, until the recording is over and everything in it is decided
+//! trust       whether an earlier process's checkpoint can be used
+//! checkpoint  what it contains
+//! publisher   the publishing thread
+//! ```
+
+pub mod checkpoint;
+mod publisher;
+mod retry;
+pub mod trust;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -16,11 +28,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::detection::{Detection, DetectionStart, Scored};
-use super::detector::{self, Outlet};
-use super::publisher::{self, Durability, Message};
-use super::trust::{self, Found, Trusted};
-use super::watch::Watch;
+pub use publisher::{Message, queue, run as publish_frames};
+pub use retry::run;
+
+use super::analyzer::{Analyzer, Outlet, RestartPoint, Scored, Watch, drive};
 use super::{choice_of, join, rule_of, spawn};
 use crate::catalog::{Catalog, CatalogOptions, Entry, KeptFrame, publish};
 use crate::config::DetectConfig;
@@ -32,6 +43,10 @@ use crate::shutdown::Shutdown;
 use crate::tail::{End, FileTail};
 use crate::telemetry::Counters;
 use crate::ts::TS_PACKET_BYTES;
+
+use checkpoint::Checkpoint;
+use publisher::CheckpointOptions;
+use trust::StoredCheckpoint;
 
 /// A recording in which frames are to be found while it is written.
 pub struct Live<'a> {
@@ -115,47 +130,47 @@ impl<'a> Live<'a> {
     /// What keeps detection from going on. The call may be repeated.
     pub fn run(&mut self, on_entry: &mut (dyn FnMut(&Entry) + Send)) -> Result<()> {
         let (start, catalog) = self.open()?;
-        let durability = Durability {
+        let checkpoints = CheckpointOptions {
             recording: self.sync.clone(),
-            checkpoint: self.session.checkpoint_json(),
+            path: self.session.checkpoint_json(),
             interval: self.config.sync_interval,
         };
         let (messages, queue) = publisher::queue();
         let publishes = AtomicBool::new(true);
         std::thread::scope(|scope| {
             let publishes = &publishes;
-            // The queue goes with the publisher: a detector that waits for it is woken.
+            // The queue goes with the publisher: an analyzer that waits for it is woken.
             let publisher = spawn(scope, "publisher", move || {
                 let _over = LowerAtEnd(publishes);
-                publisher::run(&queue, catalog, Some(durability), on_entry)
+                publisher::run(&queue, catalog, Some(checkpoints), on_entry)
             })?;
-            let detector = spawn(scope, "detector", || self.detect(start, messages, publishes))?;
-            let detected = join("the detector", detector);
-            // Where the publisher has failed, the detector only says that it is gone.
+            let analyzer = spawn(scope, "analyzer", || self.analyze(start, messages, publishes))?;
+            let detected = join("the analyzer", analyzer);
+            // Where the publisher has failed, the analyzer only reports that it is gone.
             join("the publisher", publisher).and(detected)
         })
     }
 
-    /// Opens what is known of the session, and brings it in line with the recording.
-    fn open(&mut self) -> Result<(Option<DetectionStart>, Catalog)> {
+    /// Opens checkpoint and catalog, and brings them in line with the recording.
+    fn open(&mut self) -> Result<(Option<RestartPoint>, Catalog)> {
         let known = if self.is_reconciled { self.written.length() } else { self.opened_bytes };
-        let mut trusted = load_checkpoint(&self.session, known)?;
-        let counted = trusted.as_ref().map_or(0, |trusted| trusted.checkpoint.frames_kept);
+        let mut checkpoint = load_checkpoint(&self.session, known)?;
+        let counted = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.frames_kept);
         let mut catalog = self.open_catalog(counted)?;
         let lacking = catalog.lacking();
         if lacking > 0 {
             // Only detection can bring them back.
             let path = self.session.checkpoint_json();
             let what = format!("the index lacks {lacking} of the {counted} frames that it counts");
-            trust::set_aside(&path, &trust::doubt(&path, what))?;
-            trusted = None;
+            trust::quarantine(&path, &trust::doubt(&path, what))?;
+            checkpoint = None;
             catalog = self.open_catalog(0)?;
         }
         if !self.is_reconciled {
             catalog.set_aside_past(ByteOffset(known))?;
             self.is_reconciled = true;
         }
-        Ok((trusted.map(|trusted| trusted.start), catalog))
+        Ok((checkpoint.map(|checkpoint| checkpoint.point), catalog))
     }
 
     fn open_catalog(&self, next_ordinal: u64) -> Result<Catalog> {
@@ -168,21 +183,21 @@ impl<'a> Live<'a> {
         })
     }
 
-    /// The detector's thread.
-    fn detect(
+    /// The analyzer's thread.
+    fn analyze(
         &mut self,
-        start: Option<DetectionStart>,
+        start: Option<RestartPoint>,
         messages: Sender<Message>,
         publishes: &AtomicBool,
     ) -> Result<()> {
         let (rule, choice) = (rule_of(self.config.rule), choice_of(self.config.program));
-        let from = start.as_ref().map_or(ByteOffset(0), |start| start.demux.from);
-        let mut detection = match start.clone() {
+        let from = start.as_ref().map_or(ByteOffset(0), |start| start.read_from.audio_offset);
+        let mut analyzer = match start.clone() {
             Some(start) => {
-                tracing::info!("detection goes on from byte {from}");
-                Detection::resume(rule, choice, start)
+                tracing::info!("detection resumes at byte {from}");
+                Analyzer::resume(rule, choice, start)
             }
-            None => Detection::new(rule, choice),
+            None => Analyzer::new(rule, choice),
         };
         let end = End::Growing(self.written.clone());
         let path = self.session.recording_ts();
@@ -195,24 +210,24 @@ impl<'a> Live<'a> {
             counted: &mut self.counted,
             base: self.base,
             interval: self.config.sync_interval,
-            told: Instant::now(),
+            reported: Instant::now(),
             last_start: start,
             watch: Watch::default(),
         };
         let stop = || self.stop.is_some_and(Shutdown::is_requested);
-        detector::run(&mut tail, &mut detection, &mut outlet, &stop).map(drop)
+        drive(&mut tail, &mut analyzer, &mut outlet, &stop).map(drop)
     }
 }
 
-/// The checkpoint, if there is one that can be believed. Otherwise detection begins
-/// at the beginning, and finds the same frames again.
-fn load_checkpoint(session: &OwnedSession, recording_bytes: u64) -> Result<Option<Trusted>> {
+/// Reads the checkpoint, if there is one that can be trusted. Otherwise detection starts from the
+/// beginning, and finds the same frames again.
+fn load_checkpoint(session: &OwnedSession, recording_bytes: u64) -> Result<Option<Checkpoint>> {
     let path = session.checkpoint_json();
     publish::remove_left_overs(publish::folder_of(&path), |name| name == "checkpoint.json")?;
     match trust::look(&path, &session.recording_ts(), recording_bytes)? {
-        Found::Nothing => Ok(None),
-        Found::Trusted(trusted) => Ok(Some(*trusted)),
-        Found::Doubtful(why) => trust::set_aside(&path, &why).map(|()| None),
+        StoredCheckpoint::Missing => Ok(None),
+        StoredCheckpoint::Trusted(checkpoint) => Ok(Some(*checkpoint)),
+        StoredCheckpoint::Untrusted(why) => trust::quarantine(&path, &why).map(|()| None),
     }
 }
 
@@ -235,13 +250,13 @@ struct LiveOutlet<'a> {
     counted: &'a mut Option<Ticks>,
     base: Detected,
     interval: Duration,
-    told: Instant,
-    last_start: Option<DetectionStart>,
+    reported: Instant,
+    last_start: Option<RestartPoint>,
     watch: Watch,
 }
 
 impl LiveOutlet<'_> {
-    fn tell(&self, message: Message) -> Result<()> {
+    fn send(&self, message: Message) -> Result<()> {
         self.messages.send(message).map_err(|_| publisher_gone())
     }
 }
@@ -262,30 +277,30 @@ impl Outlet for LiveOutlet<'_> {
         if let Some(frame) = kept {
             self.counters.frames_kept.fetch_add(u64::from(is_new), Relaxed);
             let captured_at = self.written.arrival(verdict.at);
-            self.tell(Message::Keep(Box::new(KeptFrame { verdict, frame, captured_at })))?;
+            self.send(Message::Keep(Box::new(KeptFrame { verdict, frame, captured_at })))?;
         }
         Ok(())
     }
 
-    fn progress(&mut self, detection: &Detection, read: ByteOffset, over: bool) -> Result<()> {
+    fn progress(&mut self, analyzer: &Analyzer, read: ByteOffset, over: bool) -> Result<()> {
         self.counters.detected_bytes.store(self.base.bytes + read.0, Relaxed);
-        self.watch.look(detection, self.counters);
+        self.watch.look(analyzer, self.counters);
         if !self.publishes.load(Relaxed) {
             return Err(publisher_gone());
         }
-        if !over && self.told.elapsed() < self.interval {
+        if !over && self.reported.elapsed() < self.interval {
             return Ok(());
         }
-        self.told = Instant::now();
+        self.reported = Instant::now();
         if let Some(start) =
-            detection.start().filter(|start| self.last_start.as_ref() != Some(start))
+            analyzer.restart_point().filter(|start| self.last_start.as_ref() != Some(start))
         {
             self.last_start = Some(start.clone());
-            self.tell(Message::Decided { start: Box::new(start), read })?;
+            self.send(Message::Decided { start: Box::new(start), read })?;
         }
         if over {
             self.watch.over(read);
-            self.tell(Message::Over)?;
+            self.send(Message::Over)?;
         }
         Ok(())
     }

@@ -9,24 +9,27 @@ use crate::media::{AccessUnit, AudioFrame, PictureTiming, VideoCodec};
 use crate::timeline::Timeline;
 
 /// What the timeline is told, in the demuxer's order.
-pub(super) enum Demuxed {
+#[derive(Debug)]
+pub enum TimelineInput {
     Unit(AccessUnit, PictureTiming),
     Audio(AudioFrame),
     PesComplete,
 }
 
 /// Looks at what comes, and holds it back meanwhile.
-pub(super) struct LookAhead {
+#[derive(Debug)]
+pub struct LookAhead {
     probe: Probe,
-    held: VecDeque<Demuxed>,
+    held: VecDeque<TimelineInput>,
 }
 
 /// What was held back, now that everything is known, or has been looked for long enough.
-pub(super) struct Held {
+#[derive(Debug)]
+pub struct Held {
     codec: VideoCodec,
     /// Some times do not say all: what is ahead counts.
     guesses: bool,
-    held: VecDeque<Demuxed>,
+    held: VecDeque<TimelineInput>,
 }
 
 impl LookAhead {
@@ -45,8 +48,8 @@ impl LookAhead {
     }
 
     /// Takes what comes next.
-    pub fn hold(&mut self, demuxed: Demuxed) {
-        self.held.push_back(demuxed);
+    pub fn hold(&mut self, input: TimelineInput) {
+        self.held.push_back(input);
     }
 
     /// Whether it needs to look no further.
@@ -64,7 +67,7 @@ impl LookAhead {
 impl Held {
     /// What was held back, for `timeline`, which learns what it has to know of it
     /// first. `delay` is the decoder's, in pictures.
-    pub fn release(mut self, timeline: &mut Timeline, delay: u32) -> VecDeque<Demuxed> {
+    pub fn release(mut self, timeline: &mut Timeline, delay: u32) -> VecDeque<TimelineInput> {
         if self.guesses {
             self.begin_again(timeline, delay);
         }
@@ -94,8 +97,8 @@ impl Held {
     }
 
     fn units(&mut self) -> impl Iterator<Item = (&mut AccessUnit, &mut PictureTiming)> {
-        self.held.iter_mut().filter_map(|demuxed| match demuxed {
-            Demuxed::Unit(unit, timing) => Some((unit, timing)),
+        self.held.iter_mut().filter_map(|input| match input {
+            TimelineInput::Unit(unit, timing) => Some((unit, timing)),
             _ => None,
         })
     }

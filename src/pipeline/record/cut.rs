@@ -6,8 +6,9 @@
 
 use std::collections::VecDeque;
 
-use crate::demux::{Demuxer, Event, ProgramChoice, TablePackets};
+use crate::demux::{ProgramChoice, TablePackets};
 use crate::media::{AccessUnit, ByteOffset, RandomAccess};
+use crate::pipeline::analyzer::units::{UnitEvent, UnitReader};
 use crate::ts::{Aligned, Aligner};
 use crate::ts::{Header, TS_PACKET_BYTES};
 
@@ -47,7 +48,7 @@ pub struct Behind {
 #[derive(Debug)]
 pub struct CutFinder {
     aligner: Aligner,
-    demuxer: Demuxer,
+    reader: UnitReader,
     tables: TablePackets,
     /// Bytes that may stand behind the cut.
     held: VecDeque<u8>,
@@ -62,7 +63,7 @@ impl CutFinder {
     pub fn new(at: ByteOffset, choice: ProgramChoice) -> Self {
         CutFinder {
             aligner: Aligner::new(at, TS_PACKET_BYTES),
-            demuxer: Demuxer::new(choice),
+            reader: UnitReader::new(choice),
             tables: TablePackets::default(),
             held: VecDeque::new(),
             held_at: at.0,
@@ -78,11 +79,11 @@ impl CutFinder {
             let Aligned::Packet(packet) = found else { continue };
             let at = packet.at.0;
             self.tables.push(packet);
-            self.demuxer.push(packet);
+            self.reader.push(packet);
             let mut cut = None;
-            while let Some(event) = self.demuxer.pull() {
+            while let Some(event) = self.reader.pull() {
                 match event {
-                    Event::AccessUnit(unit) if cut.is_none() => {
+                    UnitEvent::AccessUnit(unit) if cut.is_none() => {
                         cut = self.consider(&unit, patience)
                     }
                     _ => {}
@@ -96,7 +97,7 @@ impl CutFinder {
             }
             let end = at + TS_PACKET_BYTES as u64;
             // What has no tables has no pictures either.
-            let held_bytes = if self.demuxer.program().is_some() { MAX_HELD_BYTES } else { 0 };
+            let held_bytes = if self.reader.program().is_some() { MAX_HELD_BYTES } else { 0 };
             self.from = self.from.max(end.saturating_sub(held_bytes as u64));
         }
         Pushed { before: self.release(self.from), behind: None }
@@ -132,7 +133,7 @@ impl CutFinder {
 
     /// The PAT before `at`, where no picture stands between them.
     fn with_tables_in_front(&self, at: u64) -> u64 {
-        let video = self.demuxer.program().map(|program| program.video_pid);
+        let video = self.reader.program().map(|program| program.video_pid);
         let step = TS_PACKET_BYTES as u64;
         let before = (1..).map_while(|n| at.checked_sub(n * step).filter(|at| *at >= self.from));
         let packets = before.map_while(|at| Some((at, self.header(at)?)));
@@ -209,13 +210,13 @@ mod tests {
     /// The first picture behind a cut, as somebody sees it who has nothing else.
     fn first_picture(behind: &Behind) -> AccessUnit {
         let stream = [&behind.tables[..], &behind.bytes].concat();
-        let mut demuxer = Demuxer::new(ProgramChoice::FirstWithVideo);
+        let mut reader = UnitReader::new(ProgramChoice::FirstWithVideo);
         for (n, bytes) in stream.as_chunks().0.iter().enumerate() {
-            demuxer.push(TsPacket { at: ByteOffset((n * TS_PACKET_BYTES) as u64), bytes });
+            reader.push(TsPacket { at: ByteOffset((n * TS_PACKET_BYTES) as u64), bytes });
         }
-        std::iter::from_fn(|| demuxer.pull())
+        std::iter::from_fn(|| reader.pull())
             .find_map(|event| match event {
-                Event::AccessUnit(unit) => Some(unit),
+                UnitEvent::AccessUnit(unit) => Some(unit),
                 _ => None,
             })
             .unwrap()

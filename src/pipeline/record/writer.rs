@@ -1,4 +1,4 @@
-//! The recorder's thread: what was received → `recording.ts`.
+//! The writer's thread: what was received → `recording.ts`.
 //!
 //! When the file cannot be written to (the disk is full, read-only, broken), nothing
 //! that was received is given up: it stays in memory (what the queue of chunks holds,
@@ -26,7 +26,7 @@ use crate::telemetry::Counters;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Writes chunks until there are no more.
-pub struct Recorder<'a> {
+pub struct Writer<'a> {
     recording: Recording,
     rotation: Rotation<'a>,
     /// Bytes of the recordings before this one.
@@ -40,8 +40,8 @@ pub struct Recorder<'a> {
     looked: Option<Instant>,
 }
 
-impl<'a> Recorder<'a> {
-    /// A recorder that tells through `accepting` whether it can take more. `rotation`
+impl<'a> Writer<'a> {
+    /// A writer that says through `accepting` whether it can take more. `rotation`
     /// says where one recording ends and the next begins. `base` is what recordings
     /// before this have, in bytes.
     pub fn new(
@@ -54,7 +54,7 @@ impl<'a> Recorder<'a> {
         min_free: u64,
     ) -> Self {
         let looked = None;
-        Recorder { recording, rotation, base, counters, accepting, shutdown, min_free, looked }
+        Writer { recording, rotation, base, counters, accepting, shutdown, min_free, looked }
     }
 
     /// Runs until the channel is closed.
@@ -114,7 +114,7 @@ impl<'a> Recorder<'a> {
         let cut = self.until_done(|recording| recording.end_connection())?;
         if cut > 0 {
             let at = self.recording.written().length();
-            tracing::warn!("recording: cut {cut} bytes of a torn packet off, at byte {at}");
+            tracing::warn!("recording: discarded {cut} bytes of a torn packet at byte {at}");
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ static START_CODE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(&[0,
 
 /// Something found in the elementary stream, at indices into the bytes scanned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum Mark {
     /// The next picture begins at `start`; known once byte `decided` was read.
     Boundary {
         /// First byte of the next picture.
@@ -52,7 +52,7 @@ enum Step {
     /// Go on searching at.
     On(usize),
     /// Found this; go on at.
-    Tell(Found, usize),
+    Tell(Mark, usize),
 }
 
 impl BoundaryScanner {
@@ -68,7 +68,7 @@ impl BoundaryScanner {
 
     /// Looks on in `bytes`, which begin with the picture's first byte and have
     /// grown since. `None` when more bytes are needed.
-    pub fn next(&mut self, bytes: &[u8]) -> Option<Found> {
+    pub fn next(&mut self, bytes: &[u8]) -> Option<Mark> {
         loop {
             let rest = bytes.get(self.scan..)?;
             let Some(found) = START_CODE.find(rest) else {
@@ -107,7 +107,7 @@ impl BoundaryScanner {
         let start = if code > 0 && bytes[code - 1] == 0 { code - 1 } else { code };
         match nal & 0x1f {
             6..=9 if self.in_picture => {
-                Step::Tell(Found::Boundary { start, decided: header }, header)
+                Step::Tell(Mark::Boundary { start, decided: header }, header)
             }
             1 | 2 | 5 => {
                 let history = &bytes[header + 1..bytes.len().min(header + 1 + HISTORY_BYTES)];
@@ -118,7 +118,7 @@ impl BoundaryScanner {
                 self.last_macroblock = first_macroblock;
                 if self.in_picture && first_macroblock <= behind {
                     let decided = header + used;
-                    return Step::Tell(Found::Boundary { start, decided }, header);
+                    return Step::Tell(Mark::Boundary { start, decided }, header);
                 }
                 self.in_picture = true;
                 Step::On(header + 1 + used)
@@ -142,7 +142,7 @@ impl BoundaryScanner {
             _ => false,
         };
         if ends {
-            Step::Tell(Found::Boundary { start: code, decided }, decided)
+            Step::Tell(Mark::Boundary { start: code, decided }, decided)
         } else {
             Step::On(code + 3)
         }
@@ -165,7 +165,7 @@ impl BoundaryScanner {
         }
         match value {
             SEQUENCE_END => {
-                return Step::Tell(Found::Boundary { start: at + 1, decided: at }, at + 1);
+                return Step::Tell(Mark::Boundary { start: at + 1, decided: at }, at + 1);
             }
             SEQUENCE if self.mpeg2 == 2 => self.mpeg2 = 0,
             EXTENSION if self.mpeg2 < 4 => {
@@ -184,10 +184,10 @@ impl BoundaryScanner {
             _ => {}
         }
         if self.mpeg2 == 4 && !slice {
-            return Step::Tell(Found::Boundary { start: code, decided: at }, at);
+            return Step::Tell(Mark::Boundary { start: code, decided: at }, at);
         }
         if self.mpeg2 == 0 && value == PICTURE {
-            return Step::Tell(Found::PictureHeader { start: code }, at);
+            return Step::Tell(Mark::PictureHeader { start: code }, at);
         }
         Step::On(at)
     }
@@ -203,7 +203,7 @@ impl BoundaryScanner {
             if matches!(value, SLICE | EXTENSION) {
                 return Step::On(at);
             }
-            return Step::Tell(Found::Boundary { start: code, decided: at }, at);
+            return Step::Tell(Mark::Boundary { start: code, decided: at }, at);
         }
         self.in_picture = value == VOP;
         Step::On(at)
@@ -240,7 +240,7 @@ mod tests {
         let mut scanner = BoundaryScanner::new(codec);
         for end in (piece..=stream.len()).step_by(piece).chain([stream.len()]) {
             while let Some(what) = scanner.next(&stream[from..end]) {
-                if let Found::Boundary { start, .. } = what {
+                if let Mark::Boundary { start, .. } = what {
                     from += start;
                     found.push(from);
                     scanner.restart();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-use super::live::{Detected, Job, Live};
+use super::{Detected, Job, Live};
 use crate::catalog::Entry;
 use crate::config::DetectConfig;
 use crate::error::{Error, Result};

@@ -9,7 +9,7 @@ use crate::media::Written;
 use crate::recording::SyncHandle;
 
 /// A recording to be looked after until it is finished and on the disk.
-pub struct Durable {
+pub struct UnsyncedRecording {
     /// Syncs it.
     pub sync: SyncHandle,
     /// Says whether more will come.
@@ -22,8 +22,8 @@ pub struct Durable {
 ///
 /// If what was written last could not be synced. Earlier failures are told as warnings,
 /// and tried again.
-pub fn run(recordings: &Receiver<Durable>, interval: Duration) -> Result<()> {
-    let mut open: Vec<Durable> = Vec::new();
+pub fn run(recordings: &Receiver<UnsyncedRecording>, interval: Duration) -> Result<()> {
+    let mut open: Vec<UnsyncedRecording> = Vec::new();
     let mut failing = false;
     loop {
         let is_over = match recordings.recv_timeout(interval) {

@@ -1,11 +1,13 @@
-//! The demuxer on streams muxed by hand, with everything that real ones contain.
+//! The reader on streams muxed by hand, with everything that real ones contain.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use proptest::prelude::*;
 use scenetap_testkit::{Mux, Stream, section};
 
 use super::*;
-use crate::media::{AudioCodec, VideoCodec};
+use crate::demux::Listing;
+use crate::media::{AudioCodec, Ticks, VideoCodec};
+use crate::ts::TS_PACKET_BYTES;
 
 const VIDEO_PID: u16 = 0x100;
 const AUDIO_PID: u16 = 0x101;
@@ -44,19 +46,19 @@ fn picture(n: u8, bytes: usize) -> Vec<u8> {
     data
 }
 
-fn events(bytes: &[u8]) -> Vec<Event> {
-    let mut demuxer = Demuxer::new(ProgramChoice::default());
+fn events(bytes: &[u8]) -> Vec<UnitEvent> {
+    let mut reader = UnitReader::new(ProgramChoice::default());
     for (index, packet) in bytes.as_chunks::<TS_PACKET_BYTES>().0.iter().enumerate() {
         let at = ByteOffset((index * TS_PACKET_BYTES) as u64);
-        demuxer.push(TsPacket { at, bytes: packet });
+        reader.push(TsPacket { at, bytes: packet });
     }
-    demuxer.finish();
-    std::iter::from_fn(|| demuxer.pull()).collect()
+    reader.finish();
+    std::iter::from_fn(|| reader.pull()).collect()
 }
 
 fn units(bytes: &[u8]) -> Vec<AccessUnit> {
     let unit = |event| match event {
-        Event::AccessUnit(unit) => Some(unit),
+        UnitEvent::AccessUnit(unit) => Some(unit),
         _ => None,
     };
     events(bytes).into_iter().filter_map(unit).collect()
@@ -138,8 +140,8 @@ fn a_gap_in_the_continuity_counter_is_told_and_the_rest_comes_through() {
     // A packet in the middle of the third picture.
     bytes.drain(6 * 188..7 * 188);
     let found = events(&bytes);
-    let gap = Event::Damage(Damage::Discontinuity(ByteOffset(6 * 188)));
-    assert_eq!(found.iter().filter(|event| matches!(event, Event::Damage(_))).count(), 1);
+    let gap = UnitEvent::Fault(StreamFault::Discontinuity(ByteOffset(6 * 188)));
+    assert_eq!(found.iter().filter(|event| matches!(event, UnitEvent::Fault(_))).count(), 1);
     assert!(found.contains(&gap));
     let whole = contents(&bytes);
     assert_eq!((whole.len(), &whole[3..]), (5, &expected()[3..]));
@@ -153,7 +155,7 @@ fn scrambled_packets_are_told_and_not_decoded() {
     }
     let found = events(&bytes);
     assert!(units(&bytes).is_empty());
-    assert!(matches!(found.last(), Some(Event::Damage(Damage::Scrambled(_)))));
+    assert!(matches!(found.last(), Some(UnitEvent::Fault(StreamFault::Scrambled(_)))));
 }
 
 #[test]
@@ -177,14 +179,14 @@ fn a_table_in_a_packet_that_starts_none_is_not_read_and_makes_nothing_panic() {
         mux.bytes[at + 1] &= !0x40;
         mux.tables(0x200, 0x24, 2);
         let programs =
-            events(&mux.bytes).into_iter().filter(|event| matches!(event, Event::Program(_)));
+            events(&mux.bytes).into_iter().filter(|event| matches!(event, UnitEvent::Program(_)));
         assert_eq!((contents(&mux.bytes), programs.count()), (expected(), 2));
     }
     let mut mux = Mux::default();
     mux.tables(VIDEO_PID, 0x1b, 0);
     let pmt = mux.bytes.len() - 188 + 1;
     mux.bytes[pmt] &= !0x40;
-    assert_eq!(events(&mux.bytes), [Event::NoVideo(NoVideo::NoTables)]);
+    assert_eq!(events(&mux.bytes), [UnitEvent::NoVideo(NoVideo::NoTables)]);
 }
 
 #[test]
@@ -231,20 +233,23 @@ fn of_several_programs_the_first_with_video_or_the_one_asked_for_is_followed() {
     let mux = two_programs();
     assert_eq!(contents(&mux.bytes), expected());
     let follow = |choice| {
-        let mut demuxer = Demuxer::new(choice);
+        let mut reader = UnitReader::new(choice);
         for (n, packet) in mux.bytes.as_chunks::<TS_PACKET_BYTES>().0.iter().enumerate() {
-            demuxer.push(TsPacket { at: ByteOffset((n * TS_PACKET_BYTES) as u64), bytes: packet });
+            reader.push(TsPacket { at: ByteOffset((n * TS_PACKET_BYTES) as u64), bytes: packet });
         }
-        demuxer.finish();
-        let events: Vec<_> = std::iter::from_fn(|| demuxer.pull()).collect();
-        (demuxer.program().map(|program| program.number), events)
+        reader.finish();
+        let events: Vec<_> = std::iter::from_fn(|| reader.pull()).collect();
+        (reader.program().map(|program| program.number), events)
     };
     assert_eq!(follow(ProgramChoice::Number(1)).0, Some(1));
     let (none, events) = follow(ProgramChoice::Number(7));
     assert_eq!(none, None);
-    assert_eq!(events, [Event::NoVideo(NoVideo::NoneAmong { audio: 1, other: 0 })]);
+    assert_eq!(events, [UnitEvent::NoVideo(NoVideo::NoneAmong { audio: 1, other: 0 })]);
     let (_, events) = follow(ProgramChoice::Number(9));
-    assert_eq!(events, [Event::NoVideo(NoVideo::NoSuchProgram { wanted: 9, there: vec![7, 1] })]);
+    assert_eq!(
+        events,
+        [UnitEvent::NoVideo(NoVideo::NoSuchProgram { wanted: 9, there: vec![7, 1] })]
+    );
 }
 
 #[test]
@@ -333,7 +338,7 @@ fn an_adaptation_field_of_any_kind_leaves_the_payload_as_it_is() {
     alone.extend([1; 182]);
     bytes.splice(at..at, alone);
     assert_eq!(contents(&bytes), expected());
-    assert!(!events(&bytes).iter().any(|event| matches!(event, Event::Damage(_))));
+    assert!(!events(&bytes).iter().any(|event| matches!(event, UnitEvent::Fault(_))));
 }
 
 #[test]
@@ -356,7 +361,7 @@ fn a_gap_behind_a_discontinuity_indicator_is_no_damage() {
     // Stuffed, so that there is an adaptation field for the flag.
     mux.bytes[at + 5] |= 0x80;
     let found = events(&mux.bytes);
-    assert!(!found.iter().any(|event| matches!(event, Event::Damage(_))));
+    assert!(!found.iter().any(|event| matches!(event, UnitEvent::Fault(_))));
     assert_eq!(contents(&mux.bytes).len(), 6);
 }
 
@@ -364,7 +369,8 @@ fn a_gap_behind_a_discontinuity_indicator_is_no_damage() {
 fn a_packet_received_with_errors_is_told_and_decoded_all_the_same() {
     let mut bytes = five_pictures().bytes;
     bytes[5 * TS_PACKET_BYTES + 1] |= 0x80;
-    let told = Event::Damage(Damage::TransportError(ByteOffset(5 * TS_PACKET_BYTES as u64)));
+    let told =
+        UnitEvent::Fault(StreamFault::TransportError(ByteOffset(5 * TS_PACKET_BYTES as u64)));
     assert!(events(&bytes).contains(&told));
     assert_eq!(contents(&bytes), expected());
     let damaged: Vec<_> = units(&bytes).iter().map(|unit| unit.damaged).collect();
@@ -393,7 +399,7 @@ fn audio_shows_its_times() {
     mux.pes(AUDIO_PID, 0xc0, 77, &[0xff; 30]);
     mux.picture(0, 20);
     let audio = events(&mux.bytes).into_iter().find_map(|event| match event {
-        Event::Audio(pes) => Some(pes),
+        UnitEvent::Audio(pes) => Some(pes),
         _ => None,
     });
     let AudioPes { stream, pts, data, .. } = audio.unwrap();
@@ -412,7 +418,7 @@ fn audio_in_a_private_stream_is_told_by_its_bytes() {
         mux.pes(AUDIO_PID, 0xbd, 77, first);
         mux.pes(AUDIO_PID, 0xbd, 78, &[9; 30]);
         let codec = |event| match event {
-            Event::Audio(pes) => Some(pes.stream.codec),
+            UnitEvent::Audio(pes) => Some(pes.stream.codec),
             _ => None,
         };
         events(&mux.bytes).into_iter().filter_map(codec).collect::<Vec<_>>()

@@ -1,5 +1,5 @@
 //! The publishing thread: kept frames → JPEG, index, and — a little later and out
-//! of everyone's way — durability and checkpoint.
+//! of everyone's way — checkpoints and checkpoint.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rayon::prelude::*;
 
-use super::checkpointing::to_checkpoint;
-use super::detection::DetectionStart;
+use super::checkpoint::Checkpoint;
 use crate::catalog::{Catalog, EncodedFrame, Entry, KeptFrame, SyncJob, Syncer};
 use crate::error::Result;
 use crate::media::ByteOffset;
+use crate::pipeline::analyzer::RestartPoint;
 use crate::recording::SyncHandle;
 
 /// Kept frames between detection and the disk. Each holds a decoded picture, at
@@ -25,7 +25,7 @@ pub enum Message {
     /// Everything up to here is decided, and detection could go on from there.
     Decided {
         /// From where detection can go on.
-        start: Box<DetectionStart>,
+        start: Box<RestartPoint>,
         /// Offset behind the bytes that it has read.
         read: ByteOffset,
     },
@@ -35,11 +35,11 @@ pub enum Message {
 }
 
 /// How a recording's results become durable.
-pub struct Durability {
+pub struct CheckpointOptions {
     /// Syncs `recording.ts`.
     pub recording: SyncHandle,
     /// `checkpoint.json`.
-    pub checkpoint: PathBuf,
+    pub path: PathBuf,
     /// No more time than this is lost with the power.
     pub interval: Duration,
 }
@@ -58,12 +58,12 @@ pub fn queue() -> (Sender<Message>, Receiver<Message>) {
 pub fn run(
     messages: &Receiver<Message>,
     catalog: Catalog,
-    durability: Option<Durability>,
+    checkpoints: Option<CheckpointOptions>,
     on_entry: &mut dyn FnMut(&Entry),
 ) -> Result<()> {
-    let syncer = durability.as_ref().map(|_| Syncer::start()).transpose()?;
+    let syncer = checkpoints.as_ref().map(|_| Syncer::start()).transpose()?;
     let mut publisher =
-        Publisher { catalog, durability, syncer, on_entry, decided: None, synced: Instant::now() };
+        Publisher { catalog, checkpoints, syncer, on_entry, decided: None, synced: Instant::now() };
     loop {
         let first = match messages.recv_timeout(publisher.wait()) {
             Ok(message) => Some(message),
@@ -80,7 +80,7 @@ pub fn run(
 
 struct Publisher<'a> {
     catalog: Catalog,
-    durability: Option<Durability>,
+    checkpoints: Option<CheckpointOptions>,
     syncer: Option<Syncer>,
     on_entry: &'a mut dyn FnMut(&Entry),
     /// What the next checkpoint says.
@@ -131,14 +131,14 @@ impl Publisher<'_> {
     }
 
     fn wait(&self) -> Duration {
-        let interval = self.durability.as_ref().map_or(Duration::from_secs(1), |d| d.interval);
+        let interval = self.checkpoints.as_ref().map_or(Duration::from_secs(1), |d| d.interval);
         let sync_due = interval.saturating_sub(self.synced.elapsed());
         self.catalog.write_due_in().unwrap_or(interval).min(sync_due)
     }
 
     fn sync_when_due(&mut self) -> Result<()> {
-        match &self.durability {
-            Some(durability) if self.synced.elapsed() >= durability.interval => self.sync(),
+        match &self.checkpoints {
+            Some(checkpoints) if self.synced.elapsed() >= checkpoints.interval => self.sync(),
             _ => Ok(()),
         }
     }
@@ -147,16 +147,17 @@ impl Publisher<'_> {
     /// disk names every frame that it counts.
     fn sync(&mut self) -> Result<()> {
         self.synced = Instant::now();
-        let (Some(durability), Some(syncer)) = (&self.durability, &self.syncer) else {
+        let (Some(checkpoints), Some(syncer)) = (&self.checkpoints, &self.syncer) else {
             return Ok(());
         };
-        let recording = durability.recording.clone();
+        let recording = checkpoints.recording.clone();
         let decided = if self.catalog.is_published() { self.decided.take() } else { None };
         let checkpoint = match decided {
             None => None,
             Some(Decided { start, read, kept }) => {
-                let checkpoint = to_checkpoint(&start, recording.fingerprint(read.0)?, kept);
-                Some((durability.checkpoint.clone(), checkpoint.to_json()?))
+                let recording = recording.fingerprint(read.0)?;
+                let checkpoint = Checkpoint { recording, frames_kept: kept, point: *start };
+                Some((checkpoints.path.clone(), checkpoint.to_json()?))
             }
         };
         syncer.submit(SyncJob {
@@ -179,7 +180,7 @@ impl Publisher<'_> {
 
 /// From where detection can go on, and what was there when it said so.
 struct Decided {
-    start: Box<DetectionStart>,
+    start: Box<RestartPoint>,
     /// Offset behind the bytes that it had read.
     read: ByteOffset,
     /// Frames kept until then.
@@ -188,6 +189,6 @@ struct Decided {
 
 enum Step {
     Commit(EncodedFrame),
-    Decided(Box<DetectionStart>, ByteOffset),
+    Decided(Box<RestartPoint>, ByteOffset),
     Over,
 }

@@ -1,34 +1,33 @@
-//! The detecting loop: packets from a file, verdicts to an outlet.
+//! The loop of every analysis: packets from a file, verdicts to an outlet.
 //!
-//! Live and scanning run the same loop; they differ in where the file ends and in
+//! Live detection and `scan` run the same loop; they differ in where the file ends and in
 //! what the outlet does.
 
-use super::detection::{Detection, Scored};
+use super::{Analyzer, Scored};
 use crate::error::Result;
 use crate::media::ByteOffset;
 use crate::tail::{FileTail, Next};
-use crate::ts::TS_PACKET_BYTES;
 
-/// Packets between two looks at the clock on the wall, by the outlet.
+/// Packets between two calls of [`Outlet::progress`].
 const PACKETS_PER_REPORT: u32 = 512;
 
-/// Where verdicts and news of progress go.
+/// Receives verdicts and reports of progress.
 pub trait Outlet {
-    /// A picture is decided.
+    /// Takes a picture that is decided.
     ///
     /// # Errors
     ///
-    /// If the outlet can take no more: detection ends.
+    /// If the outlet can take no more: the loop ends.
     fn scored(&mut self, scored: Scored) -> Result<()>;
 
-    /// Detection has read up to `read`. `over`: and has decided everything in it.
+    /// The analyzer has read up to `read`; if `over`, it has decided everything in it.
     ///
     /// # Errors
     ///
     /// As [`Outlet::scored`].
-    fn progress(&mut self, detection: &Detection, read: ByteOffset, over: bool) -> Result<()>;
+    fn progress(&mut self, analyzer: &Analyzer, read: ByteOffset, over: bool) -> Result<()>;
 
-    /// Bytes between packets were passed over.
+    /// Bytes between packets were skipped.
     fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64);
 }
 
@@ -41,14 +40,14 @@ pub enum Ended {
     Stopped,
 }
 
-/// Runs `detection` over `tail` to its end, or until `stop` says so.
+/// Runs `analyzer` over `tail` to its end, or until `stop` says so.
 ///
 /// # Errors
 ///
 /// If the file cannot be read, FFmpeg lacks a decoder, or the outlet fails.
-pub fn run(
+pub fn drive(
     tail: &mut FileTail,
-    detection: &mut Detection,
+    analyzer: &mut Analyzer,
     outlet: &mut dyn Outlet,
     stop: &dyn Fn() -> bool,
 ) -> Result<Ended> {
@@ -57,9 +56,9 @@ pub fn run(
     loop {
         match tail.next_packet()? {
             Next::Packet(packet) => {
-                read = ByteOffset(packet.at.0 + TS_PACKET_BYTES as u64);
-                detection.push(packet)?;
-                drain(detection, outlet)?;
+                read = packet.end();
+                analyzer.push(packet)?;
+                drain(analyzer, outlet)?;
                 packets += 1;
                 if packets < PACKETS_PER_REPORT {
                     continue;
@@ -68,22 +67,22 @@ pub fn run(
             Next::SyncLost { at, skipped_bytes } => outlet.sync_lost(at, skipped_bytes),
             Next::Waiting => {}
             Next::End => {
-                detection.finish()?;
-                drain(detection, outlet)?;
-                outlet.progress(detection, read, true)?;
+                analyzer.finish()?;
+                drain(analyzer, outlet)?;
+                outlet.progress(analyzer, read, true)?;
                 return Ok(Ended::AtEnd);
             }
         }
         packets = 0;
-        outlet.progress(detection, read, false)?;
+        outlet.progress(analyzer, read, false)?;
         if stop() {
             return Ok(Ended::Stopped);
         }
     }
 }
 
-fn drain(detection: &mut Detection, outlet: &mut dyn Outlet) -> Result<()> {
-    while let Some(scored) = detection.pull() {
+fn drain(analyzer: &mut Analyzer, outlet: &mut dyn Outlet) -> Result<()> {
+    while let Some(scored) = analyzer.pull() {
         outlet.scored(scored)?;
     }
     Ok(())

@@ -7,7 +7,9 @@
 
 use std::collections::VecDeque;
 
-use super::boundary::{BoundaryScanner, Found};
+use serde::{Deserialize, Serialize};
+
+use super::boundary::{BoundaryScanner, Mark};
 use super::random_access;
 use crate::media::{AccessUnit, ByteOffset, Ticks, Times, VideoCodec};
 
@@ -17,7 +19,7 @@ const MAX_ACCESS_UNIT_BYTES: usize = 32 << 20;
 
 /// Where in the recording a framer can start again, so that it yields an access
 /// unit and everything after it as if it had never stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FramerStart {
     /// Bytes of elementary stream in the access unit's first packet that belong
     /// to the picture before.
@@ -127,11 +129,11 @@ impl Framer {
         }
         while let Some(found) = self.scanner.next(&self.bytes) {
             match found {
-                Found::Boundary { start, decided } => {
+                Mark::Boundary { start, decided } => {
                     let decided = self.start + decided as u64;
                     self.finish_unit(start, decided, out);
                 }
-                Found::PictureHeader { start } => self.fetch_at_picture_header(start),
+                Mark::PictureHeader { start } => self.fetch_at_picture_header(start),
             }
         }
         if self.bytes.len() > MAX_ACCESS_UNIT_BYTES {

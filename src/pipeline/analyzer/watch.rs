@@ -1,12 +1,11 @@
 //! What is told of the stream while it is looked at: what it carries, and what is
 //! wrong with it.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::detection::Detection;
+use super::Analyzer;
 use crate::demux::NoVideo;
-use crate::media::{ByteOffset, VideoCodec};
+use crate::media::{ByteOffset, Damage, VideoCodec};
 use crate::telemetry::{Counters, Report};
 
 /// Tells each thing once, and damage at most once a second.
@@ -20,9 +19,9 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Looks at what `detection` has found by now.
-    pub fn look(&mut self, detection: &Detection, counters: &Counters) {
-        if let Some(program) = detection.program() {
+    /// Looks at what `analyzer` has found by now.
+    pub fn look(&mut self, analyzer: &Analyzer, counters: &Counters) {
+        if let Some(program) = analyzer.program() {
             let video = (program.video_pid, program.codec);
             if self.video != Some(video) {
                 let (pid, codec) = video;
@@ -30,42 +29,41 @@ impl Watch {
                 self.video = Some(video);
             }
         }
-        if let Some(why) = detection.no_video()
+        if let Some(why) = analyzer.no_video()
             && self.no_video.as_ref() != Some(why)
         {
             tracing::warn!("no frames will come: {why}");
             self.no_video = Some(why.clone());
         }
-        self.look_at_damage(detection, counters);
+        self.look_at_damage(analyzer, counters);
     }
 
-    fn look_at_damage(&mut self, detection: &Detection, counters: &Counters) {
-        let damage = detection.damage();
-        counters.scrambled.store(damage.scrambled, Relaxed);
-        if let (false, Some(at)) = (self.scrambled, damage.first_scrambled) {
+    fn look_at_damage(&mut self, analyzer: &Analyzer, counters: &Counters) {
+        if let (false, Some(at)) = (self.scrambled, analyzer.first_scrambled()) {
             self.scrambled = true;
-            tracing::warn!("byte {at}: the video is scrambled; what is scrambled is not decoded");
+            tracing::warn!("byte {at}: the video is scrambled; scrambled packets are not decoded");
         }
-        if let (false, Some(error)) = (self.unusable, detection.unusable()) {
+        if let (false, Some(error)) = (self.unusable, analyzer.unusable()) {
             self.unusable = true;
-            tracing::warn!("{error}; pictures like this one are passed over");
+            tracing::warn!("{error}; pictures like this one are skipped");
         }
-        let grew = [
-            (&counters.continuity_gaps, damage.discontinuities),
-            (&counters.undecodable, damage.undecodable),
-            (&counters.transport_errors, damage.transport_errors),
-        ]
-        .into_iter()
-        .filter(|(counter, now)| counter.swap(*now, Relaxed) < *now)
-        .count();
-        if grew > 0 && self.damage.hit(Instant::now()).is_some() {
-            tracing::warn!("the stream is damaged: {}", counters.snapshot().damage());
+        let now = analyzer.damage();
+        let (before, after) = counters.update_damage(|damage| {
+            let before = *damage;
+            *damage = Damage { lost_sync: damage.lost_sync, ..now };
+            (before, *damage)
+        });
+        let grew = after.continuity_gaps > before.continuity_gaps
+            || after.undecodable > before.undecodable
+            || after.transport_errors > before.transport_errors;
+        if grew && self.damage.hit(Instant::now()).is_some() {
+            tracing::warn!("the stream is damaged: {after}");
         }
     }
 
     /// Packets were out of step.
     pub fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64, counters: &Counters) {
-        counters.lost_sync.fetch_add(1, Relaxed);
+        counters.update_damage(|damage| damage.lost_sync += 1);
         if let Some(times) = self.damage.hit(Instant::now()) {
             tracing::warn!("byte {at}: {skipped_bytes} bytes belong to no packet ({times} such)");
         }

@@ -1,0 +1,136 @@
+//! PES packets of an audio stream → frames with their times, by libavcodec's parsers.
+
+use crate::libav::{PaddedBytes, Parser};
+use crate::media::{AudioCodec, AudioFrame, AudioStream, ByteOffset, Ticks};
+
+/// Takes the PES packets of one audio stream apart.
+#[derive(Debug)]
+pub struct AudioFramer {
+    stream: AudioStream,
+    parser: Option<Parser>,
+    /// Samples in a second, where libavcodec's parser leaves that to the decoder (AAC).
+    aac_rate: u32,
+    /// What the last frame said of it.
+    aac_rate_told: u32,
+    input: PaddedBytes,
+}
+
+impl AudioFramer {
+    /// A framer at the beginning of a PES packet.
+    pub fn new(stream: AudioStream) -> Self {
+        let parser = Parser::of_audio(stream.codec);
+        AudioFramer { stream, parser, aac_rate: 0, aac_rate_told: 0, input: PaddedBytes::default() }
+    }
+
+    /// The stream that is read.
+    pub fn stream(&self) -> AudioStream {
+        self.stream
+    }
+
+    /// The next PES packet, which begins at `at`; hands the frames that it
+    /// completes to `sink`.
+    pub fn push(
+        &mut self,
+        at: ByteOffset,
+        mut pts: Option<Ticks>,
+        data: &[u8],
+        mut sink: impl FnMut(AudioFrame),
+    ) {
+        let AudioStream { pid, codec } = self.stream;
+        let Some(parser) = &mut self.parser else {
+            let unknown = AudioFrame {
+                pid,
+                at,
+                pts,
+                samples: 0,
+                sample_rate: 0,
+                counted: false,
+                exact: false,
+            };
+            sink(unknown);
+            return;
+        };
+        // Codecs whose decoders set `AVCodecContext.frame_size`.
+        let counted = matches!(codec, AudioCodec::Mpeg | AudioCodec::Aac | AudioCodec::AacLatm);
+        self.input.fill(data);
+        let mut from = 0;
+        while from < data.len() {
+            let Some((consumed, frame)) = parser.parse(&self.input, from, pts.take()) else {
+                return;
+            };
+            from += consumed;
+            if let Some(rate) = aac_rate(codec, frame) {
+                // One frame that says otherwise is damaged: FFmpeg believes the first.
+                if self.aac_rate == 0 || self.aac_rate_told == rate {
+                    self.aac_rate = rate;
+                }
+                self.aac_rate_told = rate;
+            }
+            let completed = !frame.is_empty();
+            if completed {
+                let pts = parser.pts();
+                let exact = matches!(codec, AudioCodec::Aac | AudioCodec::AacLatm);
+                let (samples, sample_rate) = match codec {
+                    AudioCodec::Aac | AudioCodec::AacLatm => (AAC_SAMPLES, self.aac_rate),
+                    AudioCodec::Opus => (parser.samples(), OPUS_RATE),
+                    _ => (parser.samples(), parser.sample_rate()),
+                };
+                sink(AudioFrame { pid, at, pts, samples, sample_rate, counted, exact });
+            } else if consumed == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// Samples in a frame of AAC (ISO/IEC 14496-3, 4.5.1.1: `frameLengthFlag` 0).
+const AAC_SAMPLES: u32 = 1024;
+
+/// Opus counts its samples at this rate, whatever it codes (RFC 6716, 2.1.3).
+const OPUS_RATE: u32 = 48_000;
+
+/// The sampling frequency in an ADTS header, or in the StreamMuxConfig of a LOAS
+/// frame that has one (ISO/IEC 14496-3, 1.A.2.2, 1.7.3).
+fn aac_rate(codec: AudioCodec, frame: &[u8]) -> Option<u32> {
+    const RATES: [u32; 13] = [
+        96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025,
+        8_000, 7_350,
+    ];
+    let index = match (codec, frame) {
+        (AudioCodec::Aac, [_, _, third, ..]) => third >> 2 & 0x0f,
+        // useSameStreamMux and audioMuxVersion are 0.
+        (AudioCodec::AacLatm, [_, _, _, fourth, _, sixth, seventh, ..]) if fourth & 0xc0 == 0 => {
+            (sixth & 0x07) << 1 | seventh >> 7
+        }
+        _ => return None,
+    };
+    RATES.get(usize::from(index)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An ADTS frame of 16 bytes whose header names the sampling frequency `index`.
+    fn adts(index: u8) -> Vec<u8> {
+        let mut frame = vec![0xff, 0xf1, 0x40 | index << 2, 0x80, 0x02, 0x1f, 0xfc];
+        frame.resize(16, 0);
+        frame
+    }
+
+    #[test]
+    fn one_audio_frame_with_a_damaged_header_does_not_change_the_rate() {
+        let stream = AudioStream { pid: 0x101, codec: AudioCodec::Aac };
+        let mut framer = AudioFramer::new(stream);
+        let mut rates = Vec::new();
+        for index in [3, 3, 10, 3, 3, 4, 4, 4] {
+            let frame = adts(index);
+            framer
+                .push(ByteOffset(0), Some(Ticks(0)), &frame, |frame| rates.push(frame.sample_rate));
+        }
+        let (before, now) = (48_000, 44_100);
+        assert_eq!(rates.first_chunk(), Some(&[before; 5]), "{rates:?}");
+        assert_eq!(rates.last(), Some(&now), "{rates:?}");
+        assert!(!rates.contains(&11_025), "{rates:?}");
+    }
+}

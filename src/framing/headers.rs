@@ -1,0 +1,69 @@
+//! What the headers of a coded picture say of its time, read by libavcodec's parsers: by hand it
+//! would have to be done for every codec, and exactly as FFmpeg does it.
+
+use crate::libav::{PaddedBytes, Parser, is_before_6_1};
+use crate::media::{Fraction, PictureTiming, VideoCodec};
+
+/// As much of an access unit as can stand before its first slice. (The parsers stop there.)
+const HEAD_BYTES: usize = 64 << 10;
+
+/// Reads the headers of one video stream's access units.
+#[derive(Debug)]
+pub struct HeaderReader {
+    parser: Parser,
+    codec: VideoCodec,
+    input: PaddedBytes,
+}
+
+impl HeaderReader {
+    /// A reader that knows these parameter sets; they may be empty.
+    pub fn new(codec: VideoCodec, parameter_sets: &[u8]) -> Option<Self> {
+        let parser = Parser::of_video(codec)?;
+        let mut reader = HeaderReader { parser, codec, input: PaddedBytes::default() };
+        if !parameter_sets.is_empty() {
+            reader.read(parameter_sets);
+        }
+        Some(reader)
+    }
+
+    /// The codec that is read.
+    pub fn codec(&self) -> VideoCodec {
+        self.codec
+    }
+
+    /// What the headers of the next access unit say. Its delay is 0 where only the
+    /// decoder can tell.
+    pub fn read(&mut self, unit: &[u8]) -> PictureTiming {
+        self.input.fill(&unit[..unit.len().min(HEAD_BYTES)]);
+        self.parser.parse(&self.input, 0, None);
+        let bidirectional = self.parser.is_bidirectional();
+        if bidirectional && self.parser.delay() == 0 {
+            self.parser.set_delay(1);
+        }
+        let delay = match self.codec {
+            VideoCodec::H264 | VideoCodec::Hevc => 0,
+            _ => self.parser.delay(),
+        };
+        PictureTiming { bidirectional, duration: self.duration(), delay, delay_known: true }
+    }
+
+    /// `compute_frame_duration` in `libavformat/demux.c`.
+    fn duration(&self) -> Option<Fraction> {
+        let (frames, seconds) = self.parser.frame_rate();
+        if frames <= 0 || seconds <= 0 || seconds * 1000 <= frames {
+            return None;
+        }
+        // Before FFmpeg 6.1 the H.264 parser gives a context on which no decoder was opened the
+        // rate of fields, and the parser of MPEG-1 counts whole pictures. From then on both count
+        // as that of MPEG-2 does (`AV_CODEC_PROP_FIELDS` in `libavcodec/codec_desc.c`).
+        let counts_fields = match self.codec {
+            VideoCodec::H264 => !is_before_6_1(),
+            VideoCodec::Mpeg2 => !(is_before_6_1() && self.parser.is_mpeg1()),
+            VideoCodec::Mpeg4 | VideoCodec::Hevc => false,
+        };
+        let fields = if counts_fields { 2 } else { 1 };
+        let repeat = self.parser.repeat();
+        let shown = if repeat > 0 { repeat + 1 } else { 1 };
+        Some(Fraction { numerator: seconds * shown, denominator: frames * fields })
+    }
+}

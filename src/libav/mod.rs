@@ -1,0 +1,35 @@
+//! What decoders and parsers share of FFmpeg's libraries: checked wrappers of raw pointers, so that
+//! the stages above need no `unsafe` for them.
+//!
+//! ```text
+//! context  fields of a codec context that `ffmpeg-next` does not offer
+//! log      errors that libavcodec reports in its log and nowhere else
+//! parser   libavcodec's parsers, which read the headers of pictures and audio frames
+//! ```
+
+pub mod context;
+pub mod log;
+mod parser;
+
+use ffmpeg_next as ffmpeg;
+
+pub use parser::{PaddedBytes, Parser};
+
+use crate::media::VideoCodec;
+
+/// FFmpeg's identifier of a codec.
+pub fn codec_id(codec: VideoCodec) -> ffmpeg::codec::Id {
+    match codec {
+        VideoCodec::H264 => ffmpeg::codec::Id::H264,
+        VideoCodec::Hevc => ffmpeg::codec::Id::HEVC,
+        VideoCodec::Mpeg2 => ffmpeg::codec::Id::MPEG2VIDEO,
+        VideoCodec::Mpeg4 => ffmpeg::codec::Id::MPEG4,
+    }
+}
+
+/// Whether the linked libavcodec is older than that of FFmpeg 6.1, whose parsers count fields in
+/// another way.
+pub fn is_before_6_1() -> bool {
+    const FFMPEG_6_1: u32 = (60 << 16) | (31 << 8);
+    ffmpeg::codec::version() < FFMPEG_6_1
+}

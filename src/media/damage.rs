@@ -1,0 +1,62 @@
+//! Damage to a stream, counted.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How often a stream was damaged. Damage is counted and passed over; it ends nothing.
+///
+/// The keys are those of `scenetap status --json`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Damage {
+    /// Times that bytes between packets were skipped.
+    pub lost_sync: u64,
+    /// Gaps in the video stream's continuity counter.
+    pub continuity_gaps: u64,
+    /// Packets of the video stream that say that they were received with errors.
+    pub transport_errors: u64,
+    /// Access units and pictures that could not be decoded.
+    pub undecodable: u64,
+    /// Scrambled packets of the video stream.
+    pub scrambled: u64,
+}
+
+impl Damage {
+    /// Whether there was none.
+    pub fn is_none(&self) -> bool {
+        *self == Damage::default()
+    }
+}
+
+/// In words, without what did not occur: `3 gaps in the packets, 1 undecodable picture`. Empty if
+/// there was none.
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            (self.lost_sync, "loss of sync", "losses of sync"),
+            (self.continuity_gaps, "gap in the packets", "gaps in the packets"),
+            (self.transport_errors, "packet received with errors", "packets received with errors"),
+            (self.undecodable, "undecodable picture", "undecodable pictures"),
+            (self.scrambled, "scrambled packet", "scrambled packets"),
+        ];
+        let mut separator = "";
+        for (count, one, many) in kinds.into_iter().filter(|(count, ..)| *count > 0) {
+            write!(f, "{separator}{count} {}", if count == 1 { one } else { many })?;
+            separator = ", ";
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_is_told_without_what_did_not_occur() {
+        assert_eq!(Damage::default().to_string(), "");
+        let damaged = Damage { continuity_gaps: 3, undecodable: 1, ..Damage::default() };
+        assert_eq!(damaged.to_string(), "3 gaps in the packets, 1 undecodable picture");
+    }
+}

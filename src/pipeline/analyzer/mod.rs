@@ -1,0 +1,290 @@
+//! The analyzer: packets of one recording in, scored pictures out. No threads, no files, no clock.
+//!
+//! Live detection and `scan` both run it; the same packets give the same verdicts.
+//! [`Analyzer::restart_point`] says at any time from where, and with what state, another one could
+//! resume.
+//!
+//! ```text
+//! packets ─▶ units ─▶ timer ─▶ decoders ─▶ detect (score, rule) ─▶ Scored
+//!              │        │         │
+//!              │        └ look_ahead: a stream's first pictures, held back
+//!              └────────┴─────────┴──▶ restart: where another could resume
+//!
+//! drive  the loop: a file's packets into an analyzer, its verdicts into an outlet
+//! watch  what is logged of the stream meanwhile
+//! ```
+
+mod decoders;
+mod drive;
+mod look_ahead;
+mod restart;
+mod timer;
+pub mod units;
+mod watch;
+
+use std::collections::VecDeque;
+
+pub use drive::{Ended, Outlet, drive};
+pub use restart::RestartPoint;
+pub use watch::Watch;
+
+use crate::decode::Decoded;
+use crate::demux::{NoVideo, Program, ProgramChoice, StreamFault};
+use crate::detect::{Detector, DetectorState, Rule};
+use crate::error::{Error, Result};
+use crate::media::{AccessUnit, ByteOffset, Damage, Frame, Ticks, Verdict};
+use crate::ts::TsPacket;
+use decoders::Decoders;
+use restart::{Decided, RestartPoints};
+use timer::UnitTimer;
+use units::{UnitEvent, UnitReader};
+
+/// What is decided about a picture.
+pub struct Scored {
+    /// Its score, and whether it is kept.
+    pub verdict: Verdict,
+    /// The picture, if it is kept, in memory of its own.
+    pub kept: Option<Frame>,
+}
+
+/// demux → framing → timeline → decode → detect, in one thread.
+pub struct Analyzer {
+    rule: Rule,
+    reader: UnitReader,
+    timer: UnitTimer,
+    decoders: Decoders,
+    detector: Detector,
+    restart: RestartPoints,
+    resuming: Option<Resuming>,
+    /// The last picture that is decided: where it starts, and its time.
+    last: Option<(ByteOffset, Ticks)>,
+    /// The access unit that came last.
+    newest: Option<ByteOffset>,
+    /// See [`restart::Decided::final_through`].
+    final_through: Option<ByteOffset>,
+    ready: VecDeque<Scored>,
+    no_video: Option<NoVideo>,
+    damage: Damage,
+    first_scrambled: Option<ByteOffset>,
+}
+
+/// Pictures that come out again after a restart.
+struct Resuming {
+    /// The picture behind which everything is new.
+    last: ByteOffset,
+    detector: DetectorState,
+    /// The picture that came out last. The detector would hold on to it: see
+    /// [`crate::media::Picture::copied`] for why that matters.
+    previous: Option<Frame>,
+}
+
+impl Analyzer {
+    /// An analyzer at the beginning of a recording.
+    pub fn new(rule: Rule, choice: ProgramChoice) -> Self {
+        Analyzer {
+            rule,
+            reader: UnitReader::new(choice),
+            timer: UnitTimer::new(),
+            decoders: Decoders::default(),
+            detector: Detector::new(rule),
+            restart: RestartPoints::new(),
+            resuming: None,
+            last: None,
+            newest: None,
+            final_through: None,
+            ready: VecDeque::new(),
+            no_video: None,
+            damage: Damage::default(),
+            first_scrambled: None,
+        }
+    }
+
+    /// An analyzer that resumes at `point`. Its first packet must be the one at
+    /// `point.read_from.audio_offset`.
+    pub fn resume(rule: Rule, choice: ProgramChoice, point: RestartPoint) -> Self {
+        let (from, decided) = (&point.read_from, &point.decided);
+        Analyzer {
+            reader: UnitReader::resume(choice, point.program.clone(), from.offset, from.framer),
+            timer: UnitTimer::resume(point.clock.clone()),
+            restart: RestartPoints::resume(&point),
+            resuming: Some(Resuming {
+                last: decided.offset,
+                detector: decided.detector.clone(),
+                previous: None,
+            }),
+            last: Some((decided.offset, decided.pts)),
+            final_through: decided.final_through,
+            decoders: Decoders::resume(point),
+            ..Analyzer::new(rule, choice)
+        }
+    }
+
+    /// Reads no more than `bytes` again after a restart, where the stream allows that. The
+    /// default is 64 MiB.
+    #[must_use]
+    pub fn read_again_at_most(mut self, bytes: u64) -> Self {
+        self.restart.read_again_at_most(bytes);
+        self
+    }
+
+    /// Takes the next packet.
+    ///
+    /// # Errors
+    ///
+    /// If the linked FFmpeg has no decoder for the stream.
+    pub fn push(&mut self, packet: TsPacket<'_>) -> Result<()> {
+        self.reader.push(packet);
+        self.drain_reader()
+    }
+
+    /// The recording is over: what is open is decided, for good.
+    ///
+    /// # Errors
+    ///
+    /// As [`Analyzer::push`].
+    pub fn finish(&mut self) -> Result<()> {
+        self.reader.finish();
+        self.drain_reader()?;
+        self.timer.finish(&mut self.decoders)?;
+        self.drain_timer()?;
+        self.finish_decoder()?;
+        self.decoders.retire();
+        self.final_through = self.final_through.max(self.newest);
+        Ok(())
+    }
+
+    /// Returns the next picture that is decided, if there is one.
+    pub fn pull(&mut self) -> Option<Scored> {
+        self.ready.pop_front()
+    }
+
+    /// Returns where another analyzer can resume behind the last picture decided. `None` while it
+    /// would have to begin at the beginning.
+    pub fn restart_point(&self) -> Option<RestartPoint> {
+        let place = self.restart.oldest()?;
+        let (offset, pts) = self.last?;
+        // While pictures come out again, the detector's state is still that of the checkpoint.
+        let detector = match &self.resuming {
+            Some(resuming) => resuming.detector.clone(),
+            None => self.detector.state(),
+        };
+        let final_through = self.final_through;
+        let decided = Decided { offset, pts, detector, final_through };
+        Some(place.point(self.decoders.delay(), decided))
+    }
+
+    /// The program that is followed, once it is known.
+    pub fn program(&self) -> Option<&Program> {
+        self.reader.program()
+    }
+
+    /// Why there is no such program, once that is known.
+    pub fn no_video(&self) -> Option<&NoVideo> {
+        self.no_video.as_ref()
+    }
+
+    /// Damage so far. Sync lost between packets is not among it: packets are found elsewhere.
+    pub fn damage(&self) -> Damage {
+        Damage { undecodable: self.decoders.undecodable(), ..self.damage }
+    }
+
+    /// The first scrambled packet of the video stream.
+    pub fn first_scrambled(&self) -> Option<ByteOffset> {
+        self.first_scrambled
+    }
+
+    /// Why the first picture that was decoded but could not be used was skipped.
+    pub fn unusable(&self) -> Option<&Error> {
+        self.decoders.unusable()
+    }
+
+    /// As [`Analyzer::unusable`]; returns it once.
+    pub fn take_unusable(&mut self) -> Option<Error> {
+        self.decoders.take_unusable()
+    }
+
+    fn drain_reader(&mut self) -> Result<()> {
+        while let Some(event) = self.reader.pull() {
+            match event {
+                UnitEvent::Program(program) => {
+                    self.no_video = None;
+                    self.timer.program(&program);
+                }
+                UnitEvent::Audio(pes) => self.timer.audio(&pes),
+                UnitEvent::PesComplete => self.timer.pes_complete(),
+                UnitEvent::AccessUnit(unit) => {
+                    self.newest = Some(unit.at);
+                    self.timer.unit(unit, &mut self.decoders)?;
+                }
+                UnitEvent::NoVideo(why) => self.no_video = Some(why),
+                UnitEvent::Fault(fault) => self.count(fault),
+            }
+        }
+        self.drain_timer()
+    }
+
+    fn count(&mut self, fault: StreamFault) {
+        match fault {
+            StreamFault::Discontinuity(_) => self.damage.continuity_gaps += 1,
+            StreamFault::TransportError(_) => self.damage.transport_errors += 1,
+            StreamFault::Scrambled(at) => {
+                self.damage.scrambled += 1;
+                self.first_scrambled.get_or_insert(at);
+            }
+        }
+    }
+
+    fn drain_timer(&mut self) -> Result<()> {
+        while let Some(timed) = self.timer.pull() {
+            self.restart.unit_passed(&timed, self.reader.program());
+            self.decode(&timed.unit)?;
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self, unit: &AccessUnit) -> Result<()> {
+        if self.decoders.is_next(unit) {
+            self.finish_decoder()?;
+            self.decoders.advance();
+        }
+        self.decoders.push(unit);
+        self.drain_decoders()
+    }
+
+    fn finish_decoder(&mut self) -> Result<()> {
+        self.decoders.finish(self.timer.after_end());
+        self.drain_decoders()
+    }
+
+    fn drain_decoders(&mut self) -> Result<()> {
+        while let Some(decoded) = self.decoders.pull() {
+            self.decide(decoded)?;
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, decoded: Decoded) -> Result<()> {
+        self.restart.picture_decoded(&decoded, || self.decoders.settings());
+        let frame = decoded.frame;
+        if let Some(resuming) = &mut self.resuming {
+            if frame.at == resuming.last {
+                self.detector = Detector::resume(self.rule, &resuming.detector, &frame);
+                self.resuming = None;
+            } else {
+                resuming.previous = Some(frame);
+            }
+            return Ok(());
+        }
+        if self.final_through.is_some_and(|through| frame.at <= through) {
+            return Ok(());
+        }
+        let verdict = self.detector.push(&frame);
+        self.last = Some((verdict.at, verdict.pts));
+        let kept = match verdict.kept {
+            Some(_) => Some(Frame { picture: frame.picture.copied()?, ..frame }),
+            None => None,
+        };
+        self.ready.push_back(Scored { verdict, kept });
+        Ok(())
+    }
+}

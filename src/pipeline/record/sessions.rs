@@ -1,0 +1,167 @@
+//! The sessions of a running recorder: the one owner of their lifetime.
+//!
+//! It decides which folder is recorded in, which is the next, and which of an earlier process are
+//! finished first; it opens their recordings, and hands each to detection and to the syncer.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::sync::UnsyncedRecording;
+use crate::config::RecordConfig;
+use crate::error::{Error, Kind, Result, Stage};
+use crate::pipeline::live::Job;
+use crate::pipeline::live::trust::{self, StoredCheckpoint};
+use crate::recording::Recording;
+use crate::session::{Opened, OwnedSession, Series, Session};
+use crate::telemetry::Counters;
+
+/// Recordings whose detection has not begun yet, at most: beyond that a recorder
+/// that rotates would wait.
+const QUEUED_JOBS: usize = 64;
+
+const BEHIND: &str = "detection is too many recordings behind";
+
+/// The sessions of a recorder that has not started yet.
+#[derive(Debug)]
+pub struct Sessions {
+    series: Series,
+    opened: Opened,
+}
+
+/// What a recorder that starts needs of its sessions.
+pub struct Started<'a> {
+    /// Opens the sessions that follow.
+    pub rotation: Handover<'a>,
+    /// The session that is recorded in.
+    pub session: Arc<OwnedSession>,
+    /// Its recording.
+    pub recording: Recording,
+    /// Bytes in the recordings that are finished first.
+    pub earlier_bytes: u64,
+    /// Recordings for detection, in order.
+    pub jobs: Receiver<Job>,
+    /// The same for the syncer.
+    pub unsynced: Receiver<UnsyncedRecording>,
+}
+
+impl Sessions {
+    /// Opens the session to be recorded in and, where sessions rotate, those before it whose
+    /// detection an earlier process has not finished.
+    ///
+    /// # Errors
+    ///
+    /// If the folders cannot be made, or another process records the session.
+    pub fn open(config: &RecordConfig) -> Result<Self> {
+        let rotates = config.rotate_every.is_some() || config.rotate_bytes.is_some();
+        let series = Series::new(&config.sessions_dir, config.session.as_deref(), rotates);
+        let opened = series.open(&jiff::Zoned::now(), &is_finished)?;
+        Ok(Sessions { series, opened })
+    }
+
+    /// The session that is recorded in first.
+    pub fn current(&self) -> &Session {
+        &self.opened.current
+    }
+
+    /// Its recording.
+    pub fn recording_ts(&self) -> PathBuf {
+        self.current().recording_ts()
+    }
+
+    /// Opens the recordings, and queues them for detection and syncing, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// If a recording cannot be opened.
+    pub fn start(self, counters: &Counters) -> Result<Started<'_>> {
+        let (to_detect, jobs) = bounded(QUEUED_JOBS);
+        let (to_sync, unsynced) = bounded(QUEUED_JOBS);
+        let rotation = Handover { series: self.series, counters, to_detect, to_sync };
+        let (recording, job) = open_recording(self.opened.current)?;
+        let session = Arc::clone(&job.session);
+        counters.recorded_bytes.store(job.opened_bytes, Relaxed);
+        let mut earlier_bytes = 0;
+        for earlier in self.opened.unfinished.into_iter().map(finished_job) {
+            let earlier = earlier?;
+            earlier_bytes += earlier.opened_bytes;
+            rotation.give(earlier)?;
+        }
+        rotation.give(job)?;
+        Ok(Started { rotation, session, recording, earlier_bytes, jobs, unsynced })
+    }
+}
+
+/// Opens the sessions that follow, and hands their recordings to detection and syncer.
+pub struct Handover<'a> {
+    series: Series,
+    counters: &'a Counters,
+    to_detect: Sender<Job>,
+    to_sync: Sender<UnsyncedRecording>,
+}
+
+impl Handover<'_> {
+    /// Opens the next session, and returns its recording.
+    ///
+    /// # Errors
+    ///
+    /// If detection is too far behind to take one more, or the session cannot be opened.
+    pub fn open_next(&self) -> Result<Recording> {
+        if self.to_detect.is_full() {
+            return Err(Error::new(Stage::Pipeline, BEHIND).of_kind(Kind::Busy));
+        }
+        let session = self.series.open_next(&jiff::Zoned::now())?;
+        tracing::info!("session {}", session.folder().display());
+        self.counters.set_session(session.folder());
+        let (recording, job) = open_recording(session)?;
+        self.give(job)?;
+        Ok(recording)
+    }
+
+    fn give(&self, job: Job) -> Result<()> {
+        let unsynced = UnsyncedRecording { sync: job.sync.clone(), written: job.written.clone() };
+        self.to_detect
+            .try_send(job)
+            .map_err(|_| Error::new(Stage::Pipeline, BEHIND).of_kind(Kind::Busy))?;
+        self.to_sync
+            .send(unsynced)
+            .map_err(|_| Error::new(Stage::Pipeline, "the syncer of recordings has ended"))
+    }
+}
+
+/// Opens the recording of a session that an earlier process recorded: it does not grow.
+///
+/// # Errors
+///
+/// If it cannot be opened.
+pub fn finished_job(session: OwnedSession) -> Result<Job> {
+    let (recording, job) = open_recording(session)?;
+    drop(recording);
+    Ok(job)
+}
+
+/// Opens a session's recording, and returns what detection needs to follow it.
+fn open_recording(session: OwnedSession) -> Result<(Recording, Job)> {
+    let (recording, opened) = Recording::open(&session.recording_ts())?;
+    if opened.cut_bytes > 0 {
+        let (bytes, at) = (opened.cut_bytes, opened.length);
+        tracing::warn!("recording: discarded {bytes} bytes of a torn packet at byte {at}");
+    }
+    let job = Job {
+        session: Arc::new(session),
+        written: recording.written(),
+        sync: recording.sync_handle()?,
+        opened_bytes: opened.length,
+    };
+    Ok((recording, job))
+}
+
+/// Whether detection has come to the end of a recording that no process records any more.
+fn is_finished(session: &Session) -> bool {
+    let recording = session.recording_ts();
+    let Ok(metadata) = std::fs::metadata(&recording) else { return false };
+    let stored = trust::look(&session.checkpoint_json(), &recording, metadata.len());
+    matches!(stored, Ok(StoredCheckpoint::Trusted(it)) if it.is_final(metadata.len()))
+}
