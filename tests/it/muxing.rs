@@ -133,7 +133,7 @@ fn scan_list_shows_programs_streams_codecs_and_pids() {
     assert_eq!(lines.len(), 4, "{text}");
     assert!(lines[0].starts_with("program 1 ") && lines[2].starts_with("program 2 "), "{text}");
     assert!(lines[1].contains("0x0100") && lines[1].contains("h264"), "{text}");
-    assert!(lines[1].ends_with("<- detection looks at this"), "{text}");
+    assert!(lines[1].ends_with("<- used for detection"), "{text}");
     assert!(lines[3].contains("0x0101") && !lines[3].contains("<-"), "{text}");
     let programs: Vec<Value> = list(&["--json", "--program", "2"])
         .lines()

@@ -118,7 +118,7 @@ fn what_a_recorder_tells_is_what_it_does() {
     recorder.signal(Signal::TERM);
     assert!(recorder.end().0.success());
     assert_eq!(place.sockets(), Vec::<PathBuf>::new(), "it is removed at the end");
-    assert_fails(&place.status(&[]), "no recorder of this user runs");
+    assert_fails(&place.status(&[]), "no recorder of this user is running");
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn people_get_a_block_for_each_recorder_and_programs_a_line() {
     let mut elsewhere = place.scenetap();
     elsewhere.args(["status", "one", "--json", "--sessions-dir", "/none/there"]);
     assert_eq!(pid(elsewhere.output().unwrap()), one.child.id());
-    assert_fails(&place.status(&["three"]), "three: no recorder of this user records this");
+    assert_fails(&place.status(&["three"]), "three: no recorder of this user is recording this");
     assert_fails(&place.status(&["/none/there"]), "/none/there: no session");
 }
 
@@ -162,8 +162,8 @@ fn a_socket_that_a_killed_recorder_left_is_nobody_and_goes_with_the_next_one() {
     killed.child.kill().unwrap();
     killed.child.wait().unwrap();
     assert_eq!(place.sockets().len(), 1, "nobody could remove it");
-    assert_fails(&place.status(&[]), "no recorder of this user runs");
-    assert_fails(&place.status(&["a"]), "no recorder of this user records this");
+    assert_fails(&place.status(&[]), "no recorder of this user is running");
+    assert_fails(&place.status(&["a"]), "no recorder of this user is recording this");
     let other = place.record("b", &[]);
     assert_eq!(place.sockets().len(), 1);
     assert_eq!(place.told()["pid"], other.child.id());
@@ -211,7 +211,7 @@ fn a_recorder_that_hangs_is_told_of() {
     recorder.signal(Signal::STOP);
     let pid = recorder.child.id();
     let output = place.status(&["--json"]);
-    assert_fails(&output, &format!("process id {pid} does not answer within 2s"));
+    assert_fails(&output, &format!("process id {pid} hangs: no answer within 2s"));
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&told["pid"], &told["hangs"]), (&pid.into(), &true.into()));
     recorder.signal(Signal::CONT);
@@ -239,7 +239,7 @@ fn without_a_folder_for_sockets_it_records_all_the_same() {
     send_bytes(&recorder.address, &std::fs::read(fixture(CLIP)).unwrap());
     assert!(recorder.end().0.success());
     assert!(session.join("frames/F0001.jpg").exists());
-    assert_fails(&place.status(&[]), "no recorder of this user runs");
+    assert_fails(&place.status(&[]), "no recorder of this user is running");
 }
 
 #[test]

@@ -339,7 +339,7 @@ fn files_that_are_no_good_are_one_line_that_names_them_and_leave_no_session() {
     for alone in ["--tls-key", "--tls-client-ca"] {
         let (status, told) = refused(&sessions, &[alone, &papers.arg("server.key")]);
         assert_eq!(status, Some(2), "{told}");
-        assert!(told.lines().count() == 1 && told.contains("wants --tls-cert"), "{told}");
+        assert!(told.lines().count() == 1 && told.contains("requires --tls-cert"), "{told}");
     }
     assert!(!sessions.exists());
 }
