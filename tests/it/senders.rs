@@ -286,7 +286,7 @@ fn a_sender_that_is_not_allowed_is_refused_told_and_not_recorded() {
     // It may be closed already.
     let _ = sender.write_all(&clip(CLIP));
     assert_closed(&sender);
-    recorder.wait_for("it is in no network of --allow");
+    recorder.wait_for("not in a network of --allow");
     let recording = recorder.recording();
     let log = recorder.end_by_signal();
     assert!(log.iter().any(|line| line.ends_with("; 1 connection refused")), "{log:?}");

@@ -160,7 +160,7 @@ fn a_sender_that_leaves_without_close_notify_has_broken_off_and_what_came_counts
     let mut sender = papers.connect(&recorder, None, &version::TLS13);
     sender.write_all(&bytes).unwrap();
     drop(sender);
-    recorder.wait_for("broke: it ended without TLS's close_notify");
+    recorder.wait_for("broke: closed without TLS close_notify");
     assert!(recorder.end().0.success());
     assert!(std::fs::read(recording).unwrap() == bytes);
 }
@@ -199,8 +199,8 @@ fn whoever_lacks_the_certificate_that_is_wanted_is_refused_told_why_and_not_reco
     let recorder = papers.strict_recorder();
     for version in [&version::TLS12, &version::TLS13] {
         for (identity, why) in [
-            (None, "it has no certificate, and --tls-client-ca wants one"),
-            (Some("stranger"), "its certificate is by nobody whom --tls-client-ca names"),
+            (None, "it has no certificate, which --tls-client-ca requires"),
+            (Some("stranger"), "its certificate is not issued by an authority of --tls-client-ca"),
             (Some("expired"), "its certificate has expired"),
         ] {
             let mut sender = papers.connect(&recorder, identity, version);
@@ -232,17 +232,17 @@ fn plain_tcp_to_a_tls_port_and_tls_to_a_plain_one_are_refused_at_once() {
     let mut sender = TcpStream::connect(&recorder.address).unwrap();
     // It may be closed already.
     let _ = sender.write_all(&clip());
-    recorder.wait_for("it does not speak TLS");
+    recorder.wait_for("it does not use TLS");
     // It begins like TLS, and stays.
     let mut sender = TcpStream::connect(&recorder.address).unwrap();
     sender.write_all(&[22, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]).unwrap();
-    recorder.wait_for("what it sends is no TLS");
+    recorder.wait_for("it sends invalid TLS");
     assert_nothing_recorded(recorder, "; 2 connections refused");
 
     let recorder = Recorder::start(papers.0.path(), "plain", &[]);
     let mut sender = papers.connect(&recorder, None, &version::TLS13);
     assert!(sender.write_all(&clip()).is_err());
-    recorder.wait_for("it speaks TLS, and without --tls-cert nobody does here");
+    recorder.wait_for("it uses TLS, and --tls-cert is not set");
     assert_nothing_recorded(recorder, "; 1 connection refused");
 }
 
@@ -314,19 +314,19 @@ fn files_that_are_no_good_are_one_line_that_names_them_and_leave_no_session() {
     for (cert, key, ca, named, why) in [
         ("none.pem", "server.key", "ca.pem", "none.pem", "cannot read it: No such file"),
         ("folder", "server.key", "ca.pem", "folder", "cannot read it: Is a directory"),
-        ("empty.pem", "server.key", "ca.pem", "empty.pem", "there is no certificate in it"),
-        ("server.key", "server.key", "ca.pem", "server.key", "there is no certificate in it"),
+        ("empty.pem", "server.key", "ca.pem", "empty.pem", "contains no certificate"),
+        ("server.key", "server.key", "ca.pem", "server.key", "contains no certificate"),
         ("torn.pem", "server.key", "ca.pem", "torn.pem", "cannot be read as PEM"),
         ("garbage.pem", "server.key", "ca.pem", "garbage.pem", "certificate cannot be used"),
         ("server.pem", "none.key", "ca.pem", "none.key", "cannot read it: No such file"),
         ("server.pem", "folder", "ca.pem", "folder", "cannot read it: Is a directory"),
-        ("server.pem", "empty.pem", "ca.pem", "empty.pem", "there is no private key in it"),
-        ("server.pem", "server.pem", "ca.pem", "server.pem", "there is no private key in it"),
+        ("server.pem", "empty.pem", "ca.pem", "empty.pem", "contains no private key"),
+        ("server.pem", "server.pem", "ca.pem", "server.pem", "contains no private key"),
         ("server.pem", "encrypted.key", "ca.pem", "encrypted.key", "PEM, not encrypted"),
         ("server.pem", "garbage.key", "ca.pem", "garbage.key", "the private key cannot be used"),
         ("server.pem", "client.key", "ca.pem", "client.key", "does not belong to the certificate"),
         ("server.pem", "server.key", "none.pem", "none.pem", "cannot read it: No such file"),
-        ("server.pem", "server.key", "empty.pem", "empty.pem", "there is no certificate in it"),
+        ("server.pem", "server.key", "empty.pem", "empty.pem", "contains no certificate"),
         ("server.pem", "server.key", "garbage.pem", "garbage.pem", "certificate cannot be used"),
     ] {
         let [cert, key, ca, named] = [cert, key, ca, named].map(|name| papers.arg(name));
@@ -357,7 +357,7 @@ fn a_private_key_that_everybody_can_read_is_warned_of() {
         // It ends at what it reads last.
         let (status, told) = refused(&papers.path("sessions"), &arguments);
         assert!(status == Some(1) && told.contains("none.pem: cannot read it"), "{told}");
-        assert_eq!(told.contains("everybody on this machine can read"), warned, "{told}");
+        assert_eq!(told.contains("this private key can be read by all users"), warned, "{told}");
     }
 }
 
@@ -419,9 +419,9 @@ fn ffmpeg_is_refused_without_the_certificate_that_is_wanted_and_recorded_with_it
     let papers = Papers::new();
     let recorder = papers.strict_recorder();
     ffmpeg(&recorder, &["-ca_file", &papers.arg("ca.pem")]);
-    recorder.wait_for("it has no certificate, and --tls-client-ca wants one");
+    recorder.wait_for("it has no certificate, which --tls-client-ca requires");
     send_bytes(&recorder.address, b"no TLS");
-    recorder.wait_for("it does not speak TLS");
+    recorder.wait_for("it does not use TLS");
     assert_eq!(std::fs::metadata(recorder.recording()).unwrap().len(), 0);
     let (cert, key) = (papers.arg("client.pem"), papers.arg("client.key"));
     // Newer ones verify the recorder's own certificate unless they are told not to.
