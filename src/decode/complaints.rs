@@ -1,5 +1,6 @@
-//! What libavcodec has to complain of. It says so in its log, and often only there:
-//! HEVC shows a picture of which slices are missing without another word.
+//! Counts the errors that libavcodec logs. The log is often the only sign of an error:
+//! for HEVC, libavcodec returns a picture with missing slices without any other
+//! indication.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -12,22 +13,22 @@ thread_local! {
     static ERRORS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Errors that this thread's decoders have logged so far. Nothing goes to stderr:
-/// what there is to say, we say.
+/// Returns the number of errors that decoders on this thread have logged so far. FFmpeg's
+/// log is not printed to stderr.
 pub fn errors() -> u64 {
     ERRORS.get()
 }
 
-/// Listens to libavcodec, from the first call on.
+/// Installs the log callback on the first call.
 pub fn listen() {
     static ONCE: Once = Once::new();
-    // SAFETY: the callback may be called from any thread, and touches only its own.
+    // SAFETY: the callback may run on any thread, and only accesses thread-local data.
     ONCE.call_once(|| unsafe { ffi::av_log_set_callback(Some(on_log)) });
 }
 
-/// `List` is what a `va_list` becomes as an argument; that differs by machine.
+/// `List` is the type of a `va_list` argument, which depends on the architecture.
 unsafe extern "C" fn on_log<List>(_: *mut c_void, level: c_int, _: *const c_char, _: List) {
-    // The bits above say a colour.
+    // The upper bits are a color.
     if level & 0xff <= ffi::AV_LOG_ERROR as c_int {
         ERRORS.set(ERRORS.get() + 1);
     }

@@ -1,8 +1,7 @@
-//! libavcodec's parsers: what the headers of coded pictures and audio frames say.
+//! libavcodec's parsers, used to read the headers of coded pictures and audio frames.
 //!
-//! Where pictures begin and end is the demuxer's to say; these only read headers
-//! that would otherwise have to be read by hand for every codec, and exactly as
-//! FFmpeg reads them.
+//! The demuxer decides where pictures begin and end. The parsers only read headers, so
+//! that each codec's headers are read exactly as FFmpeg reads them.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -16,19 +15,21 @@ use crate::media::{
     AudioCodec, AudioFrame, AudioStream, ByteOffset, Fraction, PictureTiming, Ticks, VideoCodec,
 };
 
-/// As much of an access unit as can stand before its first slice. (The parsers stop there.)
+/// Length of the part of an access unit that is parsed. It contains everything before the
+/// first slice, where the parsers stop.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// Reads the headers of one video stream's access units.
+/// Reads the headers of the access units of one video stream.
 pub struct HeaderReader {
     parser: Parser,
     codec: VideoCodec,
-    /// Bytes with the padding that libavcodec reads into.
+    /// Input with the zero padding that libavcodec requires.
     padded: Vec<u8>,
 }
 
 impl HeaderReader {
-    /// A reader that knows these parameter sets; they may be empty.
+    /// Returns a reader that has read these parameter sets; they may be empty. `None` if
+    /// there is no parser.
     pub fn new(codec: VideoCodec, parameter_sets: &[u8]) -> Option<Self> {
         let parser = Parser::open(super::codec_id(codec).into(), ffi::PARSER_FLAG_COMPLETE_FRAMES)?;
         let mut reader = HeaderReader { parser, codec, padded: Vec::new() };
@@ -38,13 +39,13 @@ impl HeaderReader {
         Some(reader)
     }
 
-    /// The codec that is read.
+    /// Returns the codec of the stream.
     pub fn codec(&self) -> VideoCodec {
         self.codec
     }
 
-    /// What the headers of the next access unit say. Its delay is 0 where only the
-    /// decoder can tell.
+    /// Reads the headers of the next access unit. The delay is 0 if only the decoder can
+    /// determine it.
     pub fn read(&mut self, unit: &[u8]) -> PictureTiming {
         pad(&mut self.padded, &unit[..unit.len().min(HEAD_BYTES)]);
         self.parser.parse(&self.padded, 0, None);
@@ -60,14 +61,14 @@ impl HeaderReader {
         PictureTiming { bidirectional, duration: self.duration(repeat), delay, delay_known: true }
     }
 
-    /// `compute_frame_duration` in `libavformat/demux.c`.
+    /// Follows `compute_frame_duration` in `libavformat/demux.c`.
     fn duration(&self, repeat: i64) -> Option<Fraction> {
         let rate = self.parser.context.frame_rate();
         let (frames, seconds) = (i64::from(rate.numerator()), i64::from(rate.denominator()));
         if frames <= 0 || seconds <= 0 || seconds * 1000 <= frames {
             return None;
         }
-        // Frame rates count fields where a picture can be one.
+        // For codecs whose pictures can be fields, the frame rate counts fields.
         let fields = match self.codec {
             VideoCodec::H264 if is_before_6_1() => 1,
             VideoCodec::H264 => 2,
@@ -80,27 +81,27 @@ impl HeaderReader {
     }
 }
 
-/// Before FFmpeg 6.1 the H.264 parser gives a context that no decoder was opened on the rate of
-/// fields, and the parser of MPEG-1 counts whole pictures. From then on both count as MPEG-2's
-/// does (`AV_CODEC_PROP_FIELDS` in `libavcodec/codec_desc.c`).
+/// Before FFmpeg 6.1, the H.264 parser sets the rate of fields in a context without an
+/// opened decoder, and the MPEG-1 parser counts whole pictures. From 6.1 on, both count
+/// as MPEG-2 does (`AV_CODEC_PROP_FIELDS` in `libavcodec/codec_desc.c`).
 fn is_before_6_1() -> bool {
     const FFMPEG_6_1: u32 = (60 << 16) | (31 << 8);
     ffmpeg::codec::version() < FFMPEG_6_1
 }
 
-/// Takes the PES packets of one audio stream apart.
+/// Splits the PES packets of one audio stream into frames.
 pub struct AudioFramer {
     stream: AudioStream,
     parser: Option<Parser>,
-    /// Samples in a second, where libavcodec's parser leaves that to the decoder (AAC).
+    /// Sample rate in Hz, for a codec whose parser leaves it to the decoder (AAC).
     aac_rate: u32,
-    /// What the last frame said of it.
+    /// Sample rate stated by the last frame.
     aac_rate_told: u32,
     padded: Vec<u8>,
 }
 
 impl AudioFramer {
-    /// A framer at the beginning of a PES packet.
+    /// Returns a framer that starts at the beginning of a PES packet.
     pub fn new(stream: AudioStream) -> Self {
         let id = match stream.codec {
             AudioCodec::Mpeg => Some(ffi::AVCodecID::AV_CODEC_ID_MP3),
@@ -116,12 +117,12 @@ impl AudioFramer {
         AudioFramer { stream, parser, aac_rate: 0, aac_rate_told: 0, padded: Vec::new() }
     }
 
-    /// The stream that is read.
+    /// Returns the stream that is read.
     pub fn stream(&self) -> AudioStream {
         self.stream
     }
 
-    /// The next PES packet, which begins at `at`; hands the frames that it
+    /// Parses the next PES packet, which begins at `at`, and passes the frames that it
     /// completes to `sink`.
     pub fn push(
         &mut self,
@@ -154,7 +155,8 @@ impl AudioFramer {
             };
             from += consumed;
             if let Some(rate) = aac_rate(codec, frame) {
-                // One frame that says otherwise is damaged: FFmpeg believes the first.
+                // A single frame with a different rate is damaged: the first rate stays,
+                // as in FFmpeg.
                 if self.aac_rate == 0 || self.aac_rate_told == rate {
                     self.aac_rate = rate;
                 }
@@ -177,14 +179,14 @@ impl AudioFramer {
     }
 }
 
-/// Samples in a frame of AAC (ISO/IEC 14496-3, 4.5.1.1: `frameLengthFlag` 0).
+/// Samples per AAC frame (ISO/IEC 14496-3, 4.5.1.1: `frameLengthFlag` 0).
 const AAC_SAMPLES: u32 = 1024;
 
-/// Opus counts its samples at this rate, whatever it codes (RFC 6716, 2.1.3).
+/// Opus always counts samples at this rate (RFC 6716, 2.1.3).
 const OPUS_RATE: u32 = 48_000;
 
-/// The sampling frequency in an ADTS header, or in the StreamMuxConfig of a LOAS
-/// frame that has one (ISO/IEC 14496-3, 1.A.2.2, 1.7.3).
+/// Returns the sample rate in an ADTS header, or in the StreamMuxConfig of a LOAS frame
+/// that has one (ISO/IEC 14496-3, 1.A.2.2, 1.7.3).
 fn aac_rate(codec: AudioCodec, frame: &[u8]) -> Option<u32> {
     const RATES: [u32; 13] = [
         96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025,
@@ -201,7 +203,7 @@ fn aac_rate(codec: AudioCodec, frame: &[u8]) -> Option<u32> {
     RATES.get(usize::from(index)).copied()
 }
 
-/// `bytes`, and zeros behind them for as far as libavcodec may read.
+/// Copies `bytes` and appends the zeros that libavcodec may read past the end.
 fn pad(padded: &mut Vec<u8>, bytes: &[u8]) {
     padded.clear();
     padded.extend_from_slice(bytes);
@@ -210,8 +212,8 @@ fn pad(padded: &mut Vec<u8>, bytes: &[u8]) {
 
 const PADDING: usize = ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize;
 
-/// The type in which `av_parser_init` takes a codec id: an `int` up to FFmpeg 8, an
-/// `AVCodecID` from 9 on.
+/// The type of the codec id in `av_parser_init`: `int` up to FFmpeg 8, `AVCodecID` from 9
+/// on.
 trait ParserId {
     fn of(id: ffi::AVCodecID) -> Self;
 }
@@ -228,13 +230,13 @@ impl ParserId for ffi::AVCodecID {
     }
 }
 
-/// A parser and the context that it writes what it finds to.
+/// A parser, and the context to which it writes its results.
 struct Parser {
     parser: NonNull<ffi::AVCodecParserContext>,
     context: ffmpeg::codec::Context,
 }
 
-// SAFETY: both are owned by this struct alone and have no tie to a thread.
+// SAFETY: both are owned by this struct alone and are not tied to a thread.
 unsafe impl Send for Parser {}
 
 impl Parser {
@@ -251,9 +253,9 @@ impl Parser {
         }
     }
 
-    /// Parses on from byte `from` of `padded`, which ends in [`PADDING`] zeros. Gives
-    /// the bytes consumed and the frame that was completed, or nothing; `None` after
-    /// an error.
+    /// Parses from byte `from` of `padded`, which ends in [`PADDING`] zeros. Returns the
+    /// number of bytes consumed and the frame that was completed, which is empty if there
+    /// is none. Returns `None` after an error.
     fn parse<'a>(
         &'a mut self,
         padded: &'a [u8],
@@ -264,9 +266,9 @@ impl Parser {
         let size = i32::try_from(bytes).ok()?;
         let time = pts.map_or(ffi::AV_NOPTS_VALUE, |pts| pts.0);
         let (mut out, mut out_size) = (std::ptr::null_mut(), 0);
-        // SAFETY: parser and context are valid for as long as `self`; the input has
-        // `size` bytes from `from` and PADDING more. What comes out lies in the input
-        // or in the parser, until the parser is called again: both are borrowed.
+        // SAFETY: parser and context are valid as long as `self`; the input has `size`
+        // bytes from `from` on, and PADDING more. The returned frame lies in the input,
+        // or in the parser until its next call: both are borrowed.
         unsafe {
             let consumed = ffi::av_parser_parse2(
                 self.parser.as_ptr(),
@@ -287,7 +289,8 @@ impl Parser {
         }
     }
 
-    /// Picture type, and how many fields or frames it is shown for beyond one.
+    /// Returns the picture type, and for how many additional fields or frames it is
+    /// shown.
     fn picture(&self) -> (ffi::AVPictureType, i64) {
         // SAFETY: reads plain fields; pict_type is only ever set to values of the enum.
         unsafe {
@@ -302,14 +305,14 @@ impl Parser {
         }
     }
 
-    /// Time of the frame that was completed.
+    /// Returns the PTS of the completed frame.
     fn pts(&self) -> Option<Ticks> {
         // SAFETY: reads a plain field.
         let pts = unsafe { self.parser.as_ref().pts };
         (pts != ffi::AV_NOPTS_VALUE).then_some(Ticks(pts))
     }
 
-    /// Its samples.
+    /// Returns the number of samples in the completed frame.
     fn duration(&self) -> u32 {
         // SAFETY: reads a plain field.
         u32::try_from(unsafe { self.parser.as_ref().duration }).unwrap_or(0)
@@ -325,10 +328,10 @@ impl Parser {
         unsafe { u32::try_from((*self.context.as_ptr()).sample_rate).unwrap_or(0) }
     }
 
-    /// Whether the parser of MPEG-1 and MPEG-2 has found the former.
+    /// Whether the parser for MPEG-1 and MPEG-2 has detected MPEG-1.
     fn is_mpeg1(&self) -> bool {
-        // SAFETY: the field of a context that is ours is a C enum, which has the layout of an
-        // int; it is read as one, since any number may stand there.
+        // SAFETY: the context is owned by `self`. The field is a C enum, which has the
+        // layout of an int; it is read as one because any number is possible.
         let id = unsafe { (&raw const (*self.context.as_ptr()).codec_id).cast::<c_int>().read() };
         id == ffi::AVCodecID::AV_CODEC_ID_MPEG1VIDEO as c_int
     }
@@ -336,7 +339,7 @@ impl Parser {
 
 impl Drop for Parser {
     fn drop(&mut self) {
-        // SAFETY: it was made by av_parser_init and is closed once.
+        // SAFETY: the parser comes from av_parser_init and is closed once.
         unsafe { ffi::av_parser_close(self.parser.as_ptr()) }
     }
 }
@@ -357,7 +360,7 @@ impl std::fmt::Debug for AudioFramer {
 mod tests {
     use super::*;
 
-    /// An ADTS frame of 16 bytes whose header names the sampling frequency `index`.
+    /// Returns an ADTS frame of 16 bytes whose header has the sampling frequency `index`.
     fn adts(index: u8) -> Vec<u8> {
         let mut frame = vec![0xff, 0xf1, 0x40 | index << 2, 0x80, 0x02, 0x1f, 0xfc];
         frame.resize(16, 0);
