@@ -10,9 +10,10 @@ use scenetap::catalog::encode_jpeg;
 use scenetap::decode::{BestEffort, Decoder, Settings};
 use scenetap::demux::{Demuxer, Event, ProgramChoice};
 use scenetap::detect::score::sad;
-use scenetap::media::{AccessUnit, ByteOffset, Luma, Picture, TS_PACKET_BYTES, TsPacket};
+use scenetap::media::{AccessUnit, ByteOffset, Luma, Picture};
 use scenetap::pipeline::detection::Detection;
-use scenetap::tail::{Aligner, Found};
+use scenetap::ts::{Aligned, Aligner};
+use scenetap::ts::{TS_PACKET_BYTES, TsPacket};
 
 const CLIP: &str = "fixtures/bbb_h264_bframes_scenecut_360p24.ts";
 

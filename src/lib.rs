@@ -28,6 +28,7 @@ pub mod disk;
 pub mod error;
 pub mod media;
 pub mod pause;
+pub mod ts;
 
 // The stages, in pipeline order.
 pub mod ingest;

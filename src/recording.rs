@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::disk;
 use crate::error::{Context, Result, Stage};
-use crate::media::{ByteOffset, SYNC_BYTE, TS_PACKET_BYTES, Written};
+use crate::media::{ByteOffset, Written};
+use crate::ts::{Aligner, TS_PACKET_BYTES, in_step};
 
 pub use fingerprint::Fingerprint;
 
@@ -29,7 +30,8 @@ pub struct Recording {
     path: PathBuf,
     /// Bytes in the file.
     length: u64,
-    packets: PacketEnd,
+    /// Follows the packets of what is written, as the tail will.
+    packets: Aligner,
     written: Written,
     /// A write has failed: part of it may stand behind `length`.
     is_doubtful: bool,
@@ -67,17 +69,16 @@ impl Recording {
         let folder = path.parent().unwrap_or(path);
         disk::sync_folder(folder).context(Stage::Recording, folder, "cannot sync")?;
         let opened = (|| {
-            let (found, packets) = whole_packets(&file).map_err(read("cannot read"))?;
-            if packets.at < found {
-                disk::set_length(&file, packets.at)
-                    .map_err(read("cannot cut off a torn packet"))?;
+            let (found, whole) = whole_packets(&file).map_err(read("cannot read"))?;
+            if whole < found {
+                disk::set_length(&file, whole).map_err(read("cannot cut off a torn packet"))?;
             }
-            Ok((found, packets))
+            Ok((found, whole))
         })();
-        let (found, packets) = opened.or_else(|(what, error): (&str, io::Error)| {
+        let (found, length) = opened.or_else(|(what, error): (&str, io::Error)| {
             Err(error).context(Stage::Recording, path, what)
         })?;
-        let length = packets.at;
+        let packets = Aligner::new(ByteOffset(length), TS_PACKET_BYTES);
         let written = Written::new(length);
         let recording =
             Recording { file, path: path.to_owned(), length, packets, written, is_doubtful: false };
@@ -100,7 +101,7 @@ impl Recording {
                     self.packets.push(head);
                     self.length += written as u64;
                     *bytes = rest;
-                    self.written.publish(self.packets.at.min(self.length));
+                    self.written.publish(self.packets.find_all().min(self.length));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return self.failed(error),
@@ -117,7 +118,7 @@ impl Recording {
     /// If the file cannot be cut.
     pub fn end_connection(&mut self) -> Result<u64> {
         self.cut_doubtful()?;
-        let whole = self.packets.at.min(self.length);
+        let whole = self.packets.whole_until().min(self.length);
         let cut = self.length - whole;
         if cut > 0 {
             disk::set_length(&self.file, whole).context(
@@ -127,7 +128,7 @@ impl Recording {
             )?;
             self.length = whole;
         }
-        self.packets = PacketEnd::new(whole);
+        self.packets = Aligner::new(ByteOffset(whole), TS_PACKET_BYTES);
         Ok(cut)
     }
 
@@ -249,54 +250,6 @@ impl SyncHandle {
     }
 }
 
-/// Follows the packets of what is written, as [`crate::tail::Aligner`] does.
-#[derive(Debug)]
-struct PacketEnd {
-    /// Offset behind the bytes seen.
-    seen: u64,
-    /// Behind the last whole packet, or behind bytes that belong to none.
-    at: u64,
-}
-
-impl PacketEnd {
-    fn new(at: u64) -> Self {
-        PacketEnd { seen: at, at }
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        let start = self.seen;
-        self.seen += bytes.len() as u64;
-        // In the middle of a packet that began in step, `at` is still at its
-        // beginning; only its end has to be looked at.
-        loop {
-            let next = if self.at < start { self.at + TS_PACKET_BYTES as u64 } else { self.at };
-            if self.at >= start {
-                let index = (self.at - start) as usize;
-                let Some(rest) = bytes.get(index..).filter(|rest| !rest.is_empty()) else { return };
-                match memchr::memchr(SYNC_BYTE, rest) {
-                    Some(0) => {}
-                    Some(skipped) => {
-                        self.at += skipped as u64;
-                        continue;
-                    }
-                    None => {
-                        self.at = self.seen;
-                        return;
-                    }
-                }
-                if self.seen - self.at < TS_PACKET_BYTES as u64 {
-                    return;
-                }
-                self.at += TS_PACKET_BYTES as u64;
-            } else if next <= self.seen {
-                self.at = next;
-            } else {
-                return;
-            }
-        }
-    }
-}
-
 /// What a recording would lose if it was opened to go on with it: nothing is changed.
 ///
 /// # Errors
@@ -304,14 +257,14 @@ impl PacketEnd {
 /// If the file cannot be opened or read.
 pub fn examine(path: &Path) -> Result<Opened> {
     let read = || {
-        let (found, packets) = whole_packets(&File::open(path)?)?;
-        Ok::<_, io::Error>(Opened { length: packets.at, cut_bytes: found - packets.at })
+        let (found, length) = whole_packets(&File::open(path)?)?;
+        Ok::<_, io::Error>(Opened { length, cut_bytes: found - length })
     };
     read().context(Stage::Recording, path, "cannot read")
 }
 
 /// The length of a file, and where its whole packets end.
-fn whole_packets(file: &File) -> io::Result<(u64, PacketEnd)> {
+fn whole_packets(file: &File) -> io::Result<(u64, u64)> {
     let found = file.metadata()?.len();
     let length = without_zeros(file, found)?;
     Ok((found, last_packet(file, length)?))
@@ -341,26 +294,24 @@ fn without_zeros(file: &File, length: u64) -> io::Result<u64> {
 
 /// The end of the last whole packet before `length`, in the phase of the packets
 /// before it.
-fn last_packet(file: &File, length: u64) -> io::Result<PacketEnd> {
+fn last_packet(file: &File, length: u64) -> io::Result<u64> {
     let from = length.saturating_sub(REOPEN_BYTES);
     let mut bytes = vec![0; (length - from) as usize];
     file.read_exact_at(&mut bytes, from)?;
-    let step = TS_PACKET_BYTES;
-    // In the middle of a file any byte may be a sync byte by chance: five in step are not.
-    let in_step =
-        |at: &usize| (0..5).all(|n| bytes.get(at + n * step).is_none_or(|b| *b == SYNC_BYTE));
-    let first = if from == 0 { 0 } else { (0..step.min(bytes.len())).find(in_step).unwrap_or(0) };
-    let mut end = PacketEnd::new(from + first as u64);
-    end.push(&bytes[first..]);
-    Ok(PacketEnd::new(end.at.min(length)))
+    // In the middle of a file a packet may begin at any byte.
+    let begins = |at: &usize| in_step(&bytes[*at..], TS_PACKET_BYTES);
+    let packets = 0..TS_PACKET_BYTES.min(bytes.len());
+    let first = if from == 0 { 0 } else { packets.into_iter().find(begins).unwrap_or(0) };
+    let mut aligner = Aligner::new(ByteOffset(from + first as u64), TS_PACKET_BYTES);
+    aligner.push(&bytes[first..]);
+    Ok(aligner.find_all().min(length))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+    use crate::ts::SYNC_BYTE;
 
     fn packets(count: u8) -> Vec<u8> {
         (0..count).flat_map(|n| packet(n + 1)).collect()
@@ -429,30 +380,5 @@ mod tests {
         assert_eq!(written.length(), 3 * 188);
         let expected = [packets(2), packets(1)].concat();
         assert_eq!(std::fs::read(&path).unwrap(), expected);
-    }
-
-    proptest! {
-        #[test]
-        fn any_split_into_appends_gives_the_same_length(
-            pieces in proptest::collection::vec((any::<bool>(), 0_usize..40, 1_u8..), 1..12),
-            cuts in proptest::collection::vec(0_usize..3000, 0..12),
-        ) {
-            let bytes: Vec<u8> = pieces
-                .iter()
-                .flat_map(|(whole, junk, mark)| {
-                    if *whole { packet(*mark) } else { vec![*mark; *junk] }
-                })
-                .collect();
-            let mut whole = PacketEnd::new(0);
-            whole.push(&bytes);
-            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
-            cuts.extend([0, bytes.len()]);
-            cuts.sort_unstable();
-            let mut split = PacketEnd::new(0);
-            for cut in cuts.windows(2) {
-                split.push(&bytes[cut[0]..cut[1]]);
-            }
-            prop_assert_eq!((split.at, split.seen), (whole.at, whole.seen));
-        }
     }
 }

@@ -3,8 +3,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use scenetap::demux::{Demuxer, Event, Listing, ProgramChoice};
-use scenetap::media::{AccessUnit, ByteOffset, TS_PACKET_BYTES};
-use scenetap::tail::{Aligner, Found};
+use scenetap::media::{AccessUnit, ByteOffset};
+use scenetap::ts::{TS_PACKET_BYTES};
+use scenetap::ts::{Aligner, Aligned};
 use scenetap_fuzz::{align, mend_tables, packets, pieces, with_cuts};
 
 fuzz_target!(|input: &[u8]| {

@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use scenetap::demux::fuzzing::{
     Packet, PacketParser, PesParser, PesPart, SectionAssembler, Understood,
 };
-use scenetap::media::TS_PACKET_BYTES;
+use scenetap::ts::TS_PACKET_BYTES;
 use scenetap::tail;
 use scenetap_fuzz::{Aligned, align, mend_tables, packets, pieces, with_cuts};
 

@@ -1,7 +1,8 @@
 //! What the fuzz targets share.
 
-use scenetap::media::{ByteOffset, SYNC_BYTE, TS_PACKET_BYTES, TsPacket};
-use scenetap::tail::{Aligner, Found};
+use scenetap::media::{ByteOffset};
+use scenetap::ts::{SYNC_BYTE, TS_PACKET_BYTES, TsPacket};
+use scenetap::ts::{Aligner, Aligned};
 use scenetap_testkit::crc32;
 
 /// The last bytes of an input, up to so many, say how to cut the rest.

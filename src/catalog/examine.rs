@@ -12,7 +12,7 @@ use super::entry::Entry;
 use super::frames::{frame_number, is_whole_jpeg, jpeg_name};
 use super::publish::{left_overs, set_aside};
 use crate::error::{Context, Error, Result, Stage};
-use crate::media::SYNC_BYTE;
+use crate::ts::SYNC_BYTE;
 
 /// What was found.
 #[derive(Debug, Default)]

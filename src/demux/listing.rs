@@ -4,7 +4,7 @@ use super::packet::PacketParser;
 use super::program::{self, Program, ProgramChoice};
 use super::psi::Content;
 use super::tables::TableReader;
-use crate::media::{TS_PACKET_BYTES, TsPacket};
+use crate::ts::{TS_PACKET_BYTES, TsPacket};
 
 /// A program of the tables.
 #[derive(Debug, Clone, PartialEq, Eq)]

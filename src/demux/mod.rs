@@ -33,11 +33,10 @@ pub use program::{NoVideo, Program, ProgramChoice};
 pub use psi::Content;
 pub use table_packets::TablePackets;
 
-use crate::media::{
-    AccessUnit, AudioCodec, AudioStream, ByteOffset, TS_PACKET_BYTES, Ticks, TsPacket,
-};
+use crate::media::{AccessUnit, AudioCodec, AudioStream, ByteOffset, Ticks};
+use crate::ts::{NULL_PID, TS_PACKET_BYTES, TsPacket};
 use framer::Framer;
-use packet::{NULL_PID, Packet, PacketParser, PesHeader};
+use packet::{Packet, PacketParser, PesHeader};
 use pes::{PesParser, PesPart};
 use tables::TableReader;
 

@@ -12,10 +12,8 @@ use std::io::{self, Read};
 use mpeg2ts::ts::{ReadTsPacket, TransportScramblingControl, TsPacketReader, TsPayload};
 
 use super::psi::{PatEntry, Pmt, PmtStream, Table};
-use crate::media::{TS_PACKET_BYTES, Ticks};
-
-/// Identifier of null packets, which carry nothing (ISO/IEC 13818-1, table 2-3).
-pub const NULL_PID: u16 = 0x1fff;
+use crate::media::Ticks;
+use crate::ts::{self, Header, TS_PACKET_BYTES};
 
 /// A transport packet taken apart (ISO/IEC 13818-1, 2.4.3.2).
 #[derive(Debug)]
@@ -121,22 +119,19 @@ impl PacketParser {
 
 /// Reads header and adaptation field, and takes the rest as payload.
 fn read_tolerantly(bytes: &[u8; TS_PACKET_BYTES]) -> Option<Packet<'_>> {
-    let adaptation_field_control = (bytes[3] >> 4) & 3;
-    if adaptation_field_control == 0 {
+    let header = Header::of(bytes);
+    if !header.has_payload() && !header.has_adaptation_field() {
         return None;
     }
-    let has_adaptation_field = adaptation_field_control & 2 != 0;
-    let has_payload = adaptation_field_control & 1 != 0;
-    let field_bytes = if has_adaptation_field { 1 + usize::from(bytes[4]) } else { 0 };
     Some(Packet {
-        pid: u16::from_be_bytes([bytes[1], bytes[2]]) & 0x1fff,
-        unit_start: bytes[1] & 0x40 != 0,
-        transport_error: bytes[1] & 0x80 != 0,
-        scrambled: bytes[3] & 0xc0 != 0,
-        continuity_counter: bytes[3] & 0x0f,
-        discontinuity: has_adaptation_field && bytes[4] != 0 && bytes[5] & 0x80 != 0,
-        has_payload,
-        payload: if has_payload { bytes.get(4 + field_bytes..).unwrap_or(&[]) } else { &[] },
+        pid: header.pid(),
+        unit_start: header.unit_start(),
+        transport_error: header.transport_error(),
+        scrambled: header.is_scrambled(),
+        continuity_counter: header.continuity_counter(),
+        discontinuity: ts::discontinuity(bytes),
+        has_payload: header.has_payload(),
+        payload: ts::payload(bytes),
         understood: None,
     })
 }

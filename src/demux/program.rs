@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use super::packet::{NULL_PID, PacketParser};
+use super::packet::PacketParser;
 use super::psi::{Content, PatEntry, Pmt};
-use crate::media::{AudioCodec, AudioStream, TS_PACKET_BYTES, VideoCodec};
+use crate::media::{AudioCodec, AudioStream, VideoCodec};
+use crate::ts::{NULL_PID, TS_PACKET_BYTES};
 
 /// Which program of several is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

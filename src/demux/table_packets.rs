@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::packet::{Packet, PacketParser};
 use super::tables::TableReader;
-use crate::media::{TS_PACKET_BYTES, TsPacket};
+use crate::ts::{TS_PACKET_BYTES, TsPacket};
 
 /// More packets than the largest section takes (4,096 bytes, 183 in the first packet).
 const MOST_PACKETS: usize = 32;

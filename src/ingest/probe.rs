@@ -1,6 +1,6 @@
 //! Decides whether a connection sends MPEG-TS, before a byte is recorded.
 
-use crate::media::{SYNC_BYTE, TS_PACKET_BYTES};
+use crate::ts::{self, Header, SYNC_BYTE, TS_PACKET_BYTES, in_step, is_judged};
 
 /// Number of consecutive sync bytes required, 188 bytes apart.
 const PACKETS: usize = 5;
@@ -26,11 +26,10 @@ pub fn probe(bytes: &[u8], over: bool) -> Probe {
     let mut undecided = false;
     for at in candidates {
         let rest = &bytes[at..];
-        let in_step = rest.iter().step_by(TS_PACKET_BYTES).take(PACKETS);
-        if !in_step.clone().all(|byte| *byte == SYNC_BYTE) {
+        if !in_step(rest, TS_PACKET_BYTES) {
             continue;
         }
-        if in_step.count() == PACKETS {
+        if is_judged(rest, TS_PACKET_BYTES) {
             return Probe::Starts(at);
         }
         if over && rest.first_chunk().is_some_and(is_plausible) {
@@ -63,12 +62,12 @@ fn is_client_hello(bytes: &[u8]) -> bool {
 /// Returns whether a single packet is valid. The sync byte alone is not enough: it is
 /// `G`, as in HTTP's `GET`.
 fn is_plausible(packet: &[u8; TS_PACKET_BYTES]) -> bool {
-    const LONGEST_FIELD: u8 = 183;
-    match (packet[3] >> 4) & 3 {
-        1 => true,
-        2 => packet[4] == LONGEST_FIELD,
-        3 => packet[4] < LONGEST_FIELD,
-        _ => false,
+    const LONGEST_FIELD: usize = 183;
+    let (header, field) = (Header::of(packet), ts::adaptation_field_length(packet));
+    match (header.has_adaptation_field(), header.has_payload()) {
+        (false, has_payload) => has_payload,
+        (true, false) => field == LONGEST_FIELD,
+        (true, true) => field < LONGEST_FIELD,
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::media::{SYNC_BYTE, TS_PACKET_BYTES};
+use crate::ts::{SYNC_BYTE, TS_PACKET_BYTES};
 
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {

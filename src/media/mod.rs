@@ -1,9 +1,9 @@
 //! The types that pass through the pipeline.
 //!
-//! Each stage turns one of them into the next: [`TsPacket`] → [`AccessUnit`] → [`Frame`]
-//! → [`Verdict`]. The byte offset of the TS packet in which a picture starts stays with
-//! the data all the way, so checkpoints, index entries and error messages need no
-//! bookkeeping.
+//! Each stage turns one of them into the next: [`TsPacket`](crate::ts::TsPacket) →
+//! [`AccessUnit`] → [`Frame`] → [`Verdict`]. The byte offset of the TS packet in which a
+//! picture starts stays with the data all the way, so checkpoints, index entries and error
+//! messages need no bookkeeping.
 
 mod timing;
 mod written;
@@ -16,12 +16,6 @@ pub use written::{WaitOutcome, Written};
 
 pub use crate::byte_offset::ByteOffset;
 use crate::error::Result;
-
-/// Bytes in a transport packet (ISO/IEC 13818-1, 2.4.3.2).
-pub const TS_PACKET_BYTES: usize = 188;
-
-/// The first byte of every transport packet.
-pub const SYNC_BYTE: u8 = 0x47;
 
 /// Ticks per second of the PTS and DTS clock (ISO/IEC 13818-1, 2.4.3.6).
 pub const TICKS_PER_SECOND: i64 = 90_000;
@@ -37,15 +31,6 @@ impl Ticks {
     pub fn seconds(self) -> f64 {
         self.0 as f64 * (1.0 / TICKS_PER_SECOND as f64)
     }
-}
-
-/// One aligned transport packet and its offset.
-#[derive(Debug, Clone, Copy)]
-pub struct TsPacket<'a> {
-    /// Offset of the sync byte.
-    pub at: ByteOffset,
-    /// The packet, sync byte first.
-    pub bytes: &'a [u8; TS_PACKET_BYTES],
 }
 
 /// A video codec that is decoded.

@@ -7,8 +7,9 @@
 use std::collections::VecDeque;
 
 use crate::demux::{Demuxer, Event, ProgramChoice, TablePackets};
-use crate::media::{AccessUnit, ByteOffset, RandomAccess, SYNC_BYTE, TS_PACKET_BYTES};
-use crate::tail::{Aligner, Found};
+use crate::media::{AccessUnit, ByteOffset, RandomAccess};
+use crate::ts::{Aligned, Aligner};
+use crate::ts::{Header, TS_PACKET_BYTES};
 
 /// More is never held back: it belongs to no picture then.
 const MAX_HELD_BYTES: usize = 16 << 20;
@@ -74,7 +75,7 @@ impl CutFinder {
         self.held.extend(bytes);
         self.aligner.push(bytes);
         while let Some(found) = self.aligner.find() {
-            let Found::Packet(packet) = found else { continue };
+            let Aligned::Packet(packet) = found else { continue };
             let at = packet.at.0;
             self.tables.push(packet);
             self.demuxer.push(packet);
@@ -116,7 +117,7 @@ impl CutFinder {
             Patience::Open | Patience::Any => RandomAccess::Open,
         };
         // The header of its PES packet has its time: the part behind has to begin with it.
-        let begins_pes = self.packet(at).is_some_and(|packet| packet.unit_start);
+        let begins_pes = self.header(at).is_some_and(Header::unit_start);
         if at >= self.from
             && unit.random_access >= wanted
             && unit.skip_bytes <= MOST_ZEROS
@@ -134,25 +135,20 @@ impl CutFinder {
         let video = self.demuxer.program().map(|program| program.video_pid);
         let step = TS_PACKET_BYTES as u64;
         let before = (1..).map_while(|n| at.checked_sub(n * step).filter(|at| *at >= self.from));
-        let packets = before.map_while(|at| Some((at, self.packet(at)?)));
+        let packets = before.map_while(|at| Some((at, self.header(at)?)));
         packets
-            .take_while(|(_, packet)| Some(packet.pid) != video)
-            .find(|(_, packet)| packet.pid == 0 && packet.unit_start)
+            .take_while(|(_, header)| Some(header.pid()) != video)
+            .find(|(_, header)| begins_pat(*header))
             .map_or(at, |(at, _)| at)
     }
 
-    fn packet(&self, at: u64) -> Option<Head> {
+    fn header(&self, at: u64) -> Option<Header> {
         let index = usize::try_from(at.checked_sub(self.held_at)?).ok()?;
-        let byte = |n: usize| self.held.get(index + n).copied();
-        (byte(0)? == SYNC_BYTE).then_some(())?;
-        Some(Head {
-            unit_start: byte(1)? & 0x40 != 0,
-            pid: u16::from_be_bytes([byte(1)?, byte(2)?]) & 0x1fff,
-        })
+        Header::read(self.held.iter().skip(index).copied())
     }
 
     fn cut(&mut self, at: u64) -> Pushed {
-        let has_tables = self.packet(at).is_some_and(|packet| packet.pid == 0 && packet.unit_start);
+        let has_tables = self.header(at).is_some_and(begins_pat);
         let tables = if has_tables { None } else { self.tables.packets() };
         let before = self.release(at);
         let bytes = std::mem::take(&mut self.held).into();
@@ -168,17 +164,16 @@ impl CutFinder {
     }
 }
 
-/// What is looked at of a packet.
-struct Head {
-    pid: u16,
-    unit_start: bool,
+fn begins_pat(header: Header) -> bool {
+    const PAT_PID: u16 = 0;
+    header.pid() == PAT_PID && header.unit_start()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::media::TsPacket;
+    use crate::ts::TsPacket;
 
     fn fixture(name: &str) -> Vec<u8> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");

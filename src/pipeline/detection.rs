@@ -14,10 +14,10 @@ use crate::demux::{
 use crate::detect::{Detector, DetectorState, Rule};
 use crate::error::{Error, Result};
 use crate::media::{
-    AccessUnit, ByteOffset, Frame, PictureFormat, RandomAccess, Ticks, TsPacket, Verdict,
-    VideoCodec,
+    AccessUnit, ByteOffset, Frame, PictureFormat, RandomAccess, Ticks, Verdict, VideoCodec,
 };
 use crate::timeline::{Clock, TimedUnit, Timeline};
+use crate::ts::TsPacket;
 
 /// What is decided about a picture.
 pub struct Scored {

@@ -5,8 +5,9 @@
 
 use super::detection::{Detection, Scored};
 use crate::error::Result;
-use crate::media::{ByteOffset, TS_PACKET_BYTES};
+use crate::media::ByteOffset;
 use crate::tail::{FileTail, Next};
+use crate::ts::TS_PACKET_BYTES;
 
 /// Packets between two looks at the clock on the wall, by the outlet.
 const PACKETS_PER_REPORT: u32 = 512;

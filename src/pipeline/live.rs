@@ -25,12 +25,13 @@ use super::{choice_of, join, rule_of, spawn};
 use crate::catalog::{Catalog, CatalogOptions, Entry, KeptFrame, publish};
 use crate::config::DetectConfig;
 use crate::error::{Error, Result, Stage};
-use crate::media::{ByteOffset, TS_PACKET_BYTES, Ticks, Written};
+use crate::media::{ByteOffset, Ticks, Written};
 use crate::recording::SyncHandle;
 use crate::session::OwnedSession;
 use crate::shutdown::Shutdown;
 use crate::tail::{End, FileTail};
 use crate::telemetry::Counters;
+use crate::ts::TS_PACKET_BYTES;
 
 /// A recording in which frames are to be found while it is written.
 pub struct Live<'a> {

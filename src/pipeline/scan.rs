@@ -19,8 +19,9 @@ use crate::demux::NoVideo;
 use crate::error::{Context, Error, Result, Stage};
 use crate::media::{ByteOffset, Verdict};
 use crate::shutdown::Shutdown;
-use crate::tail::{End, FileTail, probe_packet_bytes};
+use crate::tail::{End, FileTail};
 use crate::telemetry::Counters;
+use crate::ts::probe_packet_bytes;
 
 /// So much of a file shows the size of its packets.
 const PROBED_BYTES: usize = 64 << 10;

@@ -3,7 +3,7 @@
 //! ISO/IEC 13818-1: 2.4.3.2 (transport packet), 2.4.3.4 and 2.4.3.5 (adaptation
 //! field, PCR), 2.4.3.6 and 2.4.3.7 (PES header, PTS and DTS).
 
-use crate::media::TS_PACKET_BYTES;
+use crate::ts::{Header, TS_PACKET_BYTES, adaptation_field_length, payload_start};
 
 /// PTS, DTS and the base of a PCR count modulo this (33 bits at 90 kHz).
 pub const TIMESTAMP_WRAP: u64 = 1 << 33;
@@ -14,34 +14,11 @@ pub const PCR_PER_TICK: u64 = 300;
 /// A PCR counts modulo this (27 MHz).
 pub const PCR_WRAP: u64 = TIMESTAMP_WRAP * PCR_PER_TICK;
 
-/// The packet identifier of stuffing; its continuity counter means nothing.
-pub const NULL_PID: u16 = 0x1fff;
-
 type Packet = [u8; TS_PACKET_BYTES];
-
-/// The packet identifier, 13 bits.
-pub fn pid(packet: &Packet) -> u16 {
-    u16::from(packet[1] & 0x1f) << 8 | u16::from(packet[2])
-}
-
-/// The continuity counter, 0 to 15.
-pub fn continuity(packet: &Packet) -> u8 {
-    packet[3] & 0x0f
-}
 
 /// Sets the continuity counter to the low four bits of `counter`.
 pub fn set_continuity(packet: &mut Packet, counter: u8) {
     packet[3] = packet[3] & 0xf0 | counter & 0x0f;
-}
-
-/// Whether it carries payload, and so moves the continuity counter.
-pub fn has_payload(packet: &Packet) -> bool {
-    packet[3] & 0x10 != 0
-}
-
-/// The adaptation field's `discontinuity_indicator`.
-pub fn is_discontinuous(packet: &Packet) -> bool {
-    adaptation(packet) > 0 && packet[5] & 0x80 != 0
 }
 
 /// The program clock reference in 27 MHz ticks, below [`PCR_WRAP`].
@@ -74,13 +51,12 @@ impl PesStamps {
     /// Finds the timestamps of the PES header that begins in `packet`. One that is
     /// scrambled, or that goes on in the next packet before its timestamps end, has none.
     pub fn find(packet: &Packet) -> Option<PesStamps> {
-        let starts_unit = packet[1] & 0x40 != 0;
-        let scrambled = packet[3] & 0xc0 != 0;
-        if !starts_unit || scrambled || !has_payload(packet) {
+        let header = Header::of(packet);
+        if !header.unit_start() || header.is_scrambled() || !header.has_payload() {
             return None;
         }
-        let start = if packet[3] & 0x20 != 0 { 5 + usize::from(packet[4]) } else { 4 };
-        let pes = packet.get(start..)?;
+        let start = payload_start(packet);
+        let pes = &packet[start..];
         let stream_id = *pes.get(3)?;
         // What has no optional header: maps, padding, private 2, ECM, EMM, DSM-CC, H.222.1 E, directory.
         let plain = matches!(stream_id, 0xbc | 0xbe | 0xbf | 0xf0..=0xf2 | 0xf8 | 0xff);
@@ -118,18 +94,13 @@ impl PesStamps {
     }
 }
 
-/// Length of the adaptation field, 0 without one.
-fn adaptation(packet: &Packet) -> usize {
-    if packet[3] & 0x20 == 0 { 0 } else { usize::from(packet[4]) }
-}
-
 fn pcr_at(packet: &Packet) -> Option<usize> {
-    (adaptation(packet) >= 7 && packet[5] & 0x10 != 0).then_some(6)
+    (adaptation_field_length(packet) >= 7 && packet[5] & 0x10 != 0).then_some(6)
 }
 
 fn opcr_at(packet: &Packet) -> Option<usize> {
     let at = if pcr_at(packet).is_some() { 12 } else { 6 };
-    (adaptation(packet) > at && packet[5] & 0x08 != 0).then_some(at)
+    (adaptation_field_length(packet) > at && packet[5] & 0x08 != 0).then_some(at)
 }
 
 fn pcr_base(packet: &Packet, at: usize) -> u64 {
@@ -164,8 +135,8 @@ mod tests {
     #[test]
     fn pcr_and_stamps_are_read_back_as_written() {
         let packet = testkit::timed(256, 3, Some(5 * PCR_WRAP / 7), 8_000_000_123, 8_000_000_001);
-        assert_eq!(pid(&packet), 256);
-        assert_eq!(continuity(&packet), 3);
+        assert_eq!(Header::of(&packet).pid(), 256);
+        assert_eq!(Header::of(&packet).continuity_counter(), 3);
         assert_eq!(pcr(&packet), Some(5 * PCR_WRAP / 7));
         let stamps = PesStamps::find(&packet).expect("a PES header");
         assert_eq!((stamps.pts(&packet), stamps.dts(&packet)), (8_000_000_123, 8_000_000_001));

@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 
 use super::fields::{self, PCR_PER_TICK, PesStamps, TIMESTAMP_WRAP};
-use crate::media::{TICKS_PER_SECOND, TS_PACKET_BYTES, Ticks};
+use crate::media::{TICKS_PER_SECOND, Ticks};
+use crate::ts::{Header, NULL_PID, TS_PACKET_BYTES};
 
 /// A step between two decoding times, or two PCRs, that is longer is a jump.
 const MAX_STEP: u64 = TICKS_PER_SECOND as u64;
@@ -97,7 +98,7 @@ impl Looper {
     }
 
     fn watch(&mut self, packet: &[u8; TS_PACKET_BYTES]) {
-        let pid = fields::pid(packet);
+        let pid = Header::of(packet).pid();
         if let Some(pcr) = fields::pcr(packet) {
             let ticks = pcr / PCR_PER_TICK;
             self.clocks.entry(pid).or_insert_with(|| Stretch::from(ticks)).reach(ticks, 0);
@@ -133,11 +134,12 @@ impl Looper {
 
     /// Gives the packet the counter that follows what was sent of its PID.
     fn count_on(&mut self, packet: &mut [u8; TS_PACKET_BYTES]) {
-        let pid = fields::pid(packet);
-        if pid == fields::NULL_PID {
+        let pid = Header::of(packet).pid();
+        if pid == NULL_PID {
             return;
         }
-        let (here, moves) = (fields::continuity(packet), fields::has_payload(packet));
+        let (here, moves) =
+            (Header::of(packet).continuity_counter(), Header::of(packet).has_payload());
         let counter = self.counters.entry(pid).or_insert(Counter { last: here, turn: Some(0) });
         let turn = *counter.turn.get_or_insert_with(|| {
             let expected = counter.last.wrapping_add(u8::from(moves));
@@ -232,8 +234,8 @@ mod tests {
         let (all, _) = looped(&file, 3);
         assert_eq!(all[..21], packets(&file));
         for pair in all.windows(2) {
-            let next = (fields::continuity(&pair[0]) + 1) % 16;
-            assert_eq!(fields::continuity(&pair[1]), next);
+            let next = (Header::of(&pair[0]).continuity_counter() + 1) % 16;
+            assert_eq!(Header::of(&pair[1]).continuity_counter(), next);
         }
     }
 
@@ -242,9 +244,10 @@ mod tests {
         let mut file = testkit::paced_stream(7, 3, 0);
         file.drain(5 * TS_PACKET_BYTES..6 * TS_PACKET_BYTES);
         let (all, _) = looped(&file, 2);
-        let gaps = all
-            .windows(2)
-            .filter(|pair| fields::continuity(&pair[1]) != (fields::continuity(&pair[0]) + 1) % 16);
+        let gaps = all.windows(2).filter(|pair| {
+            Header::of(&pair[1]).continuity_counter()
+                != (Header::of(&pair[0]).continuity_counter() + 1) % 16
+        });
         assert_eq!(gaps.count(), 2);
     }
 
@@ -256,7 +259,10 @@ mod tests {
         clock_only[4] = 183;
         file.splice(0..0, clock_only);
         let (all, _) = looped(&file, 2);
-        assert_eq!(fields::continuity(&all[5]), fields::continuity(&all[4]));
+        assert_eq!(
+            Header::of(&all[5]).continuity_counter(),
+            Header::of(&all[4]).continuity_counter()
+        );
     }
 
     #[test]
@@ -287,7 +293,7 @@ mod tests {
 
     #[test]
     fn null_packets_and_streams_without_clocks_stay_as_they_are() {
-        let file = testkit::filler(fields::NULL_PID, 5);
+        let file = testkit::filler(NULL_PID, 5);
         let (all, duration) = looped(&file, 3);
         assert_eq!(duration, Ticks(0));
         assert!(all.iter().all(|packet| *packet == file));

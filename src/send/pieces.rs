@@ -2,22 +2,18 @@
 
 use std::io::{self, Read};
 
-use crate::media::{SYNC_BYTE, TS_PACKET_BYTES};
-
-/// Sync bytes that must stand in step before the first packet is believed.
-const STEPS: usize = 5;
+use crate::ts::{SYNC_BYTE, TS_PACKET_BYTES, in_step};
 
 /// Bytes needed to judge a position.
-const JUDGE_BYTES: usize = STEPS * TS_PACKET_BYTES;
+const JUDGE_BYTES: usize = 5 * TS_PACKET_BYTES;
 
 /// What is read ahead.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Whether packets `stride` bytes apart begin at the start of `bytes`, as far as they
-/// reach: the sync byte of each must be there, and the first packet must be whole.
-pub fn in_step(bytes: &[u8], stride: usize) -> bool {
-    bytes.len() >= TS_PACKET_BYTES
-        && bytes.iter().step_by(stride).take(STEPS).all(|byte| *byte == SYNC_BYTE)
+/// Whether a packet begins at the start of `bytes`: its sync byte and the next ones are in step,
+/// and it is whole.
+pub fn begins_packet(bytes: &[u8], stride: usize) -> bool {
+    bytes.len() >= TS_PACKET_BYTES && in_step(bytes, stride)
 }
 
 /// A part of the file, in its order.
@@ -60,7 +56,7 @@ impl<R: Read> Pieces<R> {
         }
         self.is_in_step = match self.is_in_step {
             true => ahead[0] == SYNC_BYTE && ahead.len() >= TS_PACKET_BYTES,
-            false => in_step(ahead, TS_PACKET_BYTES),
+            false => begins_packet(ahead, TS_PACKET_BYTES),
         };
         let taken = if self.is_in_step { TS_PACKET_BYTES } else { self.loose(ahead) };
         let piece = &mut self.buffer[self.start..self.start + taken];
@@ -76,7 +72,7 @@ impl<R: Read> Pieces<R> {
         let judged = if self.is_over { ahead.len() } else { ahead.len() - JUDGE_BYTES + 1 };
         memchr::memchr_iter(SYNC_BYTE, &ahead[1..judged])
             .map(|at| at + 1)
-            .find(|at| in_step(&ahead[*at..], TS_PACKET_BYTES))
+            .find(|at| begins_packet(&ahead[*at..], TS_PACKET_BYTES))
             .unwrap_or(judged)
     }
 

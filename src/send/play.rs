@@ -9,7 +9,7 @@ use super::pacer::{Pacer, Schedule};
 use super::tape::{Ending, Tape};
 use super::{SendProgress, SendSummary, Speed};
 use crate::error::Result;
-use crate::media::TS_PACKET_BYTES;
+use crate::ts::TS_PACKET_BYTES;
 
 /// A burst holds at least what a datagram of TS holds by custom …
 const BURST_MIN_BYTES: usize = 7 * TS_PACKET_BYTES;

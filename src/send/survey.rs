@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::fields::{self, PCR_PER_TICK, PesStamps};
 use super::pacer::Reading;
-use super::pieces::{Piece, Pieces, in_step};
+use super::pieces::{Piece, Pieces, begins_packet};
 use crate::error::{Context, Error, Result, Stage};
-use crate::media::{SYNC_BYTE, TS_PACKET_BYTES};
+use crate::ts::{self, Header, SYNC_BYTE, TS_PACKET_BYTES};
 
 /// Bytes of a file that are searched for packets and for a clock.
 pub const HEAD_BYTES: u64 = 4 * 1024 * 1024;
@@ -32,12 +32,12 @@ pub enum Clock {
 impl Clock {
     /// What the clock says at `packet`, if it says anything there.
     pub fn read(self, packet: &[u8; TS_PACKET_BYTES]) -> Option<Reading> {
-        let discontinuity = fields::is_discontinuous(packet);
+        let discontinuity = ts::discontinuity(packet);
         match self {
-            Clock::Pcr(pid) if fields::pid(packet) == pid => {
+            Clock::Pcr(pid) if Header::of(packet).pid() == pid => {
                 fields::pcr(packet).map(|ticks| Reading { ticks, discontinuity })
             }
-            Clock::Dts(pid) if fields::pid(packet) == pid => {
+            Clock::Dts(pid) if Header::of(packet).pid() == pid => {
                 let ticks = PesStamps::find(packet)?.dts(packet) * PCR_PER_TICK;
                 Some(Reading { ticks, discontinuity })
             }
@@ -77,7 +77,7 @@ pub fn survey(head: &[u8], path: &Path) -> Result<Clock> {
 fn packet_bytes(head: &[u8]) -> Option<usize> {
     let strides = [TS_PACKET_BYTES, TIMED_PACKET_BYTES, CODED_PACKET_BYTES];
     memchr::memchr_iter(SYNC_BYTE, head)
-        .find_map(|at| strides.into_iter().find(|stride| in_step(&head[at..], *stride)))
+        .find_map(|at| strides.into_iter().find(|stride| begins_packet(&head[at..], *stride)))
 }
 
 fn find_clock(head: &[u8], path: &Path) -> Result<Clock> {
@@ -85,7 +85,7 @@ fn find_clock(head: &[u8], path: &Path) -> Result<Clock> {
     let mut pieces = Pieces::new(head);
     while let Some(piece) = pieces.next().context(Stage::Send, path, "cannot read")? {
         let Piece::Packet(packet) = piece else { continue };
-        let pid = fields::pid(packet);
+        let pid = Header::of(packet).pid();
         if fields::pcr(packet).is_some() {
             return Ok(Clock::Pcr(pid));
         }

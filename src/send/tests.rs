@@ -12,7 +12,7 @@ use scenetap_testkit as testkit;
 use super::fields::{self, PesStamps};
 use super::tape::Tape;
 use super::*;
-use crate::media::TS_PACKET_BYTES;
+use crate::ts::{Header, TS_PACKET_BYTES};
 
 fn options(file: &Path, to: &TcpListener) -> SendOptions {
     let to = to.local_addr().unwrap().to_string();
@@ -128,9 +128,10 @@ fn real_streams_loop_without_a_seam_in_counters_frames_or_clock() {
         let (mut pcrs, mut times) = (Vec::new(), Vec::new());
         for packet in all[..3 * bytes.len()].chunks_exact(TS_PACKET_BYTES) {
             let packet: &[u8; TS_PACKET_BYTES] = packet.try_into().unwrap();
-            let (pid, counter) = (fields::pid(packet), fields::continuity(packet));
+            let (pid, counter) =
+                (Header::of(packet).pid(), Header::of(packet).continuity_counter());
             if let Some(last) = counters.insert(pid, counter) {
-                let next = (last + u8::from(fields::has_payload(packet))) % 16;
+                let next = (last + u8::from(Header::of(packet).has_payload())) % 16;
                 assert_eq!(counter, next, "{}: counter of {pid:#x}", path.display());
             }
             pcrs.extend(fields::pcr(packet));

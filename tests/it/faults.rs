@@ -10,7 +10,7 @@ use crate::common::fixture;
 use crate::common::left::{acknowledge, assert_same};
 use crate::common::life::{record, undisturbed};
 use crate::common::random::{Random, from_environment, seed};
-use scenetap::media::TS_PACKET_BYTES;
+use scenetap::ts::TS_PACKET_BYTES;
 
 /// Long enough for some kept frames, and short enough to be recorded hundreds of times.
 const CLIP_PACKETS: usize = 800;

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use crate::common::cache::Ffmpeg;
 use scenetap::catalog::checkpoint::Checkpoint;
-use scenetap::media::{ByteOffset, TS_PACKET_BYTES, TsPacket, Verdict};
+use scenetap::media::{ByteOffset, Verdict};
 use scenetap::pipeline::checkpointing::{from_checkpoint, to_checkpoint};
 use scenetap::pipeline::detection::{Detection, DetectionStart};
 use scenetap::recording::Fingerprint;
+use scenetap::ts::{TS_PACKET_BYTES, TsPacket};
 
 fn fixtures() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");

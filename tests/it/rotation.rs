@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use crate::common::series::{Progress, assert_is_cut, assert_is_detected, series};
 use crate::common::{Recorder, fixture};
 use rustix::process::Signal;
-use scenetap::media::TS_PACKET_BYTES;
+use scenetap::ts::TS_PACKET_BYTES;
 
 fn clip() -> Vec<u8> {
     std::fs::read(fixture("bbb_h264_zerolatency_360p30_gop2s")).unwrap()

@@ -19,7 +19,7 @@ use crate::common::random::{Random, from_environment, seed};
 use crate::common::series::{Progress, assert_is_cut, assert_is_detected, series};
 use crate::common::{DEADLINE, fixture, index, scenetap};
 use rustix::process::{Pid, Signal, kill_process};
-use scenetap::media::TS_PACKET_BYTES;
+use scenetap::ts::TS_PACKET_BYTES;
 use serde_json::{Value, json};
 
 /// How long it lasts, unless the environment says otherwise (`make soak`).

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use rustix::process::{Pid, Signal, kill_process};
-use scenetap::media::TS_PACKET_BYTES;
+use scenetap::ts::TS_PACKET_BYTES;
 
 use super::left::{Left, left};
 use super::{DEADLINE, scenetap};

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use scenetap::media::TS_PACKET_BYTES;
+use scenetap::ts::TS_PACKET_BYTES;
 use serde_json::Value;
 
 use super::{index, scenetap};

@@ -1,0 +1,47 @@
+//! What a transport packet is, and where one begins (ISO/IEC 13818-1, 2.4.3).
+//!
+//! Everything that has to agree on packets to the byte uses this: the recorder, which cuts off
+//! torn packets; the tail, which reads behind it; the demuxer; and the sender.
+//!
+//! ```text
+//! header       the four bytes at the front, the adaptation field, where the payload begins
+//! aligner      bytes in any pieces → whole packets, and what lies between them
+//! packet_size  188, 192 (M2TS) or 204 bytes (with parity)
+//! crc32        CRC-32/MPEG-2, the check of every table
+//! ```
+
+mod aligner;
+mod crc32;
+mod header;
+mod packet_size;
+
+pub use aligner::{Aligned, Aligner};
+pub use crc32::crc32_mpeg2;
+pub use header::{
+    Header, NULL_PID, adaptation_field_length, discontinuity, payload, payload_start, pid,
+};
+pub use packet_size::{in_step, is_judged, probe_packet_bytes};
+
+use crate::byte_offset::ByteOffset;
+
+/// Bytes in a transport packet (ISO/IEC 13818-1, 2.4.3.2).
+pub const TS_PACKET_BYTES: usize = 188;
+
+/// The byte with which every transport packet begins.
+pub const SYNC_BYTE: u8 = 0x47;
+
+/// One aligned transport packet and its place in the recording.
+#[derive(Debug, Clone, Copy)]
+pub struct TsPacket<'a> {
+    /// Offset of its sync byte.
+    pub at: ByteOffset,
+    /// The packet, sync byte first.
+    pub bytes: &'a [u8; TS_PACKET_BYTES],
+}
+
+impl TsPacket<'_> {
+    /// Offset of the first byte after the packet.
+    pub fn end(&self) -> ByteOffset {
+        ByteOffset(self.at.0 + TS_PACKET_BYTES as u64)
+    }
+}

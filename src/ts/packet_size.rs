@@ -1,0 +1,97 @@
+//! How far apart a stream's packets stand, from its first bytes.
+
+use super::{SYNC_BYTE, TS_PACKET_BYTES};
+
+/// Sync bytes that have to stand in step before a position counts as a packet's beginning: any
+/// byte of a payload may be a sync byte by chance, five in step are not.
+const STEPS: usize = 5;
+
+/// Whether `bytes` begin with packets `stride` bytes apart: each of up to five sync bytes is in
+/// its place, as far as `bytes` reach.
+pub fn in_step(bytes: &[u8], stride: usize) -> bool {
+    steps(bytes, stride).all(|byte| byte == SYNC_BYTE)
+}
+
+/// Whether `bytes` are long enough for [`in_step`] to see all five sync bytes.
+pub fn is_judged(bytes: &[u8], stride: usize) -> bool {
+    steps(bytes, stride).count() == STEPS
+}
+
+fn steps(bytes: &[u8], stride: usize) -> impl Iterator<Item = u8> {
+    bytes.iter().step_by(stride).take(STEPS).copied()
+}
+
+/// Returns the size of a file's packets, 188, 192 (M2TS) or 204 (with parity), from its first
+/// bytes: the one at which sync bytes repeat most. `None` if it is not MPEG-TS.
+///
+/// Where garbage follows soon, the bytes before it decide, as few as ffmpeg asks for first; where
+/// the file begins with garbage, some stretch behind it (`av_probe_input_buffer2`,
+/// `mpegts_probe`).
+pub fn probe_packet_bytes(head: &[u8]) -> Option<usize> {
+    const FIRST_BYTES: usize = 2048;
+    const STRETCH_BYTES: usize = 100 * TS_PACKET_BYTES;
+    let beginnings = std::iter::successors(Some(FIRST_BYTES), |bytes| Some(bytes * 2))
+        .take_while(|bytes| *bytes < head.len())
+        .map(|bytes| &head[..bytes]);
+    beginnings.chain([head]).chain(head.chunks_exact(STRETCH_BYTES)).find_map(packet_bytes_in_step)
+}
+
+/// The size at which sync bytes repeat most, if most of them stand in their places.
+fn packet_bytes_in_step(bytes: &[u8]) -> Option<usize> {
+    /// Of 100 places where a sync byte should stand, this many must have one.
+    const ENOUGH_PERCENT: usize = 60;
+    let score = |packet_bytes: usize| -> usize {
+        let mut counts = vec![0_usize; packet_bytes];
+        for at in memchr::memchr_iter(SYNC_BYTE, bytes) {
+            counts[at % packet_bytes] += 1;
+        }
+        let most = counts.into_iter().max().unwrap_or(0);
+        let whole_packets = bytes.len() / packet_bytes;
+        (most * 100).checked_div(whole_packets).unwrap_or(0)
+    };
+    [TS_PACKET_BYTES, 192, 204]
+        .into_iter()
+        .map(|packet_bytes| (score(packet_bytes), packet_bytes))
+        .filter(|(score, _)| *score >= ENOUGH_PERCENT)
+        // The first of equals: `max_by_key` would return the last.
+        .reduce(|best, next| if next.0 > best.0 { next } else { best })
+        .map(|(_, packet_bytes)| packet_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packets(packet_bytes: usize) -> Vec<u8> {
+        let mut packet = vec![1; packet_bytes];
+        packet[0] = SYNC_BYTE;
+        packet.repeat(100)
+    }
+
+    #[test]
+    fn a_file_is_recognised_by_what_stands_before_garbage_or_behind_it() {
+        let packets = packets(188);
+        let garbage = vec![SYNC_BYTE + 1; 77];
+        let often = [&packets[..], &garbage].concat().repeat(50);
+        assert_eq!(probe_packet_bytes(&often), Some(188));
+        let late = [&garbage.repeat(1000)[..], &packets.repeat(3)].concat();
+        assert_eq!(probe_packet_bytes(&late), Some(188));
+        assert_eq!(probe_packet_bytes(&garbage.repeat(1000)), None);
+    }
+
+    #[test]
+    fn packets_of_188_192_and_204_bytes_are_told_apart() {
+        for packet_bytes in [188, 192, 204] {
+            assert_eq!(probe_packet_bytes(&packets(packet_bytes)), Some(packet_bytes));
+        }
+        assert_eq!(probe_packet_bytes(&[b'x'; 4000]), None);
+    }
+
+    #[test]
+    fn five_sync_bytes_in_step_are_a_stream_and_four_may_become_one() {
+        let bytes = packets(188);
+        assert!(in_step(&bytes[..5 * 188], 188) && is_judged(&bytes[..5 * 188], 188));
+        assert!(in_step(&bytes[..4 * 188], 188) && !is_judged(&bytes[..4 * 188], 188));
+        assert!(!in_step(&bytes, 192));
+    }
+}
