@@ -1,12 +1,12 @@
 //! `checkpoint.json`: how far detection has come, in bytes.
 //!
-//! These structs are what stands on disk, apart from the working types, so that
-//! those may change and a file of another version still be told. A checkpoint is
-//! written after everything that it counts as done, never before.
+//! These structs define the file format. They are separate from the working types, so
+//! that those can change while a file of another version is still recognized. A
+//! checkpoint is only written after everything that it covers.
 //!
-//! It is believed to the byte or not at all: the file is read, written again in
-//! memory, and has to be the same. A checksum stands in it, so that a changed
-//! number does not pass either.
+//! A checkpoint is trusted only if every byte is as written: the file is parsed,
+//! serialized again in memory, and must be identical. It also contains a checksum, so
+//! that a changed number is detected.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result, Stage};
 
-/// The version written, and the only one read.
+/// Version of the format that is written, and the only one that is read.
 pub const VERSION: u32 = 5;
 
 /// The whole file.
@@ -23,44 +23,44 @@ pub const VERSION: u32 = 5;
 struct Sealed<T> {
     /// [`VERSION`].
     version: u32,
-    /// Of `state` as JSON without white space.
+    /// CRC-32 of `state` as JSON without whitespace.
     crc32: u32,
     state: T,
 }
 
-/// What every version of the file has.
+/// The part that every version of the file has.
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,
 }
 
-/// What stands in it.
+/// Content of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Checkpoint {
-    /// The recording that it is of.
+    /// The recording that the checkpoint belongs to.
     pub recording: Recording,
-    /// Frames in the index so far.
+    /// Number of frames kept so far.
     pub frames_kept: u64,
-    /// Where reading goes on.
+    /// Where reading resumes.
     pub read_from: ReadFrom,
-    /// The stream that is followed.
+    /// The analyzed program.
     pub program: Program,
     /// The stream's clock.
     pub clock: Clock,
-    /// The decoder.
+    /// The decoder's state.
     pub decoder: Decoder,
-    /// The last picture decided, and what the rule remembers.
+    /// The last picture with a verdict, and the state of the rule.
     pub decided: Decided,
 }
 
-/// By which one recording is told from another: see [`crate::recording::Fingerprint`].
+/// Identifies the recording: see [`crate::recording::Fingerprint`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recording {
-    /// Bytes of it that were safe on disk. It is never shorter.
+    /// Length in bytes that was durable. The recording never becomes shorter.
     pub bytes: u64,
-    /// CRC-32 of its first bytes.
+    /// CRC-32 of the first bytes.
     pub head_crc32: u32,
     /// CRC-32 of the last bytes before `bytes`.
     pub tail_crc32: u32,
@@ -72,13 +72,13 @@ pub struct Recording {
 pub struct ReadFrom {
     /// Offset of its packet, in bytes.
     pub offset: u64,
-    /// Offset from which the audio is read again, in bytes.
+    /// Offset from which audio is read again, in bytes.
     pub audio_offset: u64,
-    /// Offset from where that picture is decoded in one go, in bytes.
+    /// Offset in bytes at which decoding has to start to show the picture.
     pub keyframe_offset: u64,
-    /// There is no key frame: what comes out first is damaged.
+    /// There is no key frame: the first pictures are damaged.
     pub damaged: bool,
-    /// Elementary stream bytes in that packet that belong to the picture before.
+    /// Bytes of elementary stream in that packet that belong to the previous picture.
     pub skip_bytes: usize,
     /// Presentation time.
     pub pts: Option<i64>,
@@ -100,53 +100,55 @@ pub struct Program {
     pub audio: Vec<(u16, String)>,
 }
 
-/// See [`crate::timeline::Clock`]. Ticks of 90 kHz, unwrapped, unless said otherwise.
+/// See [`crate::timeline::Clock`]. 90 kHz ticks, unwrapped, unless stated otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Clock {
-    /// Counts as 0.
+    /// Time that becomes 0.
     pub start: i64,
-    /// Time of the picture before.
+    /// Time of the previous picture.
     pub last: Option<i64>,
-    /// A picture has been seen.
+    /// Whether a picture has been seen.
     pub seen: bool,
-    /// From one decoding time to the next.
+    /// Last difference between two decoding times.
     pub step: i64,
-    /// Times that were not given.
+    /// State for times that are not given.
     pub interpolation: Interpolation,
-    /// Added to every time, in microseconds.
+    /// Offset added to every time, in microseconds.
     pub offset_us: i64,
-    /// Decoding time of the packet before, of any stream, in microseconds from the start.
+    /// Decoding time of the previous packet of any stream, in microseconds from the
+    /// start.
     pub last_us: i64,
-    /// The video stream.
+    /// Clock of the video stream.
     pub video: StreamClock,
-    /// The audio streams.
+    /// Clocks of the audio streams.
     pub audio: Vec<AudioClock>,
 }
 
-/// See [`crate::timeline::Interpolation`]. Ticks.
+/// See [`crate::timeline::Interpolation`]. Times are in ticks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Interpolation {
-    /// No time was found ahead, and none is guessed.
+    /// The look-ahead found no time, and none is guessed.
     pub blank: bool,
-    /// Where the next picture would be decoded.
+    /// Expected decoding time of the next picture.
     pub next: Option<i64>,
-    /// What pictures without times have taken.
+    /// Ticks taken by pictures without times.
     pub guessed: i64,
-    /// Presentation time of the reference picture before.
+    /// Presentation time of the previous reference picture.
     pub reference_pts: Option<i64>,
-    /// How long that is shown.
+    /// How long that picture is shown.
     pub reference_duration: i64,
-    /// The last time that was looked at for its order.
+    /// The last time whose order was checked.
     pub checked: Option<i64>,
-    /// Times that stood alone and went on.
+    /// Number of pictures with PTS equal to DTS whose time did not go back.
     pub ordered: u32,
-    /// Such times that went back.
+    /// Number of such pictures whose time went back.
     pub misordered: u32,
-    /// The last presentation times, in order.
+    /// The last presentation times, sorted.
     pub window: Vec<Option<i64>>,
-    /// How well each place of the window has told the decoding time: sum and count.
+    /// For each position of the window, how far it was from the decoding time: sum and
+    /// count.
     pub errors: Vec<(u64, u8)>,
 }
 
@@ -154,13 +156,13 @@ pub struct Interpolation {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StreamClock {
-    /// A packet has been seen.
+    /// Whether a packet has been seen.
     pub started: bool,
-    /// Decoding time of the packet before.
+    /// Decoding time of the previous packet.
     pub dts_us: i64,
-    /// What the stream has reached.
+    /// Time that the stream has reached.
     pub reached_us: i64,
-    /// Decoding time expected next.
+    /// Expected decoding time of the next packet.
     pub next_us: Option<i64>,
 }
 
@@ -168,13 +170,13 @@ pub struct StreamClock {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AudioClock {
-    /// Its PID.
+    /// PID of the stream.
     pub pid: u16,
-    /// Offset of the PES packet that has passed last.
+    /// Offset of the last PES packet that has passed.
     pub through: u64,
-    /// Time of its next frame, in ticks.
+    /// PTS of the next frame in ticks.
     pub next_pts: Option<i64>,
-    /// Where it is expected.
+    /// Its expected time.
     pub clock: StreamClock,
 }
 
@@ -182,21 +184,21 @@ pub struct AudioClock {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decoder {
-    /// Pictures by which the output is delayed.
+    /// Output delay in pictures.
     pub reorder: u32,
-    /// Pictures by which it was delayed when the stream began.
+    /// Output delay at the beginning of the stream, in pictures.
     pub delay: u32,
-    /// Parameter sets that it was opened with, in hexadecimal.
+    /// Parameter sets that the decoder was opened with, in hexadecimal.
     pub parameter_sets: String,
-    /// Width and height that it was opened with, if that still counts.
+    /// Width and height that the decoder was opened with, if they still apply.
     pub size: Option<(u32, u32)>,
-    /// PTS that did not grow.
+    /// Number of PTS that did not increase.
     pub faulty_pts: u64,
-    /// DTS that did not grow.
+    /// Number of DTS that did not increase.
     pub faulty_dts: u64,
-    /// The PTS before, from the start.
+    /// PTS of the previous picture, from the start.
     pub last_pts: Option<i64>,
-    /// The DTS before, from the start.
+    /// DTS of the previous picture, from the start.
     pub last_dts: Option<i64>,
 }
 
@@ -204,27 +206,27 @@ pub struct Decoder {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decided {
-    /// Offset of the picture decided last, in presentation order.
+    /// Offset of the last picture with a verdict, in presentation order.
     pub offset: u64,
     /// Its time from the start, in ticks.
     pub pts: i64,
     /// Its mean absolute frame difference.
     pub mafd: f64,
-    /// Time of the frame kept last, in ticks.
+    /// Time of the last kept frame, in ticks.
     pub previous_kept: Option<i64>,
-    /// Whether any frame was kept.
+    /// Whether any frame has been kept.
     pub any_kept: bool,
-    /// Every picture that starts up to here was decided when a recorder ended.
+    /// Offset up to which every picture had a verdict when a recorder ended.
     pub final_through: Option<u64>,
 }
 
 impl Checkpoint {
-    /// Reads the bytes of a checkpoint; `path` is for messages.
+    /// Parses a checkpoint; `path` only appears in messages.
     ///
     /// # Errors
     ///
-    /// If they are no checkpoint, one of another version, or not to the byte what
-    /// was written.
+    /// Returns an error if the bytes are not a checkpoint, are of another version, or
+    /// differ from what was written.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let is_none = "not a checkpoint";
         let Versioned { version } =
@@ -236,29 +238,29 @@ impl Checkpoint {
         let Sealed::<Checkpoint> { state, .. } =
             serde_json::from_slice(bytes).context(Stage::Catalog, path, is_none)?;
         if state.to_json()? != bytes {
-            let what = "its checksum does not fit: it was changed, or has suffered";
+            let what = "checksum mismatch: the file was changed or is corrupt";
             return Err(Error::new(Stage::Catalog, what).path(path));
         }
         Ok(state)
     }
 
-    /// What stands in the file, as JSON of its own: only `fuzz/` has use for it.
+    /// Parses the content of the file without its checksum, for `fuzz/`.
     #[cfg(fuzzing)]
     pub fn parse_unsealed(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
 
-    /// Whether a recorder has ended, and detection with it, when the recording had
-    /// `length` bytes.
+    /// Whether a recorder ended, and detection completed, when the recording had `length`
+    /// bytes.
     pub fn is_final(&self, length: u64) -> bool {
         self.decided.final_through.is_some() && self.recording.bytes == length
     }
 
-    /// The bytes to be published.
+    /// Returns the bytes of the file.
     ///
     /// # Errors
     ///
-    /// None that can be met: every value in it can be written as JSON.
+    /// Does not occur in practice: every value can be serialized as JSON.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         let written = || -> serde_json::Result<Vec<u8>> {
             let crc32 = crc32fast::hash(&serde_json::to_vec(self)?);

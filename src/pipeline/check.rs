@@ -49,7 +49,7 @@ pub fn check(session: &Session) -> Result<Examined> {
     }
     let folder = path.parent().unwrap_or(&path);
     for path in left_overs(folder, |_| true).context(Stage::Catalog, folder, "cannot read")? {
-        problem(Error::new(Stage::Catalog, "an earlier run left it unfinished").path(path));
+        problem(Error::new(Stage::Catalog, "temporary file of an interrupted run").path(path));
     }
     Ok(found)
 }

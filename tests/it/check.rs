@@ -89,7 +89,7 @@ fn a_missing_or_torn_jpeg_is_told_and_made_again() {
     assert_is_mended("F0002.jpg: it is missing", |session| {
         fs::remove_file(session.join("frames/F0002.jpg")).unwrap();
     });
-    assert_is_mended("F0002.jpg: no whole JPEG", |session| {
+    assert_is_mended("F0002.jpg: incomplete JPEG", |session| {
         let path = session.join("frames/F0002.jpg");
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
@@ -98,7 +98,7 @@ fn a_missing_or_torn_jpeg_is_told_and_made_again() {
 
 #[test]
 fn a_corrupt_index_is_told_and_set_aside() {
-    assert_is_mended("index.json: no JSON array", |session| {
+    assert_is_mended("index.json: not a JSON array", |session| {
         let path = session.join("frames/index.json");
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
@@ -126,10 +126,10 @@ fn a_checkpoint_that_is_missing_or_corrupt_is_told_and_made_again() {
 
 #[test]
 fn what_nobody_names_is_told_and_set_aside() {
-    assert_is_mended("F0099.jpg: no entry of the index names it", |session| {
+    assert_is_mended("F0099.jpg: not listed in the index", |session| {
         fs::copy(session.join("frames/F0001.jpg"), session.join("frames/F0099.jpg")).unwrap();
     });
-    assert_is_mended("an earlier run left it unfinished", |session| {
+    assert_is_mended("temporary file of an interrupted run", |session| {
         fs::write(session.join("frames/.F0003.jpg.tmp-12"), "half").unwrap();
         fs::write(session.join("stream/.checkpoint.json.tmp-12"), "half").unwrap();
     });

@@ -85,7 +85,7 @@ fn a_checkpoint_that_cannot_be_believed_is_set_aside_and_the_frames_are_found_ag
         ("not a checkpoint", b"[1, 2]".to_vec()),
         ("not a checkpoint", vec![0; 5_000]),
         ("checkpoint of version", newer.into_bytes()),
-        ("its checksum does not fit", {
+        ("checksum mismatch", {
             let text = String::from_utf8(good.clone()).unwrap();
             text.replacen("\"frames_kept\": ", "\"frames_kept\": 1", 1).into_bytes()
         }),
@@ -206,8 +206,8 @@ fn an_index_of_which_no_copy_is_left_is_made_anew_from_the_recording() {
     fs::write(session.join(INDEX), "[{").unwrap();
     fs::write(session.join(COPY), "crc32 00000000\n[]\n").unwrap();
     let told = go_on(folder.path()).join("\n");
-    assert!(told.contains("its checksum does not fit"), "{told}");
-    assert!(told.contains("no JSON array"), "{told}");
+    assert!(told.contains("checksum mismatch"), "{told}");
+    assert!(told.contains("not a JSON array"), "{told}");
     assert!(told.contains(&format!("the index lacks {0} of the {0} frames", before.len())));
     // Who had which frame is lost with both, and the time of arrival.
     assert_eq!(ours(&index(&session)), ours(&before));
