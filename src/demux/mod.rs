@@ -1,17 +1,17 @@
 //! Packets → access units.
 //!
-//! [`Demuxer`] is pure: packets in, events out, no clock and no file. The same
-//! packets give the same events, however they arrive.
+//! [`Demuxer`] is pure: packets in, events out, no clock and no file. The same packets give
+//! the same events, however they arrive.
 //!
 //! ```text
-//! packet   header, adaptation field, PES header   (mpeg2ts, and what it rejects)
-//! psi      PAT and PMT: which PIDs carry what
-//! tables   those of a stream, as they come and change
-//! table_packets  … and the packets that they came in
-//! program  which of the streams is followed
-//! pes      PES packets of one PID
-//! boundary where a picture ends, codec by codec
-//! framer   elementary stream → access units with times and places
+//! packet         header, adaptation field, PES header; handles what mpeg2ts rejects
+//! psi            PAT and PMT: which PIDs carry what
+//! tables         the current tables of a stream
+//! table_packets  the packets of these tables
+//! program        selection of the program and the video stream
+//! pes            PES packets of one PID
+//! boundary       where a picture ends, codec by codec
+//! framer         elementary stream → access units with times and offsets
 //! ```
 
 mod boundary;
@@ -40,80 +40,81 @@ use packet::{Packet, PacketParser, PesHeader};
 use pes::{PesParser, PesPart};
 use tables::TableReader;
 
-/// How much is held back while no table says what the PIDs carry: FFmpeg's
+/// Maximum number of bytes held while no table tells what the PIDs carry: FFmpeg's
 /// default `probesize`, which it reads twice for the same reason.
 const MAX_HELD_BYTES: usize = 5_000_000;
 
-/// What comes out of the demuxer, in stream order.
+/// Output of the demuxer, in stream order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The program that is followed is known, or has changed.
+    /// The selected program is known, or has changed.
     Program(Program),
     /// A coded picture.
     AccessUnit(AccessUnit),
     /// A PES packet of an audio stream is complete.
     Audio(AudioPes),
-    /// The PES packet of the video stream is complete that brought the end of the
-    /// access units before.
+    /// The PES packet of the video stream that contained the end of the preceding access
+    /// units is complete.
     PesComplete,
-    /// There is nothing to follow so far.
+    /// There is no video to decode so far.
     NoVideo(NoVideo),
-    /// Something is wrong with the stream. It is passed over.
+    /// The stream is damaged here. Demuxing continues.
     Damage(Damage),
 }
 
 /// A PES packet of an audio stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudioPes {
-    /// Which stream.
+    /// The stream that it belongs to.
     pub stream: AudioStream,
-    /// The packet in which it begins.
+    /// Offset of the transport packet in which it begins.
     pub at: ByteOffset,
     /// Presentation time, 33 bits.
     pub pts: Option<Ticks>,
-    /// The elementary stream's bytes.
+    /// Bytes of the elementary stream.
     pub data: Vec<u8>,
 }
 
-/// What was found to be wrong, and where.
+/// Kind and offset of damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Damage {
     /// The continuity counter of the video stream skipped: packets are missing.
     Discontinuity(ByteOffset),
     /// A packet of the video stream is scrambled.
     Scrambled(ByteOffset),
-    /// A packet of the video stream says that it was received with errors. It is
-    /// decoded nevertheless, as ffmpeg does.
+    /// A packet of the video stream has the transport error indicator set. It is decoded
+    /// nevertheless, as in ffmpeg.
     TransportError(ByteOffset),
 }
 
-/// Where a demuxer can start again.
+/// Where a demuxer can resume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DemuxStart {
-    /// The packet from which to read.
+    /// Offset of the first packet to read.
     pub from: ByteOffset,
-    /// The packet in which the first access unit starts; video before it is spent.
+    /// Offset of the packet in which the first access unit starts; video before it is
+    /// skipped.
     pub at: ByteOffset,
-    /// The program that is followed.
+    /// The selected program.
     pub program: Program,
-    /// How that access unit lies in its packet.
+    /// Position of that access unit in its packet.
     pub framer: FramerStart,
 }
 
-/// Finds one video stream in the packets and cuts it into access units.
+/// Selects one video stream in the packets and splits it into access units.
 #[derive(Debug)]
 pub struct Demuxer {
     parser: PacketParser,
     choice: ProgramChoice,
     tables: TableReader,
     program: Option<Program>,
-    /// Why there is none, as it was told last.
+    /// The last reported reason why there is no video.
     no_video: Option<NoVideo>,
     held: Option<Held>,
     video: Option<(PesParser, Framer)>,
-    /// The video stream's last continuity counter, and the payload it came with.
+    /// Last continuity counter of the video stream, with the payload of its packet.
     counter: Option<Counter>,
-    /// Video before this packet is spent.
+    /// Video before this packet is skipped.
     video_from: ByteOffset,
     audio: Vec<AudioReader>,
     events: VecDeque<Event>,
@@ -123,7 +124,7 @@ pub struct Demuxer {
 #[derive(Debug)]
 struct AudioReader {
     stream: AudioStream,
-    /// What it turned out to be, where the tables do not say (FFmpeg's `probe_codec`).
+    /// Codec found in the data, if the tables do not name it (FFmpeg's `probe_codec`).
     found: Option<AudioCodec>,
     parser: PesParser,
     open: Option<AudioPes>,
@@ -142,7 +143,7 @@ struct Counter {
 }
 
 impl Demuxer {
-    /// A demuxer at the beginning of a recording.
+    /// Returns a demuxer at the beginning of a recording.
     pub fn new(choice: ProgramChoice) -> Self {
         Demuxer {
             parser: PacketParser::default(),
@@ -160,15 +161,15 @@ impl Demuxer {
         }
     }
 
-    /// A demuxer that goes on where another has been. Its first packet must be
-    /// the one at `start.from`.
+    /// Returns a demuxer that resumes at `start`. Its first packet must be the one at
+    /// `start.from`.
     pub fn resume(choice: ProgramChoice, start: &DemuxStart) -> Self {
         let mut demuxer = Demuxer::new(choice);
         demuxer.held = None;
         demuxer.video_from = start.at;
         demuxer.follow(start.program.clone());
         demuxer.events.clear();
-        // In the middle of a PES packet, whose header is not read again.
+        // The start is in the middle of a PES packet, whose header is not read again.
         if let Some((pes, framer)) = &mut demuxer.video {
             *framer = Framer::resume(framer.codec(), start.framer);
             *pes = PesParser::in_payload();
@@ -176,7 +177,7 @@ impl Demuxer {
         demuxer
     }
 
-    /// Takes the next packet.
+    /// Pushes the next packet.
     pub fn push(&mut self, packet: TsPacket<'_>) {
         let Some(parsed) = self.parser.parse(packet.bytes) else { return };
         if parsed.pid == NULL_PID {
@@ -195,12 +196,12 @@ impl Demuxer {
         }
     }
 
-    /// The next event, if there is one.
+    /// Returns the next event, if there is one.
     pub fn pull(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// The stream is over: what is open comes out.
+    /// Ends the stream and flushes open access units and PES packets.
     pub fn finish(&mut self) {
         self.release();
         self.events.extend(self.audio.iter_mut().filter_map(AudioReader::finish));
@@ -210,7 +211,7 @@ impl Demuxer {
         self.emit_units();
     }
 
-    /// The program that is followed, once it is known.
+    /// Returns the selected program, once it is known.
     pub fn program(&self) -> Option<&Program> {
         self.program.as_ref()
     }
@@ -235,7 +236,7 @@ impl Demuxer {
         }
     }
 
-    /// Follows `program` from here on; what was open of another is finished.
+    /// Switches to `program` and finishes the open access unit of the old one.
     fn follow(&mut self, program: Program) {
         let moved = self
             .program
@@ -260,10 +261,10 @@ impl Demuxer {
         self.program = Some(program);
     }
 
-    /// Demuxes what was held back, now that the PIDs are known.
+    /// Demuxes the held packets, now that the PIDs are known.
     fn release(&mut self) {
         let Some(held) = self.held.take() else { return };
-        // A guess has no number.
+        // A guessed program has no number.
         if self.program.is_none()
             && self.choice == ProgramChoice::FirstWithVideo
             && let Some(program) = program::guess(held.packets.iter().map(|(_, bytes)| bytes))
@@ -329,7 +330,7 @@ impl Demuxer {
                 PesPart::End => complete(units),
             });
         }
-        // Now the picture that it begins is open, if it begins one.
+        // By now, a picture that begins in this packet is open.
         if packet.transport_error {
             self.damaged(Damage::TransportError(at));
         }
@@ -370,14 +371,14 @@ impl AudioReader {
         });
     }
 
-    /// The stream is over.
+    /// Ends the stream.
     fn finish(&mut self) -> Option<Event> {
         self.open.take().and_then(|pes| identify(pes, &mut self.found)).map(Event::Audio)
     }
 }
 
-/// Names the codec of a stream of which the tables do not tell it. `None` if what it
-/// carries is no audio.
+/// Sets the codec of a stream if the tables do not name it. Returns `None` if the data is
+/// not audio.
 fn identify(mut pes: AudioPes, found: &mut Option<AudioCodec>) -> Option<AudioPes> {
     if pes.stream.codec == AudioCodec::Private {
         *found = found.or_else(|| program::audio_codec(&pes.data));
@@ -386,7 +387,7 @@ fn identify(mut pes: AudioPes, found: &mut Option<AudioCodec>) -> Option<AudioPe
     Some(pes)
 }
 
-/// Whether the packet's continuity counter is the one expected behind `last`.
+/// Whether the packet's continuity counter is the one expected after `last`.
 fn follows(last: u8, packet: &Packet<'_>) -> bool {
     let expected = if packet.has_payload { (last + 1) & 0x0f } else { last };
     packet.continuity_counter == expected
@@ -406,7 +407,7 @@ impl Counter {
     }
 }
 
-/// The parsers inside, open to `fuzz/`: no other build has this.
+/// Access to the internal parsers for `fuzz/`; only built for fuzzing.
 #[cfg(fuzzing)]
 pub mod fuzzing {
     pub use super::packet::{Packet, PacketParser, PesHeader, Understood};
