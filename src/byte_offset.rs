@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A position in `recording.ts`, or in the file that is scanned, in bytes.
+/// A position in `recording.ts`, or in the scanned file, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ByteOffset(pub u64);
 

@@ -1,4 +1,4 @@
-//! A session's folder: it names the files in it, and holds its lock.
+//! The folder of a session: names its files and holds its lock.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -15,11 +15,11 @@ pub struct Session {
     folder: PathBuf,
 }
 
-/// A session that this process records. Nobody else can while it lives.
+/// A session that this process records. No other process can record it meanwhile.
 #[derive(Debug)]
 pub struct OwnedSession {
     session: Session,
-    /// Held for its lock, which goes with it.
+    /// Held for its lock, which is released when it is dropped.
     _lock: File,
 }
 
@@ -32,21 +32,21 @@ impl std::ops::Deref for OwnedSession {
 }
 
 impl Session {
-    /// The session in `folder`, whether it is there or not.
+    /// Returns the session in `folder`, whether it exists or not.
     ///
     /// # Errors
     ///
-    /// If the path cannot be made absolute.
+    /// Returns an error if the path cannot be made absolute.
     pub fn at(folder: &Path) -> Result<Self> {
         let folder = std::path::absolute(folder).context(Stage::Session, folder, "no such path")?;
         Ok(Session { folder })
     }
 
-    /// Finds the session that a user means: a folder, or an id below `sessions_dir`.
+    /// Finds a session by its folder, or by its name in `sessions_dir`.
     ///
     /// # Errors
     ///
-    /// If there is neither.
+    /// Returns an error if there is neither.
     pub fn find(sessions_dir: &Path, name: &Path) -> Result<Self> {
         for folder in [name.to_owned(), sessions_dir.join(name)] {
             let session = Session::at(&folder)?;
@@ -58,14 +58,19 @@ impl Session {
         Err(Error::new(Stage::Session, what).path(name))
     }
 
-    /// Opens the session `id` below `sessions_dir`, to record in it. An id that is
-    /// not given is made of the time `now`, and never one that is there already.
+    /// Creates or opens the session `id` in `sessions_dir` for recording. Without an
+    /// `id`, creates a new session named for the time `now`.
     ///
     /// # Errors
     ///
-    /// If the folders cannot be made, or another process records the session.
+    /// Returns an error if the folders cannot be created, or another process is recording
+    /// the session.
     pub fn own(sessions_dir: &Path, id: Option<&str>, now: &Zoned) -> Result<OwnedSession> {
-        disk::create_folders(sessions_dir).context(Stage::Session, sessions_dir, "cannot make")?;
+        disk::create_folders(sessions_dir).context(
+            Stage::Session,
+            sessions_dir,
+            "cannot create",
+        )?;
         let folder = match id {
             Some(id) => sessions_dir.join(id),
             None => new_folder(sessions_dir, &time_id(now), 1)?,
@@ -73,14 +78,18 @@ impl Session {
         Session::own_folder(&folder)
     }
 
-    /// Opens the session that follows when a recorder goes on in a new one: `id_2`,
-    /// `id_3` …, the first that is not there, or where no `id` was given one of the time `now`.
+    /// Creates the next session of a series: `id_2`, `id_3` …, the first that does not
+    /// exist, or without an `id` one named for the time `now`.
     ///
     /// # Errors
     ///
     /// As [`Session::own`].
     pub fn own_next(sessions_dir: &Path, id: Option<&str>, now: &Zoned) -> Result<OwnedSession> {
-        disk::create_folders(sessions_dir).context(Stage::Session, sessions_dir, "cannot make")?;
+        disk::create_folders(sessions_dir).context(
+            Stage::Session,
+            sessions_dir,
+            "cannot create",
+        )?;
         let folder = match id {
             Some(id) => new_folder(sessions_dir, id, 2)?,
             None => new_folder(sessions_dir, &time_id(now), 1)?,
@@ -88,7 +97,7 @@ impl Session {
         Session::own_folder(&folder)
     }
 
-    /// The sessions `id`, `id_2` … that follow one another and are there.
+    /// Returns the existing sessions of a series: `id`, `id_2` … without gaps.
     pub fn series(sessions_dir: &Path, id: &str) -> Vec<String> {
         let names = (1..).map(|number| numbered(id, number));
         names.take_while(|name| sessions_dir.join(name).is_dir()).collect()
@@ -98,9 +107,10 @@ impl Session {
         let session = Session::at(folder)?;
         for folder in ["stream", "frames", "transcript", "agent"] {
             let folder = session.folder.join(folder);
-            disk::create_folders(&folder).context(Stage::Session, &folder, "cannot make")?;
+            disk::create_folders(&folder).context(Stage::Session, &folder, "cannot create")?;
         }
-        // What is synced in a folder is lost with the folder's own name.
+        // Files synced in a folder are lost if the name of the folder itself is not
+        // durable.
         for folder in [&session.folder, session.folder.parent().unwrap_or(&session.folder)] {
             disk::sync_folder(folder).context(Stage::Session, folder, "cannot sync")?;
         }
@@ -109,7 +119,7 @@ impl Session {
         match lock.try_lock() {
             Ok(()) => Ok(OwnedSession { session, _lock: lock }),
             Err(TryLockError::WouldBlock) => {
-                let what = "another scenetap records this session; choose another --session";
+                let what = "another scenetap is recording this session; choose another --session";
                 Err(Error::new(Stage::Session, what).path(&session.folder))
             }
             Err(TryLockError::Error(error)) => {
@@ -118,17 +128,18 @@ impl Session {
         }
     }
 
-    /// Whether some process records it now.
+    /// Whether a process is recording it.
     pub fn is_recorded(&self) -> bool {
         let lock = File::open(self.lock_path());
         lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
-    /// Opens it to record in it, or to mend it.
+    /// Locks the session, to record or repair it.
     ///
     /// # Errors
     ///
-    /// If another process records it, or its folders cannot be made.
+    /// Returns an error if another process is recording it, or its folders cannot be
+    /// created.
     pub fn into_owned(self) -> Result<OwnedSession> {
         Session::own_folder(&self.folder)
     }
@@ -137,56 +148,57 @@ impl Session {
         self.folder.join("stream/recorder.lock")
     }
 
-    /// Its folder, absolute.
+    /// Returns its folder, absolute.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Its id: the folder's name.
+    /// Returns its id: the name of the folder.
     pub fn id(&self) -> String {
         self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// The bytes as received.
+    /// Returns the path of the recording.
     pub fn recording_ts(&self) -> PathBuf {
         self.folder.join("stream/recording.ts")
     }
 
-    /// How far detection has come.
+    /// Returns the path of the checkpoint.
     pub fn checkpoint_json(&self) -> PathBuf {
         self.folder.join("stream/checkpoint.json")
     }
 
-    /// A synced copy of the index, from which entries come back that a power loss took.
+    /// Returns the path of the synced copy of the index, from which entries are restored
+    /// after a power loss.
     pub fn index_copy(&self) -> PathBuf {
         self.folder.join("stream/.index.synced")
     }
 
-    /// The frames, and the index of them.
+    /// Returns the folder of the frames and the index.
     pub fn frames_dir(&self) -> PathBuf {
         self.folder.join("frames")
     }
 }
 
-/// `20261123_041500`.
+/// Formats a time as `20261123_041500`.
 fn time_id(now: &Zoned) -> String {
     now.strftime("%Y%m%d_%H%M%S").to_string()
 }
 
-/// `id` itself for 1, and with `_2`, `_3` … behind it.
+/// Returns `id` itself for 1, and `id_2`, `id_3` … for higher numbers.
 fn numbered(id: &str, number: u32) -> String {
     if number == 1 { id.to_owned() } else { format!("{id}_{number}") }
 }
 
-/// Makes the first folder of this id, counted from `number`, that is not there.
+/// Creates the first folder of this id, counted from `number`, that does not exist.
 fn new_folder(sessions_dir: &Path, id: &str, mut number: u32) -> Result<PathBuf> {
     loop {
         let folder = sessions_dir.join(numbered(id, number));
-        // Making it is the test: two recorders that start at once get two folders.
+        // Creating it is the test: two recorders that start at once get two folders.
         match disk::create_folder(&folder) {
             Ok(()) => return Ok(folder),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-            Err(error) => return Err(error).context(Stage::Session, &folder, "cannot make"),
+            Err(error) => return Err(error).context(Stage::Session, &folder, "cannot create"),
         }
     }
 }

@@ -253,7 +253,7 @@ impl Desk<'_> {
 }
 
 fn gone<T>(_: T) -> Error {
-    Error::new(Stage::Ingest, "the recorder has ended")
+    Error::new(Stage::Ingest, "the writer has ended")
 }
 
 /// Returns the next bytes of the sender, or why there are none. Pending forever while no

@@ -1,5 +1,5 @@
-//! Between [`DetectionStart`], with which detection works, and [`Checkpoint`],
-//! which stands on disk.
+//! Converts between [`DetectionStart`], used by detection, and [`Checkpoint`], the format
+//! on disk.
 
 use super::detection::{DetectionStart, LastDecided};
 use crate::catalog::checkpoint::{self, Checkpoint};
@@ -10,8 +10,8 @@ use crate::media::{AudioCodec, AudioStream, ByteOffset, Ticks, VideoCodec};
 use crate::recording::Fingerprint;
 use crate::timeline::{AudioClock, Clock, Demuxed, Interpolation, Shared, StreamClock};
 
-/// What is written down. The bytes of `recording` must be safe on disk, and
-/// `frames_kept` in the index, before it is.
+/// Returns the checkpoint to write. Before it is written, the bytes of `recording` must
+/// be durable, and `frames_kept` frames listed in the index.
 pub fn to_checkpoint(
     start: &DetectionStart,
     recording: Fingerprint,
@@ -73,7 +73,8 @@ pub fn to_checkpoint(
     }
 }
 
-/// What is read again. `None` if it says what no version of ours has written.
+/// Converts a checkpoint back. Returns `None` if it contains values that no version of
+/// this program writes.
 pub fn from_checkpoint(checkpoint: &Checkpoint) -> Option<DetectionStart> {
     let Checkpoint { read_from, program, clock, decoder, decided, .. } = checkpoint;
     let codec = [VideoCodec::H264, VideoCodec::Hevc, VideoCodec::Mpeg2, VideoCodec::Mpeg4]

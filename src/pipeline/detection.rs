@@ -1,8 +1,8 @@
 //! The core without threads, files and clocks: packets in, scored pictures out.
 //!
-//! Live detection and scanning both run this; the same packets give the same
-//! verdicts. [`Detection::start`] says at any time from where, and with what
-//! state, another one can go on.
+//! Live detection and scanning both run this; the same packets give the same verdicts.
+//! [`Detection::start`] returns at any time from where, and with what state, another
+//! detection can resume.
 
 use std::collections::VecDeque;
 
@@ -19,59 +19,61 @@ use crate::media::{
 use crate::timeline::{Clock, TimedUnit, Timeline};
 use crate::ts::TsPacket;
 
-/// What is decided about a picture.
+/// Result of detection for one picture.
 pub struct Scored {
-    /// Its score, and whether it is kept.
+    /// Score of the picture, and whether it is kept.
     pub verdict: Verdict,
-    /// The picture, if it is kept, in memory of its own.
+    /// The picture, if it is kept, copied to its own memory.
     pub kept: Option<Frame>,
 }
 
-/// Damage met so far. It is counted and passed over.
+/// Damage so far. It is counted and skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DamageCounts {
     /// Gaps in the video stream's continuity counter.
     pub discontinuities: u64,
     /// Scrambled packets of the video stream.
     pub scrambled: u64,
-    /// The first of them.
+    /// Offset of the first of them.
     pub first_scrambled: Option<ByteOffset>,
-    /// Packets of the video stream that were received with errors.
+    /// Packets of the video stream with the transport error indicator set.
     pub transport_errors: u64,
-    /// Access units and pictures that did not decode.
+    /// Access units and pictures that failed to decode.
     pub undecodable: u64,
 }
 
-/// From where, and with what state, detection can go on: everything before is decided.
+/// From where, and with what state, detection can resume: everything before has a
+/// verdict.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DetectionStart {
-    /// The random access point to read from.
+    /// The random access point at which reading starts.
     pub demux: DemuxStart,
     /// The clock before its access unit.
     pub clock: Clock,
-    /// The decoder's output delay there, and the parameter sets that it knew.
+    /// The decoder's output delay there, and its parameter sets.
     pub decoder: Settings,
-    /// Pictures by which the stream's first decoder delayed its output, as libavformat
-    /// goes on to believe.
+    /// Output delay of the stream's first decoder in pictures, which libavformat keeps
+    /// using.
     pub delay: u32,
     /// The choice between PTS and DTS before its picture.
     pub times: BestEffort,
-    /// The last picture that is decided, in presentation order.
+    /// The last picture with a verdict, in presentation order.
     pub last: LastDecided,
-    /// What the detector knew behind that picture.
+    /// The detector's state after that picture.
     pub detector: DetectorState,
-    /// A recorder that ended has decided about every picture that starts up to here.
+    /// Set by a recorder that has ended: every picture that starts up to here has a
+    /// verdict.
     pub final_through: Option<ByteOffset>,
-    /// From where its access unit is decoded in one go.
+    /// Offset at which decoding has to start to show its picture.
     pub keyframe_at: ByteOffset,
-    /// There is no key frame there: what comes out first is damaged.
+    /// There is no key frame: the first pictures are damaged.
     pub is_damaged: bool,
 }
 
-/// The picture that is decided last.
+/// The last picture with a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastDecided {
-    /// Where it starts.
+    /// Offset of the picture.
     pub at: ByteOffset,
     /// Its time from the start of the recording.
     pub pts: Ticks,
@@ -83,47 +85,50 @@ pub struct Detection {
     demuxer: Demuxer,
     audio: Vec<AudioFramer>,
     headers: Option<HeaderReader>,
-    /// While a stream begins.
+    /// Only at the beginning of a stream.
     look_ahead: Option<LookAhead>,
     timeline: Timeline,
     decoder: Option<Decoder>,
-    /// The decoder for what comes next, while the timeline holds pictures of the one before.
+    /// Decoders for the next streams, while the timeline still holds pictures of the
+    /// current one.
     next_decoder: VecDeque<Decoder>,
     /// See [`DetectionStart::delay`].
     delay: u32,
-    /// What the decoder was opened with.
+    /// Parameter sets with which the decoder was opened.
     parameter_sets: Vec<u8>,
-    /// See [`Settings::size`]; none any more since a picture had another.
+    /// See [`Settings::size`]; `None` once a picture had a different size.
     size: Option<(u32, u32)>,
-    /// How to open the next decoder, where a checkpoint tells it.
+    /// How to open the next decoder, after a resume from a checkpoint.
     reopen: Option<Reopen>,
     resuming: Option<Resuming>,
     detector: Detector,
-    /// Random access points whose pictures have not come out yet.
+    /// Random access points whose pictures have not been decoded yet.
     entries: VecDeque<Entry>,
-    /// The last two whose pictures have, and are whole. One starts at the older: how
-    /// damage is concealed also depends on the pictures before a random access point.
+    /// The last two random access points whose pictures are decoded without damage. A
+    /// restart uses the older one: concealment of damage also depends on the pictures
+    /// before a random access point.
     places: VecDeque<Place>,
-    /// Those from which not so many pictures have come yet as they need to be whole.
+    /// Random access points whose pictures are not complete yet, with the number of
+    /// pictures left (intra refresh).
     settling: VecDeque<(Place, u32)>,
-    /// Where the last access unit stands that was remembered as a place to start.
+    /// Offset of the last access unit that was noted as a place to start.
     noted: ByteOffset,
-    /// [`MAX_READ_AGAIN`], but for tests.
+    /// [`MAX_READ_AGAIN`], except in tests.
     max_read_again: u64,
     last: Option<LastDecided>,
-    /// The access unit that came last.
+    /// Offset of the last access unit.
     newest: Option<ByteOffset>,
     final_through: Option<ByteOffset>,
     ready: VecDeque<Scored>,
     no_video: Option<NoVideo>,
     damage: DamageCounts,
     undecodable_before: u64,
-    /// Why the first picture that was decoded but could not be used was skipped.
+    /// Why the first decoded picture that cannot be used was skipped.
     unusable: Option<Error>,
     pictures: u64,
 }
 
-/// A place to start, as far as it is known when the access unit passes.
+/// A place to start, as known when the access unit passes.
 #[derive(Debug, Clone)]
 struct Entry {
     demux: DemuxStart,
@@ -131,7 +136,7 @@ struct Entry {
     random_access: RandomAccess,
 }
 
-/// A place to start, with what the decoder knew there.
+/// A place to start, with the decoder's state there.
 #[derive(Debug, Clone)]
 struct Place {
     entry: Entry,
@@ -150,35 +155,37 @@ struct Reopen {
     is_damaged: bool,
 }
 
-/// Pictures that come out again after a restart.
+/// State while pictures with a verdict are decoded again after a restart.
 struct Resuming {
     last: LastDecided,
     detector: DetectorState,
-    /// The one that came out last. The detector would hold on to it: see
+    /// The last decoded picture, which is held as the detector would hold it: see
     /// [`crate::media::Picture::copied`] for why that matters.
     previous: Option<Frame>,
 }
 
-/// Audio that the next frame's time goes by is read again, if it is no further back.
+/// Audio that determines the next frame's time is read again if it is not further back
+/// than this.
 const MAX_AUDIO_BYTES: u64 = 1 << 20;
 
-/// What is read again after a restart, at most. Where all pictures at which one could
-/// start are damaged, one of them has to do; where there are none, any picture.
+/// Maximum number of bytes read again after a restart. If the pictures of all random access
+/// points in this range are damaged, one of them is used anyway; if there are none, any picture.
 const MAX_READ_AGAIN: u64 = 64 << 20;
 
 /// See [`Detection::places`].
 const PLACES: usize = 2;
 
-/// More entries than a decoder can delay are stale: their pictures never came out.
+/// Maximum number of entries. A decoder cannot delay more: the pictures of older entries
+/// were never decoded.
 const MAX_ENTRIES: usize = 64;
 
 impl Detection {
-    /// At the beginning of a recording.
+    /// Starts at the beginning of a recording.
     pub fn new(rule: Rule, choice: ProgramChoice) -> Self {
         Detection::with(rule, Demuxer::new(choice), Timeline::new(), Detector::new(rule))
     }
 
-    /// Goes on from `start`; the first packet must be the one at `start.demux.from`.
+    /// Resumes at `start`; the first packet must be the one at `start.demux.from`.
     pub fn resume(rule: Rule, choice: ProgramChoice, start: DetectionStart) -> Self {
         let mut detection = Detection::with(
             rule,
@@ -245,25 +252,25 @@ impl Detection {
         }
     }
 
-    /// Reads no more than this again after a restart, in bytes, where the stream lets it
-    /// choose. The default is 64 MiB.
+    /// Limits how many bytes are read again after a restart, if the stream allows it. The
+    /// default is 64 MiB.
     #[must_use]
     pub fn read_again_at_most(mut self, bytes: u64) -> Self {
         self.max_read_again = bytes;
         self
     }
 
-    /// Takes the next packet.
+    /// Pushes the next packet.
     ///
     /// # Errors
     ///
-    /// If the FFmpeg that is linked has no decoder for the stream.
+    /// Returns an error if the linked FFmpeg has no decoder for the stream.
     pub fn push(&mut self, packet: TsPacket<'_>) -> Result<()> {
         self.demuxer.push(packet);
         self.drain_demuxer()
     }
 
-    /// The recording is over: what is open is decided, for good.
+    /// Ends the recording: all pictures get their final verdict.
     ///
     /// # Errors
     ///
@@ -279,15 +286,16 @@ impl Detection {
         Ok(())
     }
 
-    /// The next picture that is decided, if there is one.
+    /// Returns the next picture with its verdict, if there is one.
     pub fn pull(&mut self) -> Option<Scored> {
         self.ready.pop_front()
     }
 
-    /// From where another can go on behind the last picture decided. `None` while
-    /// it must begin at the beginning.
+    /// Returns where another detection can resume after the last verdict. `None` while it
+    /// has to start from the beginning.
     pub fn start(&self) -> Option<DetectionStart> {
-        // While pictures come out again, what is known is older than the last decided.
+        // While pictures are decoded again, the detector's state is older than the last
+        // verdict.
         let Place { entry, decoder, times, keyframe_at, is_damaged } = self.places.front()?;
         let detector = match &self.resuming {
             Some(resuming) => resuming.detector.clone(),
@@ -307,23 +315,23 @@ impl Detection {
         })
     }
 
-    /// The stream that is followed, once it is known.
+    /// Returns the analyzed program, once it is known.
     pub fn program(&self) -> Option<&Program> {
         self.demuxer.program()
     }
 
-    /// Why there is no such stream, once that is known.
+    /// Returns why there is no video to analyze, once that is known.
     pub fn no_video(&self) -> Option<&NoVideo> {
         self.no_video.as_ref()
     }
 
-    /// Damage met so far.
+    /// Returns the damage so far.
     pub fn damage(&self) -> DamageCounts {
         let now = self.decoder.as_ref().map_or(0, Decoder::undecodable);
         DamageCounts { undecodable: self.undecodable_before + now, ..self.damage }
     }
 
-    /// Why the first picture that was decoded but could not be used was skipped.
+    /// Returns why the first decoded picture that cannot be used was skipped.
     pub fn unusable(&self) -> Option<&Error> {
         self.unusable.as_ref()
     }
@@ -333,7 +341,7 @@ impl Detection {
         self.unusable.take()
     }
 
-    /// Pictures decided so far, by this detection.
+    /// Returns the number of pictures with a verdict from this detection.
     pub fn pictures(&self) -> u64 {
         self.pictures
     }
@@ -393,7 +401,7 @@ impl Detection {
         Ok(())
     }
 
-    /// To the timeline, or behind what is held back.
+    /// Passes data to the timeline, or holds it during the look-ahead.
     fn pass(&mut self, demuxed: Demuxed) {
         if let Some(look_ahead) = &mut self.look_ahead {
             look_ahead.hold(demuxed);
@@ -406,7 +414,7 @@ impl Detection {
         }
     }
 
-    /// The first access unit of a stream, or the first that is coded otherwise.
+    /// Handles the first access unit of a stream, or the first one with another codec.
     fn change_codec(&mut self, codec: VideoCodec) -> Result<()> {
         self.leave_look_ahead()?;
         let known = self.reopen.as_ref().map_or(&[][..], |reopen| &reopen.settings.parameter_sets);
@@ -425,7 +433,7 @@ impl Detection {
         Ok(())
     }
 
-    /// Opens a decoder with what was found ahead, and passes on what was held back.
+    /// Opens a decoder with the results of the look-ahead, and passes on what was held.
     fn leave_look_ahead(&mut self) -> Result<()> {
         let Some(look_ahead) = self.look_ahead.take() else { return Ok(()) };
         let (codec, settings, held) = look_ahead.finish();
@@ -448,12 +456,12 @@ impl Detection {
         Ok(())
     }
 
-    /// Remembers a random access point, and the very first access unit: there is
-    /// nothing before it.
+    /// Notes a random access point, and the very first access unit, before which there is
+    /// nothing.
     fn note_entry(&mut self, timed: &TimedUnit) {
         let TimedUnit { unit, raw, before } = timed;
         let first = self.places.is_empty() && self.entries.is_empty();
-        // One starts at the older of the places: each takes its part of what is read again.
+        // A restart uses the older of the places, so each gets its share of the limit.
         let stretch = self.max_read_again / PLACES as u64;
         let is_late = unit.at.0.saturating_sub(self.noted.0) >= stretch;
         if unit.random_access == RandomAccess::None && !first && !is_late {
@@ -537,7 +545,7 @@ impl Detection {
         Ok(())
     }
 
-    /// A random access point whose picture is decided is a place to start.
+    /// A random access point whose picture has a verdict is a place to start.
     fn note_decoded(&mut self, decoded: &Decoded) {
         self.settle();
         let at = decoded.frame.at;
@@ -573,7 +581,7 @@ impl Detection {
         }
     }
 
-    /// One more picture has come from where pictures become whole little by little.
+    /// Counts one more picture after random access points with intra refresh.
     fn settle(&mut self) {
         self.settling.iter_mut().for_each(|(_, left)| *left = left.saturating_sub(1));
         while self.settling.front().is_some_and(|(_, left)| *left == 0) {

@@ -5,12 +5,12 @@
 //! (tokio)     the socket          chunks, 64 of 64 KiB      the disk, when they are full
 //! recorder    chunks              recording.ts, its length  nothing else
 //! syncer      its length          fsync                     the disk
-//! detection   recordings          runs the three of live.rs, again where they fail
+//! detection   recordings          runs the three threads of live.rs, and retries them
 //! ```
 //!
-//! The file between recorder and detection is the buffer: the recorder never waits
-//! for detection, and does not fail with it. At the end each is closed behind the
-//! one before: socket, recorder, detection.
+//! The file between the writer and detection is the buffer: the writer never waits for detection,
+//! and a failure of detection does not affect it. At the end, each is closed after the one before:
+//! socket, writer, detection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,20 +37,21 @@ use crate::session::{OwnedSession, Session};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{Counters, Report};
 
-/// Recordings whose detection has not begun yet, at most: beyond that a recorder
-/// that rotates would wait.
+/// Maximum number of recordings that wait for detection. Beyond that, rotation fails and
+/// is retried later.
 const QUEUED_JOBS: usize = 64;
 
 const BEHIND: &str = "detection is too many recordings behind";
 
-/// Records in `session` until `shutdown`, or with `once` until the sender has left.
-/// `on_entry` is told of each kept frame once the index names it. Detection first goes
-/// to the end of the sessions that an earlier life has left `unfinished`.
+/// Records in `session` until `shutdown`, or with `once` until the sender disconnects.
+/// Calls `on_entry` for each kept frame once the index lists it. Detection first
+/// completes the sessions that an earlier run has left `unfinished`.
 ///
 /// # Errors
 ///
-/// What keeps it from listening or from recording. Detection that fails is told in
-/// the log and tried again; once the recording is over it is an error.
+/// Returns the error that prevents listening or recording. Failures of detection are
+/// logged and retried; if detection still fails once the recording is over, that is
+/// returned.
 pub fn record(
     config: &RecordConfig,
     listening: Listening,
@@ -114,22 +115,23 @@ pub fn record(
             accepts,
             shutdown.requested(),
         )));
-        // The channel of chunks is closed now; then each ends behind the one before.
+        // The channel of chunks is closed now, so the threads end one after the other.
         supervision.while_ending(&runtime, || {
-            let recorded = join("the recorder", recorder);
-            let synced = join("the syncer of the recording", syncer);
+            let recorded = join("the writer", recorder);
+            let synced = join("the sync thread", syncer);
             let detected = join("detection", detection);
             recorded.and(listened).and(synced).and(detected)
         })
     })
 }
 
-/// The session to be recorded in, and those before it, where sessions follow one
-/// another, whose detection an earlier life has not finished.
+/// Returns the session to record in, and earlier sessions of its series whose detection
+/// is not complete.
 ///
 /// # Errors
 ///
-/// If the folders cannot be made, or another process records the session.
+/// Returns an error if the folders cannot be created, or another process is recording the
+/// session.
 pub fn own_sessions(config: &RecordConfig) -> Result<(OwnedSession, Vec<OwnedSession>)> {
     let (dir, now) = (&config.sessions_dir, jiff::Zoned::now());
     let rotates = config.rotate_every.is_some() || config.rotate_bytes.is_some();
@@ -140,9 +142,9 @@ pub fn own_sessions(config: &RecordConfig) -> Result<(OwnedSession, Vec<OwnedSes
     let last = series.pop().unwrap_or_else(|| id.to_owned());
     let session = Session::own(dir, Some(&last), &now)?;
     let mut unfinished = Vec::new();
-    // Of the one before, the checkpoint may say so of an earlier end.
+    // The checkpoint of the previous session may refer to an earlier end.
     for (n, id) in series.iter().rev().take(QUEUED_JOBS / 2).enumerate() {
-        // Somebody else may be at it: then it is theirs.
+        // If another process has locked the session, that process completes it.
         if let Ok(earlier) = Session::own(dir, Some(id), &now)
             && (n == 0 || !is_finished(&earlier))
         {
@@ -152,7 +154,7 @@ pub fn own_sessions(config: &RecordConfig) -> Result<(OwnedSession, Vec<OwnedSes
     Ok((session, unfinished))
 }
 
-/// Whether detection has come to the end of a recording that nobody records any more.
+/// Whether detection has reached the end of a recording that is no longer recorded.
 fn is_finished(session: &Session) -> bool {
     let recording = session.recording_ts();
     let Ok(metadata) = std::fs::metadata(&recording) else { return false };
@@ -160,7 +162,7 @@ fn is_finished(session: &Session) -> bool {
     matches!(found, Ok(Found::Trusted(it)) if it.checkpoint.is_final(metadata.len()))
 }
 
-/// Where a recording is given to whoever reads it.
+/// Passes recordings to the threads that read them.
 struct Handover {
     to_detect: Sender<Job>,
     to_sync: Sender<Durable>,
@@ -177,11 +179,13 @@ impl Handover {
         let durable = Durable { sync: job.sync.clone(), written: job.written.clone() };
         let full = |_| Error::new(Stage::Pipeline, BEHIND);
         self.to_detect.try_send(job).map_err(full)?;
-        self.to_sync.send(durable).map_err(|_| Error::new(Stage::Pipeline, "nobody syncs"))
+        self.to_sync
+            .send(durable)
+            .map_err(|_| Error::new(Stage::Pipeline, "the sync thread is gone"))
     }
 }
 
-/// The next session of those that follow one another, and its recording.
+/// Opens the next session of a series, and its recording.
 fn open_next(config: &RecordConfig, counters: &Counters, handover: &Handover) -> Result<Recording> {
     if handover.to_detect.is_full() {
         return Err(Error::new(Stage::Pipeline, BEHIND));
@@ -195,19 +199,19 @@ fn open_next(config: &RecordConfig, counters: &Counters, handover: &Handover) ->
     Ok(recording)
 }
 
-/// A recording of an earlier life that has no more to come.
+/// Opens a recording of an earlier run that will not grow any more.
 pub(super) fn finished_job(session: OwnedSession) -> Result<Job> {
     let (recording, job) = open(session)?;
     drop(recording);
     Ok(job)
 }
 
-/// Opens a session's recording, and gives what detection needs to follow it.
+/// Opens a session's recording, and returns it with what detection needs to follow it.
 fn open(session: OwnedSession) -> Result<(Recording, Job)> {
     let (recording, opened) = Recording::open(&session.recording_ts())?;
     if opened.cut_bytes > 0 {
         let (bytes, at) = (opened.cut_bytes, opened.length);
-        tracing::warn!("recording: cut {bytes} bytes of a torn packet off, at byte {at}");
+        tracing::warn!("recording: discarded {bytes} bytes of a torn packet at byte {at}");
     }
     let job = Job {
         session: Arc::new(session),
@@ -218,7 +222,7 @@ fn open(session: OwnedSession) -> Result<(Recording, Job)> {
     Ok((recording, job))
 }
 
-/// A socket that listens already; nobody is accepted yet.
+/// A listening socket that does not accept connections yet.
 pub struct Listening {
     runtime: tokio::runtime::Runtime,
     listener: TcpListener,
@@ -226,12 +230,13 @@ pub struct Listening {
     tls: Option<Tls>,
 }
 
-/// Listens. To be called before a session is made: one that nobody can send to
-/// would be an empty folder.
+/// Opens the listening socket. Must be called before a session is created: otherwise a
+/// failure would leave an empty session folder.
 ///
 /// # Errors
 ///
-/// If the address is taken, or not this machine's, or the certificates are no good.
+/// Returns an error if the address is in use or not local, or the certificates are
+/// invalid.
 pub fn listen(config: &RecordConfig) -> Result<Listening> {
     let files = config.tls.as_ref().map(|tls| TlsFiles {
         certificate: &tls.cert,
@@ -254,20 +259,20 @@ pub fn listen(config: &RecordConfig) -> Result<Listening> {
     Ok(Listening { runtime, listener, bound, tls })
 }
 
-/// Says where senders connect, as ffmpeg wants it, and whether anybody may.
+/// Logs the address in the form that ffmpeg expects, and a warning if everyone may send.
 fn tell_listening(config: &RecordConfig, bound: SocketAddr) {
     let scheme = if config.tls.is_some() { "tls://" } else { "" };
     tracing::info!("listening on {scheme}{bound}");
     let knows_senders = config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     if !bound.ip().to_canonical().is_loopback() && config.allow.is_empty() && !knows_senders {
         tracing::warn!(
-            "whoever can reach {bound} may send: say with --allow from where senders come, \
+            "everyone who can reach {bound} may send: restrict senders with --allow, \
              or listen on 127.0.0.1"
         );
     }
 }
 
-/// Counts and tells what happens on the network.
+/// Counts and logs network events.
 struct Network<'a> {
     counters: &'a Counters,
     refused: Report,
@@ -289,11 +294,13 @@ impl ingest::Observer for Network<'_> {
             Leaving::Left => tracing::info!("{sender} has left"),
             Leaving::Broke(error) => tracing::warn!("the connection of {sender} broke: {error}"),
             Leaving::Silent(limit) => {
-                tracing::warn!("{sender} has sent nothing for {limit:?}: turned away");
+                tracing::warn!("{sender} has sent nothing for {limit:?}: disconnected");
             }
-            Leaving::TakenOver(newer) => tracing::info!("{sender} gives way to {newer}"),
-            Leaving::NotRecorded => tracing::warn!("{sender} was turned away"),
-            Leaving::Shutdown => tracing::info!("{sender} is disconnected"),
+            Leaving::TakenOver(newer) => tracing::info!("{sender} was replaced by {newer}"),
+            Leaving::NotRecorded => {
+                tracing::warn!("disconnected {sender}: cannot write the recording")
+            }
+            Leaving::Shutdown => tracing::info!("disconnected {sender}"),
         }
     }
 

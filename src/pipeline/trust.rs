@@ -1,8 +1,8 @@
-//! Whether what an earlier process left can be believed.
+//! Decides whether the files of an earlier process can be trusted.
 //!
-//! A checkpoint is believed where it is to the byte what was written, and of this
-//! recording. Otherwise it is set aside, and detection goes the way of `scan`: from
-//! the beginning, finding the same frames again.
+//! A checkpoint is trusted if every byte is as written, and it belongs to this recording.
+//! Otherwise it is quarantined, and detection starts from the beginning as in `scan` and
+//! finds the same frames again.
 
 use std::fs::File;
 use std::io;
@@ -15,31 +15,31 @@ use crate::catalog::publish;
 use crate::error::{Context, Error, Result, Stage};
 use crate::recording::Fingerprint;
 
-/// What stands under the name of a checkpoint.
+/// Result of reading a checkpoint.
 #[derive(Debug)]
 pub enum Found {
-    /// Nothing.
+    /// The file does not exist.
     Nothing,
-    /// One that can be believed.
+    /// A checkpoint that can be trusted.
     Trusted(Box<Trusted>),
-    /// Something else: this is why.
+    /// Anything else, with the reason.
     Doubtful(Error),
 }
 
-/// A checkpoint that can be believed.
+/// A checkpoint that can be trusted.
 #[derive(Debug)]
 pub struct Trusted {
-    /// As it is written.
+    /// Its content.
     pub checkpoint: Checkpoint,
-    /// Where detection goes on.
+    /// Where detection resumes.
     pub start: DetectionStart,
 }
 
-/// Looks at a checkpoint of `recording`, of which `length` bytes count.
+/// Reads and verifies a checkpoint of `recording`, of which `length` bytes are valid.
 ///
 /// # Errors
 ///
-/// If one of the files is there and cannot be read.
+/// Returns an error if one of the files exists and cannot be read.
 pub fn look(path: &Path, recording: &Path, length: u64) -> Result<Found> {
     let bytes = match std::fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
@@ -54,7 +54,7 @@ pub fn look(path: &Path, recording: &Path, length: u64) -> Result<Found> {
         Err(error) => return Ok(Found::Doubtful(error)),
     };
     let Some(start) = checkpointing::from_checkpoint(&checkpoint) else {
-        return Ok(doubtful("it says what no version of scenetap has written"));
+        return Ok(doubtful("it contains values that no version of scenetap writes"));
     };
     let of = &checkpoint.recording;
     if of.bytes > length {
@@ -68,7 +68,7 @@ pub fn look(path: &Path, recording: &Path, length: u64) -> Result<Found> {
     Ok(if is_of(of, there) {
         Found::Trusted(Box::new(Trusted { checkpoint, start }))
     } else {
-        doubtful("it is of another recording")
+        doubtful("it belongs to another recording")
     })
 }
 
@@ -77,24 +77,24 @@ fn is_of(written: &checkpoint::Recording, there: Fingerprint) -> bool {
     there == Fingerprint { bytes, head_crc32, tail_crc32 }
 }
 
-/// Why the checkpoint at `path` is not to be believed.
+/// Returns the reason not to trust the checkpoint at `path`, as an error.
 pub fn doubt(path: &Path, what: impl Into<String>) -> Error {
     Error::new(Stage::Catalog, what).path(path)
 }
 
-/// Gives a checkpoint that is not to be believed another name.
+/// Quarantines a checkpoint.
 ///
 /// # Errors
 ///
-/// If the folder cannot be written to.
+/// Returns an error if the folder cannot be written.
 pub fn set_aside(path: &Path, why: &Error) -> Result<()> {
     let aside = publish::set_aside(path, path, "set-aside").context(
         Stage::Catalog,
         path,
-        "cannot set it aside",
+        "cannot quarantine it",
     )?;
     if let Some(aside) = aside {
-        tracing::warn!("{why}; set aside as {}, detection begins anew", aside.display());
+        tracing::warn!("{why}; quarantined as {}, detection restarts", aside.display());
     }
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! What is told of the stream while it is looked at: what it carries, and what is
-//! wrong with it.
+//! Logs what a stream contains, and its damage, while it is analyzed.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -9,7 +8,7 @@ use crate::demux::NoVideo;
 use crate::media::{ByteOffset, VideoCodec};
 use crate::telemetry::{Counters, Report};
 
-/// Tells each thing once, and damage at most once a second.
+/// Logs each fact once, and damage at most once per second.
 #[derive(Debug, Default)]
 pub struct Watch {
     video: Option<(u16, VideoCodec)>,
@@ -20,7 +19,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Looks at what `detection` has found by now.
+    /// Logs what `detection` has found since the last call.
     pub fn look(&mut self, detection: &Detection, counters: &Counters) {
         if let Some(program) = detection.program() {
             let video = (program.video_pid, program.codec);
@@ -33,7 +32,7 @@ impl Watch {
         if let Some(why) = detection.no_video()
             && self.no_video.as_ref() != Some(why)
         {
-            tracing::warn!("no frames will come: {why}");
+            tracing::warn!("no frames will be kept: {why}");
             self.no_video = Some(why.clone());
         }
         self.look_at_damage(detection, counters);
@@ -44,11 +43,11 @@ impl Watch {
         counters.scrambled.store(damage.scrambled, Relaxed);
         if let (false, Some(at)) = (self.scrambled, damage.first_scrambled) {
             self.scrambled = true;
-            tracing::warn!("byte {at}: the video is scrambled; what is scrambled is not decoded");
+            tracing::warn!("byte {at}: the video is scrambled; scrambled packets are not decoded");
         }
         if let (false, Some(error)) = (self.unusable, detection.unusable()) {
             self.unusable = true;
-            tracing::warn!("{error}; pictures like this one are passed over");
+            tracing::warn!("{error}; skipping pictures like this one");
         }
         let grew = [
             (&counters.continuity_gaps, damage.discontinuities),
@@ -63,7 +62,7 @@ impl Watch {
         }
     }
 
-    /// Packets were out of step.
+    /// Logs a loss of packet sync.
     pub fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64, counters: &Counters) {
         counters.lost_sync.fetch_add(1, Relaxed);
         if let Some(times) = self.damage.hit(Instant::now()) {
@@ -71,10 +70,10 @@ impl Watch {
         }
     }
 
-    /// The stream is over.
+    /// Logs a warning if the stream has ended without showing what it contains.
     pub fn over(&self, read: ByteOffset) {
         if self.video.is_none() && self.no_video.is_none() && read.0 > 0 {
-            tracing::warn!("no frames came: the stream ended before it showed what it carries");
+            tracing::warn!("no frames were kept: the stream ended before its content was known");
         }
     }
 }

@@ -242,7 +242,7 @@ fn pictures_of_a_format_that_this_build_does_not_know_are_told_in_one_line() {
     let recorder = Recorder::start_as(record, folder.path(), "s", &["--once"]);
     let bytes = fs::read(clip).unwrap();
     send_bytes(&recorder.address, &bytes);
-    let told = recorder.wait_for("pictures like this one are passed over");
+    let told = recorder.wait_for("skipping pictures like this one");
     assert!(told.contains("number 9999"), "{told}");
     let recording = recorder.recording();
     let (status, frames) = recorder.end();

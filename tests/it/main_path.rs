@@ -246,7 +246,7 @@ fn a_second_recorder_on_a_session_fails_with_one_line() {
     assert_eq!(second.status.code(), Some(1));
     let told = String::from_utf8(second.stderr).unwrap();
     assert_eq!(told.lines().count(), 1, "{told}");
-    assert!(told.contains("another scenetap records this session"), "{told}");
+    assert!(told.contains("another scenetap is recording this session"), "{told}");
 }
 
 #[test]

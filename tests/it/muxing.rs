@@ -254,7 +254,7 @@ fn recorded_without_frames(stream: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let recorder = Recorder::start(folder.path(), "s", &["--once"]);
     send_bytes(&recorder.address, stream);
-    let said = recorder.wait_for("no frames will come");
+    let said = recorder.wait_for("no frames will be kept");
     let recording = recorder.session.join("stream/recording.ts");
     let (status, frames) = recorder.end();
     assert!(status.success() && frames.is_empty());
@@ -271,7 +271,7 @@ fn audio_only_records_and_says_that_it_has_no_video() {
     assert!(said.contains("no video"), "{said}");
     let output = scenetap().arg("scan").arg(&path).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("no frames will come"), "{said}");
+    assert!(said.contains("no frames will be kept"), "{said}");
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn a_session_that_is_removed_goes_on_in_a_new_one() {
         socket.write_all(pieces.next().unwrap()).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    recorder.wait_for("it was removed while it was recorded; what comes goes to");
+    recorder.wait_for("it was removed during recording; recording continues in");
     let length = std::fs::metadata(&next).unwrap().len();
     (0..100).for_each(|_| socket.write_all(pieces.next().unwrap()).unwrap());
     drop(socket);

@@ -57,7 +57,7 @@ fn a_sender_lost_in_a_packet_that_comes_back_in_another_leaves_whole_packets_onl
     let torn = bytes.len() / 2 / PACKET * PACKET;
     let recorder = Recorder::start(sessions.path(), "s", &[]);
     send_bytes(&recorder.address, &bytes[..torn + 100]);
-    recorder.wait_for("cut 100 bytes of a torn packet off");
+    recorder.wait_for("discarded 100 bytes of a torn packet");
     assert!(recorded(&recorder) == bytes[..torn]);
     // Back with the rest of the packet in which it was lost.
     send_bytes(&recorder.address, &bytes[torn + 100..]);
@@ -82,7 +82,7 @@ fn a_connection_that_breaks_in_a_packet_loses_that_packet_alone() {
     rustix::net::sockopt::set_socket_linger(&sender, Some(Duration::ZERO)).unwrap();
     drop(sender);
     recorder.wait_for("broke");
-    recorder.wait_for("cut 1 bytes of a torn packet off");
+    recorder.wait_for("discarded 1 bytes of a torn packet");
     send_bytes(&recorder.address, &bytes[torn..]);
     recorder.wait_for("has left");
     let (recording, session) = (recorder.recording(), recorder.session.clone());
@@ -124,7 +124,7 @@ fn with_takeover_the_newest_sender_wins_and_the_recording_goes_on() {
     first.write_all(&bytes[..half]).unwrap();
     recorder.wait_for_bytes(half);
     send_bytes(&recorder.address, &bytes[half..]);
-    recorder.wait_for("gives way to");
+    recorder.wait_for("was replaced by");
     assert_closed(&first);
     recorder.wait_for("has left");
     let (recording, session) = (recorder.recording(), recorder.session.clone());
@@ -141,7 +141,7 @@ fn a_sender_that_falls_silent_gives_its_place_up() {
     let recorder = Recorder::start(sessions.path(), "s", &["--idle-timeout", "0.2"]);
     let mut silent = connect(&recorder);
     silent.write_all(&bytes[..half]).unwrap();
-    recorder.wait_for("has sent nothing for 200ms: turned away");
+    recorder.wait_for("has sent nothing for 200ms: disconnected");
     assert_closed(&silent);
     send_bytes(&recorder.address, &bytes[half..]);
     recorder.wait_for("has left");
@@ -300,7 +300,10 @@ fn listening_beyond_loopback_for_whoever_comes_is_warned_of() {
         let recorder = Recorder::start_at(listen, sessions.path(), "s", arguments);
         let log = recorder.end_by_signal();
         let told: Vec<_> = log.iter().filter(|line| line.contains("WARN")).cloned().collect();
-        assert!(told.iter().all(|line| line.contains("may send: say with --allow")), "{told:?}");
+        assert!(
+            told.iter().all(|line| line.contains("may send: restrict senders with --allow")),
+            "{told:?}"
+        );
         told.len()
     };
     assert_eq!(warned("0.0.0.0:0", &[]), 1);

@@ -50,7 +50,7 @@ fn systemd_is_told_when_it_is_ready_alive_and_ending() {
     let recorder = Recorder::start_as(manager.scenetap(), &sessions, "a", &[]);
     assert_eq!(manager.next(), "READY=1", "before anything else");
     let status = manager.wait_for("STATUS=");
-    assert!(status.contains(&format!("waits for a sender on {}", recorder.address)), "{status}");
+    assert!(status.contains(&format!("waiting for a sender on {}", recorder.address)), "{status}");
     for _ in 0..3 {
         manager.wait_for("WATCHDOG=1");
     }

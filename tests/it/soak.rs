@@ -126,7 +126,7 @@ impl Sender {
         let sent = sent.map(|(there, _)| there);
         let start = Instant::now();
         loop {
-            let goes_on = life.log.try_iter().any(|line| line.contains("recording goes on"));
+            let goes_on = life.log.try_iter().any(|line| line.contains("recording resumes"));
             let recorded = self.progress.recorded();
             if sent == Some(recorded) || goes_on || life.is_over() {
                 return recorded;

@@ -72,7 +72,7 @@ pub fn record(sessions: &Path, clip: &[u8], fault: Option<&str>) -> Ended {
         for line in stderr.lines().map_while(Result::ok) {
             rest.push_str(&line);
             rest.push('\n');
-            if line.contains("recording goes on at byte") {
+            if line.contains("recording resumes at byte") {
                 let _ = tell.send(());
             }
         }
