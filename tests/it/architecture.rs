@@ -1,10 +1,10 @@
-//! The lines of the house, so that nobody has to remember them.
+//! Checks the import rules and other structural rules.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Every top-level module, and the modules that it may import: only ones listed before it, so that
-/// there is no circle.
+/// Every top-level module, and the modules that it may import. These are listed before
+/// it, so that there are no cycles.
 #[rustfmt::skip]
 const MAY_IMPORT: [(&str, &[&str]); 26] = [
     ("byte_offset", &[]),
@@ -31,7 +31,7 @@ const MAY_IMPORT: [(&str, &[&str]); 26] = [
     ("playback", &["error", "runtime_folder"]),
     ("send", &["error", "media", "ts"]),
     ("status", &["error", "runtime_folder"]),
-    // The wiring, and the command line.
+    // The pipeline, which connects the stages, and the command line.
     ("pipeline", &[
         "catalog", "config", "decode", "demux", "detect", "error", "ingest", "media", "pause",
         "recording", "service", "session", "shutdown", "status", "tail", "telemetry", "timeline", "ts",
@@ -88,8 +88,8 @@ impl Source {
         self.module.first().map_or("", String::as_str)
     }
 
-    /// The top-level modules that this file names: by `crate::a`, by `crate::{a, b::c}`, or by
-    /// enough `super::` to leave its own module.
+    /// Returns the top-level modules that this file names: with `crate::a`, with
+    /// `crate::{a, b::c}`, or with enough `super::` to leave its own module.
     fn imports(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let out = "super::".repeat(self.module.len());
@@ -111,7 +111,7 @@ impl Source {
     }
 }
 
-/// First names of a path: one, or one for each member of a group in braces.
+/// Returns the first names of a path: one, or one for each member of a group in braces.
 fn first_names(path: &str) -> Vec<String> {
     let name = |text: &str| -> String {
         let is_part = |c: &char| c.is_alphanumeric() || matches!(c, '_' | '*');
@@ -132,14 +132,15 @@ fn first_names(path: &str) -> Vec<String> {
     names
 }
 
-/// The code without line comments and without modules under `#[cfg(test)]`.
+/// Returns the code without line comments and without modules under `#[cfg(test)]`.
 fn without_comments_and_tests(text: &str) -> String {
     let mut code = String::new();
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
         if line.trim_start() == "#[cfg(test)]" {
             let indent = line.len() - line.trim_start().len();
-            // More attributes may follow. The item is one line, or ends at a brace in its column.
+            // More attributes may follow. The item is one line, or ends at a brace in its
+            // column.
             let item = lines.find(|line| !line.trim_start().starts_with("#["));
             if item.is_some_and(|item| item.ends_with('{')) {
                 let ends = ["}", "};"].map(|end| format!("{}{end}", " ".repeat(indent)));
@@ -196,7 +197,7 @@ fn has_word(code: &str, word: &str) -> bool {
     })
 }
 
-/// The crates under `[dependencies]`, as code names them.
+/// Returns the crates under `[dependencies]`, as they are named in code.
 fn dependencies() -> Vec<String> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     let text = std::fs::read_to_string(manifest).unwrap();
@@ -275,7 +276,7 @@ fn foreign_crates_stay_where_they_belong_and_none_is_idle() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Whether `code` uses the crate `name`. Some of our modules have the names of crates.
+/// Whether `code` uses the crate `name`. Some modules have the names of crates.
 fn uses_crate(code: &str, name: &str) -> bool {
     let forms = [format!("use {name}"), format!("{name}::"), format!("{name} as ")];
     forms.iter().any(|form| has_word_start(code, form))
