@@ -23,9 +23,9 @@ use crate::media::{AccessUnit, PictureTiming, VideoCodec};
 const MAX_UNITS: usize = 300;
 const MAX_BYTES: usize = 16 << 20;
 
-/// Minimum number of access units to look at. The first pictures alone do not show that B
-/// pictures precede them, and if several pictures share a PES packet, only the first one
-/// has times.
+/// Minimum number of access units to look at. The first pictures alone do not reveal the
+/// B pictures that are shown before them, and if several pictures share a PES packet,
+/// only the first one has times.
 const UNITS: usize = 8;
 
 /// Number of access units to look at if times are missing or ambiguous: libavformat

@@ -63,7 +63,7 @@ pub fn write_all(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)
 }
 
-/// Adapts a file to [`std::io::Write`] through [`write`].
+/// Adapts a file to [`std::io::Write`] through [`write()`].
 #[derive(Debug)]
 pub struct Writer<'a>(pub &'a File);
 

@@ -35,7 +35,7 @@ pub struct PictureTiming {
     pub delay_known: bool,
 }
 
-/// An audio codec, as far as FFmpeg's parsers differ in timing.
+/// An audio codec whose frames FFmpeg's parsers separate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AudioCodec {
     /// MPEG-1 and MPEG-2 audio, layers I to III.

@@ -60,8 +60,8 @@ impl Follower {
             return;
         }
         self.ended_at.get_or_insert(now);
-        // mpv has read at least to the length at the last look, but maybe not to the
-        // current one.
+        // mpv may have seen the length at the last look, but not necessarily the current
+        // one.
         self.ended_length = self.length;
     }
 

@@ -78,8 +78,8 @@ fn killed_again_and_again_from_outside_nothing_differs_in_the_end() {
 
     let folder = tempfile::tempdir().unwrap();
     let session = folder.path().join("s");
-    // Two runs in three receive something, on average half of this limit. With a third of
-    // this limit, the clip would last for about all runs.
+    // Two runs in three receive data, on average half of this limit, so that the clip
+    // lasts for about all runs.
     let most = clip.len() * 3 / kills;
     let mut acknowledged = Vec::new();
     for kill in 1..=kills {
