@@ -43,7 +43,7 @@ impl Watch {
         counters.scrambled.store(damage.scrambled, Relaxed);
         if let (false, Some(at)) = (self.scrambled, damage.first_scrambled) {
             self.scrambled = true;
-            tracing::warn!("byte {at}: the video is scrambled; scrambled packets are not decoded");
+            tracing::warn!("byte {at}: the video is scrambled; such packets are not decoded");
         }
         if let (false, Some(error)) = (self.unusable, detection.unusable()) {
             self.unusable = true;
