@@ -1,4 +1,4 @@
-# What can be done with scenetap. Each target sets up what it needs.
+# Targets for development. Each one installs what it needs.
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test bench lint golden parity suite faults fuzz soak load clean
@@ -9,22 +9,22 @@ help: ## show this list
 setup: ## install what this machine lacks (Debian, Ubuntu)
 	@sh scripts/setup.sh
 
-build: setup ## build the optimised program: target/release/scenetap
+build: setup ## build the optimized program: target/release/scenetap
 	cargo build --release --locked
 
-demo: build ## record a shipped stream at its own pace and show each frame as it lands
+demo: build ## record a sample clip in real time and print each frame as it is kept
 	@bash scripts/demo.sh
 
 test: setup ## run all tests: make test ARGS="--test it parity"
 	@bash scripts/test.sh $(ARGS)
 
-bench: setup ## measure each stage, in bytes and pictures a second
+bench: setup ## measure each stage, in bytes and pictures per second
 	cargo bench --locked
 
-lint: setup ## format, clippy, documentation, shell scripts, licences
+lint: setup ## check format, clippy, documentation, shell scripts, licenses
 	@bash scripts/lint.sh
 
-golden: setup ## make the golden verdicts again, with the ffmpeg that is installed
+golden: setup ## write the golden verdicts with the installed ffmpeg
 	bash scripts/golden.sh
 
 parity: build ## compare with ffmpeg, picture by picture: make parity FILES="a.ts b.ts"
@@ -33,18 +33,18 @@ parity: build ## compare with ffmpeg, picture by picture: make parity FILES="a.t
 suite: ## build and test on another Debian suite: make suite SUITE=trixie
 	@bash scripts/on-suite.sh $(SUITE)
 
-faults: setup ## kill it before every change to the disk, and fill the disk at every one
+faults: setup ## kill the recorder, or fill the disk, at every change to the disk
 	SCENETAP_FAULTS=all cargo test --locked --test it faults:: -- --nocapture
 
 SECONDS ?= 60
 fuzz: build ## fuzz each parser for a minute: make fuzz SECONDS=60
 	@bash scripts/fuzz.sh $(SECONDS)
 
-soak: setup ## record with everything that goes wrong: make soak SECONDS=3600
+soak: setup ## record with all faults: make soak SECONDS=3600
 	SCENETAP_SOAK_SECONDS=$(SECONDS) cargo test --locked --test it soak:: -- --nocapture
 
-load: setup ## eight senders into eight recorders; one as fast as it goes, of 2 GiB
+load: setup ## eight senders into eight recorders; one sender of 2 GiB at full speed
 	SCENETAP_LOAD_MIB=2048 cargo test --locked --test it load:: -- --nocapture --test-threads 1
 
-clean: ## remove what was built
+clean: ## remove build results
 	cargo clean

@@ -1,8 +1,8 @@
-//! What one more frame costs, and what comes with it, by the length of the index.
+//! Cost of keeping one more frame, and of related operations, by the length of the index.
 //!
-//! Up to 5,000 entries the index is written for every frame; beyond that as often as
-//! its cost allows. So the cost of a frame stays what it is, and that of writing is
-//! a twentieth of the time at most.
+//! Up to 5,000 entries, the index is written for every frame; beyond that, as often as
+//! its cost allows. So the cost of a frame stays constant, and writing takes at most a
+//! twentieth of the time.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::path::Path;
@@ -16,7 +16,7 @@ use scenetap::media::{ByteOffset, Reason, Ticks, Verdict};
 
 const LENGTHS: [u64; 4] = [1_000, AT_ONCE_ENTRIES as u64 - 1_500, 20_000, 100_000];
 
-/// Frames kept in one go, so many that the clock can tell.
+/// Number of frames kept per measurement, enough to be measurable.
 const FRAMES: u64 = 100;
 
 fn frame(number: u64) -> EncodedFrame {
@@ -44,19 +44,19 @@ fn open(folder: &Path, next_ordinal: u64) -> Catalog {
     .unwrap()
 }
 
-/// A folder with an index of `length` entries, and its synced copy.
+/// Returns a folder with an index of `length` entries, and its synced copy.
 fn filled(length: u64) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut catalog = open(folder.path(), 0);
-    // Beyond what is written at once, filling is quick.
+    // Above the limit for immediate writes, filling is fast.
     let entries: Vec<_> = (0..length).map(frame).collect();
     entries.into_iter().for_each(|frame| drop(catalog.keep_encoded(frame).unwrap()));
     catalog.sync().unwrap();
     folder
 }
 
-/// Opening a long index to measure a microsecond is no way to spend a day: what criterion
-/// asks for is measured a few times, and taken for all.
+/// Measures a few runs and extrapolates: opening a long index as often as criterion asks
+/// for would take too long.
 fn a_few(times: u64, mut one: impl FnMut() -> Duration) -> Duration {
     let few = times.min(3);
     let took: Duration = (0..few).map(|_| one()).sum();
@@ -113,7 +113,7 @@ fn by_length(criterion: &mut Criterion) {
         let (no, yes) = ("\"sent_to_agent\": false", "\"sent_to_agent\": true");
         let texts = [text.replacen(no, yes, 1), text];
         let mut turn = 0;
-        group.bench_function(BenchmarkId::new("take in a change", length), |bencher| {
+        group.bench_function(BenchmarkId::new("merge a change", length), |bencher| {
             bencher.iter_custom(|times| {
                 a_few(times, || {
                     std::fs::write(&index, &texts[turn]).unwrap();

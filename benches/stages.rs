@@ -1,5 +1,5 @@
-//! Each stage by itself, on a shipped clip: tail, demux, decode, score, JPEG, and all
-//! of it together. In bytes or in pictures a second.
+//! Each stage by itself, on a fixture: tail, demux, decode, score, JPEG, and all of them
+//! together. In bytes or pictures per second.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;

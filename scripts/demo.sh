@@ -1,6 +1,6 @@
 #!/bin/bash
-# The main job at work: a recorder, a sender that plays a shipped clip at its own
-# pace, and each kept frame as it lands, with how late it was.
+# Demonstrates the main job: a recorder, a sender that sends a sample clip in real time, and each
+# kept frame as it is written, with its delay.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,7 +24,7 @@ NO_COLOR=1 "$scenetap" record --listen 127.0.0.1:0 --sessions-dir "$sessions" --
 recorder=$!
 exec 3<"$work/frames" 4<"$work/log"
 
-# The recorder says where it listens and where it records.
+# The recorder logs its address and its session folder.
 session="" address=""
 while [ -z "$address" ] && read -r line <&4; do
     case $line in
@@ -36,7 +36,7 @@ done
 [ -n "$address" ] || { echo "demo: the recorder did not start" >&2; exit 1; }
 sed -u 's/^[^ ]* */    recorder: /' <&4 >&2 &
 
-echo "recording what comes to $address; sending $clip, $(stat -c %s "$clip") bytes, at its own pace"
+echo "recording on $address; sending $clip, $(stat -c %s "$clip") bytes, in real time"
 "$scenetap" -q send "$clip" --to "$address" &
 sender=$!
 

@@ -1,13 +1,12 @@
 #!/bin/bash
-# Fuzzes the parsers, one after the other: scripts/fuzz.sh [SECONDS [TARGET...]].
-# Ends with an error at the first finding. What is worth knowing of a run stays in
-# fuzz/corpus: the next one goes on from there.
+# Fuzzes the parsers, one after the other: scripts/fuzz.sh [SECONDS [TARGET...]]. Fails at the first
+# finding. Useful inputs are kept in fuzz/corpus, where the next run starts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
-# TARGET:BYTES, the longest input that is tried.
+# TARGET:BYTES, with the maximum length of an input.
 targets=(packets:1520 psi:4200 pes:1520 demuxer:3960 checkpoint:4096 index:8192 config:4096
     timeline:2400)
 
@@ -35,7 +34,7 @@ seeds_from_clips() {
         name=$(basename "$clip" .ts)
         packets "$clip" 0 8 | seed packets "$name"
         packets "$clip" 0 21 | seed demuxer "$name"
-        # In the middle of a stream there are no tables: its codec has to be guessed.
+        # The middle of a stream has no tables: its codec has to be guessed.
         packets "$clip" 3 21 | seed demuxer "$name-bare"
         # The first packets are SDT, PAT and PMT, each with its pointer field.
         for packet in 0 1 2; do
@@ -49,13 +48,13 @@ seeds_from_clips() {
 seeds_from_a_session() {
     local work
     work=$(mktemp -d)
-    echo "fuzz: a session is recorded, for its checkpoint and its index"
+    echo "fuzz: recording a session for its checkpoint and its index"
     SESSIONS_DIR=$work bash scripts/demo.sh fixtures/bbb_h264_resolution_change.ts >"$work/log" 2>&1 \
         || { cat "$work/log" >&2; rm -rf "$work"; exit 1; }
     # Without version and checksum, as the target reads it.
     sed -n '/^  "state": {$/,$p' "$work"/*/stream/checkpoint.json | sed '1s/.*/{/; $d' |
         seed checkpoint session
-    # What stood there, and what somebody has put there since: a NUL between the two.
+    # The previous content, and what another program has written since, separated by a NUL.
     local index
     index=$(echo "$work"/*/frames/index.json)
     seed index session <"$index"
@@ -100,7 +99,7 @@ run() { # TARGET BYTES
     if ! cargo +nightly fuzz run --sanitizer none "$1" -- -max_total_time="$seconds" \
         -max_len="$2" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 >"$log" 2>&1; then
         tail -n 60 "$log" >&2
-        echo "fuzz: $1 has a finding; all of it is in $log" >&2
+        echo "fuzz: $1 has a finding; see $log" >&2
         exit 1
     fi
     grep -E 'DONE|number_of_executed_units|peak_rss_mb' "$log" | sed 's/^/    /'

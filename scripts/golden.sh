@@ -1,13 +1,13 @@
 #!/bin/bash
-# Asks ffmpeg for its verdict on every clip in fixtures/ (or on the files named) and
-# writes it down in fixtures/golden:
+# Gets ffmpeg's verdict on every clip in fixtures/ (or on the named files) and writes it to
+# fixtures/golden:
 #   CLIP.scores.csv          every picture: its time in 1/90000 s, its scene score
-#   CLIP.frames.csv          what is kept at threshold 0.3 and interval 30 s, and why
+#   CLIP.frames.csv          the frames kept at threshold 0.3 and interval 30 s, with reasons
 #   CLIP.t0.1-i2.frames.csv  the same at threshold 0.1 and interval 2 s
-#   damaged/                 see the end; needs an ffmpeg before 6.1, which says the same each time
-# Times are read from `pts:`, since `pts_time:` is rounded to six digits; audio is
-# mapped so that time starts where libavformat's start_time has it; one thread, since
-# others conceal damage differently from run to run.
+#   damaged/                 see the end; needs an ffmpeg before 6.1, whose results are reproducible
+# Times are read from `pts:`, because `pts_time:` is rounded to six digits. Audio is mapped so that
+# time starts at libavformat's start_time. One thread, because with several, the concealment of
+# damage varies from run to run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -39,6 +39,6 @@ for file in "$@"; do
         "$(($(wc -l <"$clip.frames.csv") - 1)) and $(($(wc -l <"$clip.t0.1-i2.frames.csv") - 1)) kept"
 done
 ffmpeg -version | head -1 >fixtures/golden/ffmpeg-version.txt
-# Fixtures damaged in each way that tests/it/parity.rs knows: every picture's time and score.
+# Fixtures damaged in each way of tests/it/parity.rs: every picture's time and score.
 mkdir -p fixtures/golden/damaged
 SCENETAP_WRITE_GOLDEN=1 cargo test --locked --quiet --test it damaged_streams_have_the_golden

@@ -1,12 +1,12 @@
 #!/bin/bash
-# Makes the clips in fixtures/ from films that packages carry:
+# Makes the clips in fixtures/ from films that are distributed in packages:
 #   Big Buck Bunny    PyPI's source package moviepy 2.2.1
 #   Sintel's trailer  Debian's source package libopenshot
 # Needs ffmpeg with libx264 and libx265, pip, unzip; dpkg-dev for the trailer.
-# Encoders differ from version to version: a clip made anew is like the shipped one,
-# not the same, and `make golden` has to follow.
+# Encoders differ between versions: a new clip resembles the one in fixtures/ but is not
+# identical, and `make golden` has to be run afterwards.
 #
-#   make-fixtures.sh [CLIP...]      all of them, or those named
+#   make-fixtures.sh [CLIP...]      all clips, or the named ones
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,11 +43,11 @@ encode() {
 
 make_clip() {
     case $1 in
-        # Like a film: B pyramid, key frames at scene cuts, long GOP.
+        # As from a film: B pyramid, key frames at scene cuts, long GOP.
         bbb_h264_bframes_scenecut_360p24)
             encode "$1" 404 30 "$(bunny)" -vf scale=640:360 "${bt709[@]}" -c:v libx264 -preset medium \
                 -g 250 -keyint_min 25 -sc_threshold 40 -bf 3 -b:v 360k -maxrate 600k -bufsize 1200k "${aac[@]}" ;;
-        # Like OBS: no B pictures, a key frame every 2 s and nowhere else.
+        # As from OBS: no B pictures, a key frame exactly every 2 s.
         bbb_h264_zerolatency_360p30_gop2s)
             encode "$1" 249 28 "$(bunny)" -vf scale=640:360,fps=30 "${bt709[@]}" -c:v libx264 -preset veryfast \
                 -tune zerolatency -g 60 -keyint_min 60 -sc_threshold 0 -b:v 380k -maxrate 380k -bufsize 380k "${aac[@]}" ;;
@@ -55,22 +55,22 @@ make_clip() {
             encode "$1" 404 30 "$(bunny)" -vf scale=640:360 "${bt709[@]}" -c:v libx265 -preset fast \
                 -x265-params keyint=48:min-keyint=48:scenecut=0:open-gop=0:bframes=4:repeat-headers=1:log-level=error \
                 -b:v 350k "${aac[@]}" ;;
-        # 10 bits, open GOP, scene cuts, no audio.
+        # 10 bit, open GOP, scene cuts, no audio.
         bbb_hevc_main10_360p24_opengop)
             encode "$1" 404 15 "$(bunny)" -vf scale=640:360 -an "${bt709[@]}" -c:v libx265 -preset fast -pix_fmt yuv420p10le \
                 -x265-params keyint=48:min-keyint=12:scenecut=40:open-gop=1:bframes=4:repeat-headers=1:aud=1:log-level=error \
                 -b:v 500k ;;
-        # Like DVB: interlaced, top field first, open GOP of 12, MP2.
+        # As in DVB: interlaced, top field first, open GOP of 12, MP2.
         bbb_mpeg2_576i25_tff)
             encode "$1" 251 11 "$(bunny)" \
                 -vf "fps=50,scale=720:576:flags=bicubic,interlace=scan=tff:lowpass=linear,setfield=tff,setsar=64/45" \
                 -r 25 "${bt709[@]}" -c:v mpeg2video -flags +ilme+ildct -g 12 -bf 2 -b:v 1200k -maxrate 4M \
                 -bufsize 1835k -sc_threshold 1000000000 -c:a mp2 -b:a 128k -ar 48000 ;;
-        # Fades and black, which are no cuts.
+        # Fades and black, which are not cuts.
         sintel_fades_h264_360p24)
             encode "$1" 0 42 "$(sintel)" -vf scale=640:-2,pad=640:360:-1:-1 -c:v libx264 -preset medium -g 250 -bf 3 \
                 -b:v 180k -maxrate 400k -bufsize 800k "${aac[@]}" ;;
-        # Two sizes on the same PIDs, as when an encoder is set to another size.
+        # Two sizes on the same PIDs, as when an encoder changes its size.
         bbb_h264_resolution_change)
             local size
             for size in 320x180 480x270; do

@@ -9,12 +9,12 @@
 #   forky      FFmpeg 9.0, mpv 0.41; the suite's own Rust
 #
 # The suite is kept in target/suites/SUITE with its build folder, /target; delete it to start from
-# nothing. The mirror, apt's and cargo's settings are the host's. Nothing of the host is
-# mounted: the source tree is copied, and /proc lives in a mount namespace that ends with the
+# scratch. The mirror and the settings of apt and cargo are those of the host. Nothing of the host
+# is mounted: the source tree is copied, and /proc is in a mount namespace that ends with the
 # command.
 #
-# Exit status: that of the command; 77 where this cannot be done here (not root, no debootstrap
-# or chroot, no mirror, no such suite).
+# Exit status: that of the command; 77 if this machine cannot run it (not root, no debootstrap or
+# chroot, no mirror, no such suite).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -90,7 +90,7 @@ inside() { # COMMAND: runs it in the suite, with a private /proc
     while IFS= read -r -d '' setting; do
         kept+=("$setting")
     done < <(env -0 | grep -zE '^(CARGO_(REGISTR|HTTP|NET|SOURCE)[A-Z_]*|(https?|no)_proxy|(HTTPS?|NO)_PROXY|SCENETAP_(SEED|REQUIRE_MATERIAL))=')
-    # Last, so that it overrides a path that exists on the host only.
+    # Last, so that it overrides a path that only exists on the host.
     [ ! -e "$root/etc/ssl/certs/host.crt" ] || kept+=(CARGO_HTTP_CAINFO=/etc/ssl/certs/host.crt)
     # shellcheck disable=SC2016 # expanded inside
     unshare --mount --pid --fork --kill-child bash -c \
@@ -113,10 +113,10 @@ case $rust in
 esac
 inside "command -v cargo >/dev/null && command -v make >/dev/null && command -v git >/dev/null \
     || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $packages; }" \
-    >"$root.log" 2>&1 || { tail -n 5 "$root.log" >&2; cannot "packages cannot be had: see $root.log"; }
+    >"$root.log" 2>&1 || { tail -n 5 "$root.log" >&2; cannot "cannot install packages: see $root.log"; }
 
-# Copy the working tree, uncommitted changes included. Modification times are kept, so that cargo
-# rebuilds only what changed.
+# Copy the working tree, including uncommitted changes. Modification times are kept, so that cargo
+# only rebuilds what changed.
 rm -rf --one-file-system "$root/source"
 mkdir "$root/source"
 comm -z -23 <(git ls-files -z --cached --others --exclude-standard | sort -zu) \

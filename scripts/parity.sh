@@ -1,6 +1,6 @@
 #!/bin/bash
-# ffmpeg and scenetap side by side over any MPEG-TS files: every picture's time and
-# score, the frames that are kept, and the first difference with its byte offset.
+# Compares ffmpeg and scenetap on any MPEG-TS files: every picture's time and score, the kept
+# frames, and the first difference with its byte offset.
 #
 #   parity.sh [--markdown] [FILE...]      without files: the fixtures
 set -euo pipefail
@@ -16,11 +16,11 @@ if [ "${1:-}" = --markdown ]; then
 fi
 [ $# -gt 0 ] || set -- fixtures/*.ts
 
-# ffmpeg's verdict on FILE, as time,score. One thread: others conceal damage
-# differently from run to run. Audio is mapped, so that time goes on as in a conversion;
-# audio that the tables name and the stream lacks cannot be, ffmpeg ends with an error.
-# Times are read from `pts:`, since `pts_time:` is rounded to six digits; and from the
-# log, since metadata's own `file=` begins again with each filter graph.
+# Prints ffmpeg's verdict on FILE, as time,score. One thread, because with several, the concealment
+# of damage varies from run to run. Audio is mapped, so that time passes as in a conversion; if the
+# tables name audio that the stream lacks, ffmpeg fails. Times are read from `pts:`, because
+# `pts_time:` is rounded to six digits; and from the log, because metadata's own `file=` restarts
+# with each filter graph.
 ffmpeg_says() { # FILE SELECT
     judge "$1" "$2" -map '0:a?' -c:a copy
     ! grep -q 'Could not write header' "$work/log" || judge "$1" "$2"
@@ -34,14 +34,14 @@ judge() { # FILE SELECT OPTION...
         -vf "select=$2,metadata=print" -f null - >"$work/log" 2>&1 || true
 }
 
-# What is said by scenetap's lines of JSON, as time,score.
+# Prints scenetap's lines of JSON as time,score.
 time_and_score() {
     sed 's/.*"timestamp":\([-0-9.e]*\),.*"score":\([-0-9.e]*\),.*/\1,\2/' \
         | awk -F, '{ printf "%.6f,%.6f\n", $1, $2 }'
 }
 
-# The byte at which OUR picture starts that has this time: pictures are asked for one
-# by one as frames, by an interval shorter than any.
+# Prints the byte at which scenetap's picture with this time starts. The interval is shorter than
+# any picture, so that each picture is kept as a frame.
 byte_of() { # FILE TIME
     { "$scenetap" -q scan "$1" --json --max-frame-interval 0.000001 2>/dev/null || true
     } | sed 's/.*"timestamp":\([-0-9.e]*\),.*"offset":\([0-9]*\),.*/\1 \2/' \
@@ -79,11 +79,11 @@ for file in "$@"; do
     paste -d '|' "$work/scores" "$work/our-scores" | awk -F '|' '$1 != $2' >"$work/differ"
     differ=$(wc -l <"$work/differ") differs=
     [ "$differ" = 0 ] || differs=yes
-    # Frames that only one of the two keeps, or with another score.
+    # Frames that only one of the two keeps, or with a different score.
     frames=$(comm -3 <(sort "$work/kept") <(sort "$work/our-kept") | wc -l)
     first=$(head -c 90 "$work/error")
-    # What a decoder leaves undecoded shows what its buffer held before, and that depends
-    # on how long the frames before were held: on what ffmpeg was asked to keep.
+    # The undecoded part of a picture shows the previous content of its buffer, which depends on how
+    # long earlier frames were held, and so on what ffmpeg was asked to keep.
     unlike=$(comm -23 <(sort "$work/kept") <(sort "$work/scores") | wc -l)
     if [ "$unlike" != 0 ]; then
         first="ffmpeg's two runs differ in $unlike of these frames. $first"

@@ -1,22 +1,22 @@
 #!/bin/sh
-# Installs what scenetap needs to build and to be tested, on Debian or Ubuntu.
-# Does nothing where everything is there. Needs root or sudo only to install.
+# Installs what scenetap needs to be built and tested, on Debian or Ubuntu. Does nothing if
+# everything is installed. Only needs root or sudo to install.
 #
-#   FFmpeg's development packages   what the program is built on
-#   clang, pkg-config, cc           how it is bound
+#   FFmpeg's development packages   the libraries that scenetap uses
+#   clang, pkg-config, cc           for the bindings
 #   mpv                             plays the recording
-#   ffmpeg                          the oracle of the tests; the program never runs it
+#   ffmpeg                          reference in the tests; the program never runs it
 set -eu
 
 packages=""
-need() { # PACKAGE TEST...: the package is missed where the test fails
+need() { # PACKAGE TEST...: the package is missing if the test fails
     package=$1
     shift
     "$@" >/dev/null 2>&1 || packages="$packages $package"
 }
 
 if ! command -v cargo >/dev/null 2>&1; then
-    echo "setup: Rust is missing: install rustup (1.89 or newer), then run this again" >&2
+    echo "setup: Rust is missing; install rustup (Rust 1.89 or newer), then run this again" >&2
     exit 1
 fi
 need gcc command -v cc
@@ -25,17 +25,17 @@ for library in avcodec avformat avutil swscale swresample; do
     need "lib$library-dev" pkg-config --exists "lib$library"
 done
 need clang command -v clang
-# bindgen loads libclang; the package's name has no version, its folder has.
+# bindgen loads libclang. The package's name has no version, its folder has.
 need libclang-dev sh -c 'ls /usr/lib/llvm-*/lib/libclang.so /usr/lib/*/libclang*.so* | grep -q .'
 need mpv command -v mpv
 need ffmpeg command -v ffmpeg
 
 if [ -z "$packages" ]; then
-    echo "setup: everything is there"
+    echo "setup: everything is installed"
     exit 0
 fi
 if ! command -v apt-get >/dev/null 2>&1; then
-    echo "setup: no apt-get here; install what these Debian packages hold:$packages" >&2
+    echo "setup: apt-get not found; install the equivalents of these Debian packages:$packages" >&2
     exit 1
 fi
 if [ "$(id -u)" = 0 ]; then

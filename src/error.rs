@@ -1,7 +1,7 @@
-//! One error type: it says the stage, the file, the byte offset and the cause.
+//! The crate's error type: stage, file, byte offset and cause.
 //!
-//! Stages make it with what they know; the caller that knows the path or the
-//! offset adds it. [`Display`](fmt::Display) is the one line that a user reads.
+//! A stage creates the error with what it knows; callers that know the path or the offset
+//! add it. [`Display`](fmt::Display) is the line that a user reads.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::byte_offset::ByteOffset;
 
-/// The crate's result.
+/// Result type of the crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The part of the program in which something failed.
@@ -20,21 +20,21 @@ pub enum Stage {
     Config,
     /// The session folder.
     Session,
-    /// The TCP side.
+    /// Receiving over TCP.
     Ingest,
     /// Writing `recording.ts`.
     Recording,
-    /// Reading it.
+    /// Reading `recording.ts`.
     Tail,
-    /// libav.
+    /// Decoding with libav.
     Decode,
     /// JPEGs, index and checkpoint.
     Catalog,
-    /// mpv.
+    /// Playback in mpv.
     Playback,
-    /// The sender side, `scenetap send`.
+    /// Sending, `scenetap send`.
     Send,
-    /// What a recorder tells of itself.
+    /// The status of recorders.
     Status,
     /// Threads and queues.
     Pipeline,
@@ -101,8 +101,8 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of `stage`; `what` says what failed and, where there is something
-    /// to do about it, what to do.
+    /// Returns an error of `stage`. `what` says what failed and, if possible, what to do
+    /// about it.
     pub fn new(stage: Stage, what: impl Into<String>) -> Self {
         let kind = match stage {
             Stage::Config => Kind::Configuration,
@@ -143,7 +143,7 @@ impl Error {
         self
     }
 
-    /// The part of the program in which it failed.
+    /// Returns the part of the program that failed.
     pub fn stage(&self) -> Stage {
         self.stage
     }
@@ -177,9 +177,9 @@ impl StdError for Error {
     }
 }
 
-/// Turns foreign errors into ours where they occur.
+/// Converts foreign errors to [`Error`].
 pub trait Context<T> {
-    /// Names the stage, the file and what could not be done to it.
+    /// Adds the stage, the file and what could not be done with it.
     fn context(self, stage: Stage, path: &Path, what: &str) -> Result<T>;
 }
 

@@ -1,6 +1,6 @@
-//! scenetap records an MPEG-TS stream and finds its scene changes while it arrives.
+//! scenetap records an MPEG-TS stream and detects its scene changes while it arrives.
 //!
-//! # The map
+//! # Overview
 //!
 //! ```text
 //!     async edge (tokio)    │        sync core (threads; no sockets, no clock)
@@ -17,12 +17,13 @@
 //!
 //! Imports run one way: [`media`] and [`error`] ← the stages ← [`pipeline`] ←
 //! [`cli`] ← `main`. Stages never import each other. tokio stays at the edge, and
-//! so do printing and the command line. `tests/it/architecture.rs` holds these lines.
+//! so do printing and the command line. `tests/it/architecture.rs` checks this.
 
-// Only `decode` allows it: for each pointer of FFmpeg's there is a checked wrapper.
+// Only `decode` allows unsafe code: it has a checked wrapper for each of FFmpeg's
+// pointers.
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
-// What travels, what goes wrong, and how it gets to the disk.
+// Data types, errors, and access to the disk.
 pub mod byte_offset;
 pub mod disk;
 pub mod error;
@@ -47,12 +48,12 @@ pub mod detect;
 
 pub mod catalog;
 
-// The other side: sending a file, watching a recording, asking a recorder.
+// The other side: sending a file, watching a recording, asking a recorder for its status.
 pub mod playback;
 pub mod send;
 pub mod status;
 
-// What holds it together.
+// Configuration, threads and everything around the stages.
 pub mod config;
 pub mod pipeline;
 pub mod runtime_folder;

@@ -1,18 +1,18 @@
-//! Pauses before an operation is retried or a file is examined again.
+//! Pauses before an operation is retried or a file is read again.
 //!
-//! In debug builds the environment variable `SCENETAP_PAUSES` scales all of them by a factor
-//! between 0 and 1, so that tests do not spend their time waiting.
+//! In debug builds, the environment variable `SCENETAP_PAUSES` scales all of them by a
+//! factor between 0 and 1, so that tests do not wait.
 
 use std::time::Duration;
 
-/// The pause to make: `pause`, scaled in tests.
+/// Returns the pause to make: `pause`, scaled in tests.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn of(pause: Duration) -> Duration {
     pause
 }
 
-/// The pause to make: `pause`, scaled in tests.
+/// Returns the pause to make: `pause`, scaled in tests.
 #[cfg(debug_assertions)]
 pub fn of(pause: Duration) -> Duration {
     use std::sync::LazyLock;

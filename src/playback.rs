@@ -1,8 +1,8 @@
-//! mpv on a recording that grows.
+//! Playback of a growing recording in mpv.
 //!
-//! [`play`] opens one player per recording, or steers the one that is open: its IPC
-//! socket is named after the recording. While the player runs, a [`Supervisor`]
-//! sets it going again after it met the end of what has been recorded.
+//! [`play`] opens one player per recording. If it is already open, it moves it: the name
+//! of mpv's IPC socket is derived from the recording. While the player runs, a
+//! [`Supervisor`] makes it continue after it has reached the end of what was recorded.
 
 mod follow;
 mod ipc;
@@ -29,26 +29,27 @@ pub use socket::socket_path;
 
 use crate::error::{Context, Error, Result, Stage};
 
-/// mpv is started on so many bytes, to find every stream in them …
+/// mpv is started once the recording has this many bytes, enough to find every stream in
+/// them …
 const OPENING_BYTES: u64 = 512 * 1024;
 
-/// … or on what there is, so long after its first byte was seen or its last one written.
+/// … or this long after its first byte was seen or its last byte was written.
 const OPENING_TIME: Duration = Duration::from_secs(2);
 
-/// How long a player that somebody else starts may take to listen.
+/// Time that a player started by another process may take to open its socket.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A recording that has not grown for so long is not growing.
+/// A recording that was not written for this long counts as not growing.
 const IDLE_TIME: Duration = Duration::from_secs(1);
 
-/// Where to go in a recording.
+/// A position in a recording.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Position {
-    /// What is recorded now.
+    /// The live edge.
     Live,
-    /// A time in seconds from the start, as `timestamp` in the index.
+    /// A time in seconds from the start, like `timestamp` in the index.
     Seconds(f64),
-    /// A byte offset: it finds its place also where the clock has jumped.
+    /// A byte offset. Also works where the clock has jumped.
     Byte {
         /// Offset in bytes.
         offset: u64,
@@ -62,10 +63,11 @@ pub enum Position {
 pub struct PlayOptions {
     /// The program, `mpv`.
     pub program: PathBuf,
-    /// Further arguments for mpv; they win over ours.
+    /// Further arguments for mpv; they override the built-in ones.
     pub extra_args: Vec<String>,
-    /// Wait for a recording that has no bytes yet, and supervise a player that is open but
-    /// has lost its supervisor: what a recorder wants, not who asks for a look.
+    /// Set for `record --play`: waits for a recording that has no bytes yet, and
+    /// supervises a player that is open without a supervisor. `scenetap play` does
+    /// neither.
     pub is_recorder: bool,
 }
 
@@ -76,24 +78,24 @@ impl Default for PlayOptions {
     }
 }
 
-/// What became of it.
+/// How [`play`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlayOutcome {
-    /// A player was open and has been sent to the position.
+    /// A player was open and was moved to the position.
     Steered,
-    /// The player has quit; its status where we started it.
+    /// The player has quit; with its exit status if this process started it.
     Ended(Option<ExitStatus>),
-    /// The stop flag was raised; a player that was started stays open.
+    /// The stop flag was set; a player that was started stays open.
     Stopped,
 }
 
-/// Opens `recording` in mpv and follows it until mpv ends or `stop` is raised; or, if it
-/// is open in one, sends that to `at` and returns at once.
+/// Opens `recording` in mpv and follows it until mpv ends or `stop` is set. If a player
+/// is already open, moves it to `at` and returns at once.
 ///
 /// # Errors
 ///
-/// If the recording does not exist or is empty, mpv is missing, cannot play it or dies,
-/// or an open player does not answer.
+/// Returns an error if the recording does not exist or is empty, if mpv is missing,
+/// cannot play it or dies, or if an open player does not answer.
 pub fn play(
     recording: &Path,
     at: Position,
@@ -106,7 +108,7 @@ pub fn play(
         return Ok(PlayOutcome::Stopped);
     }
     let socket = socket_path(&absolute)?;
-    // Held for as long as somebody supervises the player; so two never start at once.
+    // Held while this process supervises the player, so that two never start at once.
     let Some(_lock) = lock(&socket.with_extension("lock"))? else {
         let mut ipc = connect_to_other(&socket)?;
         return steer(&mut ipc, &absolute, at).map(|()| PlayOutcome::Steered);
@@ -139,7 +141,7 @@ fn open(
         Some(ipc) => {
             Supervisor::new(ipc, recording, Some(at)).run(stop);
         }
-        None => tracing::debug!("the player cannot be steered: no answer on its socket"),
+        None => tracing::debug!("cannot control the player: no answer on its socket"),
     }
     let outcome = player.wait(stop);
     if !matches!(outcome, Ok(None)) {
@@ -148,11 +150,11 @@ fn open(
     Ok(outcome?.map_or(PlayOutcome::Stopped, |status| PlayOutcome::Ended(Some(status))))
 }
 
-/// Sends an open player to `at`. Going live also ends a pause; everything else keeps it.
+/// Moves an open player to `at`. Going live also ends a pause; other positions keep it.
 ///
 /// # Errors
 ///
-/// If the player refuses or does not answer.
+/// Returns an error if the player refuses or does not answer.
 pub fn steer(ipc: &mut Ipc, recording: &Path, at: Position) -> Result<()> {
     match at {
         Position::Seconds(seconds) => seek(ipc, recording, seconds.max(0.0))?,
@@ -170,9 +172,9 @@ pub fn steer(ipc: &mut Ipc, recording: &Path, at: Position) -> Result<()> {
     Ok(())
 }
 
-/// Seeks to a time. Where mpv has seen the file grow and it grows no more, every read at
-/// its end takes mpv 2 s, and a seek by time reads there a dozen times: opening the file
-/// anew is quicker than waiting for that.
+/// Seeks to a time. If mpv has seen the file grow and it no longer grows, every read at
+/// the end of the file takes mpv 2 s, and a seek by time reads there a dozen times. In
+/// this case, opening the file again is faster.
 fn seek(ipc: &mut Ipc, recording: &Path, seconds: f64) -> Result<()> {
     if has_come_to_rest(ipc, recording) {
         let file = recording.to_string_lossy();
@@ -186,16 +188,18 @@ fn seek(ipc: &mut Ipc, recording: &Path, seconds: f64) -> Result<()> {
     ipc.command(json!(["seek", seconds, "absolute+exact"])).map(drop)
 }
 
-/// Whether the recording has grown since the player was started, but not lately.
+/// Returns whether the recording has grown since the player was started, but not
+/// recently.
 fn has_come_to_rest(ipc: &Ipc, recording: &Path) -> bool {
     let (Ok(file), Ok(opened)) = (fs::metadata(recording), fs::metadata(ipc.socket())) else {
         return false;
     };
-    // A name that is no UTF-8 does not survive JSON.
+    // A name that is not UTF-8 cannot be passed as JSON.
     recording.to_str().is_some() && age(&file) > IDLE_TIME && age(&file) < age(&opened)
 }
 
-/// Waits until mpv can find every stream in what there is; false if `stop` is raised first.
+/// Waits until the recording is long enough for mpv to find every stream. Returns false
+/// if `stop` is set first.
 fn wait_for_bytes(recording: &Path, is_recorder: bool, stop: &AtomicBool) -> Result<bool> {
     let mut first_byte = None;
     while !stop.load(Ordering::Relaxed) {
@@ -218,13 +222,13 @@ fn wait_for_bytes(recording: &Path, is_recorder: bool, stop: &AtomicBool) -> Res
     Ok(false)
 }
 
-/// Time since the last writing; 0 where the clock says it lies ahead.
+/// Returns the time since the last write, or 0 if it lies in the future.
 fn age(metadata: &Metadata) -> Duration {
     metadata.modified().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default()
 }
 
-/// Takes the lock of whoever supervises the player; none if another process has it. The
-/// file stays: removing it would let two have it at once.
+/// Takes the supervisor's lock on the player; `None` if another process holds it. The
+/// file is never removed: otherwise two processes could hold the lock at once.
 fn lock(path: &Path) -> Result<Option<File>> {
     let what = "cannot lock the player";
     let mut options = OpenOptions::new();
@@ -237,7 +241,7 @@ fn lock(path: &Path) -> Result<Option<File>> {
     }
 }
 
-/// Connects to a player that another process has started, or is starting just now.
+/// Connects to a player that another process has started or is starting.
 fn connect_to_other(socket: &Path) -> Result<Ipc> {
     let start = Instant::now();
     loop {
@@ -252,7 +256,7 @@ fn connect_to_other(socket: &Path) -> Result<Ipc> {
     }
 }
 
-/// mpv leaves its socket behind.
+/// Removes the socket that mpv leaves behind.
 fn remove_stale(socket: &Path) {
     if let Err(error) = fs::remove_file(socket)
         && error.kind() != std::io::ErrorKind::NotFound

@@ -1,8 +1,7 @@
-//! `recording.ts`: bytes are appended as received, and their length is published.
+//! `recording.ts`: received bytes are appended, and the length is published.
 //!
-//! What is published ends with a whole packet, wherever packets are in step: a
-//! packet that is torn, by a lost connection or a crash, is cut off before a
-//! reader has seen any of it.
+//! If packets are in sync, the published length ends with a whole packet: a packet that
+//! is torn by a lost connection or a crash is discarded before a reader sees any of it.
 
 mod fingerprint;
 
@@ -20,7 +19,7 @@ use crate::ts::{Aligner, TS_PACKET_BYTES, in_step};
 
 pub use fingerprint::Fingerprint;
 
-/// Where the last whole packet is looked for when a recording is opened again.
+/// Number of bytes searched for the last whole packet when a recording is opened again.
 const REOPEN_BYTES: u64 = 1 << 20;
 
 /// A recording that is open for appending.
@@ -28,25 +27,25 @@ const REOPEN_BYTES: u64 = 1 << 20;
 pub struct Recording {
     file: File,
     path: PathBuf,
-    /// Bytes in the file.
+    /// Length of the file in bytes.
     length: u64,
-    /// Follows the packets of what is written, as the tail will.
+    /// Tracks the packets of the written bytes, as the tail will.
     packets: Aligner,
     written: Written,
-    /// A write has failed: part of it may stand behind `length`.
+    /// Whether a write has failed, so that part of it may follow `length`.
     is_doubtful: bool,
 }
 
-/// What was found when a recording was opened.
+/// State of a recording when it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opened {
-    /// Its length now, in bytes.
+    /// Its length in bytes, after truncation.
     pub length: u64,
-    /// Bytes of a torn packet, or of zeros after a crash, that were cut off.
+    /// Bytes of a torn packet, or of zeros after a crash, that were discarded.
     pub cut_bytes: u64,
 }
 
-/// Makes a recording durable without holding its writer back.
+/// Makes a recording durable without blocking its writer.
 #[derive(Debug, Clone)]
 pub struct SyncHandle {
     file: Arc<File>,
@@ -56,22 +55,22 @@ pub struct SyncHandle {
 }
 
 impl Recording {
-    /// Opens `path` to append to it, and makes it if need be. A last packet that
-    /// is not whole is cut off, and so are zeros that a crash has left.
+    /// Opens `path` for appending, and creates it if needed. Discards an incomplete last
+    /// packet, and zeros that a crash has left.
     ///
     /// # Errors
     ///
-    /// If the file cannot be opened, read or cut.
+    /// Returns an error if the file cannot be opened, read or truncated.
     pub fn open(path: &Path) -> Result<(Self, Opened)> {
         let file = disk::open_to_append(path).context(Stage::Recording, path, "cannot open")?;
         let read = |what| move |error: io::Error| (what, error);
-        // Its name outlives a power loss from here on.
+        // From here on, its name survives a power loss.
         let folder = path.parent().unwrap_or(path);
         disk::sync_folder(folder).context(Stage::Recording, folder, "cannot sync")?;
         let opened = (|| {
             let (found, whole) = whole_packets(&file).map_err(read("cannot read"))?;
             if whole < found {
-                disk::set_length(&file, whole).map_err(read("cannot cut off a torn packet"))?;
+                disk::set_length(&file, whole).map_err(read("cannot discard a torn packet"))?;
             }
             Ok((found, whole))
         })();
@@ -85,12 +84,12 @@ impl Recording {
         Ok((recording, Opened { length, cut_bytes: found - length }))
     }
 
-    /// Appends bytes as they were received, and takes what is written from their front.
+    /// Appends bytes as received, and removes the written ones from the front of `bytes`.
     ///
     /// # Errors
     ///
-    /// If they cannot be written, all or in part; what was written stays counted, and
-    /// the call may be repeated with the rest.
+    /// Returns an error if not all of them can be written. Those written stay counted,
+    /// and the call may be repeated with the rest.
     pub fn append(&mut self, bytes: &mut &[u8]) -> Result<()> {
         self.cut_doubtful()?;
         while !bytes.is_empty() {
@@ -110,12 +109,12 @@ impl Recording {
         Ok(())
     }
 
-    /// A connection has ended: a packet that it left torn is cut off. Returns the
-    /// bytes cut.
+    /// Ends a connection: discards the incomplete packet that it left. Returns the number
+    /// of bytes discarded.
     ///
     /// # Errors
     ///
-    /// If the file cannot be cut.
+    /// Returns an error if the file cannot be truncated.
     pub fn end_connection(&mut self) -> Result<u64> {
         self.cut_doubtful()?;
         let whole = self.packets.whole_until().min(self.length);
@@ -124,7 +123,7 @@ impl Recording {
             disk::set_length(&self.file, whole).context(
                 Stage::Recording,
                 &self.path,
-                "cannot cut off a torn packet",
+                "cannot discard a torn packet",
             )?;
             self.length = whole;
         }
@@ -132,26 +131,26 @@ impl Recording {
         Ok(cut)
     }
 
-    /// Bytes that the file system has left for who is not root.
+    /// Returns the free bytes of the file system, for users other than root.
     ///
     /// # Errors
     ///
-    /// If it does not say.
+    /// Returns an error if the file system does not report them.
     pub fn free_bytes(&self) -> Result<u64> {
         let stat = rustix::fs::fstatvfs(&self.file).context(
             Stage::Recording,
             &self.path,
-            "cannot tell how much space is left",
+            "cannot query the free space",
         )?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Whether the file still stands under its name: one that was removed could be
-    /// written to, but never be found again.
+    /// Whether the file still exists under its name: a removed file could still be
+    /// written, but never be found again.
     ///
     /// # Errors
     ///
-    /// If the file system does not say.
+    /// Returns an error if the file system does not report it.
     pub fn is_in_place(&self) -> Result<bool> {
         let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
         let there = match std::fs::metadata(&self.path) {
@@ -166,26 +165,26 @@ impl Recording {
         )
     }
 
-    /// Bytes in it, those of a packet that is not whole yet included.
+    /// Returns the length in bytes, including a packet that is not complete yet.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Its path.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The length that readers see.
+    /// Returns the length as seen by readers.
     pub fn written(&self) -> Written {
         self.written.clone()
     }
 
-    /// A handle that syncs the file.
+    /// Returns a handle that syncs the file.
     ///
     /// # Errors
     ///
-    /// If the file's descriptor cannot be duplicated.
+    /// Returns an error if the file descriptor cannot be duplicated.
     pub fn sync_handle(&self) -> Result<SyncHandle> {
         let file =
             self.file.try_clone().context(Stage::Recording, &self.path, "cannot duplicate")?;
@@ -197,13 +196,13 @@ impl Recording {
         })
     }
 
-    /// What a write that failed has left does not count, and no reader has seen it.
+    /// Discards what a failed write has left. No reader has seen it.
     fn cut_doubtful(&mut self) -> Result<()> {
         if self.is_doubtful {
             disk::set_length(&self.file, self.length).context(
                 Stage::Recording,
                 &self.path,
-                "cannot cut off what a failed write has left",
+                "cannot discard the rest of a failed write",
             )?;
             self.is_doubtful = false;
         }
@@ -219,18 +218,18 @@ impl Recording {
 }
 
 impl Drop for Recording {
-    /// Whoever reads the recording knows then that there will be no more.
+    /// Marks the recording as finished for its readers.
     fn drop(&mut self) {
         self.written.finish();
     }
 }
 
 impl SyncHandle {
-    /// Makes everything that is published durable; says how many bytes that are.
+    /// Makes everything that is published durable. Returns the number of bytes.
     ///
     /// # Errors
     ///
-    /// If the file system says so.
+    /// Returns the errors of the file system.
     pub fn sync(&self) -> Result<u64> {
         let length = self.written.length();
         if self.synced.load(Ordering::Acquire) != length {
@@ -240,21 +239,21 @@ impl SyncHandle {
         Ok(length)
     }
 
-    /// What tells the first `bytes` bytes from those of another recording.
+    /// Returns the fingerprint of the first `bytes` bytes.
     ///
     /// # Errors
     ///
-    /// If they cannot be read.
+    /// Returns an error if they cannot be read.
     pub fn fingerprint(&self, bytes: u64) -> Result<Fingerprint> {
         Fingerprint::of(&self.file, bytes).context(Stage::Recording, &self.path, "cannot read")
     }
 }
 
-/// What a recording would lose if it was opened to go on with it: nothing is changed.
+/// Returns what opening the recording would discard, without changing it.
 ///
 /// # Errors
 ///
-/// If the file cannot be opened or read.
+/// Returns an error if the file cannot be opened or read.
 pub fn examine(path: &Path) -> Result<Opened> {
     let read = || {
         let (found, length) = whole_packets(&File::open(path)?)?;
@@ -263,14 +262,14 @@ pub fn examine(path: &Path) -> Result<Opened> {
     read().context(Stage::Recording, path, "cannot read")
 }
 
-/// The length of a file, and where its whole packets end.
+/// Returns the length of a file, and where its whole packets end.
 fn whole_packets(file: &File) -> io::Result<(u64, u64)> {
     let found = file.metadata()?.len();
     let length = without_zeros(file, found)?;
     Ok((found, last_packet(file, length)?))
 }
 
-/// Length without the zeros that a crash may leave at the end of a file.
+/// Returns the length without zeros that a crash may have left at the end of the file.
 fn without_zeros(file: &File, length: u64) -> io::Result<u64> {
     const BLOCK: usize = 64 << 10;
     let mut end = length;
@@ -281,8 +280,8 @@ fn without_zeros(file: &File, length: u64) -> io::Result<u64> {
         match block[..size].iter().rposition(|byte| *byte != 0) {
             Some(last) => {
                 let zeros = (size - 1 - last) as u64 + (length - end);
-                // A packet may end in zeros; a whole packet of them is none. The one in
-                // which so many begin is taken as torn.
+                // A packet may end in zeros, but a whole packet of zeros is not one. A
+                // packet in which so many zeros begin counts as torn.
                 let crash = zeros >= TS_PACKET_BYTES as u64;
                 return Ok(if crash { length - zeros } else { length });
             }
@@ -292,13 +291,13 @@ fn without_zeros(file: &File, length: u64) -> io::Result<u64> {
     Ok(0)
 }
 
-/// The end of the last whole packet before `length`, in the phase of the packets
+/// Returns the end of the last whole packet before `length`, in phase with the packets
 /// before it.
 fn last_packet(file: &File, length: u64) -> io::Result<u64> {
     let from = length.saturating_sub(REOPEN_BYTES);
     let mut bytes = vec![0; (length - from) as usize];
     file.read_exact_at(&mut bytes, from)?;
-    // In the middle of a file a packet may begin at any byte.
+    // In the middle of a file, a packet may begin at any byte.
     let begins = |at: &usize| in_step(&bytes[*at..], TS_PACKET_BYTES);
     let packets = 0..TS_PACKET_BYTES.min(bytes.len());
     let first = if from == 0 { 0 } else { packets.into_iter().find(begins).unwrap_or(0) };

@@ -1,5 +1,5 @@
-//! The folder for sockets: only its user can enter it, because whoever can write to a
-//! player's socket can run programs, and what a recorder tells is nobody else's business.
+//! The folder for sockets. Only its user can enter it: whoever can write to a player's
+//! socket can run programs, and a recorder's status is private.
 //!
 //! It is systemd's `RUNTIME_DIRECTORY` for a service that has one, else
 //! `$XDG_RUNTIME_DIR/scenetap`, else `scenetap-UID` in the folder for temporary files.
@@ -12,40 +12,41 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result, Stage};
 
-/// `sun_path` holds 108 bytes, the last of them 0 (unix(7)).
+/// Limit of the path of a socket: `sun_path` holds 108 bytes, including the final 0
+/// (unix(7)).
 const SOCKET_PATH_MAX_BYTES: usize = 107;
 
-/// Where `packaging/scenetap.service` has its folder, for who asks from outside of it.
+/// Folder of `packaging/scenetap.service`, for processes outside of the service.
 const OF_THE_SERVICE: &str = "/run/scenetap";
 
-/// The folder of this process: made if need be, its user's alone for sure. `stage` is
-/// who wants it, for the error.
+/// Returns the folder of this process. Creates it if needed, and ensures that only its
+/// user can access it. `stage` is used in the error.
 ///
 /// # Errors
 ///
-/// If it cannot be made, or belongs to somebody else.
+/// Returns an error if the folder cannot be created or belongs to another user.
 pub fn make(stage: Stage) -> Result<PathBuf> {
     let folder = Places::of_this_process().first();
     match DirBuilder::new().mode(0o700).create(&folder) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(error).context(stage, &folder, "cannot make the folder");
+            return Err(error).context(stage, &folder, "cannot create the folder");
         }
         _ => {}
     }
     close_to_others(stage, folder, rustix::process::geteuid().as_raw())
 }
 
-/// The folders in which another process of this user may have its sockets: it need not
-/// have had the same environment. Some may not exist.
+/// Returns the folders in which other processes of this user may have their sockets,
+/// since their environment may differ. Some may not exist.
 pub fn everywhere() -> Vec<PathBuf> {
     Places::of_this_process().all()
 }
 
-/// The path of a socket `name` in `folder`.
+/// Returns the path of a socket `name` in `folder`.
 ///
 /// # Errors
 ///
-/// If it is too long for a socket.
+/// Returns an error if the path is too long for a socket.
 pub fn socket(stage: Stage, folder: &Path, name: &str) -> Result<PathBuf> {
     let socket = folder.join(name);
     if socket.as_os_str().len() > SOCKET_PATH_MAX_BYTES {
@@ -55,7 +56,8 @@ pub fn socket(stage: Stage, folder: &Path, name: &str) -> Result<PathBuf> {
     Ok(socket)
 }
 
-/// A short name for a path: FNV-1a, 64 bits, the same in every version of the program.
+/// Returns a short name for a path: 64-bit FNV-1a in hexadecimal, the same in every
+/// version of the program.
 pub fn name_of(path: &Path) -> String {
     let hash = path.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -63,28 +65,28 @@ pub fn name_of(path: &Path) -> String {
     format!("{hash:016x}")
 }
 
-/// What is there must be a folder of `user_id`; others are shut out if they are not yet.
+/// Verifies that `folder` is a folder of `user_id`, and removes access for others.
 fn close_to_others(stage: Stage, folder: PathBuf, user_id: u32) -> Result<PathBuf> {
-    // Not followed: a link would be somebody else's choice of folder.
+    // Do not follow links: another user may have created one.
     let found = fs::symlink_metadata(&folder).context(stage, &folder, "cannot open")?;
     if !found.is_dir() || found.uid() != user_id {
-        let what = "is not a folder of this user, so no socket can be put there; \
+        let what = "is not a folder of this user, so no socket can be created there; \
                     remove it or set XDG_RUNTIME_DIR";
         return Err(Error::new(stage, what).path(folder));
     }
     if found.mode() & 0o077 != 0 {
         let closed = fs::set_permissions(&folder, Permissions::from_mode(0o700));
-        closed.context(stage, &folder, "cannot close the folder to others")?;
+        closed.context(stage, &folder, "cannot remove other users' access to the folder")?;
     }
     Ok(folder)
 }
 
-/// What the environment says.
+/// Candidate folders, from the environment.
 #[derive(Debug)]
 struct Places {
-    /// `RUNTIME_DIRECTORY`: the folder itself, made by systemd.
+    /// `RUNTIME_DIRECTORY`: the folder itself, created by systemd.
     service: Option<PathBuf>,
-    /// `XDG_RUNTIME_DIR`: the folder in which ours is.
+    /// `XDG_RUNTIME_DIR`: the parent of the folder.
     xdg: Option<PathBuf>,
     temp: PathBuf,
     user_id: u32,
@@ -97,9 +99,9 @@ impl Places {
     }
 
     fn from(variable: &dyn Fn(&str) -> Option<OsString>, temp: PathBuf, user_id: u32) -> Self {
-        // The XDG specification: a path that is not absolute is to be ignored.
+        // The XDG specification says to ignore a path that is not absolute.
         let usable = |path: &PathBuf| path.is_absolute() && path.is_dir();
-        // systemd.exec(5): several folders have colons between them.
+        // systemd.exec(5): several folders are separated by colons.
         let service = variable("RUNTIME_DIRECTORY").and_then(|folders| {
             let first = folders.as_bytes().split(|byte| *byte == b':').next()?;
             Some(PathBuf::from(std::ffi::OsStr::from_bytes(first)))
@@ -120,7 +122,8 @@ impl Places {
     fn all(&self) -> Vec<PathBuf> {
         let mut folders = vec![self.first(), OF_THE_SERVICE.into()];
         folders.extend(self.xdg.as_ref().map(|xdg| xdg.join("scenetap")));
-        // Anybody can make a folder of that name there: what is in another user's is not asked.
+        // Any user can create a folder of that name there: sockets in another user's
+        // folder are ignored.
         let is_mine = |folder: &PathBuf| {
             fs::symlink_metadata(folder)
                 .is_ok_and(|found| found.is_dir() && found.uid() == self.user_id)

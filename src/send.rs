@@ -1,11 +1,11 @@
-//! The sender side: plays a file into a recorder at its own pace.
+//! The sender side: sends a file to a recorder in real time.
 //!
 //! ```text
 //! file ─▶ pieces ─▶ looper ─▶ tape ─run─▶ pacer ─due─▶ play ─▶ link ─TCP─▶
 //! ```
 //!
-//! Without a loop the receiver gets exactly the bytes of the file; with one, it
-//! gets them once, and then again and again with clocks and counters that go on.
+//! Without a loop, the receiver gets exactly the bytes of the file. With one, it gets them
+//! once, and then again and again with continuous clocks and counters.
 
 mod fields;
 mod link;
@@ -28,12 +28,12 @@ use link::Link;
 use survey::Clock;
 use tape::Tape;
 
-/// How fast a file is played.
+/// Speed at which a file is sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Speed {
-    /// So many times as fast as its own clock; finite and above 0.
+    /// This factor of the file's own clock; finite and positive.
     Factor(f64),
-    /// As fast as the receiver takes it.
+    /// As fast as the receiver accepts data.
     Max,
 }
 
@@ -44,47 +44,47 @@ pub struct SendOptions {
     pub file: PathBuf,
     /// `HOST:PORT` of the receiver.
     pub to: String,
-    /// The pace.
+    /// The speed.
     pub speed: Speed,
-    /// Begin again at the end of the file, without end.
+    /// Whether to repeat the file forever.
     pub looped: bool,
 }
 
-/// How far it has come. Told about five times a second.
+/// Progress, reported about five times per second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SendProgress {
     /// Bytes sent, over all passes.
     pub sent_bytes: u64,
-    /// Bytes to send; none where that is not known or without end.
+    /// Bytes to send; `None` if unknown or unlimited.
     pub total_bytes: Option<u64>,
     /// Media time sent, by the stream's own clock.
     pub media: Duration,
-    /// Passes ended.
+    /// Number of finished passes.
     pub passes: u64,
 }
 
-/// What was sent.
+/// Summary of what was sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SendSummary {
     /// Bytes sent, over all passes.
     pub sent_bytes: u64,
     /// Media time sent, by the stream's own clock.
     pub media: Duration,
-    /// How long it took.
+    /// Elapsed time.
     pub elapsed: Duration,
-    /// Passes ended.
+    /// Number of finished passes.
     pub passes: u64,
-    /// The stop flag ended it, not the end of the file.
+    /// Whether the stop flag ended it, and not the end of the file.
     pub was_stopped: bool,
 }
 
-/// Sends a file until it is over, or until `stop` is raised, which is seen within
-/// about 0.1 s.
+/// Sends a file to its end, or until `stop` is set, which takes about 0.1 s to be
+/// noticed.
 ///
 /// # Errors
 ///
-/// If the file is no MPEG-TS of 188-byte packets or cannot be read, or the receiver
-/// cannot be reached or closes before it has everything.
+/// Returns an error if the file cannot be read or is not MPEG-TS in 188-byte packets, or
+/// if the receiver cannot be reached or closes the connection before it has everything.
 pub fn send(
     options: &SendOptions,
     stop: &AtomicBool,
@@ -93,7 +93,7 @@ pub fn send(
     if let Speed::Factor(factor) = options.speed
         && !is_playable(factor)
     {
-        return Err(Error::new(Stage::Send, "a speed is a number above 0, or max"));
+        return Err(Error::new(Stage::Send, "the speed must be a number above 0, or max"));
     }
     let mut tape = Tape::open(&options.file, options.looped)?;
     if options.speed != Speed::Max {
@@ -116,10 +116,10 @@ fn warn_of_missing_clock(clock: Clock, file: &std::path::Path) {
     match clock {
         Clock::Pcr(_) => {}
         Clock::Dts(pid) => tracing::warn!(
-            "{file}: no PCR in the first 4 MiB: paced by the decoding times of PID {pid:#x}"
+            "{file}: no PCR in the first 4 MiB; using the decoding times of PID {pid:#x}"
         ),
         Clock::None => tracing::warn!(
-            "{file}: neither PCR nor timestamps in the first 4 MiB: sent at full speed"
+            "{file}: neither PCR nor timestamps in the first 4 MiB; sending at full speed"
         ),
     }
 }

@@ -1,7 +1,7 @@
-//! What the service manager is told: sd_notify(3), over the socket that it names.
+//! Notifies the service manager with sd_notify(3), over the socket that it names.
 //!
-//! No crate for it: those there are connect anew for each word and wait until it is
-//! taken, and this one must never hold the network up.
+//! Existing crates connect for each message and block until it is accepted. This must
+//! never block the network, so it is implemented here.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -10,10 +10,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// So long a word may take to be taken; then it is lost.
+/// Time that a message may take to be accepted; after that it is dropped.
 const SEND_TIME: Duration = Duration::from_millis(100);
 
-/// The service manager, if there is one that wants to be told.
+/// The service manager, if it wants notifications.
 #[derive(Debug, Default)]
 pub struct Manager {
     socket: Option<UnixDatagram>,
@@ -21,7 +21,7 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// The one that `NOTIFY_SOCKET` names, with the watchdog of `WATCHDOG_USEC`.
+    /// Uses the socket of `NOTIFY_SOCKET` and the watchdog of `WATCHDOG_USEC`.
     pub fn from_environment(variable: &dyn Fn(&str) -> Option<OsString>) -> Self {
         let Some(name) = variable("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Self::default();
@@ -35,32 +35,33 @@ impl Manager {
         }
     }
 
-    /// Whether there is one.
+    /// Whether there is a service manager to notify.
     pub fn listens(&self) -> bool {
         self.socket.is_some()
     }
 
-    /// It restarts us after so long without [`Manager::alive`]. `None`: it does not.
+    /// The manager restarts the program after this long without [`Manager::alive`].
+    /// `None` if the watchdog is off.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }
 
-    /// We do our work from now on.
+    /// Notifies that startup is complete.
     pub fn ready(&self) {
         self.tell("READY=1");
     }
 
-    /// We are about to end.
+    /// Notifies that the program is shutting down.
     pub fn stopping(&self) {
         self.tell("STOPPING=1");
     }
 
-    /// We are not stuck.
+    /// Notifies the watchdog that the program is not stuck.
     pub fn alive(&self) {
         self.tell("WATCHDOG=1");
     }
 
-    /// One line for `systemctl status`.
+    /// Sends the line that `systemctl status` shows.
     pub fn status(&self, line: &str) {
         self.tell(&format!("STATUS={}", line.replace('\n', " ")));
     }
@@ -69,7 +70,7 @@ impl Manager {
         if let Some(socket) = &self.socket
             && let Err(error) = socket.send(words.as_bytes())
         {
-            tracing::debug!(%error, words, "the service manager was not told");
+            tracing::debug!(%error, words, "cannot notify the service manager");
         }
     }
 }
@@ -85,7 +86,8 @@ fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// sd_watchdog_enabled(3): `WATCHDOG_PID` says whose it is, since children inherit it.
+/// Returns the watchdog's timeout (sd_watchdog_enabled(3)). `WATCHDOG_PID` names the
+/// process it is for, because child processes inherit the variables.
 fn watchdog(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<Duration> {
     let number = |name| variable(name)?.to_str()?.parse::<u64>().ok();
     let is_ours = variable("WATCHDOG_PID").is_none()

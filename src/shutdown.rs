@@ -1,9 +1,8 @@
-//! One signal to end, awaited by tasks and polled by threads.
+//! The request to shut down, awaited by tasks and polled by threads.
 //!
-//! The first SIGINT or SIGTERM asks the program to flush everything and end with
-//! status 0. A SIGINT after that ends the process at once, status 130, for who
-//! does not want to wait. A request that the program makes itself (`--once`)
-//! does not count as a signal.
+//! The first SIGINT or SIGTERM requests a shutdown: the program flushes everything and
+//! exits with status 0. A SIGINT after that exits at once with status 130. A request made
+//! by the program itself (`--once`) does not count as a signal.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -15,10 +14,10 @@ use tokio::sync::watch;
 
 use crate::error::{Error, Result, Stage};
 
-/// The exit status after a second SIGINT: 128 + SIGINT, as shells have it.
+/// Exit status after a second SIGINT: 128 + SIGINT, as in shells.
 pub const SECOND_INTERRUPT_STATUS: u8 = 130;
 
-/// A request to end, shared by everything that runs. It is never taken back.
+/// A request to shut down, shared by all threads and tasks. It cannot be withdrawn.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     inner: Arc<Inner>,
@@ -26,23 +25,23 @@ pub struct Shutdown {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Polled.
+    /// For polling.
     is_requested: AtomicBool,
-    /// Slept on by threads. The lock guards nothing but the order of "it is not
-    /// requested" and "I sleep".
+    /// For threads that sleep. The lock only ensures that a request between checking the
+    /// flag and going to sleep is not missed.
     sleepers: Mutex<()>,
     changed: Condvar,
-    /// Awaited by tasks.
+    /// For tasks.
     announced: watch::Sender<bool>,
 }
 
 impl Shutdown {
-    /// A request that nobody has made yet, and that no signal makes.
+    /// Creates a handle without a request and without signal handlers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asks everything to end.
+    /// Requests the shutdown.
     pub fn request(&self) {
         let awake = self.inner.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
         self.inner.is_requested.store(true, SeqCst);
@@ -51,17 +50,18 @@ impl Shutdown {
         self.inner.announced.send_replace(true);
     }
 
-    /// Whether the end was asked for.
+    /// Returns whether the shutdown was requested.
     pub fn is_requested(&self) -> bool {
         self.inner.is_requested.load(SeqCst)
     }
 
-    /// The same as a flag, for what polls one and knows nothing of us.
+    /// Returns the request as a flag, for code that only polls a flag.
     pub fn flag(&self) -> &AtomicBool {
         &self.inner.is_requested
     }
 
-    /// Sleeps until the end is asked for, at most `timeout`. True if it was.
+    /// Sleeps until the shutdown is requested, at most `timeout`. Returns whether it was
+    /// requested.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         let sleeper = self.inner.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
         let waits = |_: &mut ()| !self.is_requested();
@@ -69,18 +69,18 @@ impl Shutdown {
         self.is_requested()
     }
 
-    /// Returns once the end is asked for. Can be dropped and awaited again.
+    /// Completes once the shutdown is requested. Cancel safe.
     pub async fn requested(&self) {
-        // It fails only if the sender is gone, and `self` holds it.
+        // `wait_for` fails only if the sender is dropped, and `self` holds it.
         let _ = self.inner.announced.subscribe().wait_for(|asked| *asked).await;
     }
 
-    /// Lets SIGINT and SIGTERM make the request, from a small thread of their own.
-    /// When it returns, neither signal ends the process any more.
+    /// Makes SIGINT and SIGTERM request the shutdown, from a separate thread. After this
+    /// returns, neither signal terminates the process directly.
     ///
     /// # Errors
     ///
-    /// If the system gives no thread or no handler.
+    /// Returns an error if a thread or a handler cannot be created.
     pub fn install_signal_handlers(&self) -> Result<()> {
         self.listen_for_signals().map_err(|cause| {
             Error::new(Stage::Pipeline, "cannot listen for SIGINT and SIGTERM").because(cause)

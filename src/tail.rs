@@ -1,7 +1,7 @@
 //! Growing file → aligned packets.
 //!
-//! [`FileTail`] reads a file into an [`Aligner`]: one that grows, up to the length that its writer
-//! publishes, or one that is finished.
+//! [`FileTail`] reads a file into an [`Aligner`]: a growing one up to the length that its
+//! writer publishes, or a finished one.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -12,36 +12,36 @@ use crate::error::{Context, Result, Stage};
 use crate::media::{ByteOffset, WaitOutcome, Written};
 use crate::ts::{Aligned, Aligner, TsPacket};
 
-/// Bytes read from the file at once.
+/// Maximum number of bytes per read.
 const READ_BYTES: usize = 1 << 20;
 
 /// Time to wait for new bytes before [`Next::Waiting`] is returned.
 const WAIT: Duration = Duration::from_millis(250);
 
-/// Where a file ends.
+/// End of a file.
 #[derive(Debug, Clone)]
 pub enum End {
-    /// It is being written: at the length published.
+    /// The file is being written; ends at the published length.
     Growing(Written),
-    /// It is finished: at this length, in bytes.
+    /// The file is finished; its length in bytes.
     Finished(u64),
 }
 
-/// What a [`FileTail`] gives.
+/// Result of [`FileTail::next_packet`].
 #[derive(Debug)]
 pub enum Next<'a> {
     /// The next packet.
     Packet(TsPacket<'a>),
-    /// Bytes that belong to no packet were passed over.
+    /// Bytes that belong to no packet.
     SyncLost {
-        /// Where they begin.
+        /// Offset of the first of them.
         at: ByteOffset,
-        /// How many they are.
+        /// Number of these bytes.
         skipped_bytes: u64,
     },
-    /// No new bytes for a while; ask again.
+    /// No new bytes for a while; call again.
     Waiting,
-    /// There is no more.
+    /// The end of the recording.
     End,
 }
 
@@ -54,7 +54,7 @@ impl<'a> From<Aligned<'a>> for Next<'a> {
     }
 }
 
-/// Reads the packets of a file, and of what is yet to be written to it.
+/// Reads the packets of a file, including those that are still to be written.
 #[derive(Debug)]
 pub struct FileTail {
     file: File,
@@ -65,26 +65,27 @@ pub struct FileTail {
 }
 
 impl FileTail {
-    /// Reads `path` from `at` on, in packets of `packet_bytes`.
+    /// Opens `path` to read it from `at` on, in packets of `packet_bytes`.
     ///
     /// # Errors
     ///
-    /// If the file cannot be opened.
+    /// Returns an error if the file cannot be opened.
     pub fn open(path: &Path, at: ByteOffset, packet_bytes: usize, end: End) -> Result<Self> {
         let file = File::open(path).context(Stage::Tail, path, "cannot open")?;
         let aligner = Aligner::new(at, packet_bytes);
         Ok(FileTail { file, path: path.to_owned(), end, aligner, scratch: vec![0; READ_BYTES] })
     }
 
-    /// The next packet, or why there is none. Waits at most a quarter of a second.
+    /// Returns the next packet, or why there is none. Waits at most a quarter of a
+    /// second.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read.
+    /// Returns an error if the file cannot be read.
     pub fn next_packet(&mut self) -> Result<Next<'_>> {
         loop {
-            // The borrow of a packet found ends the function, which the compiler
-            // cannot see in a loop: so it is looked for twice.
+            // Search twice: returning the borrowed packet ends the function, which the
+            // borrow checker cannot see in a loop.
             if self.aligner.has_found() {
                 return Ok(self.aligner.find().map_or(Next::Waiting, Next::from));
             }
@@ -103,12 +104,12 @@ impl FileTail {
         }
     }
 
-    /// Offset up to which the file was read, in bytes.
+    /// Returns the offset up to which the file has been read.
     pub fn position(&self) -> ByteOffset {
         ByteOffset(self.aligner.end())
     }
 
-    /// Reads on, never beyond `limit`. False if there is nothing.
+    /// Reads more bytes, never beyond `limit`. Returns false if there are none.
     fn read(&mut self, from: u64, limit: u64) -> Result<bool> {
         let wanted = usize::try_from(limit.saturating_sub(from)).unwrap_or(READ_BYTES);
         let buffer = &mut self.scratch[..wanted.min(READ_BYTES)];

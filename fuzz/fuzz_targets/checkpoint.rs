@@ -1,4 +1,4 @@
-//! `checkpoint.json`, and what detection makes of it.
+//! Parses `checkpoint.json`, and resumes detection from it.
 #![no_main]
 
 use std::path::Path;
@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Err(error) = Checkpoint::parse(path, bytes) {
         assert!(!error.to_string().contains('\n'), "{error}");
     }
-    // The checksum would keep the fuzzer out of what lies behind it.
+    // Skip the checksum, which would keep the fuzzer from reaching the code after it.
     let Some(checkpoint) = Checkpoint::parse_unsealed(bytes) else { return };
     let written = checkpoint.to_json().expect("what was read can be written");
     let again = Checkpoint::parse(path, &written).expect("what was written can be read");

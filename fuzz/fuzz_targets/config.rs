@@ -1,4 +1,4 @@
-//! The configuration file.
+//! Parses the configuration file.
 #![no_main]
 
 use std::path::Path;
@@ -15,7 +15,7 @@ fuzz_target!(|text: &str| {
             return;
         }
     };
-    // A file that was let in holds no surprise for whoever asks it.
+    // Every option of an accepted file must resolve.
     let environment = |_: &str| None;
     let layers = Layers::new(&environment, Some(file));
     macro_rules! ask {

@@ -1,4 +1,4 @@
-//! The demuxer and the framer, from bytes as they are read to access units; and what it lists.
+//! The whole demuxer, from bytes to access units; and the listing.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -43,7 +43,7 @@ fn events(pieces: &[&[u8]], choice: ProgramChoice) -> Vec<UnitEvent> {
     events
 }
 
-/// What holds of access units whatever they were cut from.
+/// Asserts what holds for access units of any stream.
 fn is_sound(events: &[UnitEvent], stream: &[u8]) {
     let units = || {
         events.iter().filter_map(|event| match event {

@@ -1,4 +1,4 @@
-//! `index.json`: what an earlier life wrote, and what others put in its place.
+//! `index.json`: content left by an earlier run, and content written by other programs.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -6,21 +6,21 @@ use std::collections::BTreeMap;
 use libfuzzer_sys::fuzz_target;
 use scenetap::catalog::fuzzing::Index;
 
-// The input is what an earlier life left and what others wrote since, with a NUL between.
+// The input holds both, separated by a NUL.
 fuzz_target!(|input: &str| {
     let (left, theirs) = input.split_once('\0').unwrap_or((input, input));
     let Ok(mut index) = Index::load(left) else { return };
     let text = index.text();
     let again = Index::load(&text).expect("what was written can be read");
     assert_eq!(again.text(), text);
-    assert!(!index.merge(&text, false).expect("our own text").changed, "it is known already");
+    assert!(!index.merge(&text, false).expect("our own text").changed, "it must bring nothing new");
     assert_eq!(index.text(), text);
 
     let before = flags(&index);
     let mut text = text;
     for behind in [true, false] {
         let Ok(merged) = index.merge(theirs, behind) else {
-            assert_eq!(index.text(), text, "nothing was taken over");
+            assert_eq!(index.text(), text, "the text must not change");
             return;
         };
         let after = flags(&index);
@@ -30,16 +30,16 @@ fuzz_target!(|input: &str| {
             assert_eq!(lost, None, "a delivery is not taken back");
         }
         let now = index.text();
-        assert!(merged.changed || now == text, "{text} became {now}, and that was not told");
+        assert!(merged.changed || now == text, "{text} became {now}, and merge did not report it");
         assert!(Index::load(&now).is_ok());
         text = now;
     }
-    // What both have is known to both.
+    // A merge of our own text brings nothing new.
     let merged = index.merge(&text, false).expect("our own text");
     assert!(!merged.changed && !merged.lacking);
 });
 
-/// Each entry's id, and whether it was delivered.
+/// Returns each entry's id, and whether it was delivered.
 fn flags(index: &Index) -> BTreeMap<String, bool> {
     index.entries().map(|entry| (entry.id, entry.sent_to_agent)).collect()
 }

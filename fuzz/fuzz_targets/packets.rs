@@ -1,4 +1,4 @@
-//! One packet after the other: where each begins, its header, and what it carries.
+//! Aligner and packet parser: where each packet begins, its header and its payload.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -36,14 +36,14 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// What is read of a packet alone, whatever came before it.
+/// Returns the fields of a packet that do not depend on earlier packets.
 fn header(packet: &Packet<'_>) -> (u16, [bool; 4], u8, Vec<u8>) {
     let Packet { pid, unit_start, scrambled, discontinuity, has_payload, .. } = *packet;
     let flags = [unit_start, scrambled, discontinuity, has_payload];
     (pid, flags, packet.continuity_counter, packet.payload.to_vec())
 }
 
-/// What `mpeg2ts` makes of a payload has to be what our own parsers make of it.
+/// Asserts that `mpeg2ts` and our own parsers agree on a payload.
 fn agrees(packet: &Packet<'_>) {
     match &packet.understood {
         None => {}

@@ -9,17 +9,17 @@ fuzz_target!(|input: &[u8]| {
     let (bytes, cuts) = with_cuts(input);
     let pieces = pieces(bytes, cuts);
 
-    // One PES packet, whatever packets it comes in.
+    // One PES packet, split into transport packets in any way.
     let (headers, data) = read(&[bytes], |n| n == 0);
     assert!(data.len() <= bytes.len() && headers.len() <= 1);
     let (torn_headers, torn_data) = read(&pieces, |n| n == 0);
     assert_eq!(torn_headers.first(), headers.first(), "its header");
-    // A length is believed until the bytes say otherwise: then the pieces matter.
+    // A length is trusted until the data contradicts it: then the split matters.
     if headers.first().is_some_and(|header| header.es_bytes.is_none()) {
         assert_eq!((torn_headers, torn_data), (headers, data), "its bytes");
     }
 
-    // Many, each where a byte of the pieces says so.
+    // Many PES packets; a byte of each piece decides whether one starts there.
     let (_, data) = read(&pieces, |n| pieces[n].first().is_some_and(|byte| byte % 4 == 0));
     assert!(data.len() <= bytes.len());
 });

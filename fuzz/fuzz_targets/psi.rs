@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use scenetap::demux::fuzzing::{SectionAssembler, Table};
 use scenetap_fuzz::{mend_sections, pieces, with_cuts};
 
-/// Where a section is cut off as too long, the pieces in which it comes do matter.
+/// If a section is truncated because it is too long, the split matters.
 const MAX_SECTION_BYTES: usize = 4096;
 
 fuzz_target!(|input: &[u8]| {
@@ -23,12 +23,12 @@ fuzz_target!(|input: &[u8]| {
         }
     }
     let pieces = pieces(&payload, cuts);
-    // The pointer field has to be whole, and what it points at in the same packet.
+    // The pointer field and the bytes that it skips must be in the same packet.
     let pointed = payload.first().map_or(0, |pointer| usize::from(*pointer) + 1);
     if payload.len() < MAX_SECTION_BYTES && pieces.first().is_some_and(|it| it.len() >= pointed) {
         assert_eq!(read(&mut SectionAssembler::default(), &pieces), whole, "in pieces");
     }
-    // Whatever stands in an assembler, a new start is read as in a new one.
+    // Whatever an assembler contains, a new start is read as in a new one.
     let mut used = SectionAssembler::default();
     read(&mut used, &pieces);
     let again = read(&mut used, &[&payload]);

@@ -1,4 +1,4 @@
-//! Times as they stand in a stream, whatever they are.
+//! The timeline with arbitrary times.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +10,7 @@ use scenetap::timeline::Timeline;
 
 const CODECS: [VideoCodec; 2] = [VideoCodec::H264, VideoCodec::Mpeg2];
 
-// Each picture or audio frame is twelve bytes: what it is, what its headers say, PTS and DTS.
+// Each picture or audio frame is twelve bytes: kind, header information, PTS and DTS.
 fuzz_target!(|input: &[u8]| {
     let mut timeline = Timeline::new();
     let stream = |pid| AudioStream { pid, codec: AudioCodec::Aac };

@@ -1,19 +1,20 @@
-//! What the fuzz targets share.
+//! Code shared by the fuzz targets.
 
 use scenetap::media::ByteOffset;
 use scenetap::ts::{self, Aligner, SYNC_BYTE, TS_PACKET_BYTES, TsPacket};
 use scenetap_testkit::crc32;
 
-/// The last bytes of an input, up to so many, say how to cut the rest.
+/// Maximum number of bytes at the end of an input that tell how to split the rest.
 const MOST_CUTS: usize = 16;
 
-/// Parts an input into what is parsed and what says how it is cut. They stand at the
-/// end, so that a file is a seed as it is.
+/// Separates an input into the bytes to parse and the sizes of the pieces. The sizes are
+/// at the end, so that a plain file is a valid seed.
 pub fn with_cuts(input: &[u8]) -> (&[u8], &[u8]) {
     input.split_at(input.len() - MOST_CUTS.min(input.len() / 8))
 }
 
-/// The bytes in pieces of the sizes that `cuts` says, again and again; a piece may be empty.
+/// Splits the bytes into pieces with the sizes in `cuts`, repeatedly; a piece may be
+/// empty.
 pub fn pieces<'a>(mut bytes: &'a [u8], cuts: &[u8]) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
     let mut sizes = cuts.iter().chain(&[1]).cycle();
@@ -26,12 +27,13 @@ pub fn pieces<'a>(mut bytes: &'a [u8], cuts: &[u8]) -> Vec<&'a [u8]> {
     pieces
 }
 
-/// What an [`Aligner`] finds: a packet at its offset, or how many bytes were passed over there.
+/// Result of an [`Aligner`]: a packet at its offset, or the number of bytes skipped
+/// there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// A whole packet.
     Packet(u64, [u8; TS_PACKET_BYTES]),
-    /// Bytes that belong to none.
+    /// Bytes that belong to no packet.
     Lost(u64, u64),
 }
 
@@ -58,7 +60,7 @@ pub fn align(pieces: &[&[u8]], packet_bytes: usize) -> Vec<Found> {
     all
 }
 
-/// The packets among what was found.
+/// Returns the packets among the results.
 pub fn packets(found: &[Found]) -> impl Iterator<Item = TsPacket<'_>> {
     found.iter().filter_map(|found| match found {
         Found::Packet(at, bytes) => Some(TsPacket { at: ByteOffset(*at), bytes }),
@@ -66,8 +68,8 @@ pub fn packets(found: &[Found]) -> impl Iterator<Item = TsPacket<'_>> {
     })
 }
 
-/// Gives the sections in packets that begin with a PAT or a PMT their right CRC: without it
-/// no table that the fuzzer changes would be read.
+/// Corrects the CRC of the sections in packets that begin with a PAT or a PMT: otherwise
+/// no table changed by the fuzzer would be accepted.
 pub fn mend_tables(stream: &mut [u8]) {
     let mut at = 0;
     while let Some(packet) = stream.get_mut(at..at + TS_PACKET_BYTES) {
@@ -83,7 +85,7 @@ pub fn mend_tables(stream: &mut [u8]) {
     }
 }
 
-/// Gives the sections in a payload, from its pointer field on, their right CRC.
+/// Corrects the CRC of the sections in a payload, from its pointer field on.
 pub fn mend_sections(payload: &mut [u8]) {
     let mut from = payload.first().map_or(0, |pointer| 1 + usize::from(*pointer));
     while let Some(&[_, high, low]) = payload.get(from..).and_then(<[u8]>::first_chunk) {

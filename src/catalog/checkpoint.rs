@@ -1,8 +1,12 @@
 //! `checkpoint.json`: a state, sealed with a version and a checksum.
 //!
-//! A checkpoint is believed to the byte or not at all: the file is read, written again in memory,
-//! and has to be the same. The checksum in it makes sure that a changed number does not pass
-//! either. What the state is, only the caller knows.
+//! These structs define the file format. They are separate from the working types, so
+//! that those can change while a file of another version is still recognized. A
+//! checkpoint is only written after everything that it covers.
+//!
+//! A checkpoint is trusted only if every byte is as written: the file is parsed,
+//! serialized again in memory, and must be identical. It also contains a checksum, so
+//! that a changed number is detected.
 
 use std::path::Path;
 
@@ -11,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Kind, Result, Stage};
 
-/// The version written, and the only one read.
+/// Version of the format that is written, and the only one that is read.
 pub const VERSION: u32 = 5;
 
 /// The whole file.
@@ -20,12 +24,12 @@ pub const VERSION: u32 = 5;
 struct Sealed<T> {
     /// [`VERSION`].
     version: u32,
-    /// CRC-32 of `state` as JSON without white space.
+    /// CRC-32 of `state` as JSON without whitespace.
     crc32: u32,
     state: T,
 }
 
-/// The part that files of every version have.
+/// The part that every version of the file has.
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,

@@ -1,18 +1,18 @@
-//! The clock that the catalog waits by, so that tests need not wait.
+//! The clock used by the catalog, so that tests need not wait.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-/// Tells the time and lets it pass.
+/// Returns the time and waits.
 pub trait Clock: Debug + Send + Sync {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> Instant;
 
-    /// Returns when about `time` has passed, or sooner: callers ask [`Clock::now`] again.
+    /// Waits for about `time`, possibly less: callers check [`Clock::now`] again.
     fn wait(&self, time: Duration);
 }
 
-/// The machine's own clock.
+/// The system's monotonic clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 

@@ -1,7 +1,7 @@
-//! Bringing to the disk what was published, without holding up the next frame.
+//! Makes published files durable without delaying the next frame.
 //!
-//! One thread syncs in the order recording, JPEGs, index, checkpoint. So a power
-//! loss at any point leaves a checkpoint that points to nothing that was lost.
+//! One thread syncs the recording, JPEGs, index and checkpoint, in this order. After a
+//! power loss at any point, the checkpoint refers to nothing that was lost.
 
 use std::fs::File;
 use std::io;
@@ -13,59 +13,63 @@ use super::publish::{Durable, folder_of, publish};
 use crate::disk;
 use crate::error::{Context, Error, Result, Stage};
 
-/// Beyond so many JPEGs in one job the whole file system is synced instead:
-/// faster by then, and the list stays bounded.
+/// Maximum number of JPEGs listed in a job. With more, the whole file system is synced:
+/// that is faster, and the list stays bounded.
 const MOST_JPEGS: usize = 256;
 
-/// Syncs the recording up to what the job's checkpoint says.
+/// Syncs the recording up to the position of the job's checkpoint.
 pub type SyncRecording = Box<dyn FnOnce() -> Result<()> + Send>;
 
-/// What one run of the syncer brings to the disk, in this order. What a job leaves out is left out.
+/// What one run of the syncer syncs, in this order. All parts are optional.
 #[derive(Default)]
 pub struct SyncJob {
     /// Syncs `recording.ts`.
     pub recording: Option<SyncRecording>,
-    /// JPEGs and index; [`super::Catalog::sync_job`] fills it in.
+    /// JPEGs and index; filled in by [`super::Catalog::sync_job`].
     pub frames: FramesJob,
-    /// The checkpoint's path and bytes. The index and the JPEGs that it counts on
-    /// must have been published before the job is submitted.
+    /// Path and bytes of the checkpoint. The index and the JPEGs that it covers must be
+    /// published before the job is submitted.
     pub checkpoint: Option<(PathBuf, Vec<u8>)>,
 }
 
-/// The part of a job that is the catalog's.
+/// The catalog's part of a job.
 #[derive(Debug, Default)]
 pub struct FramesJob {
     /// JPEGs written since the last job.
     pub(super) jpegs: Vec<PathBuf>,
-    /// There were more than can be listed.
+    /// Whether there were more than can be listed.
     pub(super) all_jpegs: bool,
     /// The index.
     pub(super) index: Option<PathBuf>,
-    /// A second copy of the index, and its bytes.
+    /// Path and bytes of the copy of the index.
     pub(super) index_copy: Option<(PathBuf, Vec<u8>)>,
 }
 
 impl SyncJob {
-    /// Adds a later job: the later state wins, of the JPEGs none is left out.
+    /// Adds a later job: its recording, index and checkpoint replace those of this job;
+    /// the JPEGs of both are kept.
     fn add(&mut self, later: SyncJob) {
         self.recording = later.recording.or(self.recording.take());
         self.checkpoint = later.checkpoint.or(self.checkpoint.take());
         self.frames.add(later.frames);
     }
 
-    /// Runs as far as it goes; what is left of the job after an error is in the failure.
+    /// Runs the job until the first error, which is returned with the rest of the job.
     fn run(self) -> Result<(), Box<Failed>> {
         let SyncJob { recording, frames, checkpoint } = self;
         let failed = |error, left| Err(Box::new(Failed { error, left }));
         if let Some(Err(error)) = recording.map(|sync_recording| sync_recording()) {
-            // The checkpoint goes with the recording: alone it would point past synced bytes.
+            // The checkpoint is dropped with the recording: alone, it would point past
+            // the synced bytes.
             return failed(error, SyncJob { frames, ..SyncJob::default() });
         }
-        // A power loss here leaves more recording than the catalog knows: it is detected again.
+        // A power loss here leaves more of the recording than the catalog covers: it is
+        // detected again.
         if let Err(error) = frames.run() {
             return failed(error, SyncJob { frames, checkpoint, recording: None });
         }
-        // Here it leaves frames beyond the checkpoint: they are found again, with the same ids.
+        // A power loss here leaves frames after the checkpoint: they are found again,
+        // with the same ids.
         match checkpoint {
             Some((path, bytes)) => publish(&path, &bytes, Durable::Now).or_else(|error| {
                 failed(error, SyncJob { checkpoint: Some((path, bytes)), ..SyncJob::default() })
@@ -75,7 +79,7 @@ impl SyncJob {
     }
 }
 
-/// What went wrong, and what is still to be done.
+/// An error, and the rest of the job.
 struct Failed {
     error: Error,
     left: SyncJob,
@@ -99,12 +103,12 @@ impl FramesJob {
 
     pub(super) fn run(&self) -> Result<()> {
         if self.all_jpegs {
-            // The index, or any JPEG, tells which file system.
+            // The path of the index or of any JPEG identifies the file system.
             if let Some(path) = self.jpegs.first().or(self.index.as_ref()) {
                 disk::sync_file_system(folder_of(path)).context(
                     Stage::Catalog,
                     path,
-                    "cannot sync",
+                    "cannot sync its file system",
                 )?;
             }
         } else {
@@ -127,8 +131,8 @@ impl FramesJob {
                 "cannot sync its folder",
             )?;
         }
-        // By now a newer, unsynced index may have taken the place of the one just synced, and
-        // a power loss may leave it empty. The copy is what comes back then.
+        // By now, a newer index that is not synced may have replaced the one just synced,
+        // and a power loss may leave it empty. Then the index is restored from the copy.
         match &self.index_copy {
             Some((path, bytes)) => publish(path, bytes, Durable::Now),
             None => Ok(()),
@@ -136,15 +140,15 @@ impl FramesJob {
     }
 }
 
-/// A file that somebody removed needs no syncing.
+/// Syncs a file; one that has been removed needs no sync.
 fn sync_file(path: &Path) -> Result<()> {
     match File::open(path).and_then(|file| disk::sync(&file)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        synced => synced.context(Stage::Catalog, path, "cannot sync it to the disk"),
+        synced => synced.context(Stage::Catalog, path, "cannot sync it to disk"),
     }
 }
 
-/// The thread that syncs. At most one job waits; later ones are added to it.
+/// The thread that syncs. At most one job waits; later ones are merged into it.
 pub struct Syncer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<Result<()>>>,
@@ -166,7 +170,7 @@ impl Syncer {
     ///
     /// # Errors
     ///
-    /// If the operating system has no thread to give.
+    /// Returns an error if the thread cannot be created.
     pub fn start() -> Result<Syncer> {
         let shared = Arc::new(Shared { state: Mutex::default(), submitted: Condvar::new() });
         let worker = Arc::clone(&shared);
@@ -177,8 +181,8 @@ impl Syncer {
         Ok(Syncer { shared, thread: Some(thread) })
     }
 
-    /// Hands over a job and returns at once. A job that still waits is united with
-    /// it: the later recording, index and checkpoint count, and the JPEGs of both.
+    /// Submits a job and returns at once. If a job is still waiting, the two are merged:
+    /// the recording, index and checkpoint of the later job, and the JPEGs of both.
     pub fn submit(&self, job: SyncJob) {
         let mut state = self.shared.state();
         match &mut state.waiting {
@@ -188,12 +192,12 @@ impl Syncer {
         self.shared.submitted.notify_one();
     }
 
-    /// Waits until every job submitted is on the disk, and ends the thread.
+    /// Waits until every submitted job is durable, and ends the thread.
     ///
     /// # Errors
     ///
-    /// If the last job failed. Earlier failures were told as warnings, and what
-    /// they left was tried again with the job after.
+    /// Returns an error if the last job failed. Earlier failures were logged as warnings,
+    /// and the rest of those jobs was retried with the next job.
     pub fn finish(mut self) -> Result<()> {
         self.end()
     }
@@ -201,7 +205,7 @@ impl Syncer {
     fn end(&mut self) -> Result<()> {
         self.shared.state().finished = true;
         self.shared.submitted.notify_one();
-        let gone = |_| Err(Error::new(Stage::Catalog, "the thread that syncs has died"));
+        let gone = |_| Err(Error::new(Stage::Catalog, "the sync thread has died"));
         self.thread.take().map_or(Ok(()), |thread| thread.join().unwrap_or_else(gone))
     }
 }
@@ -209,7 +213,7 @@ impl Syncer {
 impl Drop for Syncer {
     fn drop(&mut self) {
         if let Err(error) = self.end() {
-            tracing::warn!("not everything is on the disk: {error}");
+            tracing::warn!("not everything is synced to disk: {error}");
         }
     }
 }
@@ -225,7 +229,7 @@ impl Shared {
         while let Some(job) = self.next_job() {
             left.add(job);
             last = std::mem::take(&mut left).run().map_err(|failed| {
-                tracing::warn!("not on the disk yet, and no checkpoint written: {}", failed.error);
+                tracing::warn!("not synced to disk yet, no checkpoint written: {}", failed.error);
                 left = failed.left;
                 failed.error
             });
@@ -233,7 +237,7 @@ impl Shared {
         last
     }
 
-    /// The next job; none when the syncer is to end and nothing waits.
+    /// Returns the next job; `None` once the syncer is finishing and no job waits.
     fn next_job(&self) -> Option<SyncJob> {
         let mut state = self.state();
         loop {
@@ -279,7 +283,7 @@ mod tests {
             ..SyncJob::default()
         });
         is_running.recv().unwrap();
-        // Both wait while the first is held up: they become one.
+        // Both jobs wait while the first one is blocked, and are merged.
         let first = path.clone();
         syncer.submit(SyncJob {
             recording: Some(Box::new(|| Err(Error::new(Stage::Recording, "superseded")))),

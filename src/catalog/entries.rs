@@ -1,8 +1,8 @@
-//! The entries of the index in memory: ready-made text, and merging with what others wrote.
+//! The entries of the index in memory, and merging them with changes by other programs.
 //!
-//! An entry is kept as the text that stands in the file, so that writing the
-//! index is one concatenation and memory is about the size of the file. It is
-//! parsed only when somebody else changed it.
+//! An entry is kept as the text that stands in the file. Writing the index is then a
+//! concatenation, and memory use is about the size of the file. The text is only parsed
+//! if another program changes it.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
@@ -14,27 +14,27 @@ use serde_json::{Map, Value};
 use super::entry::{Entry, indent, micros_of_seconds};
 use super::frames::frame_number;
 
-/// An entry of ours.
+/// An entry written by scenetap.
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// The number in its id.
+    /// Number in the id.
     pub number: u64,
-    /// Its timestamp in microseconds.
+    /// Timestamp in microseconds.
     pub micros: i64,
-    /// Where its picture starts, unless the old system wrote it.
+    /// Offset at which the picture starts; `None` if the older system wrote the entry.
     pub offset: Option<u64>,
-    /// The version of the index in which it first stood; none if it was not written yet.
+    /// Version of the index that first contained the entry; `None` if not written yet.
     published: Option<u64>,
     /// See [`Entries::merge_displaced`].
     guarded: Option<u64>,
-    /// Its text, indented.
+    /// The entry as indented text.
     text: Box<str>,
 }
 
-/// An item of the array that is not ours, kept as it is.
+/// An item of the array that is not one of our entries; kept unchanged.
 #[derive(Debug)]
 struct Foreign {
-    /// So many of our entries stand before it.
+    /// Number of our entries before it.
     after: usize,
     /// Its id, if it has one.
     id: Option<Box<str>>,
@@ -43,61 +43,62 @@ struct Foreign {
     guarded: Option<u64>,
 }
 
-/// Our entries in presentation order, those of others between them.
+/// Our entries in presentation order, with items of other programs between them.
 ///
-/// The first `kept` are settled: kept in this life, or before what the
-/// checkpoint says. The others were written by an earlier life and not yet found again.
+/// The first `kept` entries are settled: kept in this run, or covered by the checkpoint.
+/// The others were written by an earlier run and have not been found again yet.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     own: Vec<Slot>,
     kept: usize,
     foreign: Vec<Foreign>,
-    /// Numbers of entries that were set aside: what others still write of them is passed over.
+    /// Numbers of quarantined entries: if another program still writes one, it is
+    /// ignored.
     retired: HashSet<u64>,
-    /// How often the index was written in this life.
+    /// How often the index was written in this run.
     version: u64,
 }
 
-/// What a merge found.
+/// Result of a merge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Merged {
-    /// It brought something that we did not know.
+    /// The merged text contained something new.
     pub changed: bool,
-    /// It lacks entries of ours.
+    /// The merged text lacks some of our entries.
     pub lacking: bool,
 }
 
-/// What [`Entries::restore`] did.
+/// Result of [`Entries::restore`].
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Restored {
-    /// Entries that were gone.
+    /// Number of entries that were missing.
     pub came_back: usize,
-    /// Entries that said something else of their picture.
+    /// Number of entries that described their picture differently.
     pub mended: usize,
 }
 
 impl Entries {
-    /// Number of our entries, settled or not.
+    /// Returns the number of our entries, settled or not.
     pub fn len(&self) -> usize {
         self.own.len()
     }
 
-    /// Our settled entries, in presentation order.
+    /// Returns our settled entries, in presentation order.
     pub fn kept(&self) -> &[Slot] {
         &self.own[..self.kept]
     }
 
-    /// Entries of an earlier life that were not found again yet.
+    /// Returns entries of an earlier run that have not been found again yet.
     pub fn earlier(&self) -> &[Slot] {
         &self.own[self.kept..]
     }
 
-    /// Passes over, from now on, whatever has one of these numbers.
+    /// Ignores entries with these numbers from now on.
     pub fn retire(&mut self, numbers: impl IntoIterator<Item = u64>) {
         self.retired.extend(numbers);
     }
 
-    /// Whether an entry that is not settled, or a foreign one, or a retired one, has this number.
+    /// Whether this number belongs to an unsettled, foreign or retired entry.
     pub fn is_taken(&self, number: u64) -> bool {
         self.retired.contains(&number)
             || self.earlier().iter().any(|slot| slot.number == number)
@@ -107,16 +108,16 @@ impl Entries {
                 .any(|item| item.id.as_deref().and_then(frame_number) == Some(number))
     }
 
-    /// Takes the first `count` of our entries as settled.
+    /// Settles the first `count` of our entries.
     pub fn settle(&mut self, count: usize) {
         self.kept = count.min(self.own.len());
     }
 
-    /// Loads the index as an earlier life left it, before anything else is known.
+    /// Loads the index left by an earlier run. Must be called first.
     ///
     /// # Errors
     ///
-    /// If `text` is not a JSON array. Nothing is loaded then.
+    /// Returns an error, and loads nothing, if `text` is not a JSON array.
     pub fn load(&mut self, text: &str) -> serde_json::Result<()> {
         let mut seen = HashSet::new();
         let mut own = Vec::new();
@@ -126,17 +127,17 @@ impl Entries {
             }
         })?;
         self.own = own;
-        // A second reading brings the items that are not ours, and every key of a doubled entry.
+        // Merging the same text adds foreign items, and all keys of duplicate entries.
         self.merge(text, false).map(|_| ())
     }
 
-    /// Mends what was loaded by an older copy of the index that is beyond doubt: entries
-    /// that are gone come back, each says of its picture what it said, and they have
-    /// their order. The flag stays, and what others added.
+    /// Repairs the loaded entries with an older copy of the index that can be trusted.
+    /// Restores missing entries, the description of each picture, and the order. Keeps
+    /// `sent_to_agent` and what other programs added.
     ///
     /// # Errors
     ///
-    /// If `copy` is not a JSON array. Nothing is mended then.
+    /// Returns an error, and changes nothing, if `copy` is not a JSON array.
     pub fn restore(&mut self, copy: &str) -> serde_json::Result<Restored> {
         let mut truth = Vec::new();
         each_entry(copy, |entry, number| {
@@ -168,7 +169,7 @@ impl Entries {
                 None => rest.push(slot),
             }
         }
-        // What the copy lacks is later than it, if it is not of another time altogether.
+        // Entries that the copy lacks are newer than it. They are sorted in by time.
         for slot in rest {
             let at = self.own.iter().rposition(|other| other.micros <= slot.micros);
             self.own.insert(at.map_or(0, |at| at + 1), slot);
@@ -177,12 +178,13 @@ impl Entries {
         Ok(restored)
     }
 
-    /// Puts the items of others behind those of our entries that they stood behind
-    /// when our entries were those `before`.
+    /// Moves foreign items behind the entries that they followed when our entries were
+    /// `before`.
     fn place_foreign(&mut self, before: &[u64]) {
         let now: HashMap<u64, usize> =
             self.own.iter().enumerate().map(|(at, slot)| (slot.number, at + 1)).collect();
-        // One that was ours, and so spoiled that it was taken for another's.
+        // Whether the item is one of our entries, so damaged that it was taken for a
+        // foreign one.
         let is_ours = |item: &Foreign| {
             item.id.as_deref().and_then(frame_number).is_some_and(|it| now.contains_key(&it))
         };
@@ -194,22 +196,24 @@ impl Entries {
         self.foreign.sort_by_key(|item| item.after);
     }
 
-    /// Takes over what others wrote: their flags and keys on our entries, and their own items.
+    /// Merges what other programs wrote: their changes to our entries, and their own
+    /// items.
     ///
-    /// `behind` says that it cannot know all that we know; see [`Entry::adopt`]. So
-    /// it is as well if it lacks an entry that was published.
+    /// `behind` means that the text was made from an older state of the index; see
+    /// [`Entry::adopt`]. This is also assumed if it lacks a published entry.
     ///
     /// # Errors
     ///
-    /// If `text` is not a JSON array. Nothing is taken over then.
+    /// Returns an error, and changes nothing, if `text` is not a JSON array.
     pub fn merge(&mut self, text: &str, behind: bool) -> serde_json::Result<Merged> {
         self.merge_from(text, behind, None)
     }
 
-    /// [`Entries::merge`] for a file that stood where the index was written. For a
-    /// moment the index lacks what it brings, and somebody may read it just then,
-    /// and write a file without it much later. So what it brings is guarded: a file
-    /// counts as behind in this until it has an entry that was published after.
+    /// [`Entries::merge`] for a file that was displaced when the index was written. For a
+    /// moment, the index lacks what this file brings. Another program may read the index
+    /// at that moment, and write it much later. So what the file brings is guarded: for
+    /// guarded parts, a text counts as behind until it contains an entry that was
+    /// published later.
     ///
     /// # Errors
     ///
@@ -229,7 +233,7 @@ impl Entries {
         let has = |slot: &&Slot| theirs.contains(&slot.number);
         let lacking = !self.own.iter().all(|slot| has(&slot));
         let behind = behind || self.own.iter().any(|slot| slot.published.is_some() && !has(&slot));
-        // It was made from this version of the index, or from a later one.
+        // The text was made from this version of the index, or a later one.
         let version = self.own.iter().filter(has).filter_map(|slot| slot.published).max();
         let is_behind_in =
             |guarded: Option<u64>| behind || guarded.is_some_and(|it| version <= Some(it));
@@ -264,8 +268,8 @@ impl Entries {
         Ok(Merged { changed, lacking })
     }
 
-    /// Puts their items in the place of those known. One that they lack stays if they
-    /// could not know it.
+    /// Replaces the known foreign items with `theirs`. An item that `theirs` lacks is
+    /// kept if their author could not know it.
     fn merge_foreign(
         &mut self,
         mut theirs: Vec<Foreign>,
@@ -302,8 +306,8 @@ impl Entries {
         }
     }
 
-    /// Settles the entry `at` of [`Entries::earlier`], as `entry` has it now. Says
-    /// whether that differs from what is in the file.
+    /// Settles the entry `at` of [`Entries::earlier`], updated to `entry`. Returns
+    /// whether this changes the file.
     pub fn settle_earlier(&mut self, at: usize, entry: &Entry) -> bool {
         let Some(slot) = self.own.get_mut(self.kept + at) else { return false };
         let text = entry.render().ok().filter(|text| *text != slot.text);
@@ -311,7 +315,7 @@ impl Entries {
         if let Some(text) = text {
             (slot.offset, slot.text) = (entry.offset, text);
         }
-        // Most are found in their order: nothing is moved then.
+        // Most entries are found in order: nothing is moved then.
         if at > 0 {
             let slot = self.remove(self.kept + at);
             self.insert(self.kept, slot);
@@ -320,12 +324,13 @@ impl Entries {
         !(same && at == 0)
     }
 
-    /// Removes our entries that satisfy `which`, for good, and returns them. `which` is told
-    /// whether the entry is settled.
+    /// Removes and retires our entries that satisfy `which`, and returns them. `which`
+    /// gets whether the entry is settled.
     pub fn take(&mut self, which: impl Fn(bool, &Slot) -> bool) -> Vec<Slot> {
         let kept = self.kept;
         let (mut stay, mut taken) = (Vec::with_capacity(self.own.len()), Vec::new());
-        // How many of the first n stay: the places of foreign items follow from it.
+        // For each n, how many of the first n entries stay; gives the new positions of
+        // foreign items.
         let mut staying = Vec::with_capacity(self.own.len() + 1);
         for (at, slot) in self.own.drain(..).enumerate() {
             staying.push(stay.len());
@@ -340,7 +345,7 @@ impl Entries {
         taken
     }
 
-    /// Writes `index.json`.
+    /// Writes the text of `index.json`.
     pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
         let mut separator = "[\n";
         let mut foreign = self.foreign.iter().peekable();
@@ -356,7 +361,7 @@ impl Entries {
         out.write_all(if separator == "[\n" { b"[]\n" } else { b"\n]\n" })
     }
 
-    /// Takes note that the file holds every entry.
+    /// Marks all entries as contained in the file.
     pub fn mark_published(&mut self) {
         self.version += 1;
         for slot in &mut self.own {
@@ -390,18 +395,18 @@ impl Slot {
         })
     }
 
-    /// The entry; `None` cannot happen, as the text was made from one.
+    /// Returns the entry. `None` does not occur, because the text was made from an entry.
     pub fn entry(&self) -> Option<Entry> {
         Entry::from_map(serde_json::from_str(&self.text).ok()?)
     }
 
-    /// What tells its picture from all others, unless the old system wrote it.
+    /// Returns what identifies its picture; `None` if the older system wrote the entry.
     fn picture(&self) -> Option<(u64, i64)> {
         Some((self.offset?, self.micros))
     }
 
-    /// Takes the place of the entry that was in the index, with what others may write:
-    /// the flag, and keys of their own. Says whether anything else in it was different.
+    /// Takes the place of the entry in the index, and keeps what other programs may
+    /// write: `sent_to_agent` and their own keys. Returns whether anything else differed.
     fn take_over(&mut self, theirs: Slot) -> bool {
         let (Some(mut ours), Some(theirs_now)) = (self.entry(), theirs.entry()) else {
             return false;
@@ -415,7 +420,7 @@ impl Slot {
         ours != theirs_now
     }
 
-    /// Says whether anything changed by it.
+    /// Merges the changes of another program. Returns whether the entry changed.
     fn adopt(&mut self, theirs: Map<String, Value>, behind: bool) -> bool {
         let as_they_have_it = Entry::from_map(theirs.clone()).and_then(|it| it.render().ok());
         if as_they_have_it.is_some_and(|text| text == self.text) {
@@ -447,7 +452,7 @@ impl Foreign {
     }
 }
 
-/// Visits the items that are entries of ours, with the number in their id.
+/// Visits the items that are our entries, with the number in their id.
 fn each_entry(text: &str, mut visit: impl FnMut(Entry, u64)) -> serde_json::Result<()> {
     each_item(text, |item| {
         if let Value::Object(map) = item
@@ -463,7 +468,8 @@ fn item_id(item: &Value) -> Option<&str> {
     item.get("id")?.as_str()
 }
 
-/// Parses a JSON array item by item, so that a long index never stands in memory as a tree.
+/// Parses a JSON array item by item, so that a long index is never held in memory as a
+/// tree.
 pub(super) fn each_item(text: &str, visit: impl FnMut(Value)) -> serde_json::Result<()> {
     struct Items<F>(F);
     impl<'de, F: FnMut(Value)> Visitor<'de> for Items<F> {

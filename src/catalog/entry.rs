@@ -1,4 +1,4 @@
-//! One entry of `index.json`, as it is on disk.
+//! One entry of `index.json`, as on disk.
 
 use std::time::SystemTime;
 
@@ -9,21 +9,21 @@ use super::frames::{frame_id, frame_number};
 use super::kept::EncodedFrame;
 use crate::media::{Reason, TICKS_PER_SECOND, Ticks};
 
-/// One kept frame in `index.json`; the contract says what its keys mean.
+/// One kept frame in `index.json`.
 ///
-/// What an earlier program left out (`score`, `reason`, the offsets) stays out.
-/// Serialised it has the keys in this order, and those of other programs after them.
+/// Keys that an older program did not write (`score`, `reason`, the offsets) are not
+/// added. Serialized, the keys have this order, followed by the keys of other programs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Entry {
     /// `F0001`: never reused, never renumbered.
     pub id: String,
     /// Seconds from the start of the recording, to the microsecond.
     pub timestamp: f64,
-    /// Absolute path of the JPEG, if one was asked for.
+    /// Absolute path of the JPEG; `None` if JPEGs are disabled.
     pub path: Option<String>,
-    /// Whether somebody delivered the frame.
+    /// Whether another program has delivered the frame.
     pub sent_to_agent: bool,
-    /// Scene score 0 to 1, to six decimals.
+    /// Scene score, 0 to 1, with six decimals.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
     /// `first`, `scene`, `interval` or `format`.
@@ -32,12 +32,12 @@ pub struct Entry {
     /// Offset in bytes of the TS packet in which the picture starts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
-    /// Offset in bytes from which a decoder can start to reach it.
+    /// Offset in bytes at which decoding has to start to show the picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keyframe_offset: Option<u64>,
-    /// RFC 3339 UTC time at which its first byte arrived; none for a scanned file.
+    /// RFC 3339 UTC time at which its first byte arrived; `None` for a scanned file.
     pub captured_at: Option<String>,
-    /// FFmpeg concealed an error in it. Written only where true.
+    /// Whether FFmpeg concealed an error in it. Only written if true.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub damaged: bool,
     /// Keys of other programs, in their order.
@@ -45,7 +45,7 @@ pub struct Entry {
     pub other: Map<String, Value>,
 }
 
-/// The keys that are ours: whoever else uses one must give it our type.
+/// Keys defined by scenetap. A value of the wrong type in one of them is ignored.
 const OUR_KEYS: [&str; 10] = [
     "id",
     "timestamp",
@@ -60,8 +60,8 @@ const OUR_KEYS: [&str; 10] = [
 ];
 
 impl Entry {
-    /// The entry of the frame with this number, as it is born. `path` is that of its
-    /// JPEG; none where none is asked for.
+    /// Returns the entry of a new frame with this number. `path` is that of its JPEG;
+    /// `None` if JPEGs are disabled.
     pub fn new(number: u64, frame: &EncodedFrame, reason: Reason, path: Option<String>) -> Entry {
         Entry {
             id: frame_id(number),
@@ -78,16 +78,16 @@ impl Entry {
         }
     }
 
-    /// The entry as one line of JSON, without a line feed.
+    /// Returns the entry as one line of JSON, without a line feed.
     pub fn to_json(&self) -> String {
-        // Neither the map nor the numbers in it can be such that this fails.
+        // The map and its numbers can always be serialized.
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Reads an entry as any version of this program, or the one before it, wrote it.
+    /// Parses an entry written by any version of this program, or by the older system.
     ///
-    /// Keys that are missing or of the wrong type count as not given. `None` if
-    /// there is no frame's id or no timestamp: then it is not an entry of ours.
+    /// Keys that are missing or of the wrong type count as not given. Returns `None`
+    /// without a frame id or a timestamp: then it is not one of our entries.
     pub fn from_map(mut map: Map<String, Value>) -> Option<Entry> {
         let id = map.get("id")?.as_str().filter(|id| frame_number(id).is_some())?.to_owned();
         let timestamp = map.get("timestamp")?.as_f64()?;
@@ -112,15 +112,14 @@ impl Entry {
         Some(entry)
     }
 
-    /// Takes over what other programs changed in this entry.
+    /// Merges changes of other programs into this entry.
     ///
-    /// Theirs wins, except for what says which picture this is (`id`,
-    /// `timestamp`, the offsets): a restart finds the frame again by it.
-    /// Keys of ours that they left out or gave another type stay.
+    /// Their values win, except for those that identify the picture (`id`, `timestamp`,
+    /// the offsets): a restart uses them to find the frame again. Our keys stay if they
+    /// omitted them or changed their type.
     ///
-    /// `behind` says that their file was made from an older state of the index
-    /// than the one that we know. A flag that is not up in it, or a key that
-    /// it lacks, then says nothing.
+    /// `behind` means that their text was made from an older state of the index. Then a
+    /// `sent_to_agent` of false and missing keys are ignored.
     pub fn adopt(&mut self, mut theirs: Map<String, Value>, behind: bool) {
         if let Some(sent) = theirs.get("sent_to_agent").and_then(Value::as_bool) {
             self.sent_to_agent = sent || (behind && self.sent_to_agent);
@@ -138,11 +137,11 @@ impl Entry {
         }
     }
 
-    /// Its text in `index.json`, indented by 2 inside the array.
+    /// Returns the text in `index.json`, indented by 2 inside the array.
     ///
     /// # Errors
     ///
-    /// None that can be met: every value in an entry can be written as JSON.
+    /// Does not occur in practice: every value of an entry can be serialized as JSON.
     pub(super) fn render(&self) -> serde_json::Result<Box<str>> {
         serde_json::to_string_pretty(self).map(|text| indent(&text))
     }
@@ -160,37 +159,38 @@ fn drop_our_keys(map: &mut Map<String, Value>) {
     map.retain(|key, _| !OUR_KEYS.contains(&key.as_str()));
 }
 
-/// Moves JSON text one level in: line breaks inside its strings are escaped, so each is layout.
+/// Indents JSON text by one level. Line breaks inside strings are escaped, so each line
+/// break is layout.
 pub(super) fn indent(text: &str) -> Box<str> {
     format!("  {}", text.replace('\n', "\n  ")).into()
 }
 
-/// A time in whole microseconds, rounded to the nearest.
+/// Converts a time to microseconds, rounded to nearest.
 pub(super) fn micros_of_ticks(ticks: Ticks) -> i64 {
     let scaled = i128::from(ticks.0) * 1_000_000;
     let per_second = i128::from(TICKS_PER_SECOND);
-    // No tie is possible: a tick is 100/9 µs.
+    // There are no ties: a tick is 100/9 µs.
     let micros = (2 * scaled + per_second).div_euclid(2 * per_second);
     i64::try_from(micros).unwrap_or(if micros < 0 { i64::MIN } else { i64::MAX })
 }
 
-/// The `timestamp` of an entry in whole microseconds.
+/// Converts the `timestamp` of an entry to microseconds.
 pub(super) fn micros_of_seconds(seconds: f64) -> i64 {
     (seconds * 1e6).round() as i64
 }
 
-/// Seconds to the microsecond: the shortest decimal that reads back as this number has at
-/// most six places.
+/// Converts microseconds to seconds. Written as the shortest decimal that parses as the
+/// same number, the result has at most six decimals.
 pub(super) fn seconds_of_micros(micros: i64) -> f64 {
     micros as f64 / 1e6
 }
 
-/// A score to six decimals, rounded as printf's `%.6f` does.
+/// Rounds a score to six decimals, like printf's `%.6f`.
 pub(super) fn round_score(score: f64) -> f64 {
     format!("{score:.6}").parse().unwrap_or(score)
 }
 
-/// RFC 3339 in UTC, to the microsecond. `None` for a time that it cannot express.
+/// Formats a time as RFC 3339 in UTC, with microseconds. `None` if it is out of range.
 pub(super) fn rfc3339(time: SystemTime) -> Option<String> {
     jiff::Timestamp::try_from(time).ok().map(|time| format!("{time:.6}"))
 }
@@ -248,7 +248,7 @@ mod tests {
 
         let mut entry = Entry::from_map(map(ours)).unwrap();
         entry.adopt(map(theirs), true);
-        assert!(entry.sent_to_agent, "an older state does not take a delivery back");
+        assert!(entry.sent_to_agent, "an older state does not undo a delivery");
         assert_eq!(Value::from(entry.other), serde_json::json!({"kept": 1, "note": "b"}));
     }
 

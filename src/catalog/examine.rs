@@ -1,4 +1,4 @@
-//! Whether a frames folder is as it should be: for `check`, which changes nothing.
+//! Checks a frames folder without changing it, for `check`.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -14,14 +14,14 @@ use super::publish::{left_overs, set_aside};
 use crate::error::{Context, Error, Result, Stage};
 use crate::ts::SYNC_BYTE;
 
-/// What was found.
+/// Result of the examination.
 #[derive(Debug, Default)]
 pub struct Examined {
-    /// What is wrong: each says where, and what.
+    /// The problems found, each with its file.
     pub problems: Vec<Error>,
-    /// Entries of the index.
+    /// Number of entries in the index.
     pub entries: u64,
-    /// A frame or an entry is missing, which only detection can bring back.
+    /// A frame or an entry is missing, which only detection can restore.
     pub lacks_frames: bool,
 }
 
@@ -31,12 +31,12 @@ impl Examined {
     }
 }
 
-/// Holds the frames folder `folder` against the recording, which has
-/// `recording_bytes`. While it `is_recorded`, what comes and goes is no problem.
+/// Compares the frames folder `folder` with the recording, which has `recording_bytes`.
+/// If it `is_recorded` at the moment, files that come and go are not problems.
 ///
 /// # Errors
 ///
-/// If the folder or the recording cannot be read.
+/// Returns an error if the folder or the recording cannot be read.
 pub fn examine(
     folder: &Path,
     recording: &Path,
@@ -44,12 +44,12 @@ pub fn examine(
     is_recorded: bool,
 ) -> Result<Examined> {
     let mut found = Examined::default();
-    // A recorder writes the index before any frame, when detection of this recording starts.
+    // A recorder writes the index before the first frame, when it starts detection.
     let needs_index = recording_bytes > 0 && (!is_recorded || has_jpegs(folder)?);
     let entries = read_entries(folder, needs_index, &mut found)?;
     let file = File::open(recording).context(Stage::Catalog, recording, "cannot open")?;
     let recording_bytes = if is_recorded {
-        // Both the recording and the index have grown since.
+        // The recording and the index have grown since.
         file.metadata().context(Stage::Catalog, recording, "cannot read")?.len()
     } else {
         recording_bytes
@@ -59,28 +59,30 @@ pub fn examine(
     let index = folder.join(INDEX_NAME);
     for entry in &entries {
         if !ids.insert(entry.id.as_str()) {
-            found.problem(&index, format!("{} stands in it twice", entry.id));
+            found.problem(&index, format!("duplicate entry {}", entry.id));
         }
         if entry.timestamp < last {
-            found.problem(&index, format!("{} stands behind a later frame", entry.id));
+            found.problem(&index, format!("{} follows a later frame", entry.id));
         }
         last = entry.timestamp;
         match entry.offset.map(|at| (at, begins_packet(&file, at))) {
             Some((at, _)) if at >= recording_bytes => {
-                found
-                    .problem(&index, format!("{} is at byte {at}, behind the recording", entry.id));
+                found.problem(
+                    &index,
+                    format!("{} is at byte {at}, past the end of the recording", entry.id),
+                );
             }
             Some((at, false)) => {
                 found.problem(
                     &index,
-                    format!("{} is at byte {at}, where no packet begins", entry.id),
+                    format!("{} is at byte {at}, which is not the start of a packet", entry.id),
                 );
             }
             _ => {}
         }
         let jpeg = folder.join(jpeg_name(&entry.id));
         if entry.path.is_some() && !is_whole_jpeg(&jpeg) {
-            let what = if jpeg.exists() { "no whole JPEG" } else { "it is missing" };
+            let what = if jpeg.exists() { "incomplete JPEG" } else { "it is missing" };
             found.problem(&jpeg, what);
             found.lacks_frames = true;
         }
@@ -114,7 +116,7 @@ fn read_entries(folder: &Path, needs_index: bool, found: &mut Examined) -> Resul
         .map_err(|error| error.to_string())
     });
     if let Err(error) = read {
-        found.problem(&index, format!("no JSON array: {error}"));
+        found.problem(&index, format!("not a JSON array: {error}"));
         found.lacks_frames = true;
     }
     Ok(entries)
@@ -130,19 +132,19 @@ fn begins_packet(recording: &File, at: u64) -> bool {
     recording.read_exact_at(&mut byte, at).is_ok() && byte == [SYNC_BYTE]
 }
 
-/// JPEGs that no entry names, and temporary files.
+/// Reports JPEGs that no entry names, and temporary files.
 fn look_for_strays(folder: &Path, ids: &HashSet<&str>, found: &mut Examined) -> Result<()> {
     for path in strays(folder, |id| ids.contains(id))? {
-        found.problem(&path, "no entry of the index names it");
+        found.problem(&path, "not listed in the index");
     }
     let left = left_overs(folder, |_| true).context(Stage::Catalog, folder, "cannot read")?;
     for path in left {
-        found.problem(&path, "an earlier run left it unfinished");
+        found.problem(&path, "temporary file of an interrupted run");
     }
     Ok(())
 }
 
-/// JPEGs of frames that are not `known` by their id.
+/// Returns JPEGs whose id is not `known`.
 fn strays(folder: &Path, known: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let listed = fs::read_dir(folder).context(Stage::Catalog, folder, "cannot read")?;
@@ -158,18 +160,17 @@ fn strays(folder: &Path, known: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Gives JPEGs that no entry names another name: they are of no use, and not destroyed.
-/// Says how many there were.
+/// Quarantines JPEGs that no entry names. Returns how many there were.
 ///
 /// # Errors
 ///
-/// If the folder cannot be read or written to.
+/// Returns an error if the folder cannot be read or written.
 pub fn set_strays_aside(folder: &Path) -> Result<usize> {
     let entries = read_entries(folder, false, &mut Examined::default())?;
     let ids: HashSet<_> = entries.iter().map(|entry| entry.id.as_str()).collect();
     let found = strays(folder, |id| ids.contains(id))?;
     for path in &found {
-        set_aside(path, path, "set-aside").context(Stage::Catalog, path, "cannot set it aside")?;
+        set_aside(path, path, "set-aside").context(Stage::Catalog, path, "cannot quarantine it")?;
     }
     Ok(found.len())
 }

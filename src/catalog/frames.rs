@@ -1,4 +1,4 @@
-//! Kept pictures as JPEG: names, encoding, and whether a file is whole.
+//! Kept pictures as JPEG: names, encoding, and detection of incomplete files.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -10,45 +10,45 @@ use image::codecs::jpeg::JpegEncoder;
 use crate::error::{Error, Result, Stage};
 use crate::media::RgbPicture;
 
-/// JPEG quality (1 to 100) where none is asked for, of the rank of ffmpeg's `-q:v 2`.
+/// Default JPEG quality (1 to 100), close to ffmpeg's `-q:v 2`.
 ///
-/// Measured on eleven pictures of four clips (Big Buck Bunny as H.264 and HEVC
-/// 360p and as MPEG-2 576i, Sintel as H.264 360p; at 3 s, 10 s and 20 s), each
-/// decoded to PNG, and that PNG encoded by `ffmpeg -q:v 2` and by us. Luma PSNR
-/// of ffmpeg's is met by qualities 85 to 93, in the middle by 89. At 90 ours has
-/// 44.4 to 56.3 dB of luma (ffmpeg 45.0 to 59.1) and, over RGB, 42.0 dB at the
-/// least, where 36 are asked for. Files above 20 kB are 8 to 33 % larger, since
-/// ffmpeg's carry a quarter of the chroma samples.
+/// Measured on eleven pictures of four clips (Big Buck Bunny as H.264 and HEVC 360p and
+/// as MPEG-2 576i, Sintel as H.264 360p; at 3 s, 10 s and 20 s). Each was decoded to PNG,
+/// and the PNG encoded by `ffmpeg -q:v 2` and by this encoder. Qualities 85 to 93 match
+/// the luma PSNR of ffmpeg, with a median of 89. Quality 90 gives 44.4 to 56.3 dB of luma
+/// (ffmpeg 45.0 to 59.1) and at least 42.0 dB over RGB, where 36 are required. Files
+/// above 20 kB are 8 to 33 % larger than ffmpeg's, which carry a quarter of the chroma
+/// samples.
 pub const DEFAULT_JPEG_QUALITY: u8 = 90;
 
-/// The id of the frame that is number `number`, counted from 1: `F0001`, …, `F9999`, `F10000`.
+/// Returns the id of frame `number`, counted from 1: `F0001`, …, `F9999`, `F10000`.
 pub fn frame_id(number: u64) -> String {
     format!("F{number:04}")
 }
 
-/// The number in an id as [`frame_id`] writes it; `None` for any other string.
+/// Returns the number in an id written by [`frame_id`]; `None` for any other string.
 pub fn frame_number(id: &str) -> Option<u64> {
     let number = id.strip_prefix('F')?.parse().ok()?;
     (number > 0 && frame_id(number) == id).then_some(number)
 }
 
-/// The name of a frame's JPEG inside the frames folder.
+/// Returns the file name of a frame's JPEG.
 pub fn jpeg_name(id: &str) -> String {
     format!("{id}.jpg")
 }
 
-/// Encodes full-range RGB as baseline JPEG (JFIF, BT.601 YCbCr), at `quality` 1 to 100.
+/// Encodes full-range RGB as baseline JPEG (JFIF, BT.601 YCbCr), with `quality` 1 to 100.
 ///
-/// Chroma is not subsampled: titles and saturated edges keep their colour.
+/// Chroma is not subsampled, so that titles and saturated edges keep their color.
 ///
 /// # Errors
 ///
-/// If the picture is empty, has more than 65,535 pixels on a side, or `data`
-/// is not `width * height * 3` bytes.
+/// Returns an error if the picture is empty, has more than 65,535 pixels on a side, or
+/// `data` is not `width * height * 3` bytes.
 pub fn encode_jpeg(picture: &RgbPicture, quality: u8) -> Result<Vec<u8>> {
     let RgbPicture { width, height, data } = picture;
     let expected = u64::from(*width) * u64::from(*height) * 3;
-    // The encoder panics on a wrong length, so it must not get to see one.
+    // The encoder panics if the length is wrong, so check it first.
     if expected == 0 || data.len() as u64 != expected {
         let what = format!("a picture of {width}x{height} cannot have {} bytes", data.len());
         return Err(Error::new(Stage::Catalog, what));
@@ -63,10 +63,10 @@ pub fn encode_jpeg(picture: &RgbPicture, quality: u8) -> Result<Vec<u8>> {
     Ok(jpeg)
 }
 
-/// Whether a JPEG stands there from its first marker to its last.
+/// Whether the file is a JPEG from its first marker to its last.
 ///
-/// After a power loss a file may have its length and not its bytes; both ends
-/// are looked at, not the middle.
+/// After a power loss, a file may have its length but not its content. Only both ends are
+/// checked.
 pub fn is_whole_jpeg(path: &Path) -> bool {
     fn ends(path: &Path) -> std::io::Result<([u8; 2], [u8; 2])> {
         let (mut first, mut last) = ([0; 2], [0; 2]);
@@ -89,7 +89,7 @@ mod tests {
         10.0 * (255.0 * 255.0 * a.len() as f64 / squares).log10()
     }
 
-    /// Saturated bars with sharp vertical edges, over a ramp.
+    /// Returns saturated bars with sharp vertical edges, above a ramp.
     fn saturated(width: u32, height: u32) -> RgbPicture {
         let bars: [[u8; 3]; 6] =
             [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [255, 0, 255], [0, 255, 255]];

@@ -1,4 +1,4 @@
-//! The index in memory, open to `fuzz/`: no other build has this.
+//! Access to the index in memory for `fuzz/`; only built for fuzzing.
 
 use super::entries::{Entries, Slot};
 use super::entry::Entry;
@@ -7,21 +7,21 @@ use super::entry::Entry;
 #[derive(Debug)]
 pub struct Index(Entries);
 
-/// What a merge found.
+/// Result of a merge.
 #[derive(Debug, Clone, Copy)]
 pub struct Merged {
-    /// It brought something new.
+    /// The merged text contained something new.
     pub changed: bool,
-    /// It lacks entries of ours.
+    /// The merged text lacks some of our entries.
     pub lacking: bool,
 }
 
 impl Index {
-    /// Loads what an earlier life left, and takes all of it as settled and published.
+    /// Loads the index of an earlier run, and settles and publishes all entries.
     ///
     /// # Errors
     ///
-    /// If `text` is not a JSON array.
+    /// Returns an error if `text` is not a JSON array.
     pub fn load(text: &str) -> serde_json::Result<Index> {
         let mut entries = Entries::default();
         entries.load(text)?;
@@ -29,25 +29,25 @@ impl Index {
         Ok(Index(entries))
     }
 
-    /// Takes over what others wrote. `behind`: they could not know all that we do.
+    /// Merges what other programs wrote. `behind`: from an older state of the index.
     ///
     /// # Errors
     ///
-    /// If `text` is not a JSON array.
+    /// Returns an error if `text` is not a JSON array.
     pub fn merge(&mut self, text: &str, behind: bool) -> serde_json::Result<Merged> {
         let merged = self.0.merge(text, behind)?;
         Ok(Merged { changed: merged.changed, lacking: merged.lacking })
     }
 
-    /// Our entries, in presentation order.
+    /// Returns our entries, in presentation order.
     pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
         self.0.kept().iter().filter_map(Slot::entry)
     }
 
-    /// What `index.json` would be.
+    /// Returns the text of `index.json`.
     pub fn text(&self) -> String {
         let mut bytes = Vec::new();
-        // Writing to memory does not fail.
+        // Writing to memory never fails.
         let _ = self.0.write_to(&mut bytes);
         String::from_utf8(bytes).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Which entry a frame gets: a new one, or the one that it had in an earlier life.
+//! Finds the entry of a frame: the one from an earlier run, or a new one.
 
 use std::path::Path;
 
@@ -11,11 +11,12 @@ use super::publish::{Durable, publish};
 use crate::error::Result;
 use crate::media::{ByteOffset, Reason, Verdict};
 
-/// An entry of the old system has no offset; its time was rounded to the millisecond.
+/// An entry of the older system has no offset, and its time was rounded to milliseconds.
 const OLD_ENTRY_TOLERANCE_MICROS: u64 = 1_000;
 
 impl Catalog {
-    /// The entry of the frame kept last, if it is this one: then the call repeats one that failed.
+    /// Returns the entry of the last kept frame if it is this frame: the call then
+    /// repeats a failed one.
     pub(super) fn kept_last(&self, verdict: &Verdict) -> Option<Entry> {
         let micros = micros_of_ticks(verdict.pts);
         let last = self.entries.kept().last()?;
@@ -25,7 +26,8 @@ impl Catalog {
     pub(super) fn keep_new(&mut self, frame: &EncodedFrame, reason: Reason) -> Result<Entry> {
         let number = self.next_number(frame)?;
         let path = match &frame.jpeg {
-            // A crash after it leaves a JPEG that no entry names; it is replaced by its like.
+            // A crash after this leaves a JPEG that no entry names; it is overwritten by
+            // an equal one.
             Some(jpeg) => Some(self.write_jpeg(number, jpeg)?),
             None => None,
         };
@@ -36,7 +38,7 @@ impl Catalog {
         Ok(entry)
     }
 
-    /// The entry stands as it is; what the old system did not know is filled in.
+    /// Keeps the existing entry, and fills in what the older system did not write.
     pub(super) fn keep_again(
         &mut self,
         at: usize,
@@ -65,7 +67,8 @@ impl Catalog {
         Ok(entry.clone())
     }
 
-    /// The place among the earlier entries of the one that stands for this picture.
+    /// Returns the position of this picture's entry in
+    /// [`Entries::earlier`](super::entries::Entries::earlier).
     pub(super) fn find_earlier(&self, verdict: &Verdict) -> Option<usize> {
         let micros = micros_of_ticks(verdict.pts);
         self.entries.earlier().iter().position(|slot| match slot.offset {
@@ -74,39 +77,41 @@ impl Catalog {
         })
     }
 
-    /// The next free number. Earlier entries that can no longer be found again,
-    /// since detection has come past them, are set aside.
+    /// Returns the next free number. Earlier entries that detection has passed can no
+    /// longer be found again, and are quarantined.
     fn next_number(&mut self, frame: &EncodedFrame) -> Result<u64> {
         let next = self.last_number + 1;
         let micros = micros_of_ticks(frame.verdict.pts);
         let at = Some(frame.verdict.at.0);
         let is_passed = |slot: &Slot| slot.micros <= micros || slot.offset == at;
         if self.entries.earlier().iter().any(is_passed) {
-            self.set_aside("the recording has another picture here", |kept, slot| {
+            self.set_aside("the recording has a different picture here", |kept, slot| {
                 !kept && is_passed(slot)
             })?;
         }
         Ok((next..).find(|&number| !self.entries.is_taken(number)).unwrap_or(next))
     }
 
-    /// Sets aside the entries whose picture starts at or past `end`, the length of the
-    /// recording: a power loss took it. Their ids are not used again. Says how many.
+    /// Quarantines the entries whose picture starts at or after `end`, the length of the
+    /// recording after a power loss. Their ids are not reused. Returns how many there
+    /// were.
     ///
     /// # Errors
     ///
-    /// If the folder cannot be written to.
+    /// Returns an error if the folder cannot be written.
     pub fn set_aside_past(&mut self, end: ByteOffset) -> Result<usize> {
         self.set_aside("the recording ends before it", |_, slot| {
             slot.offset.is_some_and(|offset| offset >= end.0)
         })
     }
 
-    /// Sets aside the entries of an earlier life that were not found again. For when
-    /// detection has come to the end of the recording, and only then. Says how many.
+    /// Quarantines the entries of an earlier run that were not found again. Must only be
+    /// called when detection has reached the end of the recording. Returns how many there
+    /// were.
     ///
     /// # Errors
     ///
-    /// If the folder cannot be written to.
+    /// Returns an error if the folder cannot be written.
     pub fn set_aside_unfound(&mut self) -> Result<usize> {
         self.set_aside("the recording has no such frame", |kept, _| !kept)
     }
@@ -114,7 +119,7 @@ impl Catalog {
     fn set_aside(&mut self, why: &str, which: impl Fn(bool, &Slot) -> bool) -> Result<usize> {
         let slots = self.entries.take(which);
         self.unwritten |= !slots.is_empty();
-        // A crash after this leaves them in the index as well, for the next life to take out.
+        // A crash after this leaves them in the index as well; the next run removes them.
         self.set_aside.add(&slots, why)?;
         Ok(slots.len())
     }
@@ -127,7 +132,7 @@ impl Catalog {
         is_whole_jpeg(&self.jpeg_path(number))
     }
 
-    /// Says what the index has as its path.
+    /// Writes a JPEG and returns its path for the index.
     fn write_jpeg(&mut self, number: u64, jpeg: &[u8]) -> Result<String> {
         let path = self.jpeg_path(number);
         publish(&path, jpeg, Durable::Later)?;

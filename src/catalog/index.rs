@@ -1,14 +1,15 @@
-//! `index.json` on disk: replaced atomically, and nothing that others write to it lost.
+//! `index.json` on disk: replaced atomically, without losing what other programs write to
+//! it.
 //!
-//! Every writing happens under `flock` on `index.lock`. The new file changes
-//! places with the one that stands there, in one step. What was displaced is
-//! looked at again: if it is not what we had taken in, somebody put it there
-//! meanwhile; it is merged, and the result written, until nothing was missed.
+//! Every write happens under `flock` on `index.lock`. The new file and the existing one
+//! exchange their names in one step. Then the displaced file is checked: if it is not the
+//! one that was merged, another program wrote it in between. In this case it is merged
+//! and the index is written again, until nothing was missed.
 //!
-//! A temporary file is named after its own inode number and time. So a left-over
-//! tells whether a crash came before the exchange (it is still our own file, and
-//! worth nothing) or after (it is what we displaced, and may hold somebody's
-//! news), and whether the index that then took its place still stands as we wrote it.
+//! The name of a temporary file contains its inode number and time. From a left-over
+//! file, a restart can tell whether the crash was before the exchange (the file is still
+//! our own, and of no use) or after it (the file was displaced, and may contain changes
+//! by another program), and whether the index is unchanged since the exchange.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
@@ -30,28 +31,28 @@ use crate::error::{Context, Error, Result, Stage};
 /// Name of the index in the frames folder.
 pub const INDEX_NAME: &str = "index.json";
 
-/// So often at most is an index rewritten because others replaced it meanwhile.
+/// Maximum number of rewrites because other programs replaced the index meanwhile.
 const MOST_ROUNDS: usize = 16;
 
-/// How the new file came to its place.
+/// Result of putting the new file in place.
 enum Swapped {
-    /// In place of what we had taken in.
+    /// It replaced the file that was merged.
     Done,
-    /// In place of something else, which now has the temporary name.
+    /// It replaced another file, which now has the temporary name.
     Displaced,
-    /// It did not: another file came into being meanwhile.
+    /// It did not replace anything: another file was created meanwhile.
     Missed,
 }
 
-/// The file `index.json`, and what is known of it.
+/// The file `index.json`, and what is known about it.
 #[derive(Debug)]
 pub(super) struct IndexFile {
     path: PathBuf,
     lock: IndexLock,
     reader: Reader,
-    /// The content that our entries include, if it can be told by its stamp.
+    /// Stamp of the content that has been merged, if the stamp is reliable.
     known: Option<Stamp>,
-    /// Displaced files whose content is in memory and not in the index yet.
+    /// Displaced files whose content is in memory but not in the index yet.
     displaced: Vec<PathBuf>,
     /// Files of no use that could not be removed yet.
     litter: Vec<PathBuf>,
@@ -59,7 +60,7 @@ pub(super) struct IndexFile {
 }
 
 impl IndexFile {
-    /// The index in `folder`. Nothing is read yet.
+    /// Returns the index in `folder`. Reads nothing yet.
     pub fn new(folder: &Path, grace: Duration, clock: Arc<dyn Clock>) -> Result<IndexFile> {
         Ok(IndexFile {
             path: folder.join(INDEX_NAME),
@@ -72,13 +73,13 @@ impl IndexFile {
         })
     }
 
-    /// Where it is.
+    /// Returns the path of the index.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Reads what an earlier life left: the index, what a crash displaced, and
-    /// `copy`, by which the index is mended (see [`Entries::restore`]).
+    /// Reads what an earlier run left: the index, files displaced before a crash, and
+    /// `copy`, from which the index is repaired (see [`Entries::restore`]).
     pub fn load(&mut self, entries: &mut Entries, copy: Option<&Path>) -> Result<()> {
         let _held = self.lock.hold()?;
         self.load_locked(entries, copy)
@@ -100,25 +101,27 @@ impl IndexFile {
         self.take_in_left_overs(entries)
     }
 
-    /// A copy is older than the index, and nobody's but ours.
+    /// Repairs the entries from the copy, which is older than the index but written by
+    /// scenetap only.
     fn restore(&self, entries: &mut Entries, copy: &str) -> Result<()> {
         let Restored { came_back, mended } = self.taken_in(entries.restore(copy))?;
         let path = self.path.display();
         if came_back > 0 {
-            tracing::warn!("{path}: {came_back} entries were gone; they come back");
+            tracing::warn!("{path}: restored {came_back} missing entries");
         }
         if mended > 0 {
             tracing::warn!(
-                "{path}: {mended} entries said what is not so of their pictures; mended"
+                "{path}: repaired {mended} entries that described their picture wrongly"
             );
         }
         Ok(())
     }
 
-    /// Merges the files that exchanges displaced before a crash. The file that the last exchange
-    /// displaced is newer than the index, unless somebody has written to the index since. Every
-    /// other one is older: the index already contains most of it, and an agent may have changed an
-    /// entry again. Such a file only adds what the index lacks.
+    /// Merges files that were displaced by exchanges before a crash. The file displaced
+    /// by the last exchange is newer than the index, unless another program has written
+    /// to the index since. All others are older: the index already contains most of their
+    /// content, and an agent may have changed an entry again. They only add what the
+    /// index lacks.
     fn take_in_left_overs(&mut self, entries: &mut Entries) -> Result<()> {
         let folder = publish::folder_of(&self.path);
         let (mut older, mut newer) = (Vec::new(), Vec::new());
@@ -153,20 +156,19 @@ impl IndexFile {
         Ok(())
     }
 
-    /// Whether the current index is the file that an exchange put in the place of `left_over`,
-    /// unchanged since.
+    /// Whether the current index is the file that displaced `left_over`, unchanged since.
     fn is_displaced_by_standing(&self, left_over: &Path) -> bool {
         let standing = Stamp::at(&self.path).map(|stamp| stamp.mark());
         standing.is_some_and(|standing| mark_of(left_over) == Some(&standing))
     }
 
-    /// Whether the file may hold something that we do not know.
+    /// Whether the file may contain changes that are not merged yet.
     pub fn is_changed(&self) -> bool {
         self.known.is_none() || Stamp::at(&self.path) != self.known
     }
 
-    /// Takes in what others wrote, without waiting for half-written files and
-    /// without writing. Says whether the index lacks entries of ours.
+    /// Merges what other programs wrote, without waiting for half-written files and
+    /// without writing. Returns whether the index lacks some of our entries.
     pub fn take_in_now(&mut self, entries: &mut Entries) -> Result<bool> {
         let _held = self.lock.hold()?;
         match self.io(self.reader.read(&self.path, self.known))? {
@@ -180,18 +182,19 @@ impl IndexFile {
         }
     }
 
-    /// Whether memory has what no file named `index.json` ever had: whoever wrote the one that
-    /// stands there could not know it.
+    /// Whether memory contains something that was never in `index.json`: the author of
+    /// the current file could not know it.
     fn is_ahead(&self) -> bool {
         !self.displaced.is_empty()
     }
 
-    /// Writes the index with all `entries`, after taking in what others wrote. Says
-    /// whether nobody came between; otherwise it is to be written again.
+    /// Merges what other programs wrote, and writes the index with all `entries`. Returns
+    /// false if other programs kept replacing the index, so that it has to be written
+    /// again.
     ///
     /// # Errors
     ///
-    /// If the folder cannot be written to. The index is then what it was before.
+    /// Returns an error if the folder cannot be written. The index is then unchanged.
     pub fn publish(&mut self, entries: &mut Entries) -> Result<bool> {
         let _held = self.lock.hold()?;
         self.publish_locked(entries)
@@ -236,12 +239,12 @@ impl IndexFile {
             self.forget_displaced();
             return Ok(true);
         }
-        // Somebody replaces it all the time. All of it is in memory, and in the files
-        // still listed as displaced; the next writing goes on from there.
+        // Another program replaces the index all the time. Its changes are in memory and
+        // in the files listed as displaced; the next write continues from there.
         Ok(false)
     }
 
-    /// Gets rid of a displaced file that holds nothing new. After a plain rename there is none.
+    /// Removes a displaced file without new content. After a plain rename there is none.
     fn dispose_of(&mut self, temp: PathBuf, standing: &Found) -> Result<()> {
         match standing {
             Found::Corrupt(_) if temp.exists() => self.set_aside_corrupt(&temp),
@@ -253,17 +256,17 @@ impl IndexFile {
         }
     }
 
-    /// Removes a file that is of no use, now or when that succeeds.
+    /// Removes a file of no use, now or later.
     fn throw_away(&mut self, path: PathBuf) {
         self.litter.push(path);
         self.try_clean_up();
     }
 
-    /// Removes what could not be removed before.
+    /// Removes files that could not be removed before.
     ///
     /// # Errors
     ///
-    /// If something still cannot be removed. It is kept in mind.
+    /// Returns an error if a file still cannot be removed. It is retried the next time.
     pub fn clean_up(&mut self) -> Result<()> {
         let mut cleaned = Ok(());
         self.litter.retain(|path| match disk::remove(path) {
@@ -276,15 +279,15 @@ impl IndexFile {
         cleaned
     }
 
-    /// The same, where the next time will do.
+    /// As [`IndexFile::clean_up`], but only logs an error.
     fn try_clean_up(&mut self) {
         if let Err(error) = self.clean_up() {
-            tracing::debug!("{error}; tried again later");
+            tracing::debug!("{error}; will be retried");
         }
     }
 
-    /// Takes in a file that stood in the index's place. A crash before the next
-    /// exchange leaves it under its temporary name, for [`IndexFile::load`].
+    /// Merges a displaced file, and returns whether it had changes. A crash before the
+    /// next exchange leaves it under its temporary name, for [`IndexFile::load`].
     fn displaced_has_news(&mut self, temp: PathBuf, entries: &mut Entries) -> Result<bool> {
         match self.read_settled(&temp)? {
             Found::Whole(text, _) => {
@@ -297,15 +300,15 @@ impl IndexFile {
         }
     }
 
-    /// Removes displaced files, once the index includes them. A crash before it
-    /// leaves them to be merged a second time, as older than the index.
+    /// Removes displaced files once the index includes them. A crash before this leaves
+    /// them to be merged a second time, as older than the index.
     fn forget_displaced(&mut self) {
         self.litter.append(&mut self.displaced);
         self.try_clean_up();
     }
 
-    /// Writes the new index beside the old one. A crash within leaves a file that
-    /// is named after its own inode, or `new`: [`IndexFile::load`] removes both.
+    /// Writes the new index to a temporary file. A crash here leaves a file that is named
+    /// after its own inode, or `new`: [`IndexFile::load`] removes both.
     fn write_temp(&self, entries: &Entries) -> Result<(PathBuf, Option<Stamp>)> {
         let new = temp_path(&self.path, "new");
         let written = || -> io::Result<(PathBuf, Option<Stamp>)> {
@@ -315,7 +318,7 @@ impl IndexFile {
             out.flush()?;
             drop(out);
             if let Ok(old) = fs::metadata(&self.path) {
-                // Whoever let a group write to the index wants it to stay so.
+                // If a group was given write access to the index, it keeps it.
                 disk::set_permissions(&file, old.permissions())?;
             }
             let stamp = Stamp::set(&file)?;
@@ -329,8 +332,8 @@ impl IndexFile {
         self.io(written)
     }
 
-    /// Puts `temp` in the index's place. A crash before leaves the old index, a
-    /// crash after it the new one; there is no between.
+    /// Exchanges `temp` and the index. A crash leaves either the old index or the new
+    /// one.
     fn swap(&mut self, temp: &Path, old: Option<Stamp>, standing: &Found) -> Result<Swapped> {
         if !matches!(standing, Found::Nothing) && self.can_exchange {
             match self.io(disk::exchange(temp, &self.path))? {
@@ -353,9 +356,9 @@ impl IndexFile {
         Ok(if renamed { Swapped::Done } else { Swapped::Missed })
     }
 
-    /// Where the file system cannot exchange: a plain rename. Whoever writes under
-    /// the lock is safe; a file renamed over the index between our look at it and
-    /// our rename, some microseconds, is lost.
+    /// Replaces the index with a plain rename, if the file system cannot exchange.
+    /// Programs that write under the lock are safe. A file renamed over the index between
+    /// our check and our rename, some microseconds, is lost.
     fn replace(&self, temp: &Path, old: Option<Stamp>, standing: &Found) -> Result<Swapped> {
         if matches!(standing, Found::Corrupt(_)) {
             self.set_aside_corrupt(&self.path)?;
@@ -387,13 +390,14 @@ impl IndexFile {
     }
 }
 
-/// The part after `.tmp-` of a temporary file's name: the [`Stamp::mark`] of the file that was
-/// written under this name.
+/// Returns the part after `.tmp-` in the name of a temporary file: the [`Stamp::mark`] of
+/// the file that was written under this name.
 fn mark_of(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()?.rsplit_once(".tmp-").map(|(_, mark)| mark)
 }
 
-/// Whether a left-over was not exchanged yet: it still is the file it is named after.
+/// Whether a left-over file has not been exchanged: it is still the file that it is named
+/// after.
 fn is_own_temp(path: &Path) -> bool {
     let inode = fs::metadata(path).map(|metadata| metadata.ino().to_string());
     let mark = mark_of(path);

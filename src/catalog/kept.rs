@@ -1,4 +1,4 @@
-//! A frame that was kept, before and after its picture is encoded.
+//! A kept frame, before and after encoding.
 
 use std::time::SystemTime;
 
@@ -6,34 +6,34 @@ use super::frames::encode_jpeg;
 use crate::error::Result;
 use crate::media::{ByteOffset, Frame, Verdict};
 
-/// A frame that the detector kept.
+/// A frame that the detector has kept.
 #[derive(Clone)]
 pub struct KeptFrame {
-    /// Why it is kept, with its score.
+    /// Its score, and why it is kept.
     pub verdict: Verdict,
-    /// The picture.
+    /// Its picture and position.
     pub frame: Frame,
-    /// When its first byte arrived; none for a scanned file.
+    /// Time when its first byte arrived; `None` for a scanned file.
     pub captured_at: Option<SystemTime>,
 }
 
-/// What the catalog writes of a kept frame. The picture itself is no longer held.
+/// What the catalog writes of a kept frame. No longer holds the picture.
 #[derive(Debug, Clone)]
 pub struct EncodedFrame {
-    /// Why it is kept, with its score.
+    /// Its score, and why it is kept.
     pub verdict: Verdict,
-    /// Offset from which a decoder can start to reach it.
+    /// Offset at which decoding has to start to show it.
     pub keyframe_at: ByteOffset,
-    /// FFmpeg concealed an error in it.
+    /// Whether FFmpeg concealed an error in it.
     pub damaged: bool,
-    /// When its first byte arrived; none for a scanned file.
+    /// Time when its first byte arrived; `None` for a scanned file.
     pub captured_at: Option<SystemTime>,
-    /// The JPEG; none if none is asked for, or if one is known to be there.
+    /// The JPEG; `None` if JPEGs are disabled, or if the file already exists.
     pub jpeg: Option<Vec<u8>>,
 }
 
 impl EncodedFrame {
-    /// A frame of which no JPEG is written.
+    /// Returns a frame without a JPEG.
     pub fn without_jpeg(kept: &KeptFrame) -> EncodedFrame {
         EncodedFrame {
             verdict: kept.verdict,
@@ -45,23 +45,24 @@ impl EncodedFrame {
     }
 }
 
-/// Turns kept frames into what the catalog writes: costly, pure, and free to run on any thread.
+/// Encodes kept frames for the catalog: expensive, pure, and usable on any thread.
 #[derive(Debug, Clone, Copy)]
 pub struct Encoder {
-    /// Whether JPEGs are asked for.
+    /// Whether to write JPEGs.
     pub write_jpegs: bool,
     /// JPEG quality, 1 to 100.
     pub jpeg_quality: u8,
-    /// Greatest width in pixels; wider pictures are scaled down.
+    /// Maximum width in pixels; wider pictures are scaled down.
     pub frame_width: Option<u32>,
 }
 
 impl Encoder {
-    /// Converts and encodes the picture, if JPEGs are asked for.
+    /// Converts and encodes the picture, if JPEGs are enabled.
     ///
     /// # Errors
     ///
-    /// If the picture's format cannot be converted to RGB, or is too large for JPEG.
+    /// Returns an error if the picture cannot be converted to RGB, or is too large for
+    /// JPEG.
     pub fn encode(&self, kept: &KeptFrame) -> Result<EncodedFrame> {
         let mut encoded = EncodedFrame::without_jpeg(kept);
         if self.write_jpegs {

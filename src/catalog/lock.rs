@@ -1,4 +1,4 @@
-//! The lock under which the index is written: `flock` on `index.lock`.
+//! The lock for writing the index: `flock` on `index.lock`.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::disk;
 use crate::error::{Context, Result, Stage};
 
-/// Name of the file on which writers of the index hold `flock`.
+/// Name of the file that writers of the index lock.
 pub const LOCK_NAME: &str = "index.lock";
 
 /// The lock file of a frames folder.
@@ -18,31 +18,32 @@ pub(super) struct IndexLock {
     file: File,
 }
 
-/// Holds the lock until it is dropped.
+/// Holds the lock until dropped.
 #[derive(Debug)]
 pub(super) struct Held(File);
 
 impl IndexLock {
-    /// Makes the lock file if there is none.
+    /// Creates the lock file if it does not exist.
     pub fn open(folder: &Path) -> Result<IndexLock> {
         let path = folder.join(LOCK_NAME);
         Ok(IndexLock { file: open_file(&path)?, path })
     }
 
-    /// Waits for whoever else holds the lock, and takes it.
+    /// Waits for the lock and takes it.
     pub fn hold(&mut self) -> Result<Held> {
         loop {
             match self.file.lock() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 locked => locked.context(Stage::Catalog, &self.path, "cannot lock the index")?,
             }
-            // Both handles are one lock: releasing either releases it.
+            // Both handles share one lock: releasing either releases it.
             let held = self.file.try_clone().map(Held);
             let held = held.context(Stage::Catalog, &self.path, "cannot lock the index")?;
             if identity(self.file.metadata()) == identity(fs::metadata(&self.path)) {
                 return Ok(held);
             }
-            // Somebody removed or replaced the lock file: others would lock another one.
+            // The lock file was removed or replaced: other programs would lock the new
+            // one.
             self.file = open_file(&self.path)?;
         }
     }

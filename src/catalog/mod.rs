@@ -1,13 +1,12 @@
-//! What was kept: JPEGs and `index.json`, and how they reach the disk.
+//! The catalog: JPEGs and `index.json`, and how they become durable.
 //!
-//! For each frame, in this order: its JPEG ([`frames`]), then the index that
-//! names it. Both are replaced whole ([`publish`]), so that a reader never sees
-//! half of either. [`Syncer`] makes them durable behind the scenes, and the
-//! checkpoint last.
+//! For each frame, first its JPEG ([`frames`]) is written, then the index that lists it.
+//! Both are replaced atomically ([`publish`]), so that a reader never sees part of a
+//! file. [`Syncer`] makes them durable in the background, and then the checkpoint.
 //!
-//! After a restart detection goes over the last pictures again and gives the
-//! same frames: [`Catalog::keep`] finds their entries by offset and time, and
-//! leaves what others wrote to them as it is.
+//! After a restart, detection repeats the last pictures and produces the same frames:
+//! [`Catalog::keep`] finds their entries by offset and time, and keeps what other
+//! programs wrote to them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,7 +57,7 @@ use index::IndexFile;
 use pace::Pace;
 use set_aside::SetAside;
 
-/// The kept frames of a session or of a scanned file. There is one at a time for a folder.
+/// The kept frames of a session or of a scanned file. A folder must have only one.
 #[derive(Debug)]
 pub struct Catalog {
     folder: PathBuf,
@@ -67,11 +66,11 @@ pub struct Catalog {
     index: IndexFile,
     entries: Entries,
     set_aside: SetAside,
-    /// The highest number given to a settled entry.
+    /// The highest number of a settled entry.
     last_number: u64,
     /// See [`Catalog::lacking`].
     lacking: u64,
-    /// There is something that the index on disk lacks.
+    /// Whether the index on disk is incomplete.
     unwritten: bool,
     writing: Pace,
     reading: Pace,
@@ -80,17 +79,17 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Opens the catalog of a folder, and finishes what a crash left unfinished.
+    /// Opens the catalog of a folder, and completes what a crash interrupted.
     ///
     /// # Errors
     ///
-    /// If the folder cannot be made, read or written to.
+    /// Returns an error if the folder cannot be created, read or written.
     pub fn open(options: CatalogOptions) -> Result<Catalog> {
         Catalog::open_with(options, Arc::new(SystemClock), CORRUPT_GRACE)
     }
 
-    /// [`Catalog::open`] with another clock, and another time after which an index that
-    /// is no JSON array counts as corrupt.
+    /// [`Catalog::open`] with a different clock, and a different time after which an
+    /// index that is not a JSON array counts as corrupt.
     ///
     /// # Errors
     ///
@@ -101,7 +100,7 @@ impl Catalog {
         corrupt_grace: Duration,
     ) -> Result<Catalog> {
         let folder = absolute(&options.frames_dir)?;
-        disk::create_folders(&folder).context(Stage::Catalog, &folder, "cannot make it")?;
+        disk::create_folders(&folder).context(Stage::Catalog, &folder, "cannot create it")?;
         publish::remove_left_overs(&folder, |target| {
             let id = target.strip_suffix(".jpg");
             target == SET_ASIDE_NAME || id.is_some_and(|id| frame_number(id).is_some())
@@ -135,7 +134,8 @@ impl Catalog {
     }
 
     fn load(&mut self, next_ordinal: u64) -> Result<()> {
-        // A crash between setting aside and writing the index leaves an entry in both.
+        // A crash between quarantining an entry and writing the index leaves the entry in
+        // both.
         self.entries.retire(self.set_aside.numbers());
         self.index.load(&mut self.entries, self.index_copy.as_deref())?;
         let settled = usize::try_from(next_ordinal).unwrap_or(usize::MAX);
@@ -148,51 +148,53 @@ impl Catalog {
         self.flush()
     }
 
-    /// What encodes frames for this catalog.
+    /// Returns the encoder for frames of this catalog.
     pub fn encoder(&self) -> Encoder {
         self.encoder
     }
 
-    /// How many of the frames that the checkpoint counts the index had not when it was opened.
+    /// Returns how many of the frames covered by the checkpoint were missing from the
+    /// index when it was opened.
     pub fn lacking(&self) -> u64 {
         self.lacking
     }
 
-    /// How many frames are kept: what the checkpoint has to say as `next_ordinal`.
+    /// Returns how many frames are kept: the value of `next_ordinal` for the checkpoint.
     pub fn kept(&self) -> u64 {
         self.entries.kept().len() as u64
     }
 
-    /// The entries of the frames kept, in presentation order, as far as others'
-    /// changes to them have been read.
+    /// Returns the entries of the kept frames, in presentation order, with changes by
+    /// other programs as far as they have been read.
     pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
         self.entries.kept().iter().filter_map(Slot::entry)
     }
 
-    /// Whether the index on disk names every frame kept. Only then may a checkpoint
-    /// that counts them all be submitted.
+    /// Whether the index on disk lists every kept frame. Only then may a checkpoint that
+    /// covers them all be submitted.
     pub fn is_published(&self) -> bool {
         !self.unwritten
     }
 
-    /// Whether this frame stands in the index from an earlier life, its JPEG (if one
-    /// is asked for) whole: then it needs no encoding, and is no news.
+    /// Whether the index already lists this frame from an earlier run and its JPEG (if
+    /// enabled) is complete: then it need not be encoded or announced again.
     pub fn is_known(&self, verdict: &Verdict) -> bool {
         let found = self.find_earlier(verdict).and_then(|at| self.entries.earlier().get(at));
         found.is_some_and(|slot| !self.encoder.write_jpegs || self.has_jpeg(slot.number))
     }
 
-    /// Encodes and keeps a frame. Frames come in presentation order.
+    /// Encodes and keeps a frame. Frames must be passed in presentation order.
     ///
-    /// A frame that stands in the index from an earlier life keeps its id, and
-    /// whatever others wrote to it. Otherwise it gets the next id that is free.
-    /// Entries of an earlier life that it shows to be of another recording, or
-    /// of the same one before bytes were lost, are set aside and told.
+    /// A frame that an earlier run has listed in the index keeps its id and what other
+    /// programs wrote to its entry. Any other frame gets the next free id. If a frame
+    /// shows that entries of an earlier run belong to another recording, or to bytes that
+    /// were lost, these entries are quarantined and logged.
     ///
     /// # Errors
     ///
-    /// If the verdict does not keep the frame, the picture cannot be encoded, or the
-    /// folder cannot be written to. The call may be repeated: no frame is kept twice.
+    /// Returns an error if the verdict does not keep the frame, the picture cannot be
+    /// encoded, or the folder cannot be written. The call may be repeated: no frame is
+    /// kept twice.
     pub fn keep(&mut self, kept: &KeptFrame) -> Result<Entry> {
         let encoded = if self.is_known(&kept.verdict) {
             EncodedFrame::without_jpeg(kept)
@@ -202,14 +204,14 @@ impl Catalog {
         self.keep_encoded(encoded)
     }
 
-    /// [`Catalog::keep`] for a frame that was encoded elsewhere.
+    /// [`Catalog::keep`] for a frame that is already encoded.
     ///
     /// # Errors
     ///
     /// As [`Catalog::keep`].
     pub fn keep_encoded(&mut self, frame: EncodedFrame) -> Result<Entry> {
         let Some(reason) = frame.verdict.kept else {
-            let what = "a frame that the detector did not keep has no place in the index";
+            let what = "cannot add a frame to the index that the detector did not keep";
             return Err(Error::new(Stage::Catalog, what).at(frame.verdict.at));
         };
         let entry = match (self.kept_last(&frame.verdict), self.find_earlier(&frame.verdict)) {
@@ -221,12 +223,12 @@ impl Catalog {
         Ok(entry)
     }
 
-    /// Writes the index if that is due, and looks whether others changed it. To be
-    /// called now and then while no frame comes; it never waits for another's unfinished file.
+    /// Writes the index if that is due, and checks for changes by other programs. Call
+    /// this regularly while no frames arrive. Never waits for a half-written file.
     ///
     /// # Errors
     ///
-    /// If the folder cannot be read or written to.
+    /// Returns an error if the folder cannot be read or written.
     pub fn poll(&mut self) -> Result<()> {
         if !self.unwritten && self.index.is_changed() && self.may_read() {
             let began = self.clock.now();
@@ -236,13 +238,14 @@ impl Catalog {
         self.poll_writing()
     }
 
-    /// A long index is not read at each of others' changes: those that wait are read before
-    /// the next writing at the latest.
+    /// Limits how often changes to a long index are read. Pending ones are read before
+    /// the next write at the latest.
     fn may_read(&self) -> bool {
         self.reading.due_in(self.entries.len(), self.clock.now()).is_zero()
     }
 
-    /// How long until [`Catalog::poll`] has the index to write; none if nothing is to be written.
+    /// Returns the time until [`Catalog::poll`] has to write the index; `None` if there
+    /// is nothing to write.
     pub fn write_due_in(&self) -> Option<Duration> {
         self.unwritten.then(|| self.writing.due_in(self.entries.len(), self.clock.now()))
     }
@@ -254,14 +257,16 @@ impl Catalog {
         }
     }
 
-    /// Brings the index up to date on disk, whatever the pace, and leaves nothing beside it.
+    /// Writes the index now if needed, regardless of the rate limit, and removes
+    /// temporary files.
     ///
     /// # Errors
     ///
-    /// If the folder cannot be written to.
+    /// Returns an error if the folder cannot be written.
     pub fn flush(&mut self) -> Result<()> {
         self.poll()?;
-        // Still changed: somebody is writing to it, which is worth the wait at the end.
+        // If it is still changed, another program is writing it: at the end, it is worth
+        // waiting.
         if self.unwritten || self.index.is_changed() {
             self.write()?;
         }
@@ -277,14 +282,14 @@ impl Catalog {
         Ok(())
     }
 
-    /// What the syncer has to bring to the disk for everything published so far.
+    /// Returns what the syncer has to sync for everything published so far.
     pub fn sync_job(&mut self) -> FramesJob {
         let mut job = std::mem::take(&mut self.unsynced);
         if job.index.is_some()
             && let Some(path) = &self.index_copy
         {
             let bytes = synced_copy::seal(|out| {
-                // Writing to memory does not fail.
+                // Writing to memory never fails.
                 let _ = self.entries.write_to(out);
             });
             job.index_copy = Some((path.clone(), bytes));
@@ -292,11 +297,11 @@ impl Catalog {
         job
     }
 
-    /// Writes the index and brings everything to the disk, before it returns.
+    /// Writes the index and syncs everything to disk before returning.
     ///
     /// # Errors
     ///
-    /// If something cannot be written or synced.
+    /// Returns an error if a file cannot be written or synced.
     pub fn sync(&mut self) -> Result<()> {
         self.flush()?;
         self.sync_job().run()
@@ -304,5 +309,5 @@ impl Catalog {
 }
 
 fn absolute(folder: &Path) -> Result<PathBuf> {
-    std::path::absolute(folder).context(Stage::Catalog, folder, "cannot tell its absolute path")
+    std::path::absolute(folder).context(Stage::Catalog, folder, "cannot make its path absolute")
 }

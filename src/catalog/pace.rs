@@ -1,24 +1,26 @@
-//! How often the index may be written, and what others wrote be read.
+//! Limits how often the index is written, and how often changes by other programs are
+//! read.
 
 use std::time::{Duration, Instant};
 
-/// Up to so many entries the index is written at once for every frame.
+/// Up to this many entries, the index is written for every frame.
 pub const AT_ONCE_ENTRIES: usize = 5_000;
 
-/// Beyond that, at most once in so long …
+/// Beyond that, at most once per this interval …
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// … and at most once in so many times what the last writing took.
+/// … and at most once per this multiple of the duration of the last write.
 const COST_FACTOR: u32 = 20;
 
-/// Decides when the next writing is due, or the next reading, from what the last one cost.
+/// Computes when the next write (or read) is due, from the duration of the last one.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     last: Option<(Instant, Duration)>,
 }
 
 impl Pace {
-    /// How long from `now` until an index of `entries` entries may be written, or read.
+    /// Returns the time from `now` until an index of `entries` entries may be written or
+    /// read.
     pub fn due_in(&self, entries: usize, now: Instant) -> Duration {
         match self.last {
             Some((began, took)) if entries > AT_ONCE_ENTRIES => {
@@ -29,7 +31,7 @@ impl Pace {
         }
     }
 
-    /// Takes note of one.
+    /// Records a write or a read.
     pub fn done(&mut self, began: Instant, ended: Instant) {
         self.last = Some((began, ended.saturating_duration_since(began)));
     }
@@ -44,7 +46,7 @@ mod tests {
         let start = Instant::now();
         let after = |ms| start + Duration::from_millis(ms);
         let mut pace = Pace::default();
-        assert_eq!(pace.due_in(9_000, start), Duration::ZERO, "the first is never late");
+        assert_eq!(pace.due_in(9_000, start), Duration::ZERO, "the first is due at once");
 
         pace.done(start, after(10));
         assert_eq!(pace.due_in(AT_ONCE_ENTRIES, after(10)), Duration::ZERO);

@@ -1,8 +1,8 @@
-//! Replacing files so that a reader never sees half of one.
+//! Replaces files so that a reader never sees part of one.
 //!
-//! Every file of the catalog comes to be in the same way: a temporary file in
-//! the same folder, then a rename. A temporary file is named `.NAME.tmp…`; one
-//! that a crash left behind is removed by [`remove_left_overs`].
+//! Every file of the catalog is written to a temporary file in the same folder and then
+//! renamed. A temporary file is named `.NAME.tmp…`; those left behind by a crash are
+//! removed by [`remove_left_overs`].
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,27 +12,28 @@ use std::path::{Path, PathBuf};
 use crate::disk;
 use crate::error::{Context, Result, Stage};
 
-/// When what was published has to be on the disk itself.
+/// When a published file has to be durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durable {
-    /// Before the call returns: it outlives a power loss.
+    /// Before the call returns: the file survives a power loss.
     Now,
-    /// When the operating system or [`super::Syncer`] gets to it: until then it
-    /// outlives a crash of this program, and nothing more.
+    /// When the operating system or [`super::Syncer`] syncs it. Until then it survives a
+    /// crash of this program, but not a power loss.
     Later,
 }
 
-/// Replaces `path` by a file that holds `bytes`.
+/// Replaces `path` with a file that contains `bytes`.
 ///
 /// # Errors
 ///
-/// If the folder cannot be written to. `path` is then what it was before.
+/// Returns an error if the folder cannot be written. `path` is then unchanged.
 pub fn publish(path: &Path, bytes: &[u8], durable: Durable) -> Result<()> {
     let temp = temp_path(path, &std::process::id().to_string());
     let written = write_temp(&temp, bytes, durable)
-        // A crash before this rename leaves the old file and a left-over; after it, the new file.
+        // A crash before this rename leaves the old file and a left-over file; after it,
+        // the new file.
         .and_then(|()| disk::rename(&temp, path))
-        // A power loss before the folder is synced brings back the old name, whole.
+        // A power loss before the folder is synced restores the old file, complete.
         .and_then(|()| match durable {
             Durable::Now => disk::sync_folder(folder_of(path)),
             Durable::Later => Ok(()),
@@ -43,20 +44,20 @@ pub fn publish(path: &Path, bytes: &[u8], durable: Durable) -> Result<()> {
     written.context(Stage::Catalog, path, "cannot write it")
 }
 
-/// A crash within leaves a left-over that nobody reads.
+/// Writes the temporary file. A crash here leaves a file that is never read.
 fn write_temp(temp: &Path, bytes: &[u8], durable: Durable) -> io::Result<()> {
     let file = disk::create(temp)?;
     disk::write_all(&file, bytes)?;
-    // The bytes first, the name after: a name never stands for bytes that a power loss took.
+    // Sync the bytes before the rename, so that the name never refers to lost bytes.
     if durable == Durable::Now { disk::sync(&file) } else { Ok(()) }
 }
 
-/// Gives a file that is not to be used the name `TARGET.LABEL-1`, or the next that is
-/// free: nothing is destroyed. Gives that name, or none if the file is gone.
+/// Quarantines a file: renames it to `TARGET.LABEL-1`, or to the next free number, so
+/// that nothing is destroyed. Returns the new name, or `None` if the file does not exist.
 ///
 /// # Errors
 ///
-/// If the folder cannot be written to.
+/// Returns an error if the folder cannot be written.
 pub fn set_aside(file: &Path, target: &Path, label: &str) -> io::Result<Option<PathBuf>> {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     for number in 1_u64.. {
@@ -71,7 +72,7 @@ pub fn set_aside(file: &Path, target: &Path, label: &str) -> io::Result<Option<P
     Ok(None)
 }
 
-/// The folder that a file is in: `.` for a bare name.
+/// Returns the folder of a file: `.` for a bare name.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -79,7 +80,7 @@ pub fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// `.NAME.tmp-MARK` beside `path`.
+/// Returns `.NAME.tmp-MARK` in the folder of `path`.
 pub(super) fn temp_path(path: &Path, mark: &str) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -88,11 +89,11 @@ pub(super) fn temp_path(path: &Path, mark: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// The temporary files in `folder` whose target's name satisfies `of`.
+/// Returns the temporary files in `folder` for targets whose name satisfies `of`.
 ///
 /// # Errors
 ///
-/// If the folder cannot be read.
+/// Returns an error if the folder cannot be read.
 pub fn left_overs(folder: &Path, of: impl Fn(&str) -> bool) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -106,17 +107,19 @@ pub fn left_overs(folder: &Path, of: impl Fn(&str) -> bool) -> io::Result<Vec<Pa
     Ok(found)
 }
 
-/// Removes the temporary files that a crash left in `folder`, for targets that satisfy `of`.
+/// Removes the temporary files that a crash left in `folder`, for targets that satisfy
+/// `of`.
 ///
-/// Only for whoever owns those targets: another's unfinished file would go too.
+/// Only the owner of these targets may call this: unfinished files of others would be
+/// removed too.
 ///
 /// # Errors
 ///
-/// If the folder cannot be read or written to.
+/// Returns an error if the folder cannot be read or written.
 pub fn remove_left_overs(folder: &Path, of: impl Fn(&str) -> bool) -> Result<()> {
     left_overs(folder, of)
         .and_then(|found| found.iter().try_for_each(|path| disk::remove(path)))
-        .context(Stage::Catalog, folder, "cannot remove what an earlier run left unfinished")
+        .context(Stage::Catalog, folder, "cannot remove temporary files of an interrupted run")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Reading an index that somebody may be writing to at this moment.
+//! Reads an index that another program may be writing at the same time.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,26 +11,26 @@ use super::entries::each_item;
 use super::publish::set_aside;
 use super::stamp::Stamp;
 
-/// A file that is no JSON array counts as corrupt when it stays so for this long.
+/// A file that is not a JSON array for this long counts as corrupt.
 pub const CORRUPT_GRACE: Duration = Duration::from_secs(2);
 
-/// How often a file that may be half written is looked at.
+/// Interval at which a file that may be half written is read again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// What stands under a name. The stamp is there only where it can be relied on.
+/// Content of a file. The stamp is only given if it is reliable.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// No file.
+    /// The file does not exist.
     Nothing,
-    /// The content that is known already; it was not read.
+    /// The content is known already and was not read.
     Known,
     /// A JSON array.
     Whole(String, Option<Stamp>),
-    /// Anything else: half written, or no index at all.
+    /// Anything else: half written, or not an index at all.
     Corrupt(Option<Stamp>),
 }
 
-/// Reads indexes, and knows how long to wait for one that is half written.
+/// Reads indexes, and waits for half-written ones.
 #[derive(Debug)]
 pub(super) struct Reader {
     grace: Duration,
@@ -38,7 +38,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// A reader that waits as long as `grace`, by `clock`.
+    /// Returns a reader that waits up to `grace`, measured by `clock`.
     pub fn new(grace: Duration, clock: Arc<dyn Clock>) -> Reader {
         Reader { grace, clock }
     }
@@ -62,7 +62,7 @@ impl Reader {
         })
     }
 
-    /// Reads a file, waiting for it to become whole as long as the grace allows.
+    /// Reads a file, waiting up to the grace time for it to become complete.
     pub fn read_settled(&self, path: &Path, known: Option<Stamp>) -> io::Result<Found> {
         let began = self.clock.now();
         loop {
@@ -76,13 +76,12 @@ impl Reader {
     }
 }
 
-/// Gives a corrupt file that was `index`, or stood in its place, a name of its own: it
-/// is never destroyed.
+/// Quarantines a corrupt file that was `index`, or stood in its place.
 pub(super) fn set_aside_corrupt(file: &Path, index: &Path) -> io::Result<()> {
     if let Some(aside) = set_aside(file, index, "corrupt")? {
         tracing::warn!(
             path = %index.display(), set_aside = %aside.display(),
-            "no JSON array: it is set aside, and written anew from what is known"
+            "not a JSON array: quarantined, and rewritten from memory"
         );
     }
     Ok(())

@@ -1,7 +1,7 @@
-//! Entries that no longer stand for a picture in the recording.
+//! Quarantined entries, which no longer match a picture in the recording.
 //!
-//! They are never destroyed: `index.set-aside.json` has them, an array like the
-//! index, and their ids are not used again.
+//! They are never deleted: `index.set-aside.json` lists them in an array like the index,
+//! and their ids are not reused.
 
 use std::fs;
 use std::io;
@@ -19,10 +19,10 @@ use crate::error::{Context, Result, Stage};
 /// Name of the file in the frames folder.
 pub const SET_ASIDE_NAME: &str = "index.set-aside.json";
 
-/// The key that says why an entry was set aside.
+/// Key of the reason why an entry was quarantined.
 const WHY_KEY: &str = "set_aside_because";
 
-/// The file of entries set aside.
+/// The file of quarantined entries.
 #[derive(Debug)]
 pub(super) struct SetAside {
     path: PathBuf,
@@ -30,8 +30,8 @@ pub(super) struct SetAside {
 }
 
 impl SetAside {
-    /// Reads what earlier lives set aside in `folder`. A file that is no JSON
-    /// array gets another name, since what it retired cannot be told.
+    /// Reads the entries that earlier runs quarantined in `folder`. A file that is not a
+    /// JSON array is renamed, since its ids cannot be read.
     pub fn open(folder: &Path) -> Result<SetAside> {
         let path = folder.join(SET_ASIDE_NAME);
         let mut items = Vec::new();
@@ -52,20 +52,20 @@ impl SetAside {
         Ok(SetAside { path, items })
     }
 
-    /// The numbers in the ids that must not be used again.
+    /// Returns the numbers of the ids that must not be reused.
     pub fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
         let id = |item: &Value| item.get("id").and_then(Value::as_str).and_then(frame_number);
         self.items.iter().filter_map(id)
     }
 
-    /// Sets entries aside and tells so. Durable at once: an id must stay retired.
+    /// Quarantines entries and logs them. Durable at once, so that the ids stay retired.
     ///
     /// # Errors
     ///
-    /// If the file cannot be written.
+    /// Returns an error if the file cannot be written.
     pub fn add(&mut self, slots: &[Slot], why: &str) -> Result<()> {
         for entry in slots.iter().filter_map(Slot::entry) {
-            tracing::warn!(id = entry.id, offset = entry.offset, "entry set aside: {why}");
+            tracing::warn!(id = entry.id, offset = entry.offset, "entry quarantined: {why}");
             self.items.extend(as_item(entry, why));
         }
         if slots.is_empty() {

@@ -1,4 +1,4 @@
-//! Telling, without reading it, whether a file is what it was.
+//! Detects whether a file has changed, without reading it.
 
 use std::fs::{File, FileTimes, Metadata};
 use std::io;
@@ -8,10 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use crate::disk;
 
-/// Longer than a tick of the kernel's clock: files changed within one tick have the same time.
+/// Longer than a tick of the kernel's clock: files changed within one tick have the same
+/// time.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Tells one content of a file from another: its inode, length and time of change.
+/// Identifies one content of a file: its inode, length and modification time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     device: u64,
@@ -21,7 +22,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// The stamp of a file that was not necessarily left in peace.
+    /// Returns the stamp of a file, which may be changing.
     pub fn of(metadata: &Metadata) -> Stamp {
         Stamp {
             device: metadata.dev(),
@@ -31,29 +32,31 @@ impl Stamp {
         }
     }
 
-    /// The stamp of what stands under a name, if anything does.
+    /// Returns the stamp of the file at `path`, if it exists.
     pub fn at(path: &Path) -> Option<Stamp> {
         std::fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata))
     }
 
-    /// The stamp of a file that was read between `before` and `after`. None if it
-    /// changed meanwhile, or so lately that another change could leave the same stamp.
+    /// Returns the stamp of a file that was read between `before` and `after`. `None` if
+    /// it changed meanwhile, or so recently that another change could leave the same
+    /// stamp.
     pub fn of_read(before: &Metadata, after: &Metadata) -> Option<Stamp> {
         let age = after.modified().ok().and_then(|time| time.elapsed().ok());
         let is_old = age.is_some_and(|age| age > TICK);
         (is_old && Stamp::of(before) == Stamp::of(after)).then(|| Stamp::of(after))
     }
 
-    /// Inode number and modification time, for use in a file name. Another file, or a write to
-    /// this one, has another mark.
+    /// Returns inode number and modification time, for use in a file name. Another file,
+    /// or a write to this one, has a different mark.
     pub fn mark(&self) -> String {
         let (seconds, nanos) = self.modified;
         format!("{}-{seconds}.{nanos:09}", self.inode)
     }
 
-    /// Gives a file that is our own, and finished, a stamp that no change by another can
-    /// leave: the kernel stamps a change with the time of its last tick, and this time
-    /// lies before it. None where the file system does not keep times exactly.
+    /// Sets the modification time of our own finished file so that no change by another
+    /// program can leave the same stamp: the kernel stamps a change with the time of its
+    /// last tick, and this time is earlier. Returns `None` if the file system does not
+    /// store times exactly.
     pub fn set(file: &File) -> io::Result<Option<Stamp>> {
         let time = SystemTime::now() - TICK;
         disk::set_times(file, FileTimes::new().set_modified(time))?;
@@ -92,6 +95,6 @@ mod tests {
         File::options().write(true).open(&path).unwrap().set_times(hour_ago).unwrap();
         let old = fs::metadata(&path).unwrap();
         assert_eq!(Stamp::of_read(&old, &old), Some(Stamp::of(&old)));
-        assert_eq!(Stamp::of_read(&fresh, &old), None, "it changed while it was read");
+        assert_eq!(Stamp::of_read(&fresh, &old), None, "it changed while it was being read");
     }
 }

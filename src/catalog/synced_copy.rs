@@ -1,8 +1,8 @@
-//! The index as it was last brought to the disk: a file of our own, with a checksum.
+//! A copy of the index as last synced, written only by scenetap, with a checksum.
 //!
-//! `index.json` belongs to others as well, and the one that stands there may not be
-//! on the disk yet. This copy is what comes back after a power loss, and what tells
-//! which entry stands for which picture, whatever became of the index.
+//! Other programs write `index.json`, and its current state may not be durable yet. After
+//! a power loss, the index is restored from this copy. The copy also tells which entry
+//! belongs to which picture, whatever happened to the index.
 //!
 //! The first line is `crc32 1a2b3c4d`, the rest is the index.
 
@@ -17,7 +17,7 @@ const MARK: &str = "crc32 ";
 /// Digits of the checksum, and the line feed.
 const CHECKSUM_BYTES: usize = 9;
 
-/// Gives what is written: `write` appends the index to it.
+/// Returns the bytes of the copy: `write` appends the index.
 pub(super) fn seal(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut bytes = format!("{MARK}{:08x}\n", 0).into_bytes();
     let head = bytes.len();
@@ -27,7 +27,7 @@ pub(super) fn seal(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     bytes
 }
 
-/// The index in what [`seal`] gave; none if a bit of it has changed.
+/// Returns the index in the result of [`seal`]; `None` if any bit has changed.
 pub(super) fn unseal(bytes: &[u8]) -> Option<&str> {
     let (checksum, index) =
         bytes.strip_prefix(MARK.as_bytes())?.split_at_checked(CHECKSUM_BYTES)?;
@@ -36,11 +36,11 @@ pub(super) fn unseal(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(index).ok()
 }
 
-/// The index in the copy at `path`. One that is not what was written is set aside.
+/// Returns the index in the copy at `path`. A corrupt copy is quarantined.
 ///
 /// # Errors
 ///
-/// If it can neither be read nor set aside.
+/// Returns an error if the copy can be neither read nor quarantined.
 pub(super) fn read(path: &Path) -> Result<Option<String>> {
     let bytes = match std::fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -54,7 +54,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>> {
         set_aside(path, path, "corrupt").context(Stage::Catalog, path, "cannot rename it")?;
     if let Some(aside) = aside {
         let path = path.display();
-        tracing::warn!("{path}: its checksum does not fit; set aside as {}", aside.display());
+        tracing::warn!("{path}: checksum mismatch; quarantined as {}", aside.display());
     }
     Ok(None)
 }

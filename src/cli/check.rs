@@ -1,4 +1,4 @@
-//! `scenetap check`: a session's files against each other.
+//! `scenetap check`: compares a session's files with each other.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,28 +12,29 @@ use crate::pipeline;
 use crate::session::Session;
 use crate::telemetry::Counters;
 
-/// Hold a session's recording, frames, index and checkpoint against each other
+/// Compare a session's recording, frames, index and checkpoint
 ///
-/// Says what is wrong, a line each, and changes nothing. A session may be checked
-/// while it is recorded. Exit status 0 if all is well, 1 if not.
+/// Prints one problem per line and changes nothing. The session may be recorded at the
+/// same time. Exits with 0 if there is no problem, with 1 otherwise.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(after_help = super::help::CHECK_EXAMPLES)]
 pub struct Args {
-    /// A session's name or a session's folder
+    /// Session name or session folder
     #[arg(value_name = "SESSION")]
     session: PathBuf,
 
-    /// Mend it: cut a torn packet off, and find again what is missing
+    /// Repair: truncate a torn packet and restore missing frames
     ///
-    /// Frames are found in the recording as `record` finds them, so give the options
-    /// that it was recorded with. Ids, and what others wrote to the index, are kept;
-    /// what is of no use is set aside. Exit status 0 if all is well then.
+    /// Detects the missing frames again in the recording. For the same frames, use the
+    /// options the session was recorded with. Keeps ids and what other programs wrote to
+    /// the index. Quarantines files that cannot be used. Exits with 0 if no problem
+    /// remains.
     #[arg(long, num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::REPAIR.parser())]
     repair: Option<bool>,
 
-    /// The folder of the session folders
+    /// Folder that contains the session folders
     #[arg(long, help_heading = "Session")]
     #[arg(value_name = "DIR", value_parser = key::SESSIONS_DIR.parser())]
     sessions_dir: Option<PathBuf>,
@@ -43,11 +44,11 @@ pub struct Args {
 }
 
 impl Args {
-    /// Puts the layers under what was typed.
+    /// Resolves each option from the command line, the environment and the file.
     ///
     /// # Errors
     ///
-    /// If a value that counts is wrong.
+    /// Returns an error if a value in effect is invalid.
     pub fn resolve(self, layers: &Layers<'_>) -> Result<CheckConfig> {
         let (rule, jpeg, program) = self.pictures.resolve(layers)?;
         let sync_interval = layers.required(None, &key::SYNC_INTERVAL)?;
@@ -60,11 +61,11 @@ impl Args {
     }
 }
 
-/// Checks, and with `--repair` mends and checks again.
+/// Runs the check; with `--repair`, repairs the session and checks it again.
 ///
 /// # Errors
 ///
-/// If something is wrong, or cannot be read or written.
+/// Returns an error if a problem remains, or if a file cannot be read or written.
 pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&world.layers)?;
     tracing::debug!(?config, "resolved");
@@ -87,14 +88,14 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
             output.write_line(&format!("still: {problem}"));
         }
         if found.problems.is_empty() {
-            tracing::info!("mended: {before} problems");
+            tracing::info!("repaired {before} problems");
         }
     }
     output.finish()?;
     match found.problems.len() {
         0 => Ok(ExitStatus::Done),
         count => {
-            let hint = if config.repair { "" } else { "; --repair mends what can be mended" };
+            let hint = if config.repair { "" } else { "; --repair fixes what can be fixed" };
             let what = format!("{count} problems{hint}");
             Err(Error::new(Stage::Session, what).path(session.folder()))
         }

@@ -1,4 +1,4 @@
-//! What the shell is told at the end.
+//! Exit statuses of the program.
 
 use crate::error::{Error, Kind};
 use crate::shutdown::SECOND_INTERRUPT_STATUS;
@@ -6,18 +6,19 @@ use crate::shutdown::SECOND_INTERRUPT_STATUS;
 /// The exit statuses that scripts may rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// Done, also after SIGINT or SIGTERM, and when the reader of stdout has left.
+    /// Success; also after SIGINT or SIGTERM, and when the reader of stdout has closed
+    /// it.
     Done,
-    /// It failed, and one line on stderr says why.
+    /// Failure; one line on stderr gives the reason.
     Failed,
-    /// The command line, a variable or the configuration file is wrong.
+    /// The command line, an environment variable or the configuration file is invalid.
     Usage,
-    /// A second SIGINT came while everything was being flushed.
+    /// A second SIGINT arrived before everything was flushed.
     Interrupted,
 }
 
 impl ExitStatus {
-    /// The number.
+    /// Returns the number that the process exits with.
     pub fn code(self) -> u8 {
         match self {
             ExitStatus::Done => 0,
@@ -34,7 +35,8 @@ impl From<ExitStatus> for std::process::ExitCode {
     }
 }
 
-/// What was asked for wrongly is told apart from what went wrong.
+/// Maps configuration errors to [`ExitStatus::Usage`] and all others to
+/// [`ExitStatus::Failed`].
 impl From<&Error> for ExitStatus {
     fn from(error: &Error) -> Self {
         match error.kind() {

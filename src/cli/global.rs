@@ -1,48 +1,47 @@
-//! The options that every command has.
+//! Options that every command accepts.
 
 use std::path::PathBuf;
 
 use crate::config::{Layer, Layers, LogConfig, LogFormat, key};
 use crate::error::Result;
 
-/// What was typed.
+/// Global options, as typed.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(next_help_heading = "Global options")]
 pub struct Args {
-    /// Tell more: -v for debugging, -vv for everything
+    /// Log more: -v for debug messages, -vv for trace messages
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     #[arg(conflicts_with = "quiet", display_order = 900)]
     verbose: u8,
 
-    /// Tell errors only, and show no live line and no progress bar
+    /// Log errors only; hide the status line and progress bars
     #[arg(short, long, global = true, display_order = 901)]
     quiet: bool,
 
-    /// What is logged, part by part, as in info,scenetap=debug
+    /// Filter log messages by module and level, for example info,scenetap=debug
     ///
-    /// The words are error, warn, info, debug, trace and off, each alone or after
-    /// the name of a part of the program. Outranks -v and -q given in the same
-    /// place.
+    /// Levels are error, warn, info, debug, trace and off. A level applies to everything,
+    /// or to one module as in MODULE=LEVEL. Overrides -v and -q given in the same place.
     #[arg(long, global = true, value_name = "FILTER", value_parser = key::LOG.parser())]
     #[arg(display_order = 902)]
     log: Option<String>,
 
-    /// Log lines for people (text) or for programs (json, one object a line)
+    /// Format of log lines: text for people, json for programs (one object per line)
     #[arg(long, global = true, value_name = "text|json", value_parser = key::LOG_FORMAT.parser())]
     #[arg(display_order = 903)]
     log_format: Option<LogFormat>,
 
-    /// A TOML file with options, as in: scene-threshold = 0.4
+    /// Read options from a TOML file, one per line as in scene-threshold = 0.4
     ///
-    /// Its keys are the names of the options, all commands' in one flat list. A
-    /// key that no option has is an error.
+    /// Keys are option names without the dashes; all commands share one flat list. An
+    /// unknown key is an error.
     #[arg(long, global = true, value_name = "FILE.toml", display_order = 904)]
     pub config: Option<PathBuf>,
 }
 
 impl Args {
-    /// What to log, and how.
+    /// Resolves the log filter, the log format and whether to show progress.
     pub fn resolve(&self, layers: &Layers<'_>) -> Result<LogConfig> {
         let verbose = layers.ranked((self.verbose > 0).then_some(self.verbose), &key::VERBOSE)?;
         let quiet = layers.ranked(self.quiet.then_some(true), &key::QUIET)?;
@@ -50,7 +49,7 @@ impl Args {
             verbose.map_or((0, Layer::Default), |ranked| (ranked.value, ranked.layer));
         let (wants_quiet, silent) =
             quiet.map_or((false, Layer::Default), |ranked| (ranked.value, ranked.layer));
-        // Who says more in an upper place outranks quiet below it.
+        // `--verbose` in a higher layer overrides `--quiet` in a lower one.
         let is_quiet = wants_quiet && silent >= loud;
         let layer = if is_quiet { silent } else { loud };
 

@@ -1,58 +1,60 @@
-//! What `--help` says beyond the options themselves.
+//! Text that `--help` prints in addition to the options.
 
 use clap::{Arg, Command};
 
 use crate::config::{ALL, CONFIG_VARIABLE};
 
 pub(super) const SUMMARY: &str =
-    "Records an MPEG-TS stream over TCP and keeps the frames where the picture changes";
+    "Record an MPEG-TS stream over TCP and keep a frame of each new scene";
 
 pub(super) const ABOUT: &str = "\
-Records an MPEG-TS stream over TCP and keeps the frames where the picture changes.
+Record an MPEG-TS stream over TCP and keep a frame of each new scene.
 
-The stream is written unchanged to a growing file that mpv can play and scrub. At \
-the same time each picture is scored as ffmpeg's select filter scores it, and those \
-that begin a new scene become JPEGs, listed in index.json while the stream still \
-arrives: a few images for an AI agent to look at, instead of the whole video.";
+The stream is written unchanged to a growing file that mpv can play and scrub. Each \
+picture is scored as ffmpeg's select filter scores it. Pictures that begin a new scene \
+are written as JPEGs and listed in index.json while the stream still arrives, so that \
+an AI agent can look at a few images instead of the whole video.";
 
 pub(super) const AFTER_SHORT: &str =
-    "--help says more. scenetap COMMAND --help lists a command's options.";
+    "Use --help for more, or scenetap COMMAND --help for the options of a command.";
 
 pub(super) const AFTER_LONG: &str = "\
 Where options come from:
-  Each option is the flag --some-name, the variable SCENETAP_SOME_NAME, or the line
-  some-name = VALUE in the --config file. The flag counts most, then the variable,
-  then the old system's variables (STREAM_HOST, STREAM_PORT, SCENE_THRESHOLD,
-  MAX_FRAME_INTERVAL, SESSIONS_DIR), then the file, then the default. In variables,
-  switches are yes or no (true or false, 1 or 0); an empty variable is not set.
+  Each option can be given as the flag --some-name, as the environment variable
+  SCENETAP_SOME_NAME, or as the line some-name = VALUE in the --config file. A flag
+  overrides a variable, a variable overrides the file, and the file overrides the
+  default. Five older variables (STREAM_HOST, STREAM_PORT, SCENE_THRESHOLD,
+  MAX_FRAME_INTERVAL, SESSIONS_DIR) rank between SCENETAP_ variables and the file.
+  In variables, switches are yes or no (true or false, 1 or 0). An empty variable
+  counts as unset.
 
 Examples:
-  Record what comes, and play a file into it from another terminal:
+  Record, and send a file from another terminal:
     scenetap record --listen 127.0.0.1:4444 --play
     scenetap send show.ts --to 127.0.0.1:4444
 
-  Send from elsewhere, as with ffmpeg:
+  Send with another program, such as ffmpeg:
     ffmpeg -re -i show.mp4 -c copy -f mpegts tcp://127.0.0.1:4444
 
-  Find the scenes of a finished recording, one line of JSON each:
+  Find the scenes of a finished recording, one line of JSON per frame:
     scenetap scan show.ts --json --frames-dir frames
 
-  Watch a session while it is recorded, or from its 90th second:
+  Watch a session at the live edge, or from second 90:
     scenetap play 20240601_201500
     scenetap play 20240601_201500 --at 90
 
-  Ask the recorders that run how they are, and whether a session's files are whole:
+  Show the state of running recorders; check the files of a session:
     scenetap status
     scenetap check 20240601_201500
 
 Exit status:
-  0    done; also after Ctrl-C or SIGTERM, with everything written
-  1    it failed, and one line says why
-  2    the command line, a variable or the configuration file is wrong
-  130  a second Ctrl-C, before everything was written
+  0    success; also after Ctrl-C or SIGTERM, once everything is written
+  1    failure; one line on stderr gives the reason
+  2    invalid command line, environment variable or configuration file
+  130  second Ctrl-C before everything was written
 
-stdout carries data and nothing else. Logs and progress go to stderr; colours are left
-out if NO_COLOR is set.";
+stdout carries only data. Logs and progress go to stderr. Set NO_COLOR to disable
+colors.";
 
 pub(super) const RECORD_EXAMPLES: &str = "\
 Examples:
@@ -60,7 +62,7 @@ Examples:
   scenetap record --listen 0.0.0.0:4444 --sessions-dir /srv/sessions --play
   scenetap record --once --json | while read -r frame; do echo \"$frame\"; done
 
-  Over TLS, from senders who have a certificate of ours, such as ffmpeg:
+  Over TLS, from senders with a certificate from an authority in senders.pem:
     scenetap record --listen 0.0.0.0:4444 --tls-cert host.pem --tls-key host.key \\
         --tls-client-ca senders.pem
     ffmpeg -re -i show.mp4 -c copy -f mpegts -cert_file me.pem -key_file me.key \\
@@ -98,8 +100,8 @@ Examples:
   scenetap check 20240601_201500 --repair
   for session in sessions/*; do scenetap check \"$session\"; done";
 
-/// Adds each option's variable and default to its help, from the table of keys, so
-/// that the help cannot say anything else than what is done.
+/// Adds the environment variable and the default of each option to its help. Both come
+/// from the table of keys, so that the help always matches the program.
 pub(super) fn annotate(command: Command) -> Command {
     command
         .mut_args(annotate_argument)
@@ -113,7 +115,7 @@ fn annotate_argument(argument: Arg) -> Arg {
         None if name == "config" => (CONFIG_VARIABLE.to_owned(), None),
         None => return argument,
     };
-    // A switch that is off unless asked for need not say so.
+    // A switch that is off by default needs no mention of it.
     let default = default.filter(|&default| !matches!(default, "no" | "0"));
     let default = default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
     let short = argument.get_help().map(ToString::to_string).unwrap_or_default();

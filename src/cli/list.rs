@@ -13,15 +13,12 @@ use crate::pipeline::list::list;
 ///
 /// # Errors
 ///
-/// If the file cannot be read, or shows no program.
+/// Returns an error if the file cannot be read or contains no program.
 pub fn run(config: &ScanConfig, world: &World<'_>) -> Result<ExitStatus> {
     let programs = list(&config.file, config.program)?;
     if programs.is_empty() {
-        return Err(Error::new(
-            Stage::Tail,
-            "no program tables, and no video that shows without them",
-        )
-        .path(&config.file));
+        return Err(Error::new(Stage::Tail, "no program tables, and no video found without them")
+            .path(&config.file));
     }
     let mut output = JsonLines::stdout(&world.terminal);
     for program in &programs {
@@ -34,7 +31,7 @@ pub fn run(config: &ScanConfig, world: &World<'_>) -> Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
-/// What a stream carries, in two words; the second is FFmpeg's name of the codec.
+/// Returns the kind of a stream and FFmpeg's name of its codec.
 fn kind(content: Content) -> (&'static str, &'static str) {
     match content {
         Content::Video(codec) => ("video", codec.as_str()),
@@ -46,7 +43,7 @@ fn kind(content: Content) -> (&'static str, &'static str) {
 
 fn to_text(program: &ListedProgram) -> Vec<String> {
     let mut lines = vec![match program.number {
-        0 => "no program tables; as it seems:".to_owned(),
+        0 => "no program tables; guessed from the packets:".to_owned(),
         number => format!("program {number} (map on PID {:#06x})", program.pmt_pid),
     }];
     lines.extend(program.streams.iter().map(stream_to_text));
@@ -57,7 +54,7 @@ fn stream_to_text(stream: &ListedStream) -> String {
     let (kind, codec) = kind(stream.content);
     let kind_of_stream = stream.stream_type.map(|kind| format!("type {kind:#04x}"));
     let mark = match stream.content {
-        _ if stream.followed => "<- detection looks at this",
+        _ if stream.followed => "<- used for detection",
         Content::OtherVideo(_) => "(not decoded)",
         _ => "",
     };
@@ -120,7 +117,7 @@ mod tests {
             to_text(&program()),
             [
                 "program 7 (map on PID 0x1000)",
-                "  PID 0x0100  video  h264        type 0x1b       <- detection looks at this",
+                "  PID 0x0100  video  h264        type 0x1b       <- used for detection",
                 "  PID 0x0101  audio  aac         type 0x0f  eng",
                 "  PID 0x0102  data   -           type 0x86",
             ]

@@ -1,9 +1,8 @@
-//! The command line: one file for each command, with its arguments and its `run`.
+//! The command line: one file per command, with its arguments and its `run`.
 //!
-//! `Args` hold what was typed and nothing else. `Args::resolve` puts the
-//! [layers](crate::config::Layers) under them and gives a validated
-//! configuration; `run` does the work. Only this module writes to stdout and
-//! stderr.
+//! `Args` hold only what was typed. `Args::resolve` combines them with the
+//! [layers](crate::config::Layers) below and returns a validated configuration; `run`
+//! does the work. Only this module writes to stdout and stderr.
 
 mod check;
 mod exit_status;
@@ -36,7 +35,7 @@ use crate::telemetry::{self, Terminal, Troubles};
 pub use exit_status::ExitStatus;
 pub use output::{JsonLines, Written};
 
-/// What was typed.
+/// The command line, as typed.
 #[derive(Debug, Parser)]
 #[command(name = "scenetap", version, about = help::SUMMARY, long_about = help::ABOUT)]
 #[command(after_help = help::AFTER_SHORT, after_long_help = help::AFTER_LONG)]
@@ -58,21 +57,21 @@ enum Command {
     Check(check::Args),
 }
 
-/// What a command runs in, beside its arguments.
+/// What a command needs besides its arguments.
 #[derive(Debug)]
 pub struct World<'a> {
     /// The environment and the configuration file.
     pub layers: Layers<'a>,
-    /// The request to end.
+    /// Notifies the command of SIGINT and SIGTERM.
     pub shutdown: Shutdown,
-    /// stderr.
+    /// stderr, with live lines where it is a terminal.
     pub terminal: Terminal,
-    /// What went wrong last.
+    /// The last error and the last warning that were logged.
     pub troubles: Troubles,
 }
 
-/// The whole program: reads the command line, runs the command, says what went
-/// wrong. `arguments` begin with the program's name.
+/// Runs the program: parses the command line, runs the command and reports its error.
+/// `arguments` begin with the program's name.
 pub fn main(
     arguments: impl IntoIterator<Item = OsString>,
     environment: Environment<'_>,
@@ -80,7 +79,8 @@ pub fn main(
     let cli = match parse(arguments) {
         Ok(cli) => cli,
         Err(told) => {
-            // Help and version go to stdout, whose reader may have left: no failure.
+            // Help and version go to stdout. Its reader may have closed it: not a
+            // failure.
             let _ = told.print();
             return if told.use_stderr() { ExitStatus::Usage } else { ExitStatus::Done };
         }
@@ -122,10 +122,10 @@ fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
     }
 }
 
-/// The one line that says why it failed, whatever is logged.
+/// Prints the error as one line on stderr, whatever the log filter is.
 fn say(error: &Error) {
     let line = error.to_string().replace(['\r', '\n'], " ");
-    // Nothing can be done if nobody listens.
+    // If stderr is closed, there is nowhere left to report to.
     let _ = writeln!(std::io::stderr().lock(), "scenetap: {line}");
 }
 
@@ -185,7 +185,7 @@ mod tests {
                 let flag = format!("--{name}={}", key.default().unwrap_or(samples(name)));
                 let line: Vec<&str> =
                     [command, &flag].into_iter().chain(operands.to_vec()).collect();
-                // It panics where clap and the parser do not agree about the type.
+                // clap panics where its type of the value and the parser's differ.
                 if let Err(refused) = typed(&line) {
                     assert_eq!(
                         refused.kind(),

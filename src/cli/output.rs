@@ -1,46 +1,46 @@
-//! stdout: data for programs, one line of JSON each.
+//! stdout: data for programs, one line of JSON per item.
 
 use std::io::{self, ErrorKind, Write};
 
 use crate::error::{Error, Result, Stage};
 use crate::telemetry::Terminal;
 
-/// What became of a line.
+/// Result of writing a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// It is on its way to the reader.
+    /// The line was written and flushed.
     Yes,
-    /// The reader has closed its end (`| head -1`): time to end, successfully.
+    /// The reader has closed the pipe (`| head -1`): the command ends successfully.
     ReaderLeft,
-    /// It could not be written, and no later line will be. [`JsonLines::finish`]
-    /// says why.
+    /// The line could not be written, and no later one will be. [`JsonLines::finish`]
+    /// returns the reason.
     Failed,
 }
 
-/// Writes lines, each whole and at once, until somebody stops listening.
+/// Writes and flushes whole lines until the first error.
 #[derive(Debug)]
 pub struct JsonLines<W> {
     writer: W,
     terminal: Terminal,
-    /// Why nothing is written any more.
+    /// The first error; nothing is written after it.
     ended: Option<io::Error>,
 }
 
 impl JsonLines<io::Stdout> {
-    /// The process's stdout. It may be the terminal on which stderr shows its live
-    /// line.
+    /// Writes to the process's stdout, which may be the terminal that shows the live line
+    /// of stderr.
     pub fn stdout(terminal: &Terminal) -> Self {
         Self::new(io::stdout(), terminal)
     }
 }
 
 impl<W: Write> JsonLines<W> {
-    /// Lines to `writer`.
+    /// Writes to `writer`.
     pub fn new(writer: W, terminal: &Terminal) -> Self {
         JsonLines { writer, terminal: terminal.clone(), ended: None }
     }
 
-    /// Writes one line, which has no line feed of its own, and flushes it.
+    /// Writes `line` and a line feed, and flushes them.
     pub fn write_line(&mut self, line: &str) -> Written {
         if self.ended.is_none() {
             let line = format!("{line}\n");
@@ -50,7 +50,7 @@ impl<W: Write> JsonLines<W> {
                 .suspend(|| writer.write_all(line.as_bytes()).and_then(|()| writer.flush()));
             if let Err(error) = written {
                 if error.kind() != ErrorKind::BrokenPipe {
-                    tracing::error!("stdout: {error}; no more is written to it");
+                    tracing::error!("cannot write to stdout: {error}; writing no more lines");
                 }
                 self.ended = Some(error);
             }
@@ -62,11 +62,12 @@ impl<W: Write> JsonLines<W> {
         }
     }
 
-    /// Whether everything was written that anybody wanted to read.
+    /// Reports the first write error.
     ///
     /// # Errors
     ///
-    /// If writing failed for another reason than that the reader left.
+    /// Returns an error if a write failed, unless it failed because the reader closed the
+    /// pipe.
     pub fn finish(self) -> Result<()> {
         match self.ended {
             Some(error) if error.kind() != ErrorKind::BrokenPipe => {

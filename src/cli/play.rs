@@ -1,4 +1,4 @@
-//! `scenetap play`: mpv on a recording, growing or finished.
+//! `scenetap play`: opens mpv on a growing or finished recording.
 
 use std::path::{Path, PathBuf};
 
@@ -8,48 +8,48 @@ use crate::error::Result;
 use crate::playback::{self, PlayOptions, PlayOutcome, Position};
 use crate::session::Session;
 
-/// Watch a recording in mpv while it grows
+/// Watch a recording in mpv, also while it grows
 ///
-/// A session whose player is open already is steered: the player jumps, and the
+/// If a player is already open for the session, it jumps to the new position and the
 /// command returns at once.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(after_help = super::help::PLAY_EXAMPLES)]
 pub struct Args {
-    /// A session's name, a session's folder, or an MPEG-TS file
+    /// Session name, session folder or MPEG-TS file
     #[arg(value_name = "SESSION-OR-FILE")]
     target: PathBuf,
 
-    /// Begin at the newest picture and follow; --live=no begins at the start
+    /// Start at the live edge and follow it; --live=no starts at the beginning
     #[arg(long, help_heading = "Where to begin", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::LIVE.parser())]
     #[arg(conflicts_with = "at")]
     live: Option<bool>,
 
-    /// Begin that many seconds from the start, as `timestamp` in the index counts
+    /// Start this many seconds from the beginning, as timestamp in index.json counts
     #[arg(long, help_heading = "Where to begin", allow_negative_numbers = true)]
     #[arg(value_name = "SECONDS", value_parser = key::AT.parser())]
     at: Option<f64>,
 
-    /// The folder of the session folders
+    /// Folder that contains the session folders
     #[arg(long, help_heading = "Session")]
     #[arg(value_name = "DIR", value_parser = key::SESSIONS_DIR.parser())]
     sessions_dir: Option<PathBuf>,
 }
 
 impl Args {
-    /// Puts the layers under what was typed.
+    /// Resolves each option from the command line, the environment and the file.
     ///
     /// # Errors
     ///
-    /// If a value that counts is wrong.
+    /// Returns an error if a value in effect is invalid.
     pub fn resolve(self, layers: &Layers<'_>) -> Result<PlayConfig> {
         let at = layers.ranked(self.at, &key::AT)?;
         let live = layers.ranked(self.live, &key::LIVE)?;
         let (is_live, layer) =
             live.map_or((true, Layer::Default), |ranked| (ranked.value, ranked.layer));
         let from = match at {
-            // A time in the file yields to --live on the command line.
+            // `--live` on the command line overrides `at` in the file.
             Some(at) if at.layer >= layer => PlayFrom::Seconds(at.value),
             _ if is_live => PlayFrom::Live,
             _ => PlayFrom::Seconds(0.0),
@@ -62,12 +62,12 @@ impl Args {
     }
 }
 
-/// The recording that is meant: a file by its path, a session by its folder's
-/// path, or a session by its name in the sessions folder, in this order.
+/// Finds the recording: `target` is, in this order, the path of a file, the path of a
+/// session folder, or the name of a session in `sessions_dir`.
 ///
 /// # Errors
 ///
-/// If there is none.
+/// Returns an error if there is no such recording.
 pub fn find_recording(target: &Path, sessions_dir: &Path) -> Result<PathBuf> {
     if target.is_file() {
         return Ok(target.to_owned());
@@ -75,11 +75,11 @@ pub fn find_recording(target: &Path, sessions_dir: &Path) -> Result<PathBuf> {
     Ok(Session::find(sessions_dir, target)?.recording_ts())
 }
 
-/// Opens or steers mpv.
+/// Opens mpv, or moves the one that is open.
 ///
 /// # Errors
 ///
-/// If there is no such recording, or mpv cannot be run.
+/// Returns an error if the recording does not exist or mpv cannot be run.
 pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&world.layers)?;
     tracing::debug!(?config, "resolved");
@@ -90,7 +90,7 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
         PlayFrom::Seconds(seconds) => Position::Seconds(seconds),
     };
     match playback::play(&recording, from, &PlayOptions::default(), world.shutdown.flag())? {
-        PlayOutcome::Steered => tracing::info!("the open player was sent there"),
+        PlayOutcome::Steered => tracing::info!("moved the open player"),
         PlayOutcome::Ended(_) | PlayOutcome::Stopped => {}
     }
     Ok(ExitStatus::Done)

@@ -1,4 +1,4 @@
-//! Progress bars on stderr, where it is a terminal.
+//! Progress bars on stderr, if it is a terminal.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -10,11 +10,11 @@ use super::rate::Rate;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{Counters, Terminal};
 
-/// How often a live line is brought up to date.
+/// Time between two updates of a live line.
 const REFRESH: Duration = Duration::from_millis(250);
 
-/// A thread that brings a live line up to date until it is told to end, and then
-/// takes the line away.
+/// A thread that updates a live line. Dropping the refresher stops the thread and removes
+/// the line.
 #[derive(Debug)]
 pub(super) struct Refresher {
     line: ProgressBar,
@@ -23,8 +23,8 @@ pub(super) struct Refresher {
 }
 
 impl Refresher {
-    /// Shows `line` and calls `refresh` on it every quarter of a second. Where
-    /// there is no terminal, does nothing.
+    /// Shows `line` and calls `refresh` on it every [`REFRESH`]. Does nothing if stderr
+    /// is not a terminal.
     pub(super) fn start(
         terminal: &Terminal,
         line: ProgressBar,
@@ -39,7 +39,7 @@ impl Refresher {
                     refresh(&line);
                 }
             };
-            // Without the thread there is no live line, and everything else goes on.
+            // If the thread cannot be started, the command runs without a live line.
             thread::Builder::new().name("live line".into()).spawn(draw).ok()
         });
         Refresher { line, ended, thread: thread.flatten() }
@@ -56,7 +56,8 @@ impl Drop for Refresher {
     }
 }
 
-/// A style, or the plainest one if the template is wrong; a test tries them all.
+/// Returns the style of `template`, or a plain bar if it is invalid. A test covers every
+/// template.
 pub(super) fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -68,15 +69,15 @@ const SCAN_TEMPLATE: &str =
 const SEND_TEMPLATE: &str = "{binary_bytes} of {binary_total_bytes} [{wide_bar}] {percent}%  {msg}";
 const ENDLESS_TEMPLATE: &str = "{binary_bytes}  {wide_msg}";
 
-/// The bar of `scan`: bytes, pictures a second, time left.
+/// Progress bar of `scan`: bytes, frames, pictures per second, time left.
 #[derive(Debug)]
 pub struct ScanBar {
     _refresher: Refresher,
 }
 
 impl ScanBar {
-    /// Shows what `counters` say: `detected_bytes` of `recorded_bytes`, `pictures`
-    /// and `frames_kept`.
+    /// Shows the bar and updates it from `counters`: `detected_bytes` of
+    /// `recorded_bytes`, `pictures` and `frames_kept`.
     pub fn start(terminal: &Terminal, counters: Arc<Counters>) -> Self {
         let bar = ProgressBar::no_length().with_style(style(SCAN_TEMPLATE));
         let mut rate = Rate::default();
@@ -90,11 +91,11 @@ impl ScanBar {
         ScanBar { _refresher: refresher }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn end(self) {}
 }
 
-/// The bar of `send`: bytes and speed.
+/// Progress bar of `send`: bytes, bytes per second, speed.
 #[derive(Debug)]
 pub struct SendBar {
     line: ProgressBar,
@@ -102,14 +103,14 @@ pub struct SendBar {
 }
 
 impl SendBar {
-    /// An empty bar.
+    /// Shows an empty bar.
     pub fn new(terminal: &Terminal) -> Self {
         let line = ProgressBar::no_length().with_style(style(ENDLESS_TEMPLATE));
         SendBar { line: terminal.add(line), started: Instant::now() }
     }
 
-    /// Shows how far it has come: bytes sent, bytes to send if that has an end, the
-    /// stream's own time sent, passes ended.
+    /// Updates the bar. `total_bytes` is `None` while the file is looped, `media` is the
+    /// stream time sent, `passes` the number of finished passes.
     pub fn show(&self, sent_bytes: u64, total_bytes: Option<u64>, media: Duration, passes: u64) {
         if let Some(total_bytes) = total_bytes
             && self.line.length() != Some(total_bytes)
@@ -121,13 +122,13 @@ impl SendBar {
         self.line.set_message(pace(sent_bytes, media, passes, self.started.elapsed()));
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn end(self) {
         self.line.finish_and_clear();
     }
 }
 
-/// `1.20 MiB/s  2.0x` and, once it has begun again, `pass 3`.
+/// Formats the speed: `1.20 MiB/s  2.0x`, and `pass 3` from the second pass on.
 fn pace(sent_bytes: u64, media: Duration, passes: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(0.001);
     let bytes_per_s = BinaryBytes((sent_bytes as f64 / seconds) as u64);

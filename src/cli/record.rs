@@ -1,4 +1,4 @@
-//! `scenetap record`: listen, record, detect.
+//! `scenetap record`: receives, records and detects scenes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,48 +18,49 @@ use crate::pipeline::{self, Sessions};
 use crate::playback::{self, PlayOptions, PlayOutcome, Position};
 use crate::telemetry::Counters;
 
-/// By another name: clap takes the inner one of two `Option`s for a value that may be
-/// left out.
+/// An alias, because clap reads `Option<Option<T>>` as an option whose value may be
+/// omitted.
 type Timeout = Option<Duration>;
 
-/// Receive a stream over TCP, record it, and keep the frames where it changes
+/// Receive a stream over TCP, record it, and keep a frame of each new scene
 ///
-/// Waits for one sender at a time and writes what it sends, unchanged, to
-/// SESSION/stream/recording.ts. Pictures at which the scene changes become
-/// SESSION/frames/F0001.jpg and so on, listed in SESSION/frames/index.json while
-/// the stream still arrives. Ends on Ctrl-C or SIGTERM, with everything written.
+/// Accepts one sender at a time and appends its bytes unchanged to
+/// SESSION/stream/recording.ts. Writes the first picture of each new scene to
+/// SESSION/frames/F0001.jpg and so on, and lists them in SESSION/frames/index.json while
+/// the stream still arrives. Ends on Ctrl-C or SIGTERM, after everything is written.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(after_help = super::help::RECORD_EXAMPLES)]
 pub struct Args {
-    /// Where senders connect; 0.0.0.0:4444 for every interface, port 0 for any
+    /// Listen on this address; 0.0.0.0:4444 for all interfaces, port 0 for any free port
     ///
-    /// There is no password: listen where only your senders can reach you, say with
-    /// --allow who they are, or let --tls-client-ca ask for their certificates.
+    /// There is no password. Listen where only your senders can connect, restrict
+    /// addresses with --allow, or require client certificates with --tls-client-ca.
     #[arg(long, help_heading = "Network")]
     #[arg(value_name = "HOST:PORT", value_parser = key::LISTEN.parser())]
     listen: Option<HostPort>,
 
-    /// From which network senders may connect, as 192.0.2.0/24; may be repeated
+    /// Accept senders from this network only, e.g. 192.0.2.0/24; repeatable
     ///
-    /// Anybody else is turned away before a byte is read. Without it everybody may
-    /// connect who can reach the port.
+    /// Closes connections from other addresses before reading a byte. Default: accept any
+    /// address.
     #[arg(long, help_heading = "Network")]
     #[arg(value_name = "CIDR", value_parser = key::ALLOW.parser())]
     allow: Vec<Vec<IpNet>>,
 
-    /// Let a new sender take the place of the one that is connected
+    /// Let a new sender replace the connected one
     ///
-    /// Without it the one that is connected stays and others are refused. Only a
-    /// sender of MPEG-TS counts as one.
+    /// Without it, the connected sender stays and new ones are refused. A new connection
+    /// replaces it only once it has sent MPEG-TS.
     #[arg(long, help_heading = "Network", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no")]
     #[arg(value_parser = key::TAKEOVER.parser())]
     takeover: Option<bool>,
 
-    /// Turn a sender away that has sent nothing for so many seconds; 0 for never
+    /// Disconnect a sender that has sent nothing for this many seconds; 0 disables it
     ///
-    /// A host that is gone without a word is noticed without this, after two minutes.
+    /// A host that vanished without closing the connection is detected without this
+    /// option, after two minutes.
     #[arg(long, help_heading = "Network", allow_negative_numbers = true)]
     #[arg(value_name = "SECONDS", value_parser = key::IDLE_TIMEOUT.parser())]
     idle_timeout: Option<Timeout>,
@@ -67,50 +68,49 @@ pub struct Args {
     #[command(flatten)]
     tls: tls::Args,
 
-    /// End when the sender leaves, instead of waiting for the next one
+    /// Exit when the sender disconnects, instead of waiting for the next one
     #[arg(long, help_heading = "Network", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::ONCE.parser())]
     once: Option<bool>,
 
-    /// The folder of the session folders
+    /// Folder that contains the session folders
     #[arg(long, help_heading = "Session")]
     #[arg(value_name = "DIR", value_parser = key::SESSIONS_DIR.parser())]
     sessions_dir: Option<PathBuf>,
 
-    /// The session's name; one that exists is gone on with
+    /// Session name; an existing session is resumed
     ///
-    /// Letters, digits, dots, underscores and dashes. Without it, the local time
-    /// (YYYYMMDD_HHMMSS) is the name, and no existing session is touched.
+    /// Letters, digits, dots, underscores and dashes. Default: the local time,
+    /// YYYYMMDD_HHMMSS, always as a new session.
     #[arg(long, help_heading = "Session")]
     #[arg(value_name = "NAME", value_parser = key::SESSION.parser())]
     session: Option<String>,
 
-    /// The most a power loss may cost, in seconds, up to 3600
+    /// Sync to disk at least this often, in seconds, more than 0 and up to 3600
     ///
-    /// What was received is on the disk, and not only with the system, after so
-    /// long at the latest.
+    /// A power loss costs at most the stream received in this time.
     #[arg(long, help_heading = "Session", allow_negative_numbers = true)]
     #[arg(value_name = "SECONDS", value_parser = key::SYNC_INTERVAL.parser())]
     sync_interval: Option<Duration>,
 
-    /// Pause while the disk has less space left, as 5G or 500M
+    /// Pause recording while the disk has less free space than this, e.g. 5G or 500M
     ///
-    /// The sender is turned away before the disk is full; with space again the next
-    /// one is recorded.
+    /// Disconnects the sender before the disk is full, and accepts senders again once
+    /// there is space.
     #[arg(long, help_heading = "Session", allow_negative_numbers = true)]
     #[arg(value_name = "BYTES", value_parser = key::MIN_FREE.parser())]
     min_free: Option<u64>,
 
-    /// Go on in a new session after so long, as 6h or 1d; 0 for never
+    /// Continue in a new session after this time, e.g. 6h or 1d; 0 disables it
     ///
-    /// The sender stays connected. The cut is in front of a key frame, with its tables,
-    /// and no byte is lost or doubled. With --session NAME the sessions are NAME,
-    /// NAME_2, NAME_3 and so on, and a restart goes on with the last of them.
+    /// The sender stays connected. The cut is before a key frame and its tables; no byte
+    /// is lost or duplicated. With --session NAME, the sessions are NAME, NAME_2, NAME_3
+    /// and so on, and a restart resumes the last one.
     #[arg(long, help_heading = "Session", allow_negative_numbers = true)]
     #[arg(value_name = "TIME", value_parser = key::ROTATE_EVERY.parser())]
     rotate_every: Option<Duration>,
 
-    /// Go on in a new session when the recording is so long, as 10G; 0 for never
+    /// Continue in a new session once the recording is this long, e.g. 10G; 0 disables it
     #[arg(long, help_heading = "Session", allow_negative_numbers = true)]
     #[arg(value_name = "BYTES", value_parser = key::ROTATE_BYTES.parser())]
     rotate_bytes: Option<u64>,
@@ -118,25 +118,25 @@ pub struct Args {
     #[command(flatten)]
     pictures: pictures::Args,
 
-    /// Open mpv on the recording as soon as it begins
+    /// Open mpv on the recording as soon as it starts
     #[arg(long, help_heading = "Output", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::PLAY.parser())]
     play: Option<bool>,
 
-    /// Write each kept frame to stdout as a line of JSON, with the index's keys
+    /// Print each kept frame as one line of JSON, with the keys of index.json
     ///
-    /// Recording ends, with status 0, when whoever reads stdout leaves.
+    /// Recording ends with status 0 when the reader of stdout closes it.
     #[arg(long, help_heading = "Output", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::JSON.parser())]
     json: Option<bool>,
 }
 
 impl Args {
-    /// Puts the layers under what was typed.
+    /// Resolves each option from the command line, the environment and the file.
     ///
     /// # Errors
     ///
-    /// If a value that counts is wrong.
+    /// Returns an error if a value in effect is invalid.
     pub fn resolve(self, layers: &Layers<'_>) -> Result<RecordConfig> {
         let (rule, jpeg, program) = self.pictures.resolve(layers)?;
         let allow = Some(self.allow.concat()).filter(|allow| !allow.is_empty());
@@ -164,11 +164,11 @@ impl Args {
     }
 }
 
-/// Records until the sender leaves (`--once`) or a signal comes.
+/// Records until the sender disconnects (`--once`) or a signal arrives.
 ///
 /// # Errors
 ///
-/// What keeps it from recording.
+/// Returns the error that prevents recording.
 pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&world.layers)?;
     tracing::debug!(?config, "resolved");
@@ -178,8 +178,8 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     let shutdown = world.shutdown.clone();
     let mut on_frame = |entry: &Entry| {
         tracing::debug!(id = entry.id, timestamp = entry.timestamp, "kept");
-        // A recording goes on without its JSON when stdout fails (a full disk); the
-        // exit status tells of it.
+        // If stdout fails (a full disk), recording continues without the JSON lines, and
+        // the exit status reports the failure.
         if config.json && output.write_line(&entry.to_json()) == Written::ReaderLeft {
             shutdown.request();
         }
@@ -195,7 +195,7 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
         }
         let ended =
             pipeline::record(&config, listening, sessions, &counters, &shutdown, &mut on_frame);
-        // The player stays open, but is followed no longer.
+        // The player stays open but no longer follows the recording.
         recorded.store(true, Ordering::Relaxed);
         ended
     });
@@ -206,13 +206,13 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
-/// `--play`: whatever becomes of mpv, the recording goes on.
+/// Implements `--play`. Recording continues whatever happens to mpv.
 fn watch(recording: &Path, recorded: &AtomicBool) {
     let options = PlayOptions { is_recorder: true, ..PlayOptions::default() };
     match playback::play(recording, Position::Live, &options, recorded) {
-        Ok(PlayOutcome::Ended(_)) => tracing::info!("the player was closed; recording goes on"),
+        Ok(PlayOutcome::Ended(_)) => tracing::info!("player closed; recording continues"),
         Ok(_) => {}
-        Err(error) => tracing::warn!("{error}; recording goes on"),
+        Err(error) => tracing::warn!("{error}; recording continues"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `scenetap scan`: the same detection over a finished file.
+//! `scenetap scan`: detects scenes in a finished file.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -13,37 +13,37 @@ use crate::error::Result;
 use crate::pipeline;
 use crate::telemetry::Counters;
 
-/// Find the frames where a finished recording changes
+/// Find the scene changes of a finished recording
 ///
-/// Gives the same frames, times and scores as `record` gave or would have given.
-/// Without --frames-dir, --json and --scores it counts them and writes nothing.
+/// Finds the same frames, times and scores as record does. Without --frames-dir, --json
+/// and --scores, only counts the frames.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(after_help = super::help::SCAN_EXAMPLES)]
 pub struct Args {
-    /// The MPEG-TS file
+    /// MPEG-TS file to scan
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Say what the file contains (programs, streams, codecs, PIDs), and end
+    /// List programs, streams, codecs and PIDs, and exit
     ///
-    /// The stream that detection would look at is marked. With --json, one line of
-    /// JSON for each program.
+    /// Marks the stream used for detection. With --json, prints one line of JSON per
+    /// program.
     #[arg(long, help_heading = "Output", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::LIST.parser())]
     list: Option<bool>,
 
-    /// Write JPEGs and index.json into this folder
+    /// Write JPEGs and index.json to this folder
     #[arg(long, help_heading = "Output")]
     #[arg(value_name = "DIR", value_parser = key::FRAMES_DIR.parser())]
     frames_dir: Option<PathBuf>,
 
-    /// Write each kept frame to stdout as a line of JSON, with the index's keys
+    /// Print each kept frame as one line of JSON, with the keys of index.json
     #[arg(long, help_heading = "Output", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::JSON.parser())]
     json: Option<bool>,
 
-    /// Write the time and score of every picture to this file, as pts_time,score
+    /// Write the time and score of every picture to this CSV file, as pts_time,score
     #[arg(long, help_heading = "Output")]
     #[arg(value_name = "FILE.csv", value_parser = key::SCORES.parser())]
     scores: Option<PathBuf>,
@@ -51,18 +51,18 @@ pub struct Args {
     #[command(flatten)]
     pictures: pictures::Args,
 
-    /// Threads that score and encode at the same time [default: one per core]
+    /// Number of threads for scoring and encoding [default: one per core]
     #[arg(long, help_heading = "Speed")]
     #[arg(value_name = "N", value_parser = key::JOBS.parser())]
     jobs: Option<NonZeroUsize>,
 }
 
 impl Args {
-    /// Puts the layers under what was typed.
+    /// Resolves each option from the command line, the environment and the file.
     ///
     /// # Errors
     ///
-    /// If a value that counts is wrong.
+    /// Returns an error if a value in effect is invalid.
     pub fn resolve(self, layers: &Layers<'_>) -> Result<ScanConfig> {
         let (rule, jpeg, program) = self.pictures.resolve(layers)?;
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -80,11 +80,11 @@ impl Args {
     }
 }
 
-/// Scans the file to its end, or until a signal comes.
+/// Scans the file to its end, or until a signal arrives.
 ///
 /// # Errors
 ///
-/// If the file cannot be read or a result cannot be written.
+/// Returns an error if the file cannot be read or a result cannot be written.
 pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&world.layers)?;
     tracing::debug!(?config, "resolved");
@@ -96,7 +96,7 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     let mut output = JsonLines::stdout(&world.terminal);
     let shutdown = world.shutdown.clone();
     let mut on_frame = |entry: &Entry| {
-        // Nothing is lost by ending early: the file is still there.
+        // Ending early loses nothing: the file is still there.
         if config.json && output.write_line(&entry.to_json()) != Written::Yes {
             shutdown.request();
         }

@@ -1,4 +1,4 @@
-//! `scenetap send`: play a file into a recorder.
+//! `scenetap send`: sends a file to a recorder.
 
 use std::path::PathBuf;
 
@@ -8,42 +8,42 @@ use crate::config::{HostPort, Layers, SendConfig, Speed, key};
 use crate::error::Result;
 use crate::send::{self, SendOptions};
 
-/// Play a file into a recorder at its own pace
+/// Send a file to a recorder in real time
 ///
-/// The pace is that of the file's clock (PCR). The bytes are sent as they are.
+/// The file's clock (PCR) sets the pace. The bytes are sent unchanged.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(after_help = super::help::SEND_EXAMPLES)]
 pub struct Args {
-    /// The MPEG-TS file
+    /// MPEG-TS file to send
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Where the recorder listens
+    /// Address of the recorder
     #[arg(long, help_heading = "Network")]
     #[arg(value_name = "HOST:PORT", value_parser = key::TO.parser())]
     to: Option<HostPort>,
 
-    /// How many times its own pace, 0.001 to 1000; max for all that TCP takes
+    /// Speed factor, 0.001 to 1000; max sends as fast as TCP accepts
     #[arg(long, help_heading = "Pace", allow_negative_numbers = true)]
     #[arg(value_name = "X|max", value_parser = key::SPEED.parser())]
     speed: Option<Speed>,
 
-    /// Begin again at the end, over and over, with the time going on
+    /// Repeat the file forever with continuous timestamps
     ///
-    /// Timestamps and continuity counters go on over the seam, as if the stream
-    /// had not ended.
+    /// Timestamps and continuity counters continue across the seam, as if the stream had
+    /// not ended.
     #[arg(long = "loop", help_heading = "Pace", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::LOOP.parser())]
     repeat: Option<bool>,
 }
 
 impl Args {
-    /// Puts the layers under what was typed.
+    /// Resolves each option from the command line, the environment and the file.
     ///
     /// # Errors
     ///
-    /// If a value that counts is wrong, or nobody says where to send.
+    /// Returns an error if a value in effect is invalid or `--to` is missing.
     pub fn resolve(self, layers: &Layers<'_>) -> Result<SendConfig> {
         Ok(SendConfig {
             file: self.file,
@@ -54,11 +54,12 @@ impl Args {
     }
 }
 
-/// Sends the file to its end, or until a signal comes.
+/// Sends the file to its end, or until a signal arrives.
 ///
 /// # Errors
 ///
-/// If the file cannot be read or the recorder cannot be reached or leaves.
+/// Returns an error if the file cannot be read, or if the recorder cannot be reached or
+/// disconnects.
 pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&world.layers)?;
     tracing::debug!(?config, "resolved");

@@ -1,4 +1,4 @@
-//! `scenetap status`: how the recorders that run are.
+//! `scenetap status`: shows the state of running recorders.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -15,39 +15,39 @@ use crate::error::{Error, Result, Stage};
 use crate::session::Session;
 use crate::status::{self, Answer};
 
-/// One that has not answered after so long hangs.
+/// A recorder that does not answer within this time counts as hung.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Tell how a running recorder is: sender, bytes, lag, free disk, last error
+/// Show the state of running recorders: sender, bytes, lag, free disk, last error
 ///
-/// Asks each recorder that this user runs on this machine, or the one of SESSION, and
-/// root also the one that systemd runs. Exit status 1 if none runs, or if one does not
-/// answer within two seconds.
+/// Asks every recorder that this user runs on this machine, or only that of SESSION. Run
+/// as root to include the one run by systemd. Exits with 1 if no recorder runs, or if one
+/// does not answer within two seconds.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(after_help = super::help::STATUS_EXAMPLES)]
 pub struct Args {
-    /// A session's name or a session's folder
+    /// Session name or session folder
     #[arg(value_name = "SESSION")]
     session: Option<PathBuf>,
 
-    /// The folder of the session folders
+    /// Folder that contains the session folders
     #[arg(long, help_heading = "Session")]
     #[arg(value_name = "DIR", value_parser = key::SESSIONS_DIR.parser())]
     sessions_dir: Option<PathBuf>,
 
-    /// Write one line of JSON for each recorder
+    /// Print one line of JSON per recorder
     #[arg(long, help_heading = "Output", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::JSON.parser())]
     json: Option<bool>,
 }
 
 impl Args {
-    /// Puts the layers under what was typed.
+    /// Resolves each option from the command line, the environment and the file.
     ///
     /// # Errors
     ///
-    /// If a value that counts is wrong.
+    /// Returns an error if a value in effect is invalid.
     pub fn resolve(self, layers: &Layers<'_>) -> Result<StatusConfig> {
         Ok(StatusConfig {
             session: self.session,
@@ -57,11 +57,11 @@ impl Args {
     }
 }
 
-/// Asks, and tells on stdout.
+/// Asks the recorders and prints their answers to stdout.
 ///
 /// # Errors
 ///
-/// If no recorder runs, or one hangs.
+/// Returns an error if no recorder runs, or if one hangs.
 pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&world.layers)?;
     tracing::debug!(?config, "resolved");
@@ -77,7 +77,7 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
                 if config.json {
                     output.write_line(&line);
                 } else {
-                    // A line between two, as between paragraphs.
+                    // An empty line separates two recorders.
                     (told > 0).then(|| output.write_line(""));
                     to_text(&status, Timestamp::now()).iter().for_each(|line| {
                         output.write_line(line);
@@ -102,9 +102,9 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     }
 }
 
-/// Whom to ask, and the id of the session that is meant where the answer has to tell. A
-/// name that is no session's here may be that of one that lies elsewhere: its recorder
-/// knows it.
+/// Returns the sockets to ask and, if the answers have to be filtered, the session's
+/// name. A name that is not in `sessions_dir` may belong to a session elsewhere, so every
+/// recorder is asked.
 fn whom(config: &StatusConfig) -> Result<(Vec<PathBuf>, Option<&OsStr>)> {
     let Some(session) = &config.session else { return Ok((status::all_sockets(), None)) };
     match Session::find(&config.sessions_dir, session) {
@@ -119,16 +119,16 @@ fn hangs(pid: Option<u32>, socket: &Path) -> Error {
         Some(pid) => format!("the recorder with process id {pid}"),
         None => "a recorder".to_owned(),
     };
-    let what = format!("{who} does not answer within {PATIENCE:?}: it hangs; end it with kill -9");
+    let what = format!("{who} hangs: no answer within {PATIENCE:?}; end it with kill -9");
     Error::new(Stage::Status, what).path(socket)
 }
 
 fn nobody(config: &StatusConfig) -> Error {
-    let what = "no recorder of this user runs; if systemd runs it: sudo scenetap status";
+    let what = "no recorder of this user is running; if systemd runs it, use sudo scenetap status";
     match &config.session {
         Some(session) => {
-            let what = "no recorder of this user records this session; \
-                        scenetap status tells of those that run";
+            let what = "no recorder of this user is recording this session; \
+                        scenetap status lists the running recorders";
             Error::new(Stage::Status, what).path(session)
         }
         None => Error::new(Stage::Status, what),

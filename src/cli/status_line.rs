@@ -1,5 +1,4 @@
-//! The one live line of `record`: who sends, how much, and whether detection
-//! keeps up.
+//! The live line of `record`: sender, bytes, bit rate, and how far detection is behind.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,14 +10,15 @@ use super::rate::Rate;
 use crate::media::Ticks;
 use crate::telemetry::{Counters, Snapshot, Terminal};
 
-/// Shows what the counters say, four times a second, where stderr is a terminal.
+/// The live line. Updated from the counters four times per second, if stderr is a
+/// terminal.
 #[derive(Debug)]
 pub struct StatusLine {
     _refresher: Refresher,
 }
 
 impl StatusLine {
-    /// Shows the line from now on.
+    /// Shows the line.
     pub fn start(terminal: &Terminal, counters: Arc<Counters>) -> Self {
         let line = ProgressBar::no_length().with_style(style("{wide_msg}"));
         let mut rate = Rate::default();
@@ -31,12 +31,12 @@ impl StatusLine {
         StatusLine { _refresher: refresher }
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     pub fn end(self) {}
 }
 
-/// The line, in the longest form that fits `width` columns; shorter ones leave out
-/// what can be missed most easily.
+/// Returns the longest form of the line that is shorter than `width` columns. Shorter
+/// forms drop the least important fields first.
 fn render(seen: &Snapshot, bytes_per_s: f64, width: usize) -> String {
     let sender = seen.sender.as_deref().unwrap_or("no sender");
     let received = BinaryBytes(seen.recorded_bytes).to_string();
@@ -60,7 +60,7 @@ fn render(seen: &Snapshot, bytes_per_s: f64, width: usize) -> String {
     forms.iter().find(fits).cloned().unwrap_or(frames)
 }
 
-/// `4.21 Mbit/s`, in powers of 1000 as networks count.
+/// Formats a bit rate, such as `4.21 Mbit/s`, in powers of 1000 as is usual for networks.
 fn bit_rate(bytes_per_s: f64) -> String {
     let bits_per_s = bytes_per_s * 8.0;
     if bits_per_s >= 1e6 {
@@ -70,13 +70,13 @@ fn bit_rate(bytes_per_s: f64) -> String {
     }
 }
 
-/// `HH:MM:SS`.
+/// Formats a time as `HH:MM:SS`.
 pub(super) fn clock(time: Ticks) -> String {
     let seconds = time.seconds().max(0.0) as u64;
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-/// The last word of a recording.
+/// Returns the line that is logged when a recording ends.
 pub fn summary(seen: &Snapshot) -> String {
     let (bytes, time) = (BinaryBytes(seen.recorded_bytes), clock(seen.recorded));
     let mut told = format!(
@@ -85,7 +85,7 @@ pub fn summary(seen: &Snapshot) -> String {
     );
     if seen.behind_bytes() > 0 {
         let left = BinaryBytes(seen.behind_bytes());
-        told.push_str(&format!("; {left} not looked at yet"));
+        told.push_str(&format!("; {left} not analyzed yet"));
     }
     if !seen.damage.is_none() {
         told.push_str(&format!("; damage: {}", seen.damage));
@@ -144,7 +144,7 @@ mod tests {
         let whole = Snapshot { detected_bytes: 13_000_000, ..seen() };
         assert_eq!(summary(&whole), "recorded 12.40 MiB, 01:02:03; 100 pictures, 7 frames kept");
         let damaged = Snapshot { damage: Damage { lost_sync: 1, ..Damage::default() }, ..seen() };
-        assert!(summary(&damaged).ends_with("not looked at yet; damage: 1 loss of sync"));
+        assert!(summary(&damaged).ends_with("not analyzed yet; damage: 1 loss of sync"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A recorder's status for people.
+//! Formats a recorder's status as text for people.
 
 use indicatif::BinaryBytes;
 use jiff::Timestamp;
@@ -7,16 +7,16 @@ use super::status_line::clock;
 use crate::media::Ticks;
 use crate::status::{Status, Trouble};
 
-/// A write that takes so many seconds is worth a word.
+/// A write that takes at least this many seconds changes the displayed state.
 const LONG_WRITE_S: f64 = 3.0;
 
-/// The lines, at the time `now`.
+/// Returns the lines to print; ages are relative to `now`.
 pub fn to_text(status: &Status, now: Timestamp) -> Vec<String> {
     let lag = BinaryBytes(status.lag_bytes);
     let time = clock(Ticks((status.recorded_seconds * 90_000.0) as i64));
     let sender = match &status.sender {
         Some(sender) => format!("{}, for {}", sender.address, age(&sender.since, now)),
-        None => "nobody".to_owned(),
+        None => "none".to_owned(),
     };
     let damage =
         if status.damage.is_none() { "none".to_owned() } else { status.damage.to_string() };
@@ -49,18 +49,18 @@ pub fn to_text(status: &Status, now: Timestamp) -> Vec<String> {
 fn state(status: &Status) -> String {
     match status {
         Status { write_seconds: LONG_WRITE_S.., .. } => {
-            format!("stuck: the disk has not done a write for {:.0} s", status.write_seconds)
+            format!("stuck: a write to disk has been pending for {:.0} s", status.write_seconds)
         }
-        Status { ending: true, .. } => "ending: finishes what it has".to_owned(),
-        Status { recording: false, .. } => "waiting: cannot write; nothing is received".to_owned(),
+        Status { ending: true, .. } => "ending: finishing what was received".to_owned(),
+        Status { recording: false, .. } => "waiting: cannot write, so receiving nothing".to_owned(),
         Status { sender: Some(_), .. } => "recording".to_owned(),
         _ => "waiting for a sender".to_owned(),
     }
 }
 
-/// How long ago a time was, in its two largest units: `3 h 12 min`.
+/// Formats the time since `since` in its two largest units, such as `3 h 12 min`.
 fn age(since: &str, now: Timestamp) -> String {
-    let Ok(since) = since.parse::<Timestamp>() else { return "a time not known".to_owned() };
+    let Ok(since) = since.parse::<Timestamp>() else { return "an unknown time".to_owned() };
     let seconds = now.duration_since(since).as_secs().max(0);
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -70,7 +70,8 @@ fn age(since: &str, now: Timestamp) -> String {
     }
 }
 
-/// What a terminal would take for a command is none: the text comes from elsewhere.
+/// Replaces control characters, which a terminal could execute: the text comes from
+/// outside.
 fn harmless(line: &str) -> String {
     line.replace(char::is_control, "?")
 }
@@ -141,7 +142,7 @@ session studio
         assert!(state(&Status::default()).starts_with("waiting: cannot write"));
         assert!(state(&Status { ending: true, ..idle }).starts_with("ending"));
         let stuck = Status { write_seconds: 40.2, ..Status::default() };
-        assert_eq!(state(&stuck), "stuck: the disk has not done a write for 40 s");
-        assert_eq!(age("yesterday", now()), "a time not known");
+        assert_eq!(state(&stuck), "stuck: a write to disk has been pending for 40 s");
+        assert_eq!(age("yesterday", now()), "an unknown time");
     }
 }

@@ -1,42 +1,42 @@
-//! The options of `record` that have it speak TLS.
+//! TLS options of `record`.
 
 use std::path::PathBuf;
 
 use crate::config::{Layers, TlsConfig, key};
 use crate::error::{Error, Result, Stage};
 
-/// What was typed.
+/// TLS options, as typed.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(next_help_heading = "Network")]
 pub struct Args {
-    /// Speak TLS, with the certificate in this file: senders connect to tls://
+    /// Require TLS, with the certificate chain in this PEM file; senders use tls://
     ///
-    /// PEM, our own certificate first, then those between it and the one that senders
-    /// know. Read at the start only: a new certificate counts from the next start.
-    /// Whoever does not speak TLS is turned away.
+    /// The recorder's own certificate comes first, followed by intermediate certificates.
+    /// Read at startup only: restart to use a new certificate. Connections without TLS
+    /// are refused.
     #[arg(long, value_name = "FILE", value_parser = key::TLS_CERT.parser())]
     tls_cert: Option<PathBuf>,
 
-    /// The private key of --tls-cert, where it is not in the same file
+    /// Private key of --tls-cert, if it is not in the same file
     ///
-    /// PEM, not encrypted. Only scenetap's user and group should be able to read it.
+    /// PEM, not encrypted. Let only scenetap's user and group read it.
     #[arg(long, value_name = "FILE", value_parser = key::TLS_KEY.parser())]
     tls_key: Option<PathBuf>,
 
-    /// Let only those send who have a certificate of an authority in this file
+    /// Accept only senders with a certificate issued by an authority in this file
     ///
-    /// PEM, one or several certificates. Wants --tls-cert. Read at the start only.
+    /// PEM, one or more certificates. Requires --tls-cert. Read at startup only.
     #[arg(long, value_name = "FILE", value_parser = key::TLS_CLIENT_CA.parser())]
     tls_client_ca: Option<PathBuf>,
 }
 
 impl Args {
-    /// Puts the layers under what was typed.
+    /// Resolves the TLS files; `None` means plain TCP.
     ///
     /// # Errors
     ///
-    /// If there is a key or an authority, and no certificate.
+    /// Returns an error if a key or an authority is given without a certificate.
     pub fn resolve(self, layers: &Layers<'_>) -> Result<Option<TlsConfig>> {
         let cert = layers.optional(self.tls_cert, &key::TLS_CERT)?;
         let key = layers.optional(self.tls_key, &key::TLS_KEY)?;
@@ -47,10 +47,9 @@ impl Args {
         }
         let alone = [(key, "tls-key"), (client_ca, "tls-client-ca")];
         match alone.iter().find(|(path, _)| path.is_some()) {
-            Some((_, name)) => Err(Error::new(
-                Stage::Config,
-                format!("--{name} wants --tls-cert: without a certificate there is no TLS"),
-            )),
+            Some((_, name)) => {
+                Err(Error::new(Stage::Config, format!("--{name} requires --tls-cert")))
+            }
             None => Ok(None),
         }
     }
@@ -76,7 +75,7 @@ mod tests {
         for alone in ["tls-key", "tls-client-ca"] {
             let refused = resolve(&format!("{alone} = 'a.pem'")).unwrap_err();
             assert_eq!(refused.stage(), Stage::Config);
-            assert!(refused.to_string().contains(&format!("--{alone} wants --tls-cert")));
+            assert!(refused.to_string().contains(&format!("--{alone} requires --tls-cert")));
         }
     }
 

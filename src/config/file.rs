@@ -9,35 +9,35 @@ use toml::{Spanned, Value};
 use super::keys::{ALL, AnyKey, Kind};
 use crate::error::{Context, Error, Result, Stage};
 
-/// A configuration file whose every key is known and whose every value is right.
+/// A configuration file in which every key is known and every value is valid.
 #[derive(Debug)]
 pub struct File {
     path: PathBuf,
     settings: BTreeMap<&'static str, Setting>,
 }
 
-/// One line of the file.
+/// A key of the file and its value.
 #[derive(Debug)]
 struct Setting {
-    /// As it would be typed.
+    /// The value, in the form in which it would be typed.
     value: OsString,
-    /// Counted from 1.
+    /// Line number, counted from 1.
     line: usize,
 }
 
 impl File {
-    /// Reads and checks a file.
+    /// Reads and validates a file.
     ///
     /// # Errors
     ///
-    /// If it cannot be read, is not TOML, or has a key or a value that no option
-    /// takes; the file and the line are named.
+    /// Returns an error if the file cannot be read, is not TOML, or contains a key or
+    /// value that no option accepts. The error names the file and the line.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).context(Stage::Config, path, "cannot read it")?;
         Self::parse(path, &text)
     }
 
-    /// Checks the text of a file; `path` is for messages.
+    /// Validates the text of a file. `path` only appears in messages.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl File {
         };
         let table: BTreeMap<Spanned<String>, Spanned<Value>> = toml::from_str(text)
             .map_err(|e| wrong(e.span().map_or(0, |span| span.start), one_line(e.message())))?;
-        // In the order of the file, so that the first mistake is the one told.
+        // Check the keys in the order of the file, so that the first mistake is reported.
         let mut entries: Vec<_> = table.into_iter().collect();
         entries.sort_by_key(|(name, _)| name.span().start);
 
@@ -60,19 +60,19 @@ impl File {
             let value = as_typed(key, value.into_inner()).map_err(|what| wrong(at, what))?;
             let setting = Setting { value, line: line_of(text, at) };
             if let Some(earlier) = settings.insert(key.name(), setting) {
-                let what = format!("`{}` stands in line {} already", key.name(), earlier.line);
+                let what = format!("`{}` is already set in line {}", key.name(), earlier.line);
                 return Err(wrong(at, what));
             }
         }
         Ok(File { path: path.to_owned(), settings })
     }
 
-    /// The value of the option `name`, as it would be typed.
+    /// Returns the value of the option `name`, in the form in which it would be typed.
     pub(super) fn get(&self, name: &str) -> Option<&OsString> {
         self.settings.get(name).map(|setting| &setting.value)
     }
 
-    /// That the value of `name` is wrong, and where it stands.
+    /// Returns the error for an invalid value of `name`, with its line.
     pub(super) fn refusal(&self, name: &str, what: &str) -> Error {
         let line = self.settings.get(name).map_or(0, |setting| setting.line);
         Error::new(Stage::Config, format!("line {line}: `{name}` {what}")).path(&self.path)
@@ -87,7 +87,8 @@ fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
-/// A key or a value may have line breaks and worse in it: a message stays one line.
+/// Escapes control characters in a key or value, such as line breaks, so that a message
+/// stays one line.
 fn printable(text: &str) -> String {
     let shown = |c: char| match c {
         c if c.is_control() => c.escape_default().collect(),
@@ -106,7 +107,7 @@ fn known(name: &str) -> Result<&'static dyn AnyKey, String> {
     Err(format!("unknown key `{name}`; the nearest one is `{}`", nearest.unwrap_or_default()))
 }
 
-/// The value as it would be typed, if it is of the option's kind and in its limits.
+/// Converts a value to the form in which it would be typed, if the option accepts it.
 fn as_typed(key: &dyn AnyKey, value: Value) -> Result<OsString, String> {
     let wanted = match key.kind() {
         Kind::Text => "a string in quotes",
@@ -120,11 +121,11 @@ fn as_typed(key: &dyn AnyKey, value: Value) -> Result<OsString, String> {
         (Kind::Number | Kind::Whole | Kind::NumberOrText, Value::Integer(number)) => {
             number.to_string()
         }
-        // Displayed so that it is read back as the same f64.
+        // `Display` prints the shortest text that parses as the same `f64`.
         (Kind::Number | Kind::NumberOrText, Value::Float(number)) => number.to_string(),
         (Kind::Switch, Value::Boolean(on)) => on.to_string(),
         (_, Value::Table(_)) => {
-            return Err(format!("`{}` is {wanted}, and there are no tables", key.name()));
+            return Err(format!("`{}` must be {wanted}; tables are not supported", key.name()));
         }
         _ => return Err(format!("`{}` must be {wanted}, not {value}", key.name())),
     };
@@ -173,7 +174,7 @@ mod tests {
         assert!(refused("once = 1").contains("line 1: `once` must be true or false, not 1"));
         assert!(refused("jobs = 1.5").contains("must be a whole number"));
         assert!(refused("session = 2024-06-01").contains("must be a string in quotes"));
-        assert!(refused("[listen]\nhost = 'a'").contains("there are no tables"));
+        assert!(refused("[listen]\nhost = 'a'").contains("tables are not supported"));
     }
 
     #[test]
@@ -186,7 +187,7 @@ mod tests {
     #[test]
     fn one_option_in_both_spellings_is_refused() {
         let told = refused("frame-width = 640\nframe_width = 320\n");
-        assert!(told.contains("line 2: `frame-width` stands in line 1 already"), "{told}");
+        assert!(told.contains("line 2: `frame-width` is already set in line 1"), "{told}");
     }
 
     #[test]

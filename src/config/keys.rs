@@ -1,8 +1,8 @@
-//! Every option there is, by name.
+//! All options, by name.
 //!
-//! The name `frame-width` is the flag `--frame-width`, the variable
-//! `SCENETAP_FRAME_WIDTH` and the key `frame-width` (or `frame_width`) of the
-//! file. All commands share the names.
+//! The name `frame-width` stands for the flag `--frame-width`, the variable
+//! `SCENETAP_FRAME_WIDTH` and the key `frame-width` (or `frame_width`) of the file. All
+//! commands share the names.
 
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
@@ -14,13 +14,13 @@ use ipnet::IpNet;
 
 use super::values::{self, HostPort, LogFormat, Parsed, Speed};
 
-/// The variable that names the configuration file where no `--config` does.
+/// Environment variable that names the configuration file if `--config` is not given.
 pub const CONFIG_VARIABLE: &str = "SCENETAP_CONFIG";
 
-/// What a value looks like in the configuration file.
+/// Type of a value in the configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A string in quotes.
+    /// A quoted string.
     Text,
     /// A number, with or without a fraction.
     Number,
@@ -28,20 +28,20 @@ pub enum Kind {
     Whole,
     /// `true` or `false`.
     Switch,
-    /// A number, or a word in quotes.
+    /// A number or a quoted string.
     NumberOrText,
 }
 
-/// One option: its name, its default, and how its value is read.
+/// An option: its name, its default and its parser.
 #[derive(Debug)]
 pub struct Key<T> {
     /// The flag's name without dashes, and the key in the file.
     pub name: &'static str,
-    /// What it is if nobody says anything, as it would be typed.
+    /// The default, in the form in which it would be typed.
     pub default: Option<&'static str>,
-    /// The old system's variable of the same meaning.
+    /// An older environment variable with the same meaning.
     pub old_variable: Option<&'static str>,
-    /// What it looks like in the file.
+    /// Type of the value in the file.
     pub kind: Kind,
     parse: fn(&OsStr) -> Parsed<T>,
 }
@@ -61,40 +61,40 @@ impl<T> Key<T> {
         self
     }
 
-    /// Reads a value.
+    /// Parses a value.
     ///
     /// # Errors
     ///
-    /// What the value must be instead.
+    /// Returns what the value must be, such as "must be a number from 0 to 1".
     pub fn parse(&self, value: &OsStr) -> Result<T, String> {
         (self.parse)(value)
     }
 }
 
 impl<T: Clone + Send + Sync + 'static> Key<T> {
-    /// The same parser for the command line.
+    /// Returns the same parser as a clap value parser.
     pub fn parser(&self) -> impl TypedValueParser<Value = T> + use<T> {
         let parse = self.parse;
         OsStringValueParser::new().try_map(move |value: OsString| parse(&value))
     }
 }
 
-/// What can be asked of a key whatever its values are.
+/// The parts of a [`Key`] that do not depend on the type of its value.
 pub trait AnyKey: Sync {
     /// The flag's name without dashes, and the key in the file.
     fn name(&self) -> &'static str;
-    /// What it is if nobody says anything.
+    /// The default, in the form in which it would be typed.
     fn default(&self) -> Option<&'static str>;
-    /// What it looks like in the file.
+    /// Type of the value in the file.
     fn kind(&self) -> Kind;
-    /// Tries a value.
+    /// Validates a value.
     ///
     /// # Errors
     ///
-    /// What the value must be instead.
+    /// As [`Key::parse`].
     fn check(&self, value: &OsStr) -> Result<(), String>;
 
-    /// The variable of the environment that sets it.
+    /// Returns the name of the environment variable.
     fn variable(&self) -> String {
         format!("SCENETAP_{}", self.name().replace('-', "_").to_ascii_uppercase())
     }
@@ -118,8 +118,8 @@ impl<T> AnyKey for Key<T> {
     }
 }
 
-/// The keys themselves.
-#[allow(missing_docs)] // Each is described by the help text of its flag, in `cli`.
+/// The keys.
+#[allow(missing_docs)] // The help text of each flag, in `cli`, describes it.
 pub mod key {
     use super::*;
 
@@ -157,7 +157,7 @@ pub mod key {
             .once_called("MAX_FRAME_INTERVAL");
     pub static PROGRAM: Key<u16> = Key::new("program", Kind::Whole, values::program);
 
-    // About what ffmpeg's -q:v 2 gives.
+    // About ffmpeg's -q:v 2.
     pub static JPEG_QUALITY: Key<u8> =
         Key::new("jpeg-quality", Kind::Whole, values::jpeg_quality).or("90");
     pub static FRAME_WIDTH: Key<u32> = Key::new("frame-width", Kind::Whole, values::frame_width_px);
@@ -184,7 +184,7 @@ pub mod key {
         Key::new("log-format", Kind::Text, values::log_format).or("text");
 }
 
-/// Every key, in the order of the help texts.
+/// All keys, in the order of the help texts.
 pub static ALL: &[&dyn AnyKey] = &[
     &key::LISTEN,
     &key::ALLOW,

@@ -1,4 +1,4 @@
-//! Which of the places where an option can be given counts.
+//! The layers in which an option can be given, and their order.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -8,17 +8,17 @@ use super::keys::{AnyKey, Key, key};
 use super::values::{self, HostPort};
 use crate::error::{Error, Result, Stage};
 
-/// Looks up a variable. Injected, so that tests need not touch the process.
+/// Looks up an environment variable. Injected, so that tests need not change the process.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// The places where an option can be given, the weakest first.
+/// The layers in which an option can be given, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Layer {
-    /// Nobody said anything.
+    /// The option was not given.
     Default,
     /// The configuration file.
     File,
-    /// A variable of the old system.
+    /// A variable of the older system, such as `STREAM_HOST`.
     OldEnvironment,
     /// A variable `SCENETAP_…`.
     Environment,
@@ -26,16 +26,16 @@ pub enum Layer {
     Flag,
 }
 
-/// A value and the place it comes from.
+/// A value and the layer that it comes from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ranked<T> {
     /// The value.
     pub value: T,
-    /// Where it was given.
+    /// The layer in which the value was given.
     pub layer: Layer,
 }
 
-/// Everything below the command line: the environment and the file.
+/// The layers below the command line: the environment and the file.
 pub struct Layers<'a> {
     environment: Environment<'a>,
     file: Option<File>,
@@ -48,23 +48,23 @@ impl fmt::Debug for Layers<'_> {
 }
 
 impl<'a> Layers<'a> {
-    /// The layers of one run.
+    /// Returns the layers of one run of the program.
     pub fn new(environment: Environment<'a>, file: Option<File>) -> Self {
         Layers { environment, file }
     }
 
-    /// A variable's value; an empty one counts as unset.
+    /// Returns the value of a variable; an empty one counts as unset.
     pub fn variable(&self, name: &str) -> Option<OsString> {
         (self.environment)(name).filter(|value| !value.is_empty())
     }
 
-    /// The uppermost value of an option, wherever it was given; `flag` is what
-    /// the command line has.
+    /// Returns the value from the highest layer that gives the option. `flag` is the
+    /// value on the command line.
     ///
     /// # Errors
     ///
-    /// If the value that counts is wrong; the variable, or the file and the line,
-    /// are named.
+    /// Returns an error if that value is invalid. The error names the variable, or the
+    /// file and the line.
     pub fn ranked<T>(&self, flag: Option<T>, key: &Key<T>) -> Result<Option<Ranked<T>>> {
         if let Some(value) = flag {
             return Ok(Some(Ranked { value, layer: Layer::Flag }));
@@ -90,7 +90,7 @@ impl<'a> Layers<'a> {
         Ok(Some(Ranked { value, layer: Layer::Default }))
     }
 
-    /// The uppermost value of an option that may be left out.
+    /// Returns the value of an option that may be missing.
     ///
     /// # Errors
     ///
@@ -99,23 +99,23 @@ impl<'a> Layers<'a> {
         Ok(self.ranked(flag, key)?.map(|ranked| ranked.value))
     }
 
-    /// The uppermost value of an option that must be there.
+    /// Returns the value of an option that is required.
     ///
     /// # Errors
     ///
-    /// As [`Layers::ranked`], and if it was given nowhere and has no default.
+    /// As [`Layers::ranked`], and if the option is given nowhere and has no default.
     pub fn required<T>(&self, flag: Option<T>, key: &Key<T>) -> Result<T> {
         self.optional(flag, key)?.ok_or_else(|| {
             let (name, variable) = (key.name, key.variable());
             let what = format!(
-                "--{name} is missing: give it, or set {variable}, or `{name}` in the --config file"
+                "--{name} is missing: give it, set {variable}, or set `{name}` in the --config file"
             );
             Error::new(Stage::Config, what)
         })
     }
 
-    /// `--listen`, whose old variables are two: each replaces its half of what the
-    /// file or the default says.
+    /// Returns the value of `--listen`. The two older variables each replace one half of
+    /// the file's value or the default: `STREAM_HOST` the host, `STREAM_PORT` the port.
     ///
     /// # Errors
     ///
@@ -149,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    /// Asks for `--scene-threshold` with these layers in place.
+    /// Resolves `--scene-threshold` from these layers.
     fn threshold(flag: Option<f64>, variables: &[(&str, &str)], file: &str) -> Result<Ranked<f64>> {
         let environment = |name: &str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())

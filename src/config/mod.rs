@@ -1,10 +1,11 @@
-//! What was typed, set or written becomes one validated value per option.
+//! Combines flags, environment variables and the configuration file into validated
+//! structs.
 //!
-//! An option is a [`Key`]: one name for the flag, the variable and the line in
-//! the file, one parser for all three. [`Layers`] picks the uppermost place in
-//! which it was given: flag, then `SCENETAP_…`, then the old system's variable,
-//! then `--config FILE.toml`, then the default. What comes out are the plain
-//! structs below; whoever holds one need not check anything again.
+//! An option is a [`Key`]: one name for the flag, the variable and the key of the file,
+//! and one parser for all three. [`Layers`] picks the value of the highest layer that
+//! gives the option: flag, then `SCENETAP_…`, then the older system's variable, then
+//! `--config FILE.toml`, then the default. The values of the structs below are validated;
+//! their users check nothing again.
 
 mod file;
 mod keys;
@@ -22,185 +23,185 @@ pub use keys::{ALL, AnyKey, CONFIG_VARIABLE, Key, Kind, key};
 pub use layers::{Environment, Layer, Layers, Ranked};
 pub use values::{HostPort, LogFormat, Speed};
 
-/// Which pictures are kept.
+/// Decides which pictures are kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FrameRule {
-    /// A picture is kept when its score is greater. 0 to 1, finite.
+    /// Keeps a picture whose score is greater. 0 to 1, finite.
     pub scene_threshold: f64,
-    /// A picture is kept when the last kept one is at least so many seconds old.
-    /// Finite, not negative; 0 turns it off.
+    /// Keeps a picture if the last kept one is at least this many seconds old. Finite,
+    /// not negative; 0 disables it.
     pub max_frame_interval_s: f64,
 }
 
-/// How kept pictures are written.
+/// Decides how kept pictures are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JpegConfig {
-    /// 1 to 100.
+    /// JPEG quality, 1 to 100.
     pub quality: u8,
-    /// Wider pictures are scaled down to so many pixels, 16 to 65,535. `None`
-    /// leaves every picture as it is.
+    /// Scales wider pictures down to this width in pixels, 16 to 65,535. `None` keeps the
+    /// size.
     pub max_width_px: Option<u32>,
 }
 
-/// What `scenetap record` is to do.
+/// Configuration of `scenetap record`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordConfig {
-    /// Where senders connect. Port 0 lets the system choose.
+    /// Address to listen on. Port 0 lets the system choose.
     pub listen: HostPort,
-    /// The folder that holds the session folders.
+    /// Folder that contains the session folders.
     pub sessions_dir: PathBuf,
-    /// The session asked for by name: it is gone on with if it exists. `None`
-    /// makes a new one, named for the local time.
+    /// Name of the session, which is resumed if it exists. `None` creates a new one,
+    /// named for the local time.
     pub session: Option<String>,
     /// Which pictures are kept.
     pub rule: FrameRule,
-    /// How they are written.
+    /// How kept pictures are written.
     pub jpeg: JpegConfig,
-    /// The MPEG-TS program number to look at. `None` takes the first with video.
+    /// MPEG-TS program number to analyze. `None` selects the first program with video.
     pub program: Option<u16>,
-    /// The longest time for which what was received may not be on disk yet.
+    /// Longest time for which received bytes may not be synced to disk.
     pub sync_interval: Duration,
-    /// Who sends nothing for longer is turned away. `None`: nobody is.
+    /// Disconnects a sender that sends nothing for longer. `None` never does.
     pub idle_timeout: Option<Duration>,
-    /// A new sender takes the place of the one that is connected.
+    /// Whether a new sender replaces the connected one.
     pub takeover: bool,
-    /// The networks from which senders may connect; none: from everywhere.
+    /// Networks from which senders may connect. Empty allows all.
     pub allow: Vec<IpNet>,
-    /// Senders have to speak TLS. `None`: they send as it is.
+    /// Certificates for TLS, which senders then have to use. `None` is plain TCP.
     pub tls: Option<TlsConfig>,
-    /// Recording pauses while the file system has fewer bytes left.
+    /// Recording pauses while the file system has fewer free bytes.
     pub min_free_bytes: u64,
-    /// A recording that is older goes on in a new session.
+    /// Age at which the recording continues in a new session.
     pub rotate_every: Option<Duration>,
-    /// A recording that is longer, in bytes, goes on in a new session.
+    /// Length in bytes at which the recording continues in a new session.
     pub rotate_bytes: Option<u64>,
-    /// Open mpv on the recording.
+    /// Whether to open mpv on the recording.
     pub play: bool,
-    /// End when the sender leaves.
+    /// Whether to exit when the sender disconnects.
     pub once: bool,
-    /// Write one line of JSON to stdout for each kept frame.
+    /// Whether to print one line of JSON to stdout per kept frame.
     pub json: bool,
 }
 
-/// How frames are found in a session's recording and written.
+/// How frames are detected in a session's recording and written.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DetectConfig {
     /// Which pictures are kept.
     pub rule: FrameRule,
-    /// How they are written.
+    /// How kept pictures are written.
     pub jpeg: JpegConfig,
-    /// The MPEG-TS program number to look at. `None` takes the first with video.
+    /// MPEG-TS program number to analyze. `None` selects the first program with video.
     pub program: Option<u16>,
-    /// No more time than this is lost with the power.
+    /// Longest time for which written frames may not be synced to disk.
     pub sync_interval: Duration,
 }
 
 impl RecordConfig {
-    /// The part of it that detection needs.
+    /// Returns the part of the configuration that detection needs.
     pub fn detection(&self) -> DetectConfig {
         let RecordConfig { rule, jpeg, program, sync_interval, .. } = *self;
         DetectConfig { rule, jpeg, program, sync_interval }
     }
 }
 
-/// What `scenetap check` is to do.
+/// Configuration of `scenetap check`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckConfig {
-    /// A session's name or folder, as it was typed.
+    /// Name or folder of the session, as typed.
     pub session: PathBuf,
-    /// The folder in which a session's name is looked up.
+    /// Folder in which the session's name is looked up.
     pub sessions_dir: PathBuf,
-    /// Mend what can be mended.
+    /// Whether to repair what can be repaired.
     pub repair: bool,
-    /// How frames are found again.
+    /// How missing frames are detected again.
     pub detection: DetectConfig,
 }
 
-/// Where the certificates are, all PEM.
+/// Paths of the certificates, all PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsConfig {
-    /// Ours, and those between it and the one that senders know.
+    /// The recorder's certificate, followed by intermediate certificates.
     pub cert: PathBuf,
-    /// Its private key. May be the same file.
+    /// Private key of the certificate. May be the same file.
     pub key: PathBuf,
-    /// Whose certificates senders have to have. `None`: they need none.
+    /// Authorities that must have issued the senders' certificates. `None` requires none.
     pub client_ca: Option<PathBuf>,
 }
 
-/// What `scenetap scan` is to do.
+/// Configuration of `scenetap scan`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScanConfig {
-    /// The recording to look at.
+    /// The recording to scan.
     pub file: PathBuf,
-    /// Only say what the file contains.
+    /// Whether to only list what the file contains.
     pub list: bool,
-    /// Where JPEGs and `index.json` go. `None` writes neither.
+    /// Folder for JPEGs and `index.json`. `None` writes neither.
     pub frames_dir: Option<PathBuf>,
-    /// Write one line of JSON to stdout for each kept frame.
+    /// Whether to print one line of JSON to stdout per kept frame.
     pub json: bool,
-    /// The CSV file that gets every picture's time and score.
+    /// CSV file for the time and score of every picture.
     pub scores: Option<PathBuf>,
     /// Which pictures are kept.
     pub rule: FrameRule,
-    /// How they are written.
+    /// How kept pictures are written.
     pub jpeg: JpegConfig,
-    /// The MPEG-TS program number to look at. `None` takes the first with video.
+    /// MPEG-TS program number to analyze. `None` selects the first program with video.
     pub program: Option<u16>,
-    /// Threads that work at the same time.
+    /// Number of threads.
     pub jobs: NonZeroUsize,
 }
 
-/// What `scenetap send` is to do.
+/// Configuration of `scenetap send`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SendConfig {
-    /// The file to play.
+    /// The file to send.
     pub file: PathBuf,
-    /// The recorder. Its port is not 0.
+    /// Address of the recorder. The port is not 0.
     pub to: HostPort,
-    /// How fast.
+    /// Speed, relative to real time.
     pub speed: Speed,
-    /// Begin again at the end, with time going on.
+    /// Whether to repeat the file forever with continuous timestamps.
     pub repeat: bool,
 }
 
-/// Where a player begins.
+/// Position at which the player starts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum PlayFrom {
-    /// At the newest picture, following what arrives.
+    /// At the live edge, which the player then follows.
     Live,
-    /// So many seconds from the recording's start. Finite, not negative.
+    /// This many seconds from the start of the recording. Finite, not negative.
     Seconds(f64),
 }
 
-/// What `scenetap play` is to do.
+/// Configuration of `scenetap play`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlayConfig {
-    /// A session's name or folder, or a recording, as it was typed.
+    /// Name or folder of a session, or a recording, as typed.
     pub target: PathBuf,
-    /// The folder in which a session's name is looked up.
+    /// Folder in which the session's name is looked up.
     pub sessions_dir: PathBuf,
-    /// Where to begin.
+    /// Position at which the player starts.
     pub from: PlayFrom,
 }
 
-/// What `scenetap status` is to do.
+/// Configuration of `scenetap status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusConfig {
-    /// A session's name or folder, as it was typed. `None`: every recorder's.
+    /// Name or folder of a session, as typed. `None` asks every recorder.
     pub session: Option<PathBuf>,
-    /// The folder in which a session's name is looked up.
+    /// Folder in which the session's name is looked up.
     pub sessions_dir: PathBuf,
-    /// Write one line of JSON for each recorder instead of text.
+    /// Whether to print one line of JSON per recorder instead of text.
     pub json: bool,
 }
 
-/// What is told on stderr, and how.
+/// Configuration of logging to stderr.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
-    /// Directives as `tracing_subscriber::EnvFilter` reads them, already tried.
+    /// Directives of `tracing_subscriber::EnvFilter`, already validated.
     pub filter: String,
-    /// Lines for people or for programs.
+    /// Text for people or JSON for programs.
     pub format: LogFormat,
-    /// Whether live lines and progress bars are wanted where stderr is a terminal.
+    /// Whether to show live lines and progress bars if stderr is a terminal.
     pub progress: bool,
 }

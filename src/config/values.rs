@@ -1,7 +1,7 @@
-//! One parser for each kind of value, whether it was typed, set or written.
+//! One parser per kind of value, for flags, variables and the file.
 //!
-//! Each says what would have been right, as the end of a sentence that begins
-//! with the option's name and the value: "must be …".
+//! An error says what the value must be. It completes a sentence that begins with the
+//! option's name: "must be …".
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -13,40 +13,42 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
-/// What a parser gives: the value, or what it must be instead.
+/// Result of a parser: the value, or what it must be.
 pub(super) type Parsed<T> = Result<T, String>;
 
-/// Bytes in a file name: what Linux allows (NAME_MAX), less room for `_2`.
+/// Length of a session name in bytes: NAME_MAX of Linux (255), with room for suffixes
+/// such as `_2`.
 const SESSION_NAME_MAX_BYTES: usize = 200;
-/// Narrower pictures show nothing.
+/// Narrower pictures are of no use.
 const FRAME_WIDTH_MIN_PX: u32 = 16;
-/// What a JPEG can hold (ITU-T T.81, B.2.2).
+/// Limit of the JPEG format (ITU-T T.81, B.2.2).
 const FRAME_WIDTH_MAX_PX: u32 = 65_535;
-/// An hour: more is a mistake, and times computed with it stay in range.
+/// One hour: a larger value is a mistake, and times computed with this limit cannot
+/// overflow.
 const SYNC_INTERVAL_MAX_S: f64 = 3_600.0;
-/// A year: who wants to wait for longer wants to wait for ever.
+/// One year: for a longer timeout, use 0 (none).
 const IDLE_TIMEOUT_MAX_S: f64 = 31_536_000.0;
 
-/// Ten years: as good as never.
+/// Ten years, in practice never.
 const ROTATE_EVERY_MAX_S: u64 = 315_360_000;
-/// Slower than this, one packet would wait for minutes.
+/// At a lower speed, a single packet would take minutes.
 const SPEED_MIN: f64 = 0.001;
-/// Faster than this, `max` is meant.
+/// For a higher speed, use `max`.
 const SPEED_MAX: f64 = 1_000.0;
-/// More threads than any host has cores.
+/// More than the cores of any host.
 const JOBS_MAX: usize = 1_024;
 
 /// A host name or address, and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPort {
-    /// A name, an IPv4 address, or an IPv6 address without its brackets.
+    /// A name, an IPv4 address, or an IPv6 address without brackets.
     pub host: String,
-    /// The TCP port.
+    /// TCP port.
     pub port: u16,
 }
 
-/// As it is typed, with brackets around an IPv6 address: what
-/// [`std::net::ToSocketAddrs`] reads.
+/// Writes the form that is typed and that [`std::net::ToSocketAddrs`] reads, with
+/// brackets around an IPv6 address.
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let HostPort { host, port } = self;
@@ -54,21 +56,21 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// How fast a file is sent.
+/// Speed at which a file is sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Speed {
-    /// So many times its own pace. 0.001 to 1000.
+    /// This factor of real time, 0.001 to 1000.
     Times(f64),
-    /// As fast as the recorder takes it.
+    /// As fast as the recorder accepts data.
     Max,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One line for people.
+    /// One line of text, for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -122,18 +124,18 @@ pub(super) fn sync_interval(value: &OsStr) -> Parsed<Duration> {
     let wanted = "must be a number of seconds, more than 0 and at most 3600";
     let seconds = within(value, 0.0..=SYNC_INTERVAL_MAX_S, wanted)?;
     let interval = Duration::try_from_secs_f64(seconds).map_err(|_| wanted.to_owned())?;
-    // Less than a nanosecond rounds to nothing.
+    // A value below one nanosecond rounds to zero.
     if interval.is_zero() { Err(wanted.to_owned()) } else { Ok(interval) }
 }
 
 pub(super) fn idle_timeout(value: &OsStr) -> Parsed<Option<Duration>> {
-    let wanted = "must be a number of seconds, 0 (for ever) to 31536000";
+    let wanted = "must be a number of seconds, 0 (no timeout) to 31536000";
     let seconds = within(value, 0.0..=IDLE_TIMEOUT_MAX_S, wanted)?;
     let timeout = Duration::try_from_secs_f64(seconds).map_err(|_| wanted.to_owned())?;
     Ok(Some(timeout).filter(|timeout| !timeout.is_zero()))
 }
 
-/// Bytes, with the suffixes of coreutils.
+/// Parses a number of bytes with the suffixes of coreutils.
 pub(super) fn byte_count(value: &OsStr) -> Parsed<u64> {
     const UNITS: [(&str, u64); 13] = [
         ("", 1),
@@ -155,17 +157,16 @@ pub(super) fn byte_count(value: &OsStr) -> Parsed<u64> {
     let scale = UNITS.iter().find(|(unit, _)| *unit == &text[digits.len()..]);
     let count = digits.trim_end().parse::<u64>().ok();
     count.zip(scale).and_then(|(count, (_, scale))| count.checked_mul(*scale)).ok_or_else(|| {
-        "must be a number of bytes: a whole number, and K, M, G or T behind it for KiB, MiB, GiB \
-         or TiB (KB, MB, GB or TB for powers of 1000)"
+        "must be a whole number of bytes, optionally followed by K, M, G or T (KiB, MiB, GiB, TiB) \
+         or by KB, MB, GB or TB (powers of 1000)"
             .to_owned()
     })
 }
 
-/// A time with the suffixes of sleep(1): 90, 90s, 15m, 6h, 1d. 0 stands for never.
+/// Parses a time with the suffixes of sleep(1): 90, 90s, 15m, 6h, 1d. 0 means never.
 pub(super) fn rotate_every(value: &OsStr) -> Parsed<Duration> {
     const UNITS: [(&str, u64); 5] = [("", 1), ("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
-    let wanted =
-        "must be a whole number of seconds, or one with s, m, h or d behind it; 0 for never";
+    let wanted = "must be a whole number of seconds, or one followed by s, m, h or d; 0 for never";
     let text = utf8(value)?;
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let scale = UNITS.iter().find(|(unit, _)| *unit == &text[digits.len()..]);
@@ -175,13 +176,13 @@ pub(super) fn rotate_every(value: &OsStr) -> Parsed<Duration> {
     Ok(Duration::from_secs(seconds))
 }
 
-/// Networks as 192.0.2.0/24 or addresses, with commas between them.
+/// Parses networks (192.0.2.0/24) and addresses, separated by commas.
 pub(super) fn networks(value: &OsStr) -> Parsed<Vec<IpNet>> {
     let one = |text: &str| {
         let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
         text.parse::<IpNet>().ok().or_else(address).ok_or_else(|| {
-            "must be networks or addresses, such as 192.0.2.0/24 or 2001:db8::7, with commas \
-             between them"
+            "must be networks or addresses, such as 192.0.2.0/24 or 2001:db8::7, separated by \
+             commas"
                 .to_owned()
         })
     };
@@ -242,7 +243,7 @@ pub(super) fn session(value: &OsStr) -> Parsed<String> {
     }
     if !name.bytes().all(known) {
         return Err("must be a name of letters, digits, dots, underscores and dashes only; \
-                    its folder is chosen by --sessions-dir"
+                    use --sessions-dir for its folder"
             .to_owned());
     }
     Ok(name.to_owned())
@@ -269,10 +270,10 @@ pub(super) fn port(value: &OsStr) -> Parsed<u16> {
     whole(value, 0..=u16::MAX, "must be a port from 0 to 65535")
 }
 
-/// A name that could be looked up, or an address; nothing is looked up here.
+/// Checks the syntax of a host name or an address; looks nothing up.
 fn is_host(host: &str) -> bool {
     if host.contains(':') {
-        // A zone (fe80::1%eth0) is part of what getaddrinfo reads.
+        // getaddrinfo accepts a zone, as in fe80::1%eth0.
         let address = host.split('%').next().unwrap_or(host);
         return address.parse::<std::net::Ipv6Addr>().is_ok();
     }
@@ -290,13 +291,13 @@ fn host_port(text: &str) -> Parsed<HostPort> {
     let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(bare) => bare,
         None if host.contains(':') => {
-            return Err("must have its IPv6 address in brackets, as [::1]:4444".to_owned());
+            return Err("must have the IPv6 address in brackets, as in [::1]:4444".to_owned());
         }
         None => host,
     };
     if !is_host(host) {
-        return Err("must begin with a host name or an address (0.0.0.0 stands for every \
-                    interface), as 0.0.0.0:4444"
+        return Err("must begin with a host name or an address, as in 0.0.0.0:4444 (0.0.0.0 for \
+                    all interfaces)"
             .to_owned());
     }
     Ok(HostPort { host: host.to_owned(), port })

@@ -1,27 +1,26 @@
-//! Which of a picture's times to believe: PTS or DTS.
+//! Chooses between the PTS and the DTS of a picture.
 
 use serde::{Deserialize, Serialize};
 
 use crate::media::Ticks;
 
-/// FFmpeg's `guess_correct_pts` (`libavcodec/decode.c`), from which the ffmpeg tool
-/// takes every picture's time: the PTS, unless it has gone wrong more often than
-/// the DTS.
+/// FFmpeg's `guess_correct_pts` (`libavcodec/decode.c`), which determines the time of
+/// every picture in the ffmpeg tool: the PTS, unless PTS were faulty more often than DTS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct BestEffort {
-    /// PTS that did not grow.
+    /// Number of PTS that did not increase.
     pub faulty_pts: u64,
-    /// DTS that did not grow.
+    /// Number of DTS that did not increase.
     pub faulty_dts: u64,
-    /// The PTS before; `None` before the first.
+    /// PTS of the previous picture; `None` before the first.
     pub last_pts: Option<Ticks>,
-    /// The DTS before.
+    /// DTS of the previous picture.
     pub last_dts: Option<Ticks>,
 }
 
 impl BestEffort {
-    /// The time of the next picture: `pts` is its own, `dts` that of the access
-    /// unit with which it came out. `None` if there is neither.
+    /// Returns the time of the next picture. `pts` is its own, `dts` that of the access
+    /// unit that made the decoder return it. `None` if there is neither.
     pub fn choose(&mut self, pts: Option<Ticks>, dts: Option<Ticks>) -> Option<Ticks> {
         if let Some(dts) = dts {
             self.faulty_dts += u64::from(self.last_dts.is_some_and(|last| dts <= last));

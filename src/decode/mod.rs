@@ -1,8 +1,8 @@
-//! Access units → pictures in presentation order, through libavcodec.
+//! Access units → pictures in presentation order, with libavcodec.
 //!
-//! This folder is the only user of `ffmpeg-next`. One thread per decoder, always:
-//! frame threads add a picture of delay each, and frame and slice threads conceal
-//! damage differently from run to run. Options are those of the ffmpeg tool:
+//! This folder is the only user of `ffmpeg-next`. Each decoder uses a single thread:
+//! every frame thread adds a picture of delay, and with frame or slice threads the
+//! concealment of damage varies from run to run. Options match those of the ffmpeg tool:
 //! none that change pixels.
 
 mod best_effort;
@@ -25,28 +25,28 @@ use crate::error::{Error, Result, Stage};
 use crate::libav::{codec_id, context, log};
 use crate::media::{AccessUnit, ByteOffset, Frame, RandomAccess, Ticks, VideoCodec};
 
-/// Packets whose pictures may still come out: more than any decoder delays, and
-/// enough for streams of single fields.
+/// Maximum number of access units whose picture may still be returned: more than any
+/// decoder delays, and enough for streams of single fields.
 const MAX_PENDING: usize = 128;
 
-/// What a decoder is given to begin with.
+/// Initial settings of a decoder.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settings {
-    /// Pictures by which it delays its output, where the stream does not say (H.264).
+    /// Output delay in pictures, for streams that do not state it (H.264).
     pub reorder: u32,
-    /// Parameter sets with their start codes, for a stream whose first pictures come
-    /// before its own; may be empty.
+    /// Parameter sets with start codes, for a stream that begins before its own parameter
+    /// sets. May be empty.
     pub parameter_sets: Vec<u8>,
-    /// Width and height that libavformat has found, for H.264: as long as pictures have
-    /// that size, one that is larger by less than a macroblock is cut to it.
+    /// Width and height found by libavformat, for H.264. As long as the stream has this
+    /// size, a picture that is larger by less than a macroblock is cropped to it.
     pub size: Option<(u32, u32)>,
 }
 
 /// A decoder for one video stream.
 ///
-/// Push access units, pull pictures until there are none, push on. A picture
-/// finds its byte offset again by a number that rides through libavcodec in the
-/// place of the timestamps, which the decoders only hand on.
+/// Push an access unit, pull pictures until there are none, and repeat. To find the byte
+/// offset of a picture, a number is passed through libavcodec in place of the timestamps,
+/// which decoders only forward.
 pub struct Decoder {
     codec: VideoCodec,
     opened: ffmpeg::decoder::Opened,
@@ -56,19 +56,20 @@ pub struct Decoder {
     keyframe: Option<KeyFrame>,
     ready: VecDeque<Decoded>,
     undecodable: u64,
-    /// Why the first unusable picture was skipped, until it is taken.
+    /// Why the first unusable picture was skipped, until [`Decoder::take_unusable`]
+    /// returns it.
     unusable: Option<Error>,
-    /// After a start at an open random access point: what comes out before its
-    /// own picture is not whole, and counts for nothing.
+    /// After a start at an open random access point: pictures returned before the one of
+    /// this access unit are incomplete and are dropped.
     skip_until: Option<ByteOffset>,
 }
 
-/// A picture, and what has to be known to start again at it.
+/// A picture, and the state needed to resume decoding at it.
 #[derive(Clone)]
 pub struct Decoded {
     /// The picture.
     pub frame: Frame,
-    /// The choice between PTS and DTS, as it was before this picture.
+    /// The choice between PTS and DTS, before this picture.
     pub times: BestEffort,
 }
 
@@ -82,7 +83,7 @@ struct Pending {
     damaged: bool,
 }
 
-/// A random access point, and the one before it for its leading pictures.
+/// A random access point, and the one before it, which its leading pictures need.
 #[derive(Debug, Clone, Copy)]
 struct KeyFrame {
     at: ByteOffset,
@@ -101,15 +102,15 @@ impl std::fmt::Debug for Decoder {
 }
 
 impl Decoder {
-    /// Opens a decoder that chooses times as `times` says.
+    /// Opens a decoder. `times` is the state of the choice between PTS and DTS.
     ///
     /// # Errors
     ///
-    /// If the FFmpeg that is linked has no decoder for the codec.
+    /// Returns an error if the linked FFmpeg has no decoder for the codec.
     pub fn open(codec: VideoCodec, settings: &Settings, times: BestEffort) -> Result<Self> {
         log::listen();
         let failed = |cause| {
-            Error::new(Stage::Decode, format!("no decoder for {codec} in the FFmpeg linked"))
+            Error::new(Stage::Decode, format!("the linked FFmpeg has no decoder for {codec}"))
                 .because(cause)
         };
         let found = ffmpeg::decoder::find(codec_id(codec))
@@ -141,21 +142,21 @@ impl Decoder {
         })
     }
 
-    /// Starts in the middle of a stream: gives no picture before the one of the access
-    /// unit at `at`. What was to be decoded to reach that begins at `keyframe_at`.
+    /// Starts in the middle of a stream: drops all pictures before that of the access
+    /// unit at `at`. Decoding starts at `keyframe_at` to reach it.
     pub fn start_at(&mut self, at: ByteOffset, keyframe_at: ByteOffset) {
         self.skip_until = Some(at);
         let (pts, kind) = (None, RandomAccess::None);
         self.keyframe = Some(KeyFrame { at: keyframe_at, pts, kind, before: keyframe_at });
     }
 
-    /// Gives pictures that are not whole, too, for a start where there is no key frame.
+    /// Also returns incomplete pictures, for a start without a key frame.
     pub fn show_damaged(&mut self) {
         context::show_damaged(&mut self.opened);
     }
 
-    /// Decodes an access unit. One that does not decode is counted and passed
-    /// over, as ffmpeg does.
+    /// Decodes an access unit. One that fails to decode is counted and skipped, as in
+    /// ffmpeg.
     pub fn push(&mut self, unit: &AccessUnit) {
         if unit.random_access != RandomAccess::None || self.keyframe.is_none() {
             self.keyframe = Some(KeyFrame {
@@ -176,7 +177,7 @@ impl Decoder {
             pts: unit.pts,
             dts: unit.dts,
             keyframe: self.keyframe,
-            // The others find out themselves what is missing.
+            // The other decoders detect missing data themselves.
             damaged: unit.damaged && self.codec == VideoCodec::Hevc,
         });
         let mut packet = ffmpeg::Packet::copy(&unit.data);
@@ -192,11 +193,11 @@ impl Decoder {
         self.receive();
     }
 
-    /// The stream is over: the pictures that reordering holds back come out. One that
-    /// has no time of its own takes the first of `times` that none before has taken;
-    /// there is one more with each picture (`dts_buffer` in `fftools/ffmpeg.c`).
+    /// Ends the stream and flushes the pictures held back for reordering. A picture
+    /// without a time takes the first unused one of `times`; each picture makes one more
+    /// of them available (`dts_buffer` in `fftools/ffmpeg.c`).
     pub fn finish(&mut self, mut times: impl Iterator<Item = Option<Ticks>>) {
-        // Fails only where it was called before.
+        // This only fails if it was called before.
         let _ = self.opened.send_eof();
         let mut spare = VecDeque::new();
         while let Some(frame) = self.receive_one() {
@@ -205,33 +206,33 @@ impl Decoder {
         }
     }
 
-    /// The next picture in presentation order, if there is one.
+    /// Returns the next picture in presentation order, if there is one.
     pub fn pull(&mut self) -> Option<Decoded> {
         self.ready.pop_front()
     }
 
-    /// How its stream is coded.
+    /// Returns the codec of the stream.
     pub fn codec(&self) -> VideoCodec {
         self.codec
     }
 
-    /// Access units that did not decode, so far.
+    /// Returns the number of access units and pictures that failed to decode so far.
     pub fn undecodable(&self) -> u64 {
         self.undecodable
     }
 
-    /// Why the first picture that was decoded but could not be used was skipped, for example an
-    /// unknown pixel format. Returns it once.
+    /// Returns, once, why the first decoded picture that cannot be used was skipped, for
+    /// example because its pixel format is unknown.
     pub fn take_unusable(&mut self) -> Option<Error> {
         self.unusable.take()
     }
 
-    /// Pictures by which the output is delayed for reordering, at present.
+    /// Returns the current output delay in pictures, for reordering.
     pub fn reorder(&self) -> u32 {
         context::reorder(&self.opened)
     }
 
-    /// Width and height of its pictures, once it knows them.
+    /// Returns the width and height of the pictures, once they are known.
     pub fn size(&self) -> Option<(u32, u32)> {
         let size = context::size(&self.opened);
         (size.0 > 0 && size.1 > 0).then_some(size)
@@ -256,13 +257,14 @@ impl Decoder {
                 | Err(ffmpeg::Error::Eof) => {
                     return None;
                 }
-                // A picture that does not decode is an error of its own; others may follow.
+                // The error concerns one picture only; others may follow.
                 Err(_) => self.undecodable += 1,
             }
         }
     }
 
-    /// `spare` has the times for pictures without one, once the stream is over.
+    /// `spare` holds times for pictures without one; it is only given at the end of the
+    /// stream.
     fn take_frame(
         &mut self,
         frame: ffmpeg::frame::Video,
@@ -276,7 +278,7 @@ impl Decoder {
             self.undecodable += 1;
             return;
         };
-        // libavcodec notes the packet with which a picture came out.
+        // libavcodec stores the DTS of the packet that made it return the picture.
         let trigger_dts = find(raw_frame::trigger(&frame)).and_then(|trigger| trigger.dts);
         let mut times = self.times;
         let chosen = times.choose(own.pts, trigger_dts);
@@ -340,7 +342,7 @@ mod tests {
         }
         let told = decoder.take_unusable().unwrap().to_string();
         assert!(told.starts_with("decode: byte 188: ") && told.contains("number 9999"), "{told}");
-        assert!(decoder.take_unusable().is_none(), "the first alone is told");
+        assert!(decoder.take_unusable().is_none(), "only the first is reported");
         assert_eq!(decoder.undecodable(), 2);
         assert_eq!(decoder.pull().map(|decoded| decoded.frame.at), Some(ByteOffset(564)));
     }

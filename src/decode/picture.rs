@@ -13,17 +13,17 @@ use super::scaler::Scaler;
 use crate::error::{Error, Result, Stage};
 use crate::media::{Luma, Picture, PictureFormat, RgbPicture};
 
-/// A picture as libavcodec gave it. Holds a reference to its buffer: nothing is copied.
+/// A picture returned by libavcodec. Holds a reference to its buffer; nothing is copied.
 pub struct DecodedPicture {
     frame: ffmpeg::frame::Video,
-    /// The picture that is scored, where FFmpeg's filter does not take the format as it is.
+    /// The picture to score, if FFmpeg's filter does not accept the format.
     scored: Option<ffmpeg::frame::Video>,
-    /// Layout of the first plane of the picture that is scored.
+    /// Layout of the first plane of the picture to score.
     plane: Plane,
     format: PictureFormat,
 }
 
-/// Checked layout of a frame's first plane.
+/// Validated layout of a frame's first plane.
 #[derive(Debug, Clone, Copy)]
 struct Plane {
     stride: usize,
@@ -45,34 +45,38 @@ impl Plane {
         Ok(Plane { stride, row_bytes, height, bit_depth: format.bit_depth() })
     }
 
-    /// The bytes of the plane in `frame`, from its first visible sample to its last.
+    /// Returns the bytes of the plane in `frame`, from the first visible sample to the
+    /// last.
     fn bytes<'a>(&self, frame: &'a ffmpeg::frame::Video) -> &'a [u8] {
         if self.height == 0 {
             return &[];
         }
         let bytes = (self.height - 1) * self.stride + self.row_bytes;
-        // SAFETY: `Plane::of` has found that `data[0]` is not null and that rows follow each
-        // other `stride` bytes apart, in memory order. It points at the first visible sample
-        // of `height` rows, of which the last has at least `row_bytes`: libavcodec guarantees
-        // that for a frame it returned, after its own cropping, and av_frame_get_buffer for one
-        // of ours. The bytes between rows are initialised: libavcodec's pools and
-        // `raw_frame::allocate` zero their buffers. The frame's reference keeps the buffer alive for as long as `frame`, and
-        // nobody writes to it: decoders never write to a frame that is referenced.
+        // SAFETY: `Plane::of` has verified that `data[0]` is not null and that rows are
+        // `stride` bytes apart, in memory order. It points to the first visible sample of
+        // `height` rows, the last of which has at least `row_bytes`: libavcodec
+        // guarantees this for a frame it returns, after its own cropping, and
+        // av_frame_get_buffer for one of ours. The bytes between rows are initialized:
+        // libavcodec's pools and `raw_frame::allocate` zero their buffers. The frame's
+        // reference keeps the buffer alive as long as `frame`, and nothing writes to it:
+        // decoders never write to a frame that is referenced.
         unsafe { std::slice::from_raw_parts((*frame.as_ptr()).data[0], bytes) }
     }
 }
 
 impl DecodedPicture {
-    /// Takes a frame, and converts it if FFmpeg's `select` filter would have it converted.
+    /// Takes a frame, and converts it if FFmpeg's `select` filter would convert it.
     ///
     /// # Errors
     ///
-    /// If this build does not know its pixel format or layout, or libswscale cannot convert it.
+    /// Returns an error if this build does not know the pixel format or layout, or if
+    /// libswscale cannot convert it.
     pub fn new(frame: ffmpeg::frame::Video) -> Result<Self> {
         let pixel_format = raw_frame::pixel_format(&frame)?;
         let size = (frame.width(), frame.height());
         let scored = match pixel_format.converted_for_scoring() {
-            // The filter graph's scaler has the ffmpeg tool's default, `flags=bicubic`.
+            // The scaler of the filter graph uses the ffmpeg tool's default,
+            // `flags=bicubic`.
             Some(to) => Some(Scaler::new(&frame, to, size, Flags::BICUBIC)?.run(&frame)?),
             None => None,
         };
@@ -134,8 +138,8 @@ impl Picture for DecodedPicture {
 }
 
 impl DecodedPicture {
-    /// Tells the scaler matrix and range. An untagged picture has BT.709 when
-    /// it is HD and BT.601 when not, as mpv guesses (`mp_csp_guess_colorspace`).
+    /// Sets the scaler's matrix and range. An untagged picture is BT.709 if it is HD and
+    /// BT.601 otherwise, as mpv guesses (`mp_csp_guess_colorspace`).
     fn set_colours(&self, scaler: &mut Scaler) {
         use ffi::AVColorSpace as Space;
         const BT709: i32 = Space::AVCOL_SPC_BT709 as i32;
@@ -152,13 +156,13 @@ impl DecodedPicture {
             FCC => ffi::SWS_CS_FCC,
             SMPTE240M => ffi::SWS_CS_SMPTE240M,
             BT470BG | SMPTE170M => ffi::SWS_CS_ITU601,
-            // None, or one that FFmpeg has learnt since: as untagged.
+            // Untagged, or added in a later FFmpeg: treated as untagged.
             _ if hd => ffi::SWS_CS_ITU709,
             _ => ffi::SWS_CS_ITU601,
         };
         let full_range =
             raw_frame::is_full_range(&self.frame) || self.format.pixel_format.starts_with("yuvj");
-        // The constant's type is not the same in every FFmpeg.
+        // The type of the constant depends on the version of FFmpeg.
         #[allow(clippy::unnecessary_cast)]
         scaler.set_colours(matrix as i32, full_range);
     }
@@ -179,7 +183,7 @@ mod tests {
 
     fn refused(change: impl FnOnce(&mut ffi::AVFrame)) -> String {
         let mut frame = frame();
-        // SAFETY: the frame is ours alone, and freeing it reads none of the fields changed.
+        // SAFETY: the frame is ours alone, and freeing it reads none of the changed fields.
         unsafe { change(&mut *frame.as_mut_ptr()) };
         DecodedPicture::new(frame).map(|_| ()).unwrap_err().to_string()
     }
@@ -205,8 +209,8 @@ mod tests {
     fn a_colour_space_and_range_of_a_newer_ffmpeg_count_as_untagged() {
         let untagged = DecodedPicture::new(frame()).unwrap().to_rgb(None).unwrap();
         let mut tagged = frame();
-        // SAFETY: the frame is ours; a C enum has the layout of an int, and no Rust code reads
-        // these as enums.
+        // SAFETY: the frame is ours; a C enum has the layout of an int, and no Rust code
+        // reads these as enums.
         unsafe {
             (&raw mut (*tagged.as_mut_ptr()).colorspace).cast::<i32>().write(250);
             (&raw mut (*tagged.as_mut_ptr()).color_range).cast::<i32>().write(250);

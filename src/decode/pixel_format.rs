@@ -19,23 +19,23 @@ impl PixelFormat {
     /// Packed RGB, 8 bits a component.
     pub const RGB24: PixelFormat = PixelFormat(ffi::AVPixelFormat::AV_PIX_FMT_RGB24);
 
-    /// The format for a value of `AVFrame.format`. `None` for `AV_PIX_FMT_NONE`, and for a format
-    /// of the linked libavutil that is newer than the headers.
+    /// Returns the format for a value of `AVFrame.format`. `None` for `AV_PIX_FMT_NONE`,
+    /// and for a format of the linked libavutil that is newer than the headers.
     pub fn from_raw(number: i32) -> Option<Self> {
         let known = 0..ffi::AVPixelFormat::AV_PIX_FMT_NB as i32;
-        // SAFETY: the enum is `repr(i32)` with every number below AV_PIX_FMT_NB, without gaps
-        // (`enum AVPixelFormat` in libavutil/pixfmt.h; a unit test holds it).
+        // SAFETY: the enum is `repr(i32)` with every number below AV_PIX_FMT_NB, without
+        // gaps (`enum AVPixelFormat` in libavutil/pixfmt.h; a unit test verifies it).
         known
             .contains(&number)
             .then(|| PixelFormat(unsafe { std::mem::transmute::<i32, ffi::AVPixelFormat>(number) }))
     }
 
-    /// The value for calls of FFmpeg.
+    /// Returns the value for calls to FFmpeg.
     pub fn as_ffi(self) -> ffi::AVPixelFormat {
         self.0
     }
 
-    /// FFmpeg's name, such as `yuv420p`.
+    /// Returns FFmpeg's name, such as `yuv420p`.
     pub fn name(self) -> Option<&'static str> {
         // SAFETY: the descriptor's name is null or a string of libavutil's static table.
         unsafe {
@@ -44,22 +44,23 @@ impl PixelFormat {
         }
     }
 
-    /// Bits in a sample of the first component.
+    /// Returns the number of bits in a sample of the first component.
     pub fn bit_depth(self) -> u32 {
         let depth = self.descriptor().map(|descriptor| descriptor.comp[0].depth);
         depth.and_then(|depth| u32::try_from(depth).ok()).unwrap_or(8)
     }
 
-    /// Bytes in a row of the first plane: one component, or all components of a packed format.
+    /// Returns the number of bytes in a row of the first plane: one component, or all
+    /// components of a packed format.
     pub fn row_bytes(self, width: u32) -> usize {
         let width = i32::try_from(width).unwrap_or(0);
         // SAFETY: looks the format up in a static table.
         usize::try_from(unsafe { ffi::av_image_get_linesize(self.0, width, 0) }).unwrap_or(0)
     }
 
-    /// The format to which FFmpeg converts a picture before its `select` filter scores it; `None`
-    /// if the filter takes this format. The filter graph chooses the member of
-    /// [`SCORED_AS_THEY_ARE`] that loses least (`pick_format` in
+    /// Returns the format to which FFmpeg converts a picture before its `select` filter
+    /// scores it; `None` if the filter accepts this format. The filter graph chooses the
+    /// member of [`SCORED_AS_THEY_ARE`] that loses least (`pick_format` in
     /// `libavfilter/avfiltergraph.c`).
     pub fn converted_for_scoring(self) -> Option<PixelFormat> {
         if SCORED_AS_THEY_ARE.contains(&self.0) {
@@ -87,7 +88,7 @@ impl PixelFormat {
     }
 }
 
-/// The formats that `libavfilter/f_select.c` scores as they are.
+/// Formats that `libavfilter/f_select.c` scores without conversion.
 const SCORED_AS_THEY_ARE: [ffi::AVPixelFormat; 11] = [
     ffi::AVPixelFormat::AV_PIX_FMT_RGB24,
     ffi::AVPixelFormat::AV_PIX_FMT_BGR24,

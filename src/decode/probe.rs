@@ -1,17 +1,16 @@
-//! What ffmpeg knows of a stream before it decodes the first picture.
+//! What ffmpeg knows about a stream before it decodes the first picture.
 //!
-//! libavformat looks ahead (`avformat_find_stream_info`), and its decoder starts
-//! with what was found there. Two things of it show in the pictures, so we look as
-//! far ahead:
+//! libavformat looks ahead (`avformat_find_stream_info`), and its decoder starts with the
+//! results. Three of them affect the pictures, so this module looks equally far ahead:
 //!
-//! - **Parameter sets** (`extract_extradata`): a stream that begins in the middle of
-//!   a GOP has its first ones later. HEVC decodes what stands before them, too. So
-//!   does a decoder that goes on at a GOP without a sequence header.
-//! - **The output delay** of H.264 streams that do not say it
-//!   (`has_decode_delay_been_guessed`): libavcodec finds out as it goes, and drops
-//!   pictures that turn out to be late.
-//! - **Times** where some pictures have none, or a PTS without its DTS: libavformat
-//!   begins again (`estimate_timings_from_pts`) with what it has learnt of their order.
+//! - **Parameter sets** (`extract_extradata`): a stream that begins in the middle of a
+//!   GOP has its first ones later. HEVC also decodes the pictures before them. So does a
+//!   decoder that resumes at a GOP without a sequence header.
+//! - **The output delay** of H.264 streams that do not state it
+//!   (`has_decode_delay_been_guessed`): libavcodec determines it while decoding, and
+//!   drops pictures that turn out to be late.
+//! - **Times**, if some pictures have none, or a PTS without the DTS: libavformat starts
+//!   over (`estimate_timings_from_pts`) with what it has learned about their order.
 
 use memchr::memmem;
 
@@ -19,40 +18,41 @@ use super::{BestEffort, Decoder, Settings};
 use crate::error::Result;
 use crate::media::{AccessUnit, PictureTiming, VideoCodec};
 
-/// A stream of which nothing decodes is not looked at for ever: so many access
-/// units, or so many bytes of them.
+/// Limits of the look-ahead for a stream that does not decode: number of access units,
+/// and their bytes.
 const MAX_UNITS: usize = 300;
 const MAX_BYTES: usize = 16 << 20;
 
-/// The first pictures do not know of those in front of which they are decoded, and
-/// where several share a PES packet only the first has times: so many show it.
+/// Minimum number of access units to look at. The first pictures alone do not reveal the
+/// B pictures that are shown before them, and if several pictures share a PES packet,
+/// only the first one has times.
 const UNITS: usize = 8;
 
-/// Where times do not say all, libavformat guesses by what it finds ahead: within about
-/// so many pictures (`fps_probe_size`, `max_ts_probe`).
+/// Number of access units to look at if times are missing or ambiguous: libavformat
+/// guesses from about this many pictures (`fps_probe_size`, `max_ts_probe`).
 const GUESSED_UNITS: usize = 40;
 
 /// Looks ahead until everything is known.
 #[derive(Debug)]
 pub struct Probe {
     codec: VideoCodec,
-    /// Decodes ahead, for the output delay.
+    /// Decodes ahead to determine the output delay.
     decoder: Option<Decoder>,
     decoded: usize,
     delay_known: bool,
     parameter_sets: Vec<u8>,
-    /// The times of some picture do not say all.
+    /// Whether some picture has missing or ambiguous times.
     guesses: bool,
     units: usize,
     bytes: usize,
 }
 
 impl Probe {
-    /// A probe of a stream that begins.
+    /// Returns a probe for the beginning of a stream.
     ///
     /// # Errors
     ///
-    /// If there is no decoder for it.
+    /// Returns an error if there is no decoder for the codec.
     pub fn new(codec: VideoCodec) -> Result<Self> {
         let decoder = match codec {
             VideoCodec::H264 | VideoCodec::Hevc => {
@@ -72,7 +72,8 @@ impl Probe {
         })
     }
 
-    /// Looks at the next access unit; sets what is known of the delay before it is decoded.
+    /// Reads the next access unit, and sets the delay in `timing` as known before it is
+    /// decoded.
     pub fn look(&mut self, unit: &AccessUnit, timing: &mut PictureTiming) {
         if self.parameter_sets.is_empty() {
             self.parameter_sets = parameter_sets(self.codec, &unit.data);
@@ -84,7 +85,7 @@ impl Probe {
         self.bytes += unit.data.len();
     }
 
-    /// Whether everything is known, or has been looked for long enough.
+    /// Whether everything is known, or a limit is reached.
     pub fn is_done(&self) -> bool {
         let guessed = !self.guesses || self.units >= GUESSED_UNITS;
         (self.delay_known && !self.parameter_sets.is_empty() && self.units >= UNITS && guessed)
@@ -92,17 +93,17 @@ impl Probe {
             || self.bytes >= MAX_BYTES
     }
 
-    /// Whether the times do not say all, so that what is ahead counts.
+    /// Whether some times are missing or ambiguous, so that later pictures matter.
     pub fn guesses(&self) -> bool {
         self.guesses
     }
 
-    /// How the stream is coded.
+    /// Returns the codec of the stream.
     pub fn codec(&self) -> VideoCodec {
         self.codec
     }
 
-    /// What is known.
+    /// Returns the results.
     pub fn settings(self) -> Settings {
         let reorder = self.decoder.as_ref().map_or(0, Decoder::reorder);
         let size = self.decoder.as_ref().and_then(Decoder::size);
@@ -111,8 +112,8 @@ impl Probe {
 
     fn look_for_delay(&mut self, unit: &AccessUnit, timing: &mut PictureTiming) {
         let Some(decoder) = &mut self.decoder else { return };
-        // libavformat's parser shares the context with this decoder, and raises
-        // the delay when it meets a B slice.
+        // libavformat's parser shares the context with this decoder, and raises the delay
+        // at a B slice.
         if timing.bidirectional && decoder.reorder() == 0 {
             decoder.set_reorder(1);
         }
@@ -130,8 +131,8 @@ impl Probe {
     }
 }
 
-/// The parameter sets in an access unit, with their start codes; none unless it has
-/// those without which no picture can be decoded (`extract_extradata_bsf.c`).
+/// Returns the parameter sets in an access unit, with their start codes. Empty if one
+/// that is required for decoding is missing (`extract_extradata_bsf.c`).
 fn parameter_sets(codec: VideoCodec, unit: &[u8]) -> Vec<u8> {
     match codec {
         VideoCodec::H264 | VideoCodec::Hevc => nal_units(codec, unit),
@@ -140,8 +141,8 @@ fn parameter_sets(codec: VideoCodec, unit: &[u8]) -> Vec<u8> {
     }
 }
 
-/// From the first start code of `begin` to the first behind it that neither goes on
-/// with it nor is one of `inside`.
+/// Returns the bytes from the first start code in `begin` to the next one that is neither
+/// in `begin` nor in `inside`.
 fn headers(unit: &[u8], begin: &[u8], inside: &[u8]) -> Vec<u8> {
     let mut codes = memmem::find_iter(unit, &[0, 0, 1])
         .filter_map(|at| Some((at, *unit.get(at + 3)?)))

@@ -1,5 +1,5 @@
-//! Reads as numbers the fields of an `AVFrame` that `ffmpeg-next` converts to enums, and allocates
-//! and copies frames by format number (see [`super::pixel_format`]).
+//! Reads those fields of an `AVFrame` as numbers that `ffmpeg-next` converts to enums,
+//! and allocates and copies frames by format number (see [`super::pixel_format`]).
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -10,11 +10,11 @@ use ffmpeg_next as ffmpeg;
 use super::pixel_format::PixelFormat;
 use crate::error::{Error, Result, Stage};
 
-/// The pixel format of a frame.
+/// Returns the pixel format of a frame.
 ///
 /// # Errors
 ///
-/// If the headers of this build have no format of that number.
+/// Returns an error if the headers of this build have no format with its number.
 pub fn pixel_format(frame: &ffmpeg::frame::Video) -> Result<PixelFormat> {
     // SAFETY: reads a plain integer of a frame that lives as long as `frame`.
     let number = injected().unwrap_or(unsafe { (*frame.as_ptr()).format });
@@ -43,11 +43,11 @@ fn injected() -> Option<c_int> {
     None
 }
 
-/// `AVFrame.colorspace`: usually a value of `enum AVColorSpace` (ISO/IEC 23091-2
+/// Returns `AVFrame.colorspace`: usually a value of `enum AVColorSpace` (ISO/IEC 23091-2
 /// MatrixCoefficients), but any number is possible.
 pub fn colour_space(frame: &ffmpeg::frame::Video) -> c_int {
-    // SAFETY: the field of a frame that lives as long as `frame` is a C enum, which has the
-    // layout of an int; it is read as one, since any number may stand there.
+    // SAFETY: the field of a frame that lives as long as `frame` is a C enum, which has
+    // the layout of an int; it is read as one because any number is possible.
     unsafe { (&raw const (*frame.as_ptr()).colorspace).cast::<c_int>().read() }
 }
 
@@ -58,19 +58,19 @@ pub fn is_full_range(frame: &ffmpeg::frame::Video) -> bool {
     range == ffi::AVColorRange::AVCOL_RANGE_JPEG as c_int
 }
 
-/// The DTS field of the packet with which the frame came out.
+/// Returns the DTS field of the packet that made the decoder return the frame.
 pub fn trigger(frame: &ffmpeg::frame::Video) -> Option<i64> {
     // SAFETY: reads a plain integer of a frame that lives as long as `frame`.
     let dts = unsafe { (*frame.as_ptr()).pkt_dts };
     (dts != ffi::AV_NOPTS_VALUE).then_some(dts)
 }
 
-/// Bytes from one row of the first plane to the next.
+/// Returns the number of bytes from one row of the first plane to the next.
 ///
 /// # Errors
 ///
-/// If rows are stored bottom up (a negative line size, which FFmpeg's decoders of these codecs
-/// never return), or there is no plane.
+/// Returns an error if rows are stored bottom up (a negative line size, which FFmpeg's
+/// decoders for these codecs never return), or if there is no plane.
 pub fn line_bytes(frame: &ffmpeg::frame::Video) -> Result<usize> {
     // SAFETY: reads a plain integer and a pointer of a frame that lives as long as `frame`.
     let (bytes, plane) = unsafe { ((*frame.as_ptr()).linesize[0], (*frame.as_ptr()).data[0]) };
@@ -80,11 +80,11 @@ pub fn line_bytes(frame: &ffmpeg::frame::Video) -> Result<usize> {
     }
 }
 
-/// A frame with its own buffer, filled with zeros.
+/// Allocates a frame with its own buffer, filled with zeros.
 ///
 /// # Errors
 ///
-/// If memory is short or the size is invalid.
+/// Returns an error if memory is short or the size is invalid.
 pub fn allocate(format: PixelFormat, width: u32, height: u32) -> Result<ffmpeg::frame::Video> {
     let failed = |cause| {
         Error::new(Stage::Decode, format!("no memory for a picture of {width}×{height}"))
@@ -93,8 +93,8 @@ pub fn allocate(format: PixelFormat, width: u32, height: u32) -> Result<ffmpeg::
     let mut frame = ffmpeg::frame::Video::empty();
     frame.set_width(width);
     frame.set_height(height);
-    // SAFETY: the frame is ours and has no buffer yet; av_frame_get_buffer checks format and
-    // size. 32 is what ffmpeg-next aligns rows to.
+    // SAFETY: the frame is ours and has no buffer yet; av_frame_get_buffer validates
+    // format and size. 32 is the row alignment of ffmpeg-next.
     let status = unsafe {
         (*frame.as_mut_ptr()).format = format.as_ffi() as c_int;
         ffi::av_frame_get_buffer(frame.as_mut_ptr(), 32)
@@ -102,9 +102,9 @@ pub fn allocate(format: PixelFormat, width: u32, height: u32) -> Result<ffmpeg::
     if status < 0 {
         return Err(failed(ffmpeg::Error::from(status)));
     }
-    // SAFETY: `buf` has a pointer for each buffer that av_frame_get_buffer allocated, and null
-    // behind them; nobody else has a reference to them. The bytes between rows are read as part
-    // of a slice, so that they have to be initialised.
+    // SAFETY: `buf` has a pointer for each buffer that av_frame_get_buffer allocated,
+    // followed by null pointers; no other reference to them exists. The bytes between
+    // rows are read as part of a slice, so they have to be initialized.
     unsafe {
         for buffer in (*frame.as_mut_ptr()).buf.iter().filter_map(|buffer| buffer.as_ref()) {
             std::ptr::write_bytes(buffer.data, 0, buffer.size);
@@ -113,7 +113,7 @@ pub fn allocate(format: PixelFormat, width: u32, height: u32) -> Result<ffmpeg::
     Ok(frame)
 }
 
-/// A copy of `frame` with its own buffer.
+/// Copies `frame` to a new buffer.
 ///
 /// # Errors
 ///

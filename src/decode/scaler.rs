@@ -29,11 +29,12 @@ struct Shape {
 }
 
 impl Scaler {
-    /// Converts frames with the size and format of `frame` to `width`×`height` pixels of `format`.
+    /// Returns a scaler that converts frames with the size and format of `frame` to
+    /// `width`×`height` pixels of `format`.
     ///
     /// # Errors
     ///
-    /// If libswscale does not convert between these formats or sizes.
+    /// Returns an error if libswscale does not convert between these formats or sizes.
     pub fn new(
         frame: &ffmpeg::frame::Video,
         format: PixelFormat,
@@ -60,8 +61,9 @@ impl Scaler {
             )
         };
         let pixels = |count: u32| i32::try_from(count).map_err(|_| failed());
-        // SAFETY: plain numbers and formats that libavutil knows; null filters and parameters
-        // stand for the defaults. The context is checked for null and freed once, by `drop`.
+        // SAFETY: plain numbers, and formats that libavutil knows; null filters and
+        // parameters select the defaults. The context is checked for null and freed once,
+        // by `drop`.
         let context = unsafe {
             ffi::sws_getContext(
                 pixels(from.width)?,
@@ -79,11 +81,11 @@ impl Scaler {
         Ok(Scaler { context: NonNull::new(context).ok_or_else(failed)?, from, to })
     }
 
-    /// Sets the matrix (`SWS_CS_…`) and range of the source. The result has the same matrix and
-    /// full range.
+    /// Sets the matrix (`SWS_CS_…`) and range of the source. The result has the same
+    /// matrix and full range.
     pub fn set_colours(&mut self, matrix: i32, full_range: bool) {
         const UNITY: i32 = 1 << 16;
-        // SAFETY: the context is valid, the table is one of libswscale's own constants, and
+        // SAFETY: the context is valid, the table is one of libswscale's constants, and
         // the call only stores numbers in the context.
         unsafe {
             let table = ffi::sws_getCoefficients(matrix);
@@ -104,15 +106,19 @@ impl Scaler {
     ///
     /// # Errors
     ///
-    /// If the frame has another size or format than the scaler was made for, or memory is short.
+    /// Returns an error if the size or format of the frame is not that of the scaler, or
+    /// if memory is short.
     pub fn run(&mut self, frame: &ffmpeg::frame::Video) -> Result<ffmpeg::frame::Video> {
         let format = raw_frame::pixel_format(frame)?;
         if (Shape { format, width: frame.width(), height: frame.height() }) != self.from {
-            return Err(Error::new(Stage::Decode, "picture of another shape than its scaler's"));
+            return Err(Error::new(
+                Stage::Decode,
+                "picture of a size or format other than the scaler's",
+            ));
         }
         let mut output = raw_frame::allocate(self.to.format, self.to.width, self.to.height)?;
-        // SAFETY: both frames have buffers for their format and size, which are those of the
-        // context: checked above for one, allocated above for the other.
+        // SAFETY: both frames have buffers for their format and size, which match those
+        // of the context: verified above for one, allocated above for the other.
         let rows = unsafe {
             ffi::sws_scale(
                 self.context.as_ptr(),
@@ -134,7 +140,7 @@ impl Scaler {
 
 impl Drop for Scaler {
     fn drop(&mut self) {
-        // SAFETY: made by sws_getContext, and freed once.
+        // SAFETY: the context comes from sws_getContext and is freed once.
         unsafe { ffi::sws_freeContext(self.context.as_ptr()) }
     }
 }

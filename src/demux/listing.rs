@@ -1,4 +1,4 @@
-//! What a stream contains, for people: programs, streams, codecs, PIDs.
+//! Lists programs, streams, codecs and PIDs of a stream.
 
 use super::packet::PacketParser;
 use super::program::{self, Program, ProgramChoice};
@@ -6,50 +6,50 @@ use super::psi::Content;
 use super::tables::TableReader;
 use crate::ts::{TS_PACKET_BYTES, TsPacket};
 
-/// A program of the tables.
+/// A program in the tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedProgram {
-    /// Program number; 0 where no table names one and it was guessed.
+    /// Program number; 0 if no table names one and it was guessed.
     pub number: u16,
-    /// PID of its map; 0 if it was guessed.
+    /// PID of its PMT; 0 if it was guessed.
     pub pmt_pid: u16,
-    /// Its streams, in the table's order.
+    /// Its streams, in the order of the table.
     pub streams: Vec<ListedStream>,
 }
 
 /// One stream of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedStream {
-    /// Its PID.
+    /// PID of the stream.
     pub pid: u16,
-    /// ISO/IEC 13818-1, table 2-34; `None` if it was guessed.
+    /// Stream type (ISO/IEC 13818-1, table 2-34); `None` if it was guessed.
     pub stream_type: Option<u8>,
-    /// What it carries.
+    /// Kind and codec of the stream.
     pub content: Content,
-    /// ISO 639 code, where the table has one.
+    /// ISO 639 code, if the table has one.
     pub language: Option<String>,
-    /// It is the one that detection looks at.
+    /// Whether detection analyzes this stream.
     pub followed: bool,
 }
 
-/// Reads packets until it is known what a stream contains.
+/// Reads packets until all programs are known.
 #[derive(Debug, Default)]
 pub struct Listing {
     choice: ProgramChoice,
     parser: PacketParser,
     reader: TableReader,
-    /// For a guess, where no table comes.
+    /// The packets so far, to guess from if there are no tables.
     head: Vec<[u8; TS_PACKET_BYTES]>,
 }
 
 impl Listing {
-    /// A listing that marks the stream which `choice` follows.
+    /// Returns a listing that marks the stream selected by `choice`.
     pub fn new(choice: ProgramChoice) -> Self {
         Listing { choice, ..Listing::default() }
     }
 
-    /// Takes the next packet; true once every program's map is there, or nobody
-    /// would wait for one any longer.
+    /// Pushes the next packet. Returns true once the PMT of every program has arrived, or
+    /// it is too late to wait for one.
     pub fn push(&mut self, packet: TsPacket<'_>) -> bool {
         self.head.push(*packet.bytes);
         if let Some(parsed) = self.parser.parse(packet.bytes) {
@@ -59,7 +59,7 @@ impl Listing {
             || self.head.len() * TS_PACKET_BYTES >= super::MAX_HELD_BYTES
     }
 
-    /// What was found.
+    /// Returns the programs found.
     pub fn programs(&self) -> Vec<ListedProgram> {
         let tables = self.reader.tables();
         let guessed = if tables.is_empty() { program::guess(self.head.iter()) } else { None };

@@ -1,16 +1,17 @@
 //! Packets → the payload of the streams that are followed.
 //!
-//! [`Demuxer`] is pure: packets in, events out, no clock and no file. The same
-//! packets give the same events, however they arrive.
+//! [`Demuxer`] is pure: packets in, events out, no clock and no file. The same packets give
+//! the same events, however they arrive.
 //!
 //! ```text
-//! packet         header, adaptation field, PES header   (mpeg2ts, and what it rejects)
+//! packet         header, adaptation field, PES header; handles what mpeg2ts rejects
 //! psi            PAT and PMT: which PIDs carry what
-//! tables         those of a stream, as they come and change
-//! table_packets  … and the packets that they came in
-//! program        which of the streams is followed
+//! tables         the current tables of a stream
+//! table_packets  the packets of these tables
+//! program        selection of the program and the video stream
 //! pes            PES packets of one PID
-//! listing        what a stream contains, for people
+//! boundary       where a picture ends, codec by codec
+//! framer         elementary stream → access units with times and offsets
 //! ```
 
 mod listing;
@@ -34,14 +35,14 @@ use packet::{Packet, PacketParser, PesHeader};
 use pes::{PesParser, PesPart};
 use tables::TableReader;
 
-/// How much is held back while no table says what the PIDs carry: FFmpeg's
+/// Maximum number of bytes held while no table tells what the PIDs carry: FFmpeg's
 /// default `probesize`, which it reads twice for the same reason.
 const MAX_HELD_BYTES: usize = 5_000_000;
 
-/// What comes out of the demuxer, in stream order. Payload is lent, not copied.
+/// Output of the demuxer, in stream order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The program that is followed is known, or has changed.
+    /// The selected program is known, or has changed.
     Program(Program),
     /// Another video stream is followed from here on: whatever was open of the one before is
     /// complete.
@@ -75,15 +76,15 @@ pub enum Event<'a> {
 pub struct AudioPes {
     /// The stream that it belongs to.
     pub stream: AudioStream,
-    /// Offset of the packet in which it begins.
+    /// Offset of the transport packet in which it begins.
     pub at: ByteOffset,
     /// Presentation time, 33 bits.
     pub pts: Option<Ticks>,
-    /// The elementary stream's bytes.
+    /// Bytes of the elementary stream.
     pub data: Vec<u8>,
 }
 
-/// What is wrong with the video stream, and at which packet.
+/// Kind and offset of damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamFault {
     /// The continuity counter skipped: packets are missing.
@@ -102,13 +103,13 @@ pub struct Demuxer {
     choice: ProgramChoice,
     tables: TableReader,
     program: Option<Program>,
-    /// Why there is none, as it was reported last.
+    /// The last reported reason why there is no video.
     no_video: Option<NoVideo>,
     held: Option<Held>,
     video: PesParser,
-    /// The video stream's last continuity counter, and the payload it came with.
+    /// Last continuity counter of the video stream, with the payload of its packet.
     counter: Option<Counter>,
-    /// Video before this packet was decoded already.
+    /// Video before this packet is skipped.
     video_from: ByteOffset,
     audio: Vec<AudioReader>,
 }
@@ -116,7 +117,7 @@ pub struct Demuxer {
 #[derive(Debug)]
 struct AudioReader {
     stream: AudioStream,
-    /// What it turned out to be, where the tables do not say (FFmpeg's `probe_codec`).
+    /// Codec found in the data, if the tables do not name it (FFmpeg's `probe_codec`).
     found: Option<AudioCodec>,
     parser: PesParser,
     open: Option<AudioPes>,
@@ -135,7 +136,7 @@ struct Counter {
 }
 
 impl Demuxer {
-    /// A demuxer at the beginning of a recording.
+    /// Returns a demuxer at the beginning of a recording.
     pub fn new(choice: ProgramChoice) -> Self {
         Demuxer {
             parser: PacketParser::default(),
@@ -151,19 +152,19 @@ impl Demuxer {
         }
     }
 
-    /// A demuxer that follows `program` from the middle of its stream. Video before the packet at
-    /// `video_from` is passed over.
+    /// Returns a demuxer that resumes at `start`. Its first packet must be the one at
+    /// `start.from`.
     pub fn resume(choice: ProgramChoice, program: Program, video_from: ByteOffset) -> Self {
         let mut demuxer = Demuxer::new(choice);
         demuxer.held = None;
         demuxer.video_from = video_from;
         demuxer.follow(program, &mut |_| ());
-        // In the middle of a PES packet, whose header is not read again.
+        // The start is in the middle of a PES packet, whose header is not read again.
         demuxer.video = PesParser::in_payload();
         demuxer
     }
 
-    /// Takes the next packet.
+    /// Pushes the next packet.
     pub fn push(&mut self, packet: TsPacket<'_>, sink: &mut impl FnMut(Event<'_>)) {
         let Some(parsed) = self.parser.parse(packet.bytes) else { return };
         if parsed.pid == NULL_PID {
@@ -191,7 +192,7 @@ impl Demuxer {
             .for_each(|pes| sink(Event::Audio(pes)));
     }
 
-    /// The program that is followed, once it is known.
+    /// Returns the selected program, once it is known.
     pub fn program(&self) -> Option<&Program> {
         self.program.as_ref()
     }
@@ -216,7 +217,7 @@ impl Demuxer {
         }
     }
 
-    /// Follows `program` from here on.
+    /// Switches to `program` and finishes the open access unit of the old one.
     fn follow(&mut self, program: Program, sink: &mut impl FnMut(Event<'_>)) {
         let moved = self
             .program
@@ -238,10 +239,10 @@ impl Demuxer {
         self.program = Some(program);
     }
 
-    /// Demuxes what was held back, now that the PIDs are known.
+    /// Demuxes the held packets, now that the PIDs are known.
     fn release(&mut self, sink: &mut impl FnMut(Event<'_>)) {
         let Some(held) = self.held.take() else { return };
-        // A guess has no number.
+        // A guessed program has no number.
         if self.program.is_none()
             && self.choice == ProgramChoice::FirstWithVideo
             && let Some(program) = program::guess(held.packets.iter().map(|(_, bytes)| bytes))
@@ -304,7 +305,7 @@ impl Demuxer {
                 PesPart::End => Event::PesEnd,
             });
         });
-        // Only now: the picture that the packet begins, if it begins one, is the damaged one.
+        // By now, a picture that begins in this packet is open.
         if packet.transport_error {
             sink(Event::Fault(StreamFault::TransportError(at)));
         }
@@ -333,14 +334,14 @@ impl AudioReader {
         });
     }
 
-    /// The stream is over: returns the PES packet that is open.
+    /// Ends the stream.
     fn finish(&mut self) -> Option<AudioPes> {
         self.open.take().and_then(|pes| identify(pes, &mut self.found))
     }
 }
 
-/// Names the codec of a stream of which the tables do not tell it. `None` if what it
-/// carries is no audio.
+/// Sets the codec of a stream if the tables do not name it. Returns `None` if the data is
+/// not audio.
 fn identify(mut pes: AudioPes, found: &mut Option<AudioCodec>) -> Option<AudioPes> {
     if pes.stream.codec == AudioCodec::Private {
         *found = found.or_else(|| program::audio_codec(&pes.data));
@@ -349,7 +350,7 @@ fn identify(mut pes: AudioPes, found: &mut Option<AudioCodec>) -> Option<AudioPe
     Some(pes)
 }
 
-/// Whether the packet's continuity counter is the one expected behind `last`.
+/// Whether the packet's continuity counter is the one expected after `last`.
 fn follows(last: u8, packet: &Packet<'_>) -> bool {
     let expected = if packet.has_payload { (last + 1) & 0x0f } else { last };
     packet.continuity_counter == expected
@@ -369,7 +370,7 @@ impl Counter {
     }
 }
 
-/// The parsers inside, open to `fuzz/`: no other build has this.
+/// Access to the internal parsers for `fuzz/`; only built for fuzzing.
 #[cfg(fuzzing)]
 pub mod fuzzing {
     pub use super::packet::{Packet, PacketParser, PesHeader, Understood};

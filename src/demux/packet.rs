@@ -1,10 +1,10 @@
-//! One transport packet: header, adaptation field, and what its payload begins with.
+//! Parses one transport packet: header, adaptation field, and the start of its payload.
 //!
-//! The `mpeg2ts` crate reads every packet in which something begins. It rejects
-//! much that real streams contain (PIDs before their PMT, unknown stream types,
-//! optional PES header fields, tables over several packets); what it rejects is read by
-//! [`read_tolerantly`], which asks of a packet only what FFmpeg's
-//! `libavformat/mpegts.c` (`handle_packet`) asks, and its payload goes on raw.
+//! The `mpeg2ts` crate parses every packet in which something begins. It rejects much of
+//! what real streams contain (PIDs before their PMT, unknown stream types, optional PES
+//! header fields, tables over several packets). What it rejects is read by
+//! [`read_tolerantly`], which checks only what FFmpeg's `libavformat/mpegts.c`
+//! (`handle_packet`) checks, and passes the payload on unparsed.
 
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -15,56 +15,56 @@ use super::psi::{PatEntry, Pmt, PmtStream, Table};
 use crate::media::Ticks;
 use crate::ts::{self, Header, TS_PACKET_BYTES};
 
-/// A transport packet taken apart (ISO/IEC 13818-1, 2.4.3.2).
+/// A parsed transport packet (ISO/IEC 13818-1, 2.4.3.2).
 #[derive(Debug)]
 pub struct Packet<'a> {
     /// Packet identifier, 13 bits.
     pub pid: u16,
-    /// A PES packet or a section begins in the payload.
+    /// Whether a PES packet or a section begins in the payload.
     pub unit_start: bool,
-    /// It was received with errors that could not be corrected.
+    /// Whether it was received with uncorrectable errors.
     pub transport_error: bool,
-    /// The payload is scrambled.
+    /// Whether the payload is scrambled.
     pub scrambled: bool,
     /// Counts the packets of a PID that carry payload, modulo 16.
     pub continuity_counter: u8,
-    /// The counter may jump here.
+    /// Whether the counter may jump here.
     pub discontinuity: bool,
-    /// The packet has a payload, if perhaps an empty one.
+    /// Whether the packet has a payload, possibly an empty one.
     pub has_payload: bool,
     /// The bytes after header and adaptation field.
     pub payload: &'a [u8],
-    /// What `mpeg2ts` made of the payload, if it understood it.
+    /// The payload as parsed by `mpeg2ts`, if it accepted it.
     pub understood: Option<Understood<'a>>,
 }
 
-/// A payload that `mpeg2ts` has parsed.
+/// A payload parsed by `mpeg2ts`.
 #[derive(Debug)]
 pub enum Understood<'a> {
-    /// One whole table, checked by its CRC.
+    /// One whole table, verified by its CRC.
     Table(Table),
-    /// The beginning of a PES packet, its header whole.
+    /// The beginning of a PES packet with its complete header.
     PesStart(PesHeader, &'a [u8]),
 }
 
-/// What we need of a PES packet's header (ISO/IEC 13818-1, 2.4.3.6).
+/// The relevant fields of a PES packet's header (ISO/IEC 13818-1, 2.4.3.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PesHeader {
-    /// Kind of stream; 0xE0 to 0xEF are video.
+    /// Stream id; 0xE0 to 0xEF are video.
     pub stream_id: u8,
     /// Presentation time, 33 bits.
     pub pts: Option<Ticks>,
-    /// Decoding time, 33 bits. As FFmpeg has it: the PTS where only that is given.
+    /// Decoding time, 33 bits. As in FFmpeg, it equals the PTS if only that is given.
     pub dts: Option<Ticks>,
     /// Bytes of elementary stream in the PES packet; `None` if unbounded.
     pub es_bytes: Option<usize>,
 }
 
-/// Reads packets, one at a time.
+/// Parses packets, one at a time.
 ///
-/// `mpeg2ts` is left in the middle of a packet after an error, so it reads from
-/// a [`Slot`] that holds one packet and is refilled for each: what it loses is
-/// never more than that packet.
+/// After an error, `mpeg2ts` remains in the middle of a packet. So it reads from a
+/// [`Slot`] that holds one packet and is refilled for each: an error never affects more
+/// than that packet.
 pub struct PacketParser {
     reader: TsPacketReader<Slot>,
 }
@@ -82,11 +82,12 @@ impl Default for PacketParser {
 }
 
 impl PacketParser {
-    /// Takes a packet apart. `None` for packets that FFmpeg ignores too: those
-    /// with the reserved adaptation field control 0.
+    /// Parses a packet. Returns `None` for packets that FFmpeg also ignores: those with
+    /// the reserved adaptation field control 0.
     pub fn parse<'a>(&mut self, bytes: &'a [u8; TS_PACKET_BYTES]) -> Option<Packet<'a>> {
         let mut packet = read_tolerantly(bytes)?;
-        // Where nothing begins, `mpeg2ts` would still read a table on the PIDs that have some.
+        // If nothing begins in the packet, `mpeg2ts` would still read a table on PIDs
+        // that carry tables.
         if packet.scrambled || !packet.unit_start || would_panic(&packet) {
             return Some(packet);
         }
@@ -117,7 +118,7 @@ impl PacketParser {
     }
 }
 
-/// Reads header and adaptation field, and takes the rest as payload.
+/// Parses header and adaptation field, and takes the rest as payload.
 fn read_tolerantly(bytes: &[u8; TS_PACKET_BYTES]) -> Option<Packet<'_>> {
     let header = Header::of(bytes);
     if !header.has_payload() && !header.has_adaptation_field() {
@@ -136,8 +137,8 @@ fn read_tolerantly(bytes: &[u8; TS_PACKET_BYTES]) -> Option<Packet<'_>> {
     })
 }
 
-/// `mpeg2ts` 0.6.1 splits a PMT at its program_info_length without looking
-/// whether there is as much.
+/// `mpeg2ts` 0.6.1 splits a PMT at its program_info_length without checking that this
+/// many bytes are available.
 fn would_panic(packet: &Packet<'_>) -> bool {
     const PMT_TABLE_ID: u8 = 2;
     let [0, section @ ..] = packet.payload else { return false };
@@ -148,7 +149,7 @@ fn would_panic(packet: &Packet<'_>) -> bool {
         Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low]) & 0x0fff),
         _ => 0,
     };
-    // From the byte after section_length: 9 bytes to the descriptors, 4 of CRC.
+    // Bytes after section_length: 9 up to the descriptors, 4 for the CRC.
     length_at(10) + 9 + 4 > length_at(1)
 }
 
@@ -178,7 +179,7 @@ fn pmt_of(pmt: &mpeg2ts::ts::payload::Pmt) -> Pmt {
 }
 
 fn pes_start<'a>(packet: &Packet<'a>, pes: &mpeg2ts::ts::payload::Pes) -> Option<Understood<'a>> {
-    // `mpeg2ts` takes a header for whole that ends in the next packet, if only stuffing is there.
+    // `mpeg2ts` accepts a header that ends in the next packet, if only stuffing is there.
     if pes.data.is_empty() {
         return None;
     }
@@ -198,11 +199,11 @@ fn pes_start<'a>(packet: &Packet<'a>, pes: &mpeg2ts::ts::payload::Pes) -> Option
 }
 
 impl PesHeader {
-    /// Bytes before `PES_packet_length` starts to count.
+    /// Number of bytes that `PES_packet_length` does not count.
     pub const START_BYTES: usize = 6;
 
-    /// Bytes of elementary stream, from the packet's length field and the size of
-    /// its whole header. A length too small for its own header is no length.
+    /// Returns the bytes of elementary stream, from the packet's length field and the
+    /// size of its whole header. `None` if the length is 0 or smaller than the header.
     pub fn es_bytes(packet_length: usize, header_bytes: usize) -> Option<usize> {
         (packet_length + Self::START_BYTES)
             .checked_sub(header_bytes)
@@ -265,7 +266,7 @@ mod tests {
     #[test]
     fn a_pmt_with_descriptors_longer_than_itself_does_not_panic() {
         let mut parser = PacketParser::default();
-        // A PAT with its CRC, so that mpeg2ts knows PID 0x100 as a PMT.
+        // A PAT with its CRC, so that mpeg2ts treats PID 0x100 as a PMT.
         let pat = packet(&[
             0x47, 0x40, 0, 0x10, 0, 0, 0xb0, 0x0d, 0, 1, 0xc1, 0, 0, 0, 1, 0xe1, 0, 0xe8, 0xf9,
             0x5e, 0x7d,

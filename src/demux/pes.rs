@@ -1,31 +1,31 @@
-//! PES packets of one PID: where each begins, its times, and its bytes.
+//! PES packets of one PID: beginning, times and data.
 //!
-//! The state machine is that of FFmpeg's `mpegts_push_data`: a header may be
-//! spread over transport packets, a length is believed until the bytes say
-//! otherwise, and bytes behind a whole packet are passed over.
+//! The state machine follows FFmpeg's `mpegts_push_data`: a header may span several
+//! transport packets, a length is trusted until the data contradicts it, and bytes after
+//! a complete packet are skipped.
 
 use super::packet::{Packet, PesHeader, Understood};
 use crate::media::Ticks;
 
-/// Bytes of a PES packet up to and with `PES_header_data_length`.
+/// Bytes of a PES packet up to and including `PES_header_data_length`.
 const FIXED_HEADER_BYTES: usize = 9;
 
-/// A PES packet without a length is handed on in pieces of this size (FFmpeg's
+/// A PES packet without a length is passed on in pieces of this size (FFmpeg's
 /// `MAX_PACKET_READAHEAD`, `max_packet_size`).
 const MAX_PES_BYTES: usize = 204_800;
 
-/// What a transport packet adds to a PES packet.
+/// A part of a PES packet, from one transport packet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PesPart<'a> {
     /// A PES packet begins.
     Start(PesHeader),
-    /// Its elementary stream's next bytes.
+    /// The next bytes of the elementary stream.
     Data(&'a [u8]),
-    /// It is as long as it says: it is complete before the next begins.
+    /// The PES packet has reached its stated length, before the next one begins.
     End,
 }
 
-/// Reads one PID.
+/// Parses the PES packets of one PID.
 #[derive(Debug, Default)]
 pub struct PesParser {
     state: State,
@@ -33,25 +33,25 @@ pub struct PesParser {
 
 #[derive(Debug, Default)]
 enum State {
-    /// Until the next start.
+    /// Skips everything until the next start.
     #[default]
     Skip,
-    /// In a header that `mpeg2ts` did not take.
+    /// In a header that `mpeg2ts` rejected.
     Header(Vec<u8>),
-    /// Behind the header: bytes taken, and bytes that the packet says it has.
+    /// After the header: bytes received, and bytes stated by the packet.
     Payload { taken: usize, expected: Option<usize> },
 }
 
 impl PesParser {
-    /// A parser in the middle of a PES packet whose length is not known.
+    /// Returns a parser in the middle of a PES packet of unknown length.
     pub fn in_payload() -> Self {
         PesParser { state: State::Payload { taken: 0, expected: None } }
     }
 
-    /// Takes one packet of the PID; hands its parts to `sink` in order.
+    /// Pushes one packet of the PID; passes its parts to `sink` in order.
     pub fn push<'a>(&mut self, packet: &Packet<'a>, mut sink: impl FnMut(PesPart<'a>)) {
-        // FFmpeg hands on one PES packet for each packet of the stream: where this one
-        // has ended an open one, its own is not looked at for its end.
+        // FFmpeg returns at most one PES packet per transport packet: if this one has
+        // ended an open PES packet, the end of its own is not detected.
         let ends_another =
             packet.unit_start && matches!(self.state, State::Payload { taken: 1.., .. });
         if let Some(Understood::PesStart(header, data)) = &packet.understood {
@@ -104,8 +104,8 @@ impl PesParser {
         if *taken == 0 && expected.is_some() {
             data = &data[..data.len().min(most)];
         } else if *taken > 0 && *taken + data.len() > most {
-            // It is longer than it says, or than anybody waits for: what follows is a
-            // packet without times.
+            // It is longer than stated, or than the maximum: the rest is a PES packet
+            // without times.
             (*taken, *expected) = (0, None);
             sink(PesPart::Start(PesHeader::default()));
         }
@@ -124,7 +124,7 @@ const PADDING_STREAM: u8 = 0xbe;
 enum Header {
     /// More bytes are needed.
     Incomplete,
-    /// It is no PES packet.
+    /// Not a PES packet.
     None,
     /// The header and its size in bytes.
     Whole(PesHeader, usize),
@@ -158,7 +158,8 @@ fn parse_header(bytes: &[u8]) -> Header {
     Header::Whole(PesHeader { stream_id, pts, dts, es_bytes }, header_bytes)
 }
 
-/// 33 bits in five bytes, marker bits not checked (FFmpeg's `ff_parse_pes_pts`).
+/// Parses 33 bits in five bytes, without checking the marker bits (FFmpeg's
+/// `ff_parse_pes_pts`).
 fn timestamp(bytes: &[u8]) -> Option<Ticks> {
     let &[a, b, c, d, e] = bytes.first_chunk()?;
     let high = i64::from(a & 0x0e) << 29;
@@ -186,7 +187,8 @@ mod tests {
         }
     }
 
-    /// PTS 8,589,934,591 (all ones) and DTS 1, then an extension and stuffing.
+    /// Returns a PES packet with PTS 8,589,934,591 (all ones) and DTS 1, then an
+    /// extension and stuffing.
     fn pes(length: u16) -> Vec<u8> {
         let mut bytes = vec![0, 0, 1, 0xe0];
         bytes.extend(length.to_be_bytes());
@@ -246,7 +248,7 @@ mod tests {
         assert!(headers.is_empty() && data.is_empty());
     }
 
-    /// `(places of headers, places of ends)` among the packets.
+    /// Returns the indices of the packets with a header and of those with an end.
     fn starts_and_ends(packets: &[&[u8]]) -> (Vec<usize>, Vec<usize>) {
         let (mut starts, mut ends) = (Vec::new(), Vec::new());
         let mut parser = PesParser::default();

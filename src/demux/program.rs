@@ -1,4 +1,4 @@
-//! Which program, and which of its streams, is followed.
+//! Selects the program and its video stream.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -10,55 +10,55 @@ use super::psi::{Content, PatEntry, Pmt};
 use crate::media::{AudioCodec, AudioStream, VideoCodec};
 use crate::ts::{NULL_PID, TS_PACKET_BYTES};
 
-/// Which program of several is wanted.
+/// Selects one of several programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ProgramChoice {
-    /// The first with video, as ffmpeg's `0:v:0`.
+    /// The first program with video, like ffmpeg's `0:v:0`.
     #[default]
     FirstWithVideo,
-    /// The one with this number.
+    /// The program with this number.
     Number(u16),
 }
 
-/// The streams that are followed.
+/// The selected streams.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Program {
-    /// Program number; 0 where no table names one.
+    /// Program number; 0 if no table names one.
     pub number: u16,
     /// PID of the video stream.
     pub video_pid: u16,
-    /// How it is coded.
+    /// Codec of the video stream.
     pub codec: VideoCodec,
-    /// The audio of every program seen so far: with its first times libavformat
-    /// settles where the recording starts.
+    /// The audio streams of all programs seen so far: libavformat uses their first times
+    /// to determine the start of the recording.
     pub audio: Vec<AudioStream>,
 }
 
-/// Why there is nothing to follow.
+/// Why there is no video to decode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoVideo {
-    /// No tables came, and no video shows without them.
+    /// There are no tables, and no video was found without them.
     NoTables,
-    /// The program that was asked for is not there; these are.
+    /// The requested program does not exist.
     NoSuchProgram {
-        /// What was asked for.
+        /// The requested number.
         wanted: u16,
-        /// The numbers of the tables.
+        /// The program numbers in the tables.
         there: Vec<u16>,
     },
-    /// There is video, but coded in a way that is not decoded.
+    /// There is video, but its codec is not supported.
     NotDecoded {
-        /// Its PID.
+        /// PID of the video stream.
         pid: u16,
         /// FFmpeg's name of the codec.
         codec: &'static str,
     },
-    /// There is none: so many streams of audio, and of other things.
+    /// There is no video among the streams.
     NoneAmong {
-        /// Audio streams.
+        /// Number of audio streams.
         audio: usize,
-        /// Other streams.
+        /// Number of other streams.
         other: usize,
     },
 }
@@ -66,10 +66,10 @@ pub enum NoVideo {
 impl fmt::Display for NoVideo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NoVideo::NoTables => f.write_str("no program tables, and no video that shows without"),
+            NoVideo::NoTables => f.write_str("no program tables, and no video found without them"),
             NoVideo::NoSuchProgram { wanted, there } => {
                 let there: Vec<_> = there.iter().map(u16::to_string).collect();
-                write!(f, "no program {wanted}; there are: {}", there.join(", "))
+                write!(f, "no program {wanted}; programs: {}", there.join(", "))
             }
             NoVideo::NotDecoded { pid, codec } => {
                 write!(f, "the video on PID {pid:#x} is {codec}, which scenetap does not decode")
@@ -81,16 +81,16 @@ impl fmt::Display for NoVideo {
     }
 }
 
-/// The tables seen so far.
+/// The current tables.
 #[derive(Debug, Default)]
 pub struct Tables {
     pat: Vec<PatEntry>,
-    /// PMTs in the order in which they first came.
+    /// PMTs in the order in which they first arrived.
     pmts: Vec<(u16, Pmt)>,
 }
 
 impl Tables {
-    /// A program association came: maps of programs that it no longer names are forgotten.
+    /// Updates the PAT, and forgets the PMTs of programs that it no longer names.
     pub fn pat(&mut self, entries: &[PatEntry]) {
         if self.pat != entries {
             self.pat = entries.to_vec();
@@ -100,9 +100,9 @@ impl Tables {
         }
     }
 
-    /// A program map came.
+    /// Updates a PMT.
     pub fn pmt(&mut self, pid: u16, mut pmt: Pmt) {
-        // Where it names a PID twice, the first is meant.
+        // If it names a PID twice, the first one counts.
         let mut seen = HashSet::new();
         pmt.streams.retain(|stream| seen.insert(stream.pid));
         let known = self.pmts.iter_mut().find(|(_, old)| old.program == pmt.program);
@@ -112,9 +112,10 @@ impl Tables {
         }
     }
 
-    /// What to follow now, if that is not what is followed already.
+    /// Returns the program to select, if it differs from the `current` one.
     pub fn choose(&self, choice: ProgramChoice, current: Option<&Program>) -> Option<Program> {
-        // The first found stays the one as long as there is one, wherever its streams move.
+        // The first program found stays selected while it exists, even if its streams
+        // move.
         let followed = current
             .filter(|current| self.pmts.iter().any(|(_, pmt)| pmt.program == current.number));
         let wanted = |pmt: &Pmt| match (choice, followed) {
@@ -129,7 +130,7 @@ impl Tables {
                     _ => None,
                 })
             };
-            // A stream that is still there is still the one.
+            // A video stream that still exists stays selected.
             current
                 .and_then(|now| videos().find(|video| *video == (now.video_pid, now.codec)))
                 .or_else(|| videos().next())
@@ -139,7 +140,7 @@ impl Tables {
             .iter()
             .filter(|(_, pmt)| wanted(pmt))
             .filter_map(|(_, pmt)| Some((pmt.program, first_video(pmt)?)));
-        // What was found without tables is looked for in them.
+        // A program that was guessed without tables is looked up in them.
         let is_current = |(_, video): &(u16, (u16, VideoCodec))| {
             current.is_some_and(|current| *video == (current.video_pid, current.codec))
         };
@@ -149,7 +150,7 @@ impl Tables {
         (current != Some(&chosen)).then_some(chosen)
     }
 
-    /// Whether every program that the PAT names has shown its map.
+    /// Whether the PMT of every program in the PAT has arrived.
     pub fn is_complete(&self) -> bool {
         let has_map = |entry: &PatEntry| {
             entry.program == 0 || self.pmts.iter().any(|(_, pmt)| pmt.program == entry.program)
@@ -157,17 +158,17 @@ impl Tables {
         !self.pmts.is_empty() && self.pat.iter().all(has_map)
     }
 
-    /// Whether no program map has come.
+    /// Whether no PMT has arrived.
     pub fn is_empty(&self) -> bool {
         self.pmts.is_empty()
     }
 
-    /// The program maps and the PIDs that carry them, in the order in which they came.
+    /// Returns the PMTs and their PIDs, in the order in which they arrived.
     pub fn programs(&self) -> impl Iterator<Item = (u16, &Pmt)> {
         self.pmts.iter().map(|(pid, pmt)| (*pid, pmt))
     }
 
-    /// Why [`Tables::choose`] finds nothing.
+    /// Returns the reason why [`Tables::choose`] finds no video.
     pub fn no_video(&self, choice: ProgramChoice) -> NoVideo {
         let (mut audio, mut other) = (0, 0);
         let mut there = Vec::new();
@@ -213,10 +214,11 @@ impl Tables {
     }
 }
 
-/// Guesses a program from packets without tables: the first PID with PES packets
-/// of video whose codec shows. FFmpeg's `auto_guess` does so too.
+/// Guesses a program from packets without tables: the first PID with video PES packets
+/// whose codec can be identified, as FFmpeg's `auto_guess` does.
 pub fn guess<'a>(packets: impl Iterator<Item = &'a [u8; TS_PACKET_BYTES]>) -> Option<Program> {
-    /// Enough to meet a parameter set or sequence header, which come every few seconds.
+    /// Enough to contain a parameter set or sequence header, which are sent every few
+    /// seconds.
     const MAX_PROBED_BYTES: usize = 1 << 20;
     let mut parser = PacketParser::default();
     let mut streams: HashMap<u16, Vec<u8>> = HashMap::new();
@@ -255,13 +257,13 @@ pub fn guess<'a>(packets: impl Iterator<Item = &'a [u8; TS_PACKET_BYTES]>) -> Op
     })
 }
 
-/// What an audio PES packet carries.
+/// Guesses the codec of an audio PES packet.
 fn guess_audio(pes: &[u8]) -> AudioCodec {
     let frame = pes.get(8).and_then(|&header_bytes| pes.get(9 + usize::from(header_bytes)..));
     frame.and_then(audio_codec).unwrap_or(AudioCodec::Other)
 }
 
-/// The codec of a frame of audio: ADTS and MPEG audio differ in their layer bits.
+/// Returns the codec of an audio frame: ADTS and MPEG audio differ in their layer bits.
 pub fn audio_codec(frame: &[u8]) -> Option<AudioCodec> {
     match *frame {
         [0xff, second, ..] if second & 0xf6 == 0xf0 => Some(AudioCodec::Aac),
@@ -270,7 +272,7 @@ pub fn audio_codec(frame: &[u8]) -> Option<AudioCodec> {
     }
 }
 
-/// The codec whose parameter sets stand in an elementary stream.
+/// Returns the codec whose parameter sets occur in an elementary stream.
 fn guess_codec(stream: &[u8]) -> Option<VideoCodec> {
     let (mut h264, mut hevc, mut mpeg2, mut mpeg4) = (0, 0, 0, 0);
     for at in memchr::memmem::find_iter(stream, &[0, 0, 1]) {

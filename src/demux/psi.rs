@@ -1,72 +1,73 @@
-//! Program tables: which programs there are, and which streams they have.
+//! Program tables: the programs and their streams.
 //!
-//! Sections are put together from the payloads of a PID as FFmpeg's
-//! `write_section_data` does it: with a pointer field, over several packets,
-//! several in one packet. ISO/IEC 13818-1, 2.4.4.
+//! Sections are assembled from the payloads of a PID as in FFmpeg's `write_section_data`:
+//! after a pointer field, over several packets, or several in one packet. ISO/IEC
+//! 13818-1, 2.4.4.
 
 use crate::media::{AudioCodec, VideoCodec};
 use crate::ts::{crc32_mpeg2, pid};
 
-/// The largest section, in bytes (2.4.4.11: private sections; FFmpeg's `MAX_SECTION_SIZE`).
+/// Maximum size of a section in bytes (2.4.4.11: private sections; FFmpeg's
+/// `MAX_SECTION_SIZE`).
 const MAX_SECTION_BYTES: usize = 4096;
 
-/// A program association or a program map.
+/// A program association table or a program map table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Table {
-    /// The programs and where their maps are (2.4.4.3).
+    /// The programs and the PIDs of their maps (2.4.4.3).
     Pat(Vec<PatEntry>),
     /// One program's streams (2.4.4.8).
     Pmt(Pmt),
 }
 
-/// One line of a PAT.
+/// One entry of a PAT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PatEntry {
-    /// Program number; 0 stands for the network information, which is no program.
+    /// Program number; 0 is the network information, which is not a program.
     pub program: u16,
-    /// The PID that carries its PMT.
+    /// PID of its PMT.
     pub pmt_pid: u16,
 }
 
-/// A program map.
+/// A program map table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pmt {
     /// Program number.
     pub program: u16,
-    /// The program's descriptors, as they stand in the table.
+    /// The program's descriptors, unparsed.
     pub program_descriptors: Vec<u8>,
-    /// Its streams, in the table's order.
+    /// Its streams, in the order of the table.
     pub streams: Vec<PmtStream>,
 }
 
 /// One stream of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PmtStream {
-    /// Table 2-34.
+    /// Stream type (table 2-34).
     pub stream_type: u8,
-    /// The PID that carries it.
+    /// PID of the stream.
     pub pid: u16,
-    /// Its descriptors, as they stand in the table.
+    /// Its descriptors, unparsed.
     pub descriptors: Vec<u8>,
 }
 
-/// What a stream carries.
+/// Kind and codec of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// Video that we decode.
+    /// Video that is decoded.
     Video(VideoCodec),
-    /// Video that we do not decode, by FFmpeg's name of its codec.
+    /// Video that is not decoded, with FFmpeg's name of its codec.
     OtherVideo(&'static str),
-    /// Audio: it settles where time starts, and its clock moves the video's.
+    /// Audio: it affects where time starts, and its clock affects that of video.
     Audio(AudioCodec),
-    /// Private data of which the table says nothing: it may be audio.
+    /// Private data that the table does not describe: it may be audio.
     Private,
     /// Subtitles, tables, data.
     Other,
 }
 
 impl Pmt {
-    /// What `stream` carries, by its type and, where that is private, its
+    /// Returns the content of `stream`, from its type and, if that is private, its
     /// descriptors. The tables are those of FFmpeg's `mpegts.c` (`ISO_types`,
     /// `HDMV_types`, `MISC_types`, `REGD_types`, `DESC_types`).
     pub fn content(&self, stream: &PmtStream) -> Content {
@@ -101,7 +102,7 @@ impl Pmt {
 }
 
 impl PmtStream {
-    /// ISO 639 language (2.6.18): three letters.
+    /// Returns the ISO 639 language code (2.6.18): three letters.
     pub fn language(&self) -> Option<String> {
         let (_, body) = each_descriptor(&self.descriptors).find(|(tag, _)| *tag == 0x0a)?;
         let letters = body.get(..3)?;
@@ -135,7 +136,7 @@ fn by_descriptors(descriptors: &[u8]) -> Content {
     audio.map_or(Content::Other, Content::Audio)
 }
 
-/// The registration descriptor's format identifier (2.6.8).
+/// Returns the format identifier of the registration descriptor (2.6.8).
 fn registration(descriptors: &[u8]) -> Option<[u8; 4]> {
     each_descriptor(descriptors)
         .find(|&(tag, _)| tag == 0x05)
@@ -152,25 +153,25 @@ fn each_descriptor(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-/// Puts the sections of one PID together.
+/// Assembles the sections of one PID.
 #[derive(Debug, Default)]
 pub struct SectionAssembler {
     buffer: Vec<u8>,
-    /// A section has begun, or may begin with the next byte.
+    /// Whether a section has begun, or may begin with the next byte.
     open: bool,
 }
 
 impl SectionAssembler {
-    /// Forgets a section that has begun.
+    /// Discards an incomplete section.
     pub fn reset(&mut self) {
         self.buffer.clear();
         self.open = false;
     }
 
-    /// Takes a packet's payload and gives the tables that it completes.
+    /// Pushes a packet's payload and returns the tables that it completes.
     ///
-    /// `in_step` is false after a gap in the continuity counter: what continues
-    /// an earlier section is then dropped.
+    /// `in_step` is false after a gap in the continuity counter: bytes that continue an
+    /// earlier section are then dropped.
     pub fn push(&mut self, payload: &[u8], unit_start: bool, in_step: bool) -> Vec<Table> {
         let mut tables = Vec::new();
         if !unit_start {
@@ -227,7 +228,8 @@ impl SectionAssembler {
     }
 }
 
-/// Parses a whole section. `None` if it is no PAT or PMT in force, or damaged.
+/// Parses a whole section. Returns `None` if it is not a current PAT or PMT, or is
+/// damaged.
 fn parse_section(section: &[u8]) -> Option<Table> {
     const SYNTAX_BYTES: usize = 8;
     const CRC_BYTES: usize = 4;
@@ -255,7 +257,7 @@ fn parse_pmt(program: u16, body: &[u8]) -> Option<Pmt> {
     let (&[_, _, high, low], rest) = body.split_first_chunk()?;
     let (program_descriptors, mut rest) = split_by_length(rest, high, low)?;
     let mut streams = Vec::new();
-    // A stream cut short ends the list, but what stands before it counts.
+    // A truncated stream ends the list; the streams before it count.
     while let Some((&[stream_type, pid_high, pid_low, high, low], tail)) = rest.split_first_chunk()
     {
         let Some((descriptors, next)) = split_by_length(tail, high, low) else { break };
@@ -284,7 +286,7 @@ mod tests {
         let mut body = vec![0xe1, 0, 0xf0, 0];
         for n in 0..streams {
             let [high, low] = (0x0100 + u16::try_from(n).unwrap()).to_be_bytes();
-            // HEVC by a registration descriptor.
+            // HEVC, by a registration descriptor.
             body.extend([0x06, 0xe0 | high, low, 0xf0, 6, 5, 4, b'H', b'E', b'V', b'C']);
         }
         body

@@ -1,5 +1,5 @@
-//! The packets of a stream's program tables, as they were sent last: what has to stand
-//! in front of a part of the stream that begins in its middle.
+//! The latest packets of a stream's program tables. They are prepended to a part of the
+//! stream that begins in the middle.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use super::packet::{Packet, PacketParser};
 use super::tables::TableReader;
 use crate::ts::{TS_PACKET_BYTES, TsPacket};
 
-/// More packets than the largest section takes (4,096 bytes, 183 in the first packet).
+/// More packets than the largest section needs (4,096 bytes, 183 in the first packet).
 const MOST_PACKETS: usize = 32;
 
-/// Keeps the packets of the PAT and of the PMTs.
+/// Keeps the latest packets of the PAT and of the PMTs.
 #[derive(Debug, Default)]
 pub struct TablePackets {
     parser: PacketParser,
@@ -18,19 +18,19 @@ pub struct TablePackets {
     pids: BTreeMap<u16, Packets>,
 }
 
-/// Those of one PID.
+/// Packets of one PID.
 #[derive(Debug, Default)]
 struct Packets {
-    /// From the beginning of the last section on.
+    /// Packets since the beginning of the last section.
     open: Vec<[u8; TS_PACKET_BYTES]>,
-    /// Bytes that are still to come.
+    /// Bytes that are missing from it.
     missing: usize,
-    /// The last section that is whole.
+    /// Packets of the last complete section.
     whole: Vec<[u8; TS_PACKET_BYTES]>,
 }
 
 impl TablePackets {
-    /// Looks at the next packet.
+    /// Pushes the next packet.
     pub fn push(&mut self, packet: TsPacket<'_>) {
         let Some(parsed) = self.parser.parse(packet.bytes) else { return };
         if !self.reader.reads(parsed.pid) || parsed.scrambled || !parsed.has_payload {
@@ -40,13 +40,14 @@ impl TablePackets {
         self.pids.entry(parsed.pid).or_default().push(&parsed, packet.bytes);
     }
 
-    /// The last whole tables: the PAT, and the PMTs behind it. `None` until both have come.
+    /// Returns the packets of the last complete tables: the PAT, then the PMTs. `None`
+    /// until both have arrived.
     pub fn packets(&self) -> Option<Vec<u8>> {
         let whole = |(pid, packets): (&u16, &Packets)| {
             (self.reader.reads(*pid) && !packets.whole.is_empty())
                 .then(|| packets.whole.as_flattened().to_vec())
         };
-        // The PAT has PID 0, the first.
+        // The PAT has PID 0, so it comes first.
         let tables: Vec<_> = self.pids.iter().filter_map(whole).collect();
         let has_pat = self.pids.get(&0).is_some_and(|packets| !packets.whole.is_empty());
         (has_pat && tables.len() > 1).then(|| tables.concat())

@@ -1,4 +1,4 @@
-//! The program tables of a stream, as they come and change.
+//! Reads the program tables of a stream as they arrive and change.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,7 @@ use super::program::{NoVideo, Program, ProgramChoice, Tables};
 use super::psi::{SectionAssembler, Table};
 use super::{Counter, follows};
 
-/// Reads the PAT and the PMTs that it names: one assembler for each PID, no more
-/// PIDs than there are.
+/// Reads the PAT and the PMTs that it names, with one assembler per PID.
 #[derive(Debug)]
 pub struct TableReader {
     sections: HashMap<u16, SectionAssembler>,
@@ -27,12 +26,12 @@ impl Default for TableReader {
 }
 
 impl TableReader {
-    /// Whether tables come on this PID.
+    /// Whether this PID carries tables.
     pub fn reads(&self, pid: u16) -> bool {
         self.sections.contains_key(&pid)
     }
 
-    /// Takes the next packet; true if it completed a program map.
+    /// Pushes the next packet. Returns true if it completes a PMT.
     pub fn push(&mut self, packet: &Packet<'_>) -> bool {
         let Some(assembler) = self.sections.get_mut(&packet.pid) else { return false };
         if packet.scrambled || !packet.has_payload {
@@ -68,17 +67,17 @@ impl TableReader {
         mapped
     }
 
-    /// What to follow now, if that is not what is followed already.
+    /// Returns the program to select, if it differs from the `current` one.
     pub fn choose(&self, choice: ProgramChoice, current: Option<&Program>) -> Option<Program> {
         self.tables.choose(choice, current)
     }
 
-    /// Why there is nothing to follow, once every program's map is there.
+    /// Returns the reason why there is no video, once every PMT has arrived.
     pub fn no_video(&self, choice: ProgramChoice) -> Option<NoVideo> {
         self.tables.is_complete().then(|| self.tables.no_video(choice))
     }
 
-    /// The tables seen so far.
+    /// Returns the current tables.
     pub fn tables(&self) -> &Tables {
         &self.tables
     }

@@ -1,4 +1,4 @@
-//! Which pictures are kept.
+//! Decides which pictures are kept.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,9 +8,9 @@ use crate::media::{Reason, Ticks};
 /// `isnan(prev_selected_t)+gt(scene,T)+gte(t-prev_selected_t,I)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rule {
-    /// T: a score above it is a scene change. 0 to 1.
+    /// T: a picture with a higher score is a scene change. 0 to 1.
     pub scene_threshold: f64,
-    /// I: a frame is kept when none was for so long, in seconds. 0 turns it off.
+    /// I: a picture is kept if none was kept for this long, in seconds. 0 disables it.
     pub max_frame_interval_s: f64,
 }
 
@@ -20,16 +20,17 @@ impl Default for Rule {
     }
 }
 
-/// The rule's memory.
+/// State of the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CutsState {
-    /// Time of the frame kept last since FFmpeg would have built its filter: `prev_selected_t`.
+    /// Time of the last kept frame, `prev_selected_t`; `None` after FFmpeg would have
+    /// rebuilt its filter.
     pub previous_kept: Option<Ticks>,
-    /// Whether any frame of the recording was kept.
+    /// Whether any frame of the recording has been kept.
     pub any_kept: bool,
 }
 
-/// Decides about one picture after the other.
+/// Applies the rule to one picture after the other.
 #[derive(Debug, Clone)]
 pub struct Cuts {
     rule: Rule,
@@ -37,22 +38,23 @@ pub struct Cuts {
 }
 
 impl Cuts {
-    /// At the beginning of a recording.
+    /// Starts at the beginning of a recording.
     pub fn new(rule: Rule) -> Self {
         Cuts { rule, state: CutsState::default() }
     }
 
-    /// Goes on where another has been.
+    /// Resumes from `state`.
     pub fn resume(rule: Rule, state: CutsState) -> Self {
         Cuts { rule, state }
     }
 
-    /// FFmpeg's filter is built anew: the next picture is kept.
+    /// Marks that FFmpeg would rebuild its filter: the next picture is kept.
     pub fn rebuild(&mut self) {
         self.state.previous_kept = None;
     }
 
-    /// Whether, and why, the picture at `pts` with this score is kept.
+    /// Decides whether to keep the picture at `pts` with this score. Returns the reason
+    /// if so.
     pub fn decide(&mut self, pts: Ticks, score: f64) -> Option<Reason> {
         let Rule { scene_threshold, max_frame_interval_s } = self.rule;
         let reason = match self.state.previous_kept {
@@ -71,7 +73,7 @@ impl Cuts {
         Some(reason)
     }
 
-    /// The rule's memory.
+    /// Returns the state of the rule.
     pub fn state(&self) -> CutsState {
         self.state
     }
@@ -95,7 +97,7 @@ mod tests {
         let mut cuts = Cuts::new(Rule { scene_threshold: 0.3, max_frame_interval_s: 0.0 });
         cuts.decide(Ticks(0), 0.0);
         assert_eq!(cuts.decide(Ticks(1), 0.3), None);
-        // What FFmpeg compares has been an f32.
+        // FFmpeg compares a value that has been rounded to f32.
         assert_eq!(cuts.decide(Ticks(2), f64::from(0.3_f32)), Some(Reason::Scene));
     }
 

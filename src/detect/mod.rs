@@ -1,5 +1,5 @@
-//! Pictures → verdicts. Scoring is pure and parallel, deciding is sequential and
-//! tiny; neither knows FFmpeg, a file or a clock.
+//! Pictures → verdicts. Scoring is pure and parallel, deciding is sequential and tiny.
+//! Neither uses FFmpeg, files or clocks.
 
 pub mod cuts;
 pub mod score;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::media::{Frame, Picture, PictureFormat, Verdict};
 use score::{Mafd, scene_score};
 
-/// Finds scene changes in pictures that come in presentation order.
+/// Detects scene changes in pictures in presentation order.
 pub struct Detector {
     cuts: Cuts,
     previous: Option<Arc<dyn Picture>>,
@@ -27,23 +27,23 @@ impl std::fmt::Debug for Detector {
     }
 }
 
-/// What a detector must know to go on behind a picture, besides that picture.
+/// State needed to resume after a picture, in addition to that picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DetectorState {
     /// Mean absolute frame difference of the last picture.
     pub mafd: Mafd,
-    /// The clock of the rule.
+    /// State of the rule.
     #[serde(flatten)]
     pub cuts: CutsState,
 }
 
 impl Detector {
-    /// At the beginning of a recording.
+    /// Starts at the beginning of a recording.
     pub fn new(rule: Rule) -> Self {
         Detector { cuts: Cuts::new(rule), previous: None, format: None, mafd: 0.0 }
     }
 
-    /// Behind the picture `last`, about which everything is decided.
+    /// Resumes after the picture `last`, whose verdict is already known.
     pub fn resume(rule: Rule, state: &DetectorState, last: &Frame) -> Self {
         Detector {
             cuts: Cuts::resume(rule, state.cuts),
@@ -53,7 +53,7 @@ impl Detector {
         }
     }
 
-    /// Scores the next picture and decides about it.
+    /// Scores the next picture and decides whether to keep it.
     pub fn push(&mut self, frame: &Frame) -> Verdict {
         let format = frame.picture.format();
         // A change of size or pixel format rebuilds FFmpeg's filter graph.
@@ -78,7 +78,7 @@ impl Detector {
         Verdict { at: frame.at, pts: frame.pts, score, kept }
     }
 
-    /// What has to be known to go on behind the last picture.
+    /// Returns the state needed to resume after the last picture.
     pub fn state(&self) -> DetectorState {
         DetectorState { mafd: self.mafd, cuts: self.cuts.state() }
     }

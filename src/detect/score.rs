@@ -1,4 +1,4 @@
-//! The scene score of FFmpeg's `select` filter, to the last bit.
+//! The scene score of FFmpeg's `select` filter, bit for bit.
 //!
 //! Source: `get_scene_score` in `libavfilter/f_select.c`, unchanged from 4.4 to 7.1.
 
@@ -9,29 +9,29 @@ use crate::media::Luma;
 /// Mean absolute frame difference, in units of an 8-bit sample.
 pub type Mafd = f64;
 
-/// Below this a picture is scored on the calling thread: handing rows to others
-/// costs more than it saves.
+/// Smaller pictures are scored on the calling thread: distributing their rows costs more
+/// than it saves.
 const PARALLEL_BYTES: usize = 4 << 20;
 
-/// Rows in the piece of a picture that one thread takes.
+/// Rows per task of a thread.
 const ROWS_PER_TASK: usize = 64;
 
-/// Mean absolute difference of two pictures of the same size and depth.
+/// Returns the mean absolute difference of two pictures of the same size and depth.
 pub fn mafd(previous: &Luma<'_>, current: &Luma<'_>) -> Mafd {
     let samples = (current.width * current.height) as f64;
     let scale = (1_u64 << (current.bit_depth - 8)) as f64;
     sad(previous, current) as f64 / samples / scale
 }
 
-/// The score, from the difference of this picture and that of the one before.
+/// Returns the score, from the difference of this picture and that of the previous one.
 pub fn scene_score(mafd: Mafd, mafd_before: Mafd) -> f64 {
     let difference = (mafd - mafd_before).abs();
-    // av_clipf takes a float: the rounding to f32 is part of the score.
+    // av_clipf takes a float: rounding to f32 is part of the score.
     f64::from(((mafd.min(difference) / 100.0) as f32).clamp(0.0, 1.0))
 }
 
-/// Sum of absolute differences over all samples: an exact integer, however it is
-/// divided among threads.
+/// Returns the sum of absolute differences over all samples: an exact integer, however it
+/// is divided among threads.
 pub fn sad(previous: &Luma<'_>, current: &Luma<'_>) -> u64 {
     let rows = |range: std::ops::Range<usize>| -> u64 {
         range.map(|y| row_sad(previous.row(y), current.row(y), current.bit_depth)).sum()
@@ -47,7 +47,8 @@ pub fn sad(previous: &Luma<'_>, current: &Luma<'_>) -> u64 {
 }
 
 fn row_sad(a: &[u8], b: &[u8], bit_depth: u32) -> u64 {
-    /// Pieces whose sums stay small, so that the compiler adds them up in narrow lanes.
+    /// Samples per partial sum. The sums stay small, so that the compiler can vectorize
+    /// in narrow lanes.
     const PIECE: usize = 64;
     if bit_depth <= 8 {
         let mut sum = 0_u64;

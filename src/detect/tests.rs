@@ -9,7 +9,7 @@ use super::*;
 use crate::error::Result;
 use crate::media::{ByteOffset, Luma, Reason, RgbPicture, Ticks};
 
-/// A picture painted by hand.
+/// A picture with given samples.
 #[derive(Clone)]
 struct Painted {
     data: Vec<u8>,
@@ -133,7 +133,7 @@ fn slow_sad(a: &Painted, b: &Painted) -> u64 {
 }
 
 proptest! {
-    /// Any width, with rows that are longer than what is seen of them.
+    /// Any width, with rows that are longer than their visible part.
     #[test]
     fn sad_is_the_sum_over_the_visible_samples(
         (width, height, padding, deep) in (1_usize..200, 1_usize..20, 0_usize..9, any::<bool>()),

@@ -1,22 +1,22 @@
-//! Faults for tests, in debug builds alone: `SCENETAP_FAULT` says which.
+//! Injects faults for tests, in debug builds only. `SCENETAP_FAULT` selects the fault:
 //!
-//! | value | what happens |
+//! | value | effect |
 //! |---|---|
-//! | `kill@N` | the process is killed before its `N`th change to the disk |
-//! | `tear@N` | the same; if that is a write, half of it is done first |
-//! | `full@N+K` | the disk is full for `K` changes from the `N`th on; of a write half is done |
+//! | `kill@N` | kills the process before its `N`th change to the disk |
+//! | `tear@N` | the same; if the change is a write, half of it is done first |
+//! | `full@N+K` | fills the disk for `K` changes from the `N`th on; half of a write is done |
 
 #[cfg(not(debug_assertions))]
 use std::io;
 
-/// To be called before a change that is no write.
+/// Must be called before a change that is not a write.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub(super) fn before() -> io::Result<()> {
     Ok(())
 }
 
-/// To be called before a write.
+/// Must be called before a write.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub(super) fn before_write(_: &[u8], _: impl FnOnce(&[u8]) -> io::Result<()>) -> io::Result<()> {
@@ -35,7 +35,7 @@ mod plan {
 
     use rustix::process::{Signal, getpid, kill_process};
 
-    /// The variable that says which fault.
+    /// Name of the environment variable.
     const VARIABLE: &str = "SCENETAP_FAULT";
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ mod plan {
                 if torn {
                     write(half)?;
                 }
-                // As from outside: nothing of this process gets to do anything any more.
+                // Like a kill from outside: no other code of this process runs any more.
                 let _ = kill_process(getpid(), Signal::KILL);
                 loop {
                     std::thread::park();

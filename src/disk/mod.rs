@@ -1,8 +1,8 @@
-//! Every change to the disk, in one place.
+//! All changes to the disk, in one place.
 //!
-//! The stages that write call these instead of `std::fs`. So tests can have the
-//! program killed before each of them, or in the middle of a write, and can make
-//! each of them fail (`fault`); in a release build there is nothing but the call.
+//! The stages call these functions instead of `std::fs`, so that tests can kill the
+//! program before each change or in the middle of a write, and can make each change fail
+//! (`fault`). In a release build, nothing is added to the call.
 
 mod fault;
 
@@ -13,7 +13,7 @@ use std::path::Path;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-/// Makes a file, or empties the one that is there.
+/// Creates a file, or truncates an existing one.
 ///
 /// # Errors
 ///
@@ -23,7 +23,7 @@ pub fn create(path: &Path) -> io::Result<File> {
     File::create(path)
 }
 
-/// Opens a file to read it and to append to it, and makes it if need be.
+/// Opens a file for reading and appending, and creates it if needed.
 ///
 /// # Errors
 ///
@@ -33,7 +33,7 @@ pub fn open_to_append(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).append(true).create(true).open(path)
 }
 
-/// Opens a file that is there to be locked, and makes it if need be.
+/// Opens a lock file, and creates it if needed.
 ///
 /// # Errors
 ///
@@ -43,7 +43,7 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)
 }
 
-/// Writes from the front of `bytes`; says how many.
+/// Writes the first bytes of `bytes` and returns how many.
 ///
 /// # Errors
 ///
@@ -57,13 +57,13 @@ pub fn write(mut file: &File, bytes: &[u8]) -> io::Result<usize> {
 ///
 /// # Errors
 ///
-/// Those of write(2). Some of the bytes may be written then.
+/// Those of write(2). Some of the bytes may have been written.
 pub fn write_all(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     fault::before_write(bytes, |half| file.write_all(half))?;
     file.write_all(bytes)
 }
 
-/// What has to be given something to write to writes through this.
+/// Adapts a file to [`std::io::Write`] through [`write()`].
 #[derive(Debug)]
 pub struct Writer<'a>(pub &'a File);
 
@@ -77,7 +77,7 @@ impl Write for Writer<'_> {
     }
 }
 
-/// Cuts a file, or fills it up with zeros.
+/// Truncates a file, or extends it with zeros.
 ///
 /// # Errors
 ///
@@ -87,7 +87,7 @@ pub fn set_length(file: &File, bytes: u64) -> io::Result<()> {
     file.set_len(bytes)
 }
 
-/// Gives a file these permissions.
+/// Sets the permissions of a file.
 ///
 /// # Errors
 ///
@@ -97,7 +97,7 @@ pub fn set_permissions(file: &File, permissions: Permissions) -> io::Result<()> 
     file.set_permissions(permissions)
 }
 
-/// Gives a file these times.
+/// Sets the timestamps of a file.
 ///
 /// # Errors
 ///
@@ -107,7 +107,7 @@ pub fn set_times(file: &File, times: FileTimes) -> io::Result<()> {
     file.set_times(times)
 }
 
-/// Brings a file to the disk itself.
+/// Syncs a file to disk.
 ///
 /// # Errors
 ///
@@ -117,7 +117,7 @@ pub fn sync(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Brings a file's bytes to the disk itself, and its times perhaps not.
+/// Syncs the data of a file to disk, without metadata such as its timestamps.
 ///
 /// # Errors
 ///
@@ -127,11 +127,11 @@ pub fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
-/// Brings the names in a folder to the disk itself, where the file system has a way to.
+/// Syncs the entries of a folder to disk, if the file system supports it.
 ///
 /// # Errors
 ///
-/// If the folder cannot be opened or synced.
+/// Returns an error if the folder cannot be opened or synced.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     match sync(&File::open(folder)?) {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
@@ -139,7 +139,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Brings everything on the file system of `folder` to the disk itself.
+/// Syncs everything on the file system of `folder` to disk.
 ///
 /// # Errors
 ///
@@ -149,17 +149,17 @@ pub fn sync_file_system(folder: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(folder)?)?)
 }
 
-/// Makes a folder, and those above it.
+/// Creates a folder and its parents.
 ///
 /// # Errors
 ///
-/// Those of mkdir(2), other than that it is there.
+/// Those of mkdir(2), except that an existing folder is accepted.
 pub fn create_folders(folder: &Path) -> io::Result<()> {
     fault::before()?;
     fs::create_dir_all(folder)
 }
 
-/// Makes a folder that was not there.
+/// Creates a folder that must not exist.
 ///
 /// # Errors
 ///
@@ -179,7 +179,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }
 
-/// Renames a file, in place of what had its new name.
+/// Renames a file and replaces any file with the new name.
 ///
 /// # Errors
 ///
@@ -189,10 +189,10 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
-/// Renames `from` to `to` unless there is a `to`; says whether it did.
+/// Renames `from` to `to` unless `to` exists. Returns whether it did.
 ///
-/// Where the file system cannot refuse, it looks first, which leaves a moment
-/// in which another's new `to` would be replaced.
+/// If the file system cannot refuse to replace a file, this checks first; a `to` created
+/// in between is replaced.
 ///
 /// # Errors
 ///
@@ -212,18 +212,18 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<bool> {
     }
 }
 
-/// How two files changed places, or why not.
+/// Result of exchanging two files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exchange {
-    /// Each has the other's name now, in one step.
+    /// Each file has the other's name, in one step.
     Done,
-    /// One of them was not there.
+    /// One of the files does not exist.
     Missing,
-    /// The file system cannot do it (NFS, some FUSE file systems).
+    /// The file system does not support it (NFS, some FUSE file systems).
     Unsupported,
 }
 
-/// Exchanges the names of two files: at no moment is either name without a file.
+/// Exchanges the names of two files. Both names exist at every moment.
 ///
 /// # Errors
 ///

@@ -3,31 +3,31 @@
 use crate::libav::{PaddedBytes, Parser};
 use crate::media::{AudioCodec, AudioFrame, AudioStream, ByteOffset, Ticks};
 
-/// Takes the PES packets of one audio stream apart.
+/// Splits the PES packets of one audio stream into frames.
 #[derive(Debug)]
 pub struct AudioFramer {
     stream: AudioStream,
     parser: Option<Parser>,
-    /// Samples in a second, where libavcodec's parser leaves that to the decoder (AAC).
+    /// Sample rate in Hz, for a codec whose parser leaves it to the decoder (AAC).
     aac_rate: u32,
-    /// What the last frame said of it.
+    /// Sample rate stated by the last frame.
     aac_rate_told: u32,
     input: PaddedBytes,
 }
 
 impl AudioFramer {
-    /// A framer at the beginning of a PES packet.
+    /// Returns a framer that starts at the beginning of a PES packet.
     pub fn new(stream: AudioStream) -> Self {
         let parser = Parser::of_audio(stream.codec);
         AudioFramer { stream, parser, aac_rate: 0, aac_rate_told: 0, input: PaddedBytes::default() }
     }
 
-    /// The stream that is read.
+    /// Returns the stream that is read.
     pub fn stream(&self) -> AudioStream {
         self.stream
     }
 
-    /// The next PES packet, which begins at `at`; hands the frames that it
+    /// Parses the next PES packet, which begins at `at`, and passes the frames that it
     /// completes to `sink`.
     pub fn push(
         &mut self,
@@ -83,14 +83,14 @@ impl AudioFramer {
     }
 }
 
-/// Samples in a frame of AAC (ISO/IEC 14496-3, 4.5.1.1: `frameLengthFlag` 0).
+/// Samples per AAC frame (ISO/IEC 14496-3, 4.5.1.1: `frameLengthFlag` 0).
 const AAC_SAMPLES: u32 = 1024;
 
-/// Opus counts its samples at this rate, whatever it codes (RFC 6716, 2.1.3).
+/// Opus always counts samples at this rate (RFC 6716, 2.1.3).
 const OPUS_RATE: u32 = 48_000;
 
-/// The sampling frequency in an ADTS header, or in the StreamMuxConfig of a LOAS
-/// frame that has one (ISO/IEC 14496-3, 1.A.2.2, 1.7.3).
+/// Returns the sample rate in an ADTS header, or in the StreamMuxConfig of a LOAS frame
+/// that has one (ISO/IEC 14496-3, 1.A.2.2, 1.7.3).
 fn aac_rate(codec: AudioCodec, frame: &[u8]) -> Option<u32> {
     const RATES: [u32; 13] = [
         96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025,

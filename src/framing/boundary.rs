@@ -1,10 +1,9 @@
-//! Where one coded picture ends and the next begins, codec by codec.
+//! Finds where one coded picture ends and the next begins, codec by codec.
 //!
-//! These are the rules of FFmpeg's parsers (`libavcodec/h264_parser.c`,
-//! `hevc_parser.c`, `mpegvideo_parser.c`, `mpeg4video_parser.c`): the decoder must
-//! be given the same packets, or damaged streams would decode differently. They
-//! are written over start codes instead of bytes, so that the search between
-//! them is a `memmem`.
+//! These are the rules of FFmpeg's parsers (`libavcodec/h264_parser.c`, `hevc_parser.c`,
+//! `mpegvideo_parser.c`, `mpeg4video_parser.c`). The decoder must get the same packets as
+//! in FFmpeg, or damaged streams would decode differently. Unlike there, the rules work
+//! on start codes instead of single bytes, so that the search between them is a `memmem`.
 
 use std::sync::LazyLock;
 
@@ -15,19 +14,20 @@ use crate::media::VideoCodec;
 /// Finds `00 00 01`.
 static START_CODE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(&[0, 0, 1]));
 
-/// Something found in the elementary stream, at indices into the bytes scanned.
+/// An item found in the elementary stream, with indices into the scanned bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
-    /// The next picture begins at `start`; known once byte `decided` was read.
+    /// The next picture begins at `start`; this was known once byte `decided` was read.
     Boundary {
         /// First byte of the next picture.
         start: usize,
-        /// Last byte that had to be looked at.
+        /// Last byte that was needed to decide.
         decided: usize,
     },
-    /// An MPEG-2 picture header: times of the PES packet in which it lies are this picture's.
+    /// An MPEG-2 picture header: the times of the PES packet that contains it belong to
+    /// this picture.
     PictureHeader {
-        /// Its start code.
+        /// Index of its start code.
         start: usize,
     },
 }
@@ -36,43 +36,44 @@ pub enum Mark {
 #[derive(Debug)]
 pub struct BoundaryScanner {
     codec: VideoCodec,
-    /// Where the search goes on.
+    /// Index at which the search continues.
     scan: usize,
-    /// The picture has begun in earnest: a slice of it was seen.
+    /// Whether a slice of the picture has been seen.
     in_picture: bool,
     /// H.264: first macroblock of the last slice.
     last_macroblock: u32,
-    /// MPEG-2: as in `mpeg1_find_frame_end`. 0 frame start, 2 first field, 4 in slices.
+    /// MPEG-2: state as in `mpeg1_find_frame_end`. 0 frame start, 2 first field, 4 in
+    /// slices.
     mpeg2: u8,
 }
 
 enum Step {
-    /// Bytes are missing.
+    /// More bytes are needed.
     More,
-    /// Go on searching at.
+    /// Continue the search at this index.
     On(usize),
-    /// Found this; go on at.
+    /// Return this; then continue at the index.
     Tell(Mark, usize),
 }
 
 impl BoundaryScanner {
-    /// A scanner at the beginning of a picture.
+    /// Returns a scanner at the beginning of a picture.
     pub fn new(codec: VideoCodec) -> Self {
         BoundaryScanner { codec, scan: 0, in_picture: false, last_macroblock: 0, mpeg2: 0 }
     }
 
-    /// Starts on the next picture, whose first byte is now byte 0.
+    /// Restarts for the next picture, whose first byte is now byte 0.
     pub fn restart(&mut self) {
         *self = BoundaryScanner::new(self.codec);
     }
 
-    /// Looks on in `bytes`, which begin with the picture's first byte and have
-    /// grown since. `None` when more bytes are needed.
+    /// Continues the scan in `bytes`, which begin with the picture's first byte and have
+    /// grown since the last call. Returns `None` if more bytes are needed.
     pub fn next(&mut self, bytes: &[u8]) -> Option<Mark> {
         loop {
             let rest = bytes.get(self.scan..)?;
             let Some(found) = START_CODE.find(rest) else {
-                // A start code may be half here.
+                // The last bytes may be part of a start code.
                 self.scan = self.scan.max(bytes.len().saturating_sub(2));
                 return None;
             };
@@ -97,13 +98,13 @@ impl BoundaryScanner {
         }
     }
 
-    /// `h264_find_frame_end`: a picture ends at the first SEI, SPS, PPS or
-    /// delimiter behind its slices, or at a slice that does not go forward.
+    /// `h264_find_frame_end`: a picture ends at the first SEI, SPS, PPS or delimiter
+    /// after its slices, or at a slice whose first macroblock does not increase.
     fn h264(&mut self, bytes: &[u8], code: usize) -> Step {
         const HISTORY_BYTES: usize = 6;
         let header = code + 3;
         let Some(&nal) = bytes.get(header) else { return Step::More };
-        // A fourth zero in front belongs to the start code.
+        // A preceding fourth zero belongs to the start code.
         let start = if code > 0 && bytes[code - 1] == 0 { code - 1 } else { code };
         match nal & 0x1f {
             6..=9 if self.in_picture => {
@@ -127,8 +128,8 @@ impl BoundaryScanner {
         }
     }
 
-    /// `hevc_find_frame_end`: at parameter sets, delimiters and prefix SEI behind
-    /// a slice, or at the first slice segment of another picture.
+    /// `hevc_find_frame_end`: a picture ends at parameter sets, delimiters and prefix SEI
+    /// after a slice, or at the first slice segment of another picture.
     fn hevc(&mut self, bytes: &[u8], code: usize) -> Step {
         let decided = code + 5;
         let Some(&[nal, _, slice]) = bytes.get(code + 3..=decided) else { return Step::More };
@@ -148,8 +149,8 @@ impl BoundaryScanner {
         }
     }
 
-    /// `mpeg1_find_frame_end`: at the first start code that is no slice behind the
-    /// slices of a frame, or of its second field.
+    /// `mpeg1_find_frame_end`: a picture ends at the first start code other than a slice
+    /// after the slices of a frame, or of its second field.
     fn mpeg2(&mut self, bytes: &[u8], code: usize) -> Step {
         const PICTURE: u8 = 0x00;
         const SEQUENCE: u8 = 0xb3;
@@ -192,7 +193,7 @@ impl BoundaryScanner {
         Step::On(at)
     }
 
-    /// `mpeg4_find_frame_end`: at the first start code behind a VOP.
+    /// `mpeg4_find_frame_end`: a picture ends at the first start code after a VOP.
     fn mpeg4(&mut self, bytes: &[u8], code: usize) -> Step {
         const VOP: u8 = 0xb6;
         const SLICE: u8 = 0xb7;
@@ -210,10 +211,11 @@ impl BoundaryScanner {
     }
 }
 
-/// An unsigned Exp-Golomb number (ISO/IEC 14496-10, 9.1) and the bytes it needed.
+/// Reads an unsigned Exp-Golomb number (ISO/IEC 14496-10, 9.1) and returns it with the
+/// number of bytes it needed.
 ///
-/// As FFmpeg's parser has it: read again with each byte until a bit is left over,
-/// or `most` bytes are there; `None` while there are too few.
+/// As in FFmpeg's parser, the number is read again with each byte until a bit is left
+/// over, or `most` bytes are available. Returns `None` if there are too few.
 fn exp_golomb(bytes: &[u8], most: usize) -> Option<(u32, usize)> {
     let mut window: u64 = 0;
     for (index, &byte) in bytes.iter().enumerate() {
@@ -234,7 +236,7 @@ fn exp_golomb(bytes: &[u8], most: usize) -> Option<(u32, usize)> {
 mod tests {
     use super::*;
 
-    /// The boundaries of `stream`, whatever pieces it comes in.
+    /// Returns the boundaries of `stream`, passed in pieces of `piece` bytes.
     fn boundaries(codec: VideoCodec, stream: &[u8], piece: usize) -> Vec<usize> {
         let (mut found, mut from) = (Vec::new(), 0);
         let mut scanner = BoundaryScanner::new(codec);

@@ -1,9 +1,9 @@
-//! Elementary stream bytes → access units with their times and places.
+//! Elementary stream bytes → access units with their times and offsets.
 //!
-//! Which PES packet's times belong to which picture is FFmpeg's rule
-//! (`libavcodec/parser.c`, `ff_fetch_timestamp`): those of the packet in which
-//! the picture's beginning was recognised, if that packet began behind the
-//! beginning of the picture before.
+//! FFmpeg's rule decides which picture gets the times of a PES packet
+//! (`libavcodec/parser.c`, `ff_fetch_timestamp`): a picture has the times of the packet
+//! in which its beginning was recognized, if that packet began after the beginning of the
+//! previous picture.
 
 use std::collections::VecDeque;
 
@@ -13,43 +13,43 @@ use super::boundary::{BoundaryScanner, Mark};
 use super::random_access;
 use crate::media::{AccessUnit, ByteOffset, Ticks, Times, VideoCodec};
 
-/// A picture larger than this is cut: no level of any codec allows it, so it is
-/// damage, and memory stays bounded.
+/// A larger access unit is split. No level of any codec allows one, so it is damage; the
+/// limit bounds memory.
 const MAX_ACCESS_UNIT_BYTES: usize = 32 << 20;
 
-/// Where in the recording a framer can start again, so that it yields an access
-/// unit and everything after it as if it had never stopped.
+/// Where a framer can resume in the recording, so that it returns an access unit and all
+/// later ones as if it had not stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FramerStart {
-    /// Bytes of elementary stream in the access unit's first packet that belong
-    /// to the picture before.
+    /// Bytes of elementary stream in the access unit's first packet that belong to the
+    /// previous picture.
     pub skip_bytes: usize,
-    /// The access unit's presentation time, 33 bits.
+    /// Presentation time of the access unit, 33 bits.
     pub pts: Option<Ticks>,
-    /// Its decoding time, 33 bits.
+    /// Decoding time of the access unit, 33 bits.
     pub dts: Option<Ticks>,
 }
 
-/// Cuts the elementary stream of one video PID into access units.
+/// Splits the elementary stream of one video PID into access units.
 #[derive(Debug)]
 pub struct Framer {
     codec: VideoCodec,
     scanner: BoundaryScanner,
-    /// The access unit that is being put together, and what was read behind it.
+    /// The current access unit, and bytes read after it.
     bytes: Vec<u8>,
     /// Elementary stream offset of `bytes[0]`.
     start: u64,
-    /// Elementary stream offset of the access unit before, if there was one.
+    /// Elementary stream offset of the previous access unit, if there was one.
     previous_start: Option<u64>,
     pts: Option<Ticks>,
     dts: Option<Ticks>,
-    /// Which elementary stream offset each packet begins with.
+    /// Elementary stream offset and recording offset of the start of each packet.
     packets: VecDeque<(u64, ByteOffset)>,
-    /// The PES packets that began lately.
+    /// The last PES packets.
     pes: VecDeque<PesMark>,
-    /// Elementary stream offset of the PES packet in which the last end was found.
+    /// Elementary stream offset of the PES packet in which the last access unit ended.
     ended_in: Option<u64>,
-    /// Bytes still to be passed over after a start in the middle of a packet.
+    /// Bytes left to skip after a start in the middle of a packet.
     skip_bytes: usize,
     /// See [`AccessUnit::damaged`].
     damaged: bool,
@@ -64,7 +64,7 @@ struct PesMark {
 }
 
 impl Framer {
-    /// A framer at the beginning of a stream.
+    /// Returns a framer at the beginning of a stream.
     pub fn new(codec: VideoCodec) -> Self {
         Framer {
             codec,
@@ -82,42 +82,43 @@ impl Framer {
         }
     }
 
-    /// A framer that is given the packet of an access unit first.
+    /// Returns a framer whose first packet will be that of an access unit.
     pub fn resume(codec: VideoCodec, from: FramerStart) -> Self {
         Framer {
             pts: from.pts,
             dts: from.dts,
             skip_bytes: from.skip_bytes,
-            // Times of a PES packet that begins in the skipped bytes are spent.
+            // The times of a PES packet that begins in the skipped bytes are already
+            // used.
             previous_start: Some(0),
-            // The picture before ended where this one begins.
+            // The previous picture ended where this one begins.
             ended_in: Some(0),
             ..Framer::new(codec)
         }
     }
 
-    /// How it is coded.
+    /// Returns the codec of the stream.
     pub fn codec(&self) -> VideoCodec {
         self.codec
     }
 
-    /// A PES packet begins: its bytes come next.
+    /// Starts a PES packet, whose bytes are pushed next.
     pub fn begin_pes(&mut self, pts: Option<Ticks>, dts: Option<Ticks>) {
         let start = self.end();
         let first = self.pes.is_empty() && self.previous_start.is_none() && start == 0;
         if first {
             (self.pts, self.dts) = (pts, dts);
         }
-        // FFmpeg remembers four; a few more cost nothing and a picture over many
-        // PES packets needs only the first and the last.
+        // FFmpeg remembers four. A few more cost nothing, and a picture over many PES
+        // packets only needs the first and the last.
         if self.pes.len() == 16 {
             self.pes.pop_front();
         }
         self.pes.push_back(PesMark { start, pts, dts, used: first });
     }
 
-    /// The elementary stream's next bytes, from the packet at `at`; finished
-    /// access units are appended to `out`.
+    /// Pushes the next bytes of the elementary stream, from the packet at `at`. Appends
+    /// finished access units to `out`.
     pub fn push(&mut self, at: ByteOffset, data: &[u8], out: &mut Vec<AccessUnit>) {
         self.packets.push_back((self.end(), at));
         self.bytes.extend_from_slice(data);
@@ -142,12 +143,12 @@ impl Framer {
         }
     }
 
-    /// What comes next is damaged, or does not follow what came before.
+    /// Marks that the following bytes are damaged, or do not follow the previous ones.
     pub fn damage(&mut self) {
         self.damaged = true;
     }
 
-    /// The stream is over: what is open is an access unit.
+    /// Ends the stream and finishes the open access unit.
     pub fn finish(&mut self, out: &mut Vec<AccessUnit>) {
         let end = self.bytes.len();
         if end > 0 {
@@ -190,8 +191,8 @@ impl Framer {
         };
     }
 
-    /// `parse_packet` in `libavformat/demux.c`: only the first picture that comes out
-    /// of a PES packet knows the times of that packet.
+    /// `parse_packet` in `libavformat/demux.c`: only the first picture that ends in a PES
+    /// packet gets the times of that packet.
     fn ended_by(&mut self, decided: u64) -> Times {
         let mark = self.pes.iter().rev().find(|mark| mark.start <= decided);
         match mark {
@@ -203,8 +204,8 @@ impl Framer {
         }
     }
 
-    /// `mpeg1_find_frame_end` fetches times again at the picture header: a sequence
-    /// header may stand at the end of the PES packet before.
+    /// `mpeg1_find_frame_end` fetches times again at the picture header, because the
+    /// sequence header may be at the end of the previous PES packet.
     fn fetch_at_picture_header(&mut self, start: usize) {
         let offset = self.start + start as u64;
         let previous = self.previous_start;
@@ -265,7 +266,7 @@ mod tests {
         assert_eq!(out.len(), 80 * (1 << 20) / MAX_ACCESS_UNIT_BYTES);
         framer.finish(&mut out);
         let bytes: usize = out.iter().map(|unit| unit.data.len()).sum();
-        assert_eq!(bytes, IDR.len() + 80 * piece.len(), "nothing is lost");
+        assert_eq!(bytes, IDR.len() + 80 * piece.len(), "no byte is lost");
     }
 
     #[test]

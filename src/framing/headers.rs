@@ -4,10 +4,11 @@
 use crate::libav::{PaddedBytes, Parser, is_before_6_1};
 use crate::media::{Fraction, PictureTiming, VideoCodec};
 
-/// As much of an access unit as can stand before its first slice. (The parsers stop there.)
+/// Length of the part of an access unit that is parsed. It contains everything before the
+/// first slice, where the parsers stop.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// Reads the headers of one video stream's access units.
+/// Reads the headers of the access units of one video stream.
 #[derive(Debug)]
 pub struct HeaderReader {
     parser: Parser,
@@ -16,7 +17,8 @@ pub struct HeaderReader {
 }
 
 impl HeaderReader {
-    /// A reader that knows these parameter sets; they may be empty.
+    /// Returns a reader that has read these parameter sets; they may be empty. `None` if
+    /// there is no parser.
     pub fn new(codec: VideoCodec, parameter_sets: &[u8]) -> Option<Self> {
         let parser = Parser::of_video(codec)?;
         let mut reader = HeaderReader { parser, codec, input: PaddedBytes::default() };
@@ -26,13 +28,13 @@ impl HeaderReader {
         Some(reader)
     }
 
-    /// The codec that is read.
+    /// Returns the codec of the stream.
     pub fn codec(&self) -> VideoCodec {
         self.codec
     }
 
-    /// What the headers of the next access unit say. Its delay is 0 where only the
-    /// decoder can tell.
+    /// Reads the headers of the next access unit. The delay is 0 if only the decoder can
+    /// determine it.
     pub fn read(&mut self, unit: &[u8]) -> PictureTiming {
         self.input.fill(&unit[..unit.len().min(HEAD_BYTES)]);
         self.parser.parse(&self.input, 0, None);
@@ -53,9 +55,9 @@ impl HeaderReader {
         if frames <= 0 || seconds <= 0 || seconds * 1000 <= frames {
             return None;
         }
-        // Before FFmpeg 6.1 the H.264 parser gives a context on which no decoder was opened the
-        // rate of fields, and the parser of MPEG-1 counts whole pictures. From then on both count
-        // as that of MPEG-2 does (`AV_CODEC_PROP_FIELDS` in `libavcodec/codec_desc.c`).
+        // Before FFmpeg 6.1, the H.264 parser sets the rate of fields in a context without an
+        // opened decoder, and the MPEG-1 parser counts whole pictures. From 6.1 on, both count
+        // as MPEG-2 does (`AV_CODEC_PROP_FIELDS` in `libavcodec/codec_desc.c`).
         let counts_fields = match self.codec {
             VideoCodec::H264 => !is_before_6_1(),
             VideoCodec::Mpeg2 => !(is_before_6_1() && self.parser.is_mpeg1()),

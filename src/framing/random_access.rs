@@ -1,10 +1,10 @@
-//! Whether decoding can start at an access unit.
+//! Determines whether decoding can start at an access unit.
 
 use memchr::memmem;
 
 use crate::media::{RandomAccess, VideoCodec};
 
-/// Looks at the headers of one access unit.
+/// Classifies an access unit by its headers.
 pub fn classify(codec: VideoCodec, unit: &[u8]) -> RandomAccess {
     match codec {
         VideoCodec::H264 => h264(unit),
@@ -14,13 +14,13 @@ pub fn classify(codec: VideoCodec, unit: &[u8]) -> RandomAccess {
     }
 }
 
-/// What stands behind each start code, up to the end of the access unit.
+/// Returns the bytes after each start code, up to the end of the access unit.
 fn after_start_codes(unit: &[u8]) -> impl Iterator<Item = &[u8]> {
     memmem::find_iter(unit, &[0, 0, 1]).map(|at| &unit[at + 3..])
 }
 
-/// An IDR picture is closed (ISO/IEC 14496-10, 7.4.1.2.4). A recovery point SEI
-/// with a count of 0 marks an open one (D.2.8); a count above it is intra refresh.
+/// An IDR picture is closed (ISO/IEC 14496-10, 7.4.1.2.4). A recovery point SEI with a
+/// count of 0 marks an open one (D.2.8); a higher count is intra refresh.
 fn h264(unit: &[u8]) -> RandomAccess {
     let mut recovery_point = None;
     for nal in after_start_codes(unit) {
@@ -38,7 +38,7 @@ fn h264(unit: &[u8]) -> RandomAccess {
     }
 }
 
-/// `recovery_frame_cnt` of the first recovery point message (payload type 6) in
+/// Returns `recovery_frame_cnt` of the first recovery point message (payload type 6) in
 /// an SEI NAL unit (ISO/IEC 14496-10, D.1.8).
 fn recovery_frame_count(mut sei: &[u8]) -> Option<u32> {
     const RECOVERY_POINT: usize = 6;
@@ -54,7 +54,7 @@ fn recovery_frame_count(mut sei: &[u8]) -> Option<u32> {
         }
     };
     loop {
-        // A stop bit where a message could begin ends the list.
+        // A stop bit in place of a message ends the list.
         if matches!(sei, [] | [0x80, ..]) {
             return None;
         }
@@ -84,8 +84,8 @@ fn hevc(unit: &[u8]) -> RandomAccess {
     RandomAccess::None
 }
 
-/// An I picture behind a group header with `closed_gop` is closed, behind one
-/// without it or behind a sequence header open (ISO/IEC 13818-2, 6.3.8).
+/// An I picture after a group header with `closed_gop` is closed; after one without it,
+/// or after a sequence header, it is open (ISO/IEC 13818-2, 6.3.8).
 fn mpeg2(unit: &[u8]) -> RandomAccess {
     let (mut sequence, mut group, mut closed) = (false, false, false);
     for code in after_start_codes(unit) {
@@ -109,7 +109,7 @@ fn mpeg2(unit: &[u8]) -> RandomAccess {
     RandomAccess::None
 }
 
-/// An intra VOP (ISO/IEC 14496-2, 6.3.5); B-VOPs behind it may refer across it.
+/// An intra VOP (ISO/IEC 14496-2, 6.3.5); B-VOPs after it may refer to VOPs before it.
 fn mpeg4(unit: &[u8]) -> RandomAccess {
     let vop = after_start_codes(unit).find(|code| code.first() == Some(&0xb6));
     match vop.and_then(|code| code.get(1)) {

@@ -1,8 +1,8 @@
-//! Who has connected and not shown yet what it sends.
+//! Connections that have not yet shown what they send.
 //!
-//! Each is judged by a task of its own, its TLS handshake included, so that nobody
-//! waits for anybody else. There are [`MAX_CANDIDATES`] at most; the one that has
-//! said nothing for longest makes way, so that those who stay silent keep nobody out.
+//! A separate task probes each connection, including its TLS handshake, so that none
+//! waits for another. At most [`MAX_CANDIDATES`] are probed at a time. A new connection
+//! evicts the oldest one, so that silent connections keep nobody out.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -17,40 +17,42 @@ use super::connection::{Connection, Socket, keep_alive};
 use super::probe::{Probe, probe};
 use super::tls::Tls;
 
-/// How many are judged at a time, at most: each holds up to 64 KiB of what came, and
-/// with TLS about as much again.
+/// Maximum number of connections probed at a time. Each holds up to 64 KiB of received
+/// data, and with TLS about as much again.
 const MAX_CANDIDATES: usize = 64;
 
-/// After so long they have to have shown what they send.
+/// Time in which a connection must show that it sends MPEG-TS.
 const JUDGING_TIME: Duration = Duration::from_secs(30);
 
-/// What became of a connection before it counted. One that was closed without a
-/// word is nobody, and not told of.
+/// Result of probing a connection. A connection that closes without sending a byte has no
+/// result and is not logged.
 pub enum Judged {
-    /// It sends MPEG-TS; these bytes came with it, from the first packet on.
+    /// The connection sends MPEG-TS. The bytes start at the first packet.
     Sender(Connection, Vec<u8>),
-    /// It sent something else.
+    /// The connection sends something else, or nothing within [`JUDGING_TIME`]; with the
+    /// reason.
     Refused(SocketAddr, Cow<'static, str>),
 }
 
-/// Those that are judged.
+/// The connections being probed.
 pub struct Candidates {
     tls: Option<Tls>,
-    /// The oldest first.
+    /// Oldest first.
     tasks: VecDeque<Task>,
-    /// A task that cannot tell its verdict yet keeps its place.
+    /// A task that waits to send its result keeps its place in `tasks`.
     tell: mpsc::Sender<Judged>,
     judged: mpsc::Receiver<Judged>,
 }
 
 impl Candidates {
-    /// Nobody yet. With `tls` whoever comes has to speak it.
+    /// Starts without connections. With `tls`, every connection must use TLS.
     pub fn new(tls: Option<Tls>) -> Self {
         let (tell, judged) = mpsc::channel(1);
         Candidates { tls, tasks: VecDeque::new(), tell, judged }
     }
 
-    /// Judges one more. Gives the one that had to make way, if there was no place.
+    /// Starts to probe a connection. Returns the address of the oldest one if it had to
+    /// be evicted.
     pub fn add(&mut self, socket: TcpStream, sender: SocketAddr) -> Option<SocketAddr> {
         keep_alive(&socket);
         self.tasks.retain(|task| !task.handle.is_finished());
@@ -58,11 +60,10 @@ impl Candidates {
         let (tls, tell) = (self.tls.clone(), self.tell.clone());
         let handle = tokio::spawn(async move {
             let judging = judge(socket, sender, tls);
-            let slow =
-                || Some(Judged::Refused(sender, "it has sent no MPEG-TS for too long".into()));
+            let slow = || Some(Judged::Refused(sender, "no MPEG-TS received in time".into()));
             let judged = tokio::time::timeout(JUDGING_TIME, judging).await;
             if let Some(judged) = judged.unwrap_or_else(|_| slow()) {
-                // Nobody listens: all is over.
+                // Sending only fails during shutdown, when the receiver is gone.
                 let _ = tell.send(judged).await;
             }
         });
@@ -70,13 +71,13 @@ impl Candidates {
         gone.map(|task| task.sender)
     }
 
-    /// The next of whom it is clear what it sends. Can be dropped and awaited again.
+    /// Returns the next result. Cancel safe.
     pub async fn next(&mut self) -> Option<Judged> {
         self.judged.recv().await
     }
 }
 
-/// Ends when it is dropped.
+/// A probing task, aborted on drop.
 struct Task {
     sender: SocketAddr,
     handle: JoinHandle<()>,
@@ -88,7 +89,7 @@ impl Drop for Task {
     }
 }
 
-/// Reads until it is clear what somebody sends; `None` if it sends nothing.
+/// Reads until the kind of data is known. Returns `None` if the connection sends nothing.
 async fn judge(socket: TcpStream, sender: SocketAddr, tls: Option<Tls>) -> Option<Judged> {
     let mut socket = match tls {
         None => Socket::Plain(socket),

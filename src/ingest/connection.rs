@@ -1,4 +1,4 @@
-//! A connection, plain or TLS: both are read in the same way.
+//! A connection, plain or TLS; both are read in the same way.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,37 +11,38 @@ use tokio_rustls::server::TlsStream;
 
 use super::Leaving;
 
-/// Bytes read from a socket at once, at most.
+/// Maximum number of bytes per read from a socket.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// A host that is gone without a word is asked after so long without traffic, then
-/// each [`KEEPALIVE_INTERVAL`], and given up when [`KEEPALIVE_PROBES`] are not
-/// answered: after two minutes in all.
+/// TCP keepalive detects a host that vanished without closing the connection: the first
+/// probe is sent after this idle time, further ones every [`KEEPALIVE_INTERVAL`], and the
+/// connection fails when [`KEEPALIVE_PROBES`] are unanswered, after two minutes in total.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 9;
 
-/// Where the bytes of a sender come from.
+/// Source of a sender's bytes.
 pub enum Socket {
-    /// As they are sent.
+    /// Plain TCP.
     Plain(TcpStream),
-    /// Decrypted.
+    /// Decrypted TLS.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Socket {
-    /// Appends what came; 0 is the end. Nothing is lost if it is dropped while it waits.
+    /// Appends received bytes and returns their number; 0 is the end of the stream.
+    /// Cancel safe.
     ///
     /// # Errors
     ///
-    /// If the connection broke. One that ends without TLS's close_notify did: whether
-    /// all has come cannot be known.
+    /// Returns an error if the connection breaks. A TLS connection that ends without
+    /// close_notify counts as broken, because bytes may be missing.
     pub async fn read(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
         match self {
             Socket::Plain(socket) => socket.read_buf(bytes).await,
             Socket::Tls(socket) => socket.read_buf(bytes).await.map_err(|error| {
                 if error.kind() == io::ErrorKind::UnexpectedEof {
-                    io::Error::new(error.kind(), "it ended without TLS's close_notify")
+                    io::Error::new(error.kind(), "closed without TLS close_notify")
                 } else {
                     error
                 }
@@ -50,28 +51,28 @@ impl Socket {
     }
 }
 
-/// Somebody who sends MPEG-TS.
+/// A connection that sends MPEG-TS.
 pub struct Connection {
     socket: Socket,
-    /// Who.
+    /// Address of the sender.
     pub sender: SocketAddr,
-    /// When bytes last came.
+    /// Time when bytes were last received.
     heard: Instant,
 }
 
 impl Connection {
-    /// The connection of `sender`, of whom bytes have come just now.
+    /// Wraps a socket from which bytes have just been received.
     pub fn new(socket: Socket, sender: SocketAddr) -> Self {
         Connection { socket, sender, heard: Instant::now() }
     }
 
-    /// The next bytes, or why there will be none.
+    /// Returns the next bytes, or the reason why there are none.
     pub async fn read(&mut self, idle_timeout: Option<Duration>) -> Result<Vec<u8>, Leaving> {
         let mut bytes = Vec::with_capacity(CHUNK_BYTES);
         let reading = self.socket.read(&mut bytes);
         let read = match idle_timeout {
             None => reading.await,
-            // By the clock of the connection: this future is made anew at every event.
+            // The deadline is absolute because this future is recreated at every event.
             Some(limit) => {
                 timeout_at(self.heard + limit, reading).await.map_err(|_| Leaving::Silent(limit))?
             }
@@ -87,7 +88,8 @@ impl Connection {
     }
 }
 
-/// Without it a sender that lost its power would block the port for ever.
+/// Enables TCP keepalive. Without it, a sender that lost power would block the port
+/// forever.
 pub fn keep_alive(socket: &TcpStream) {
     use rustix::net::sockopt;
     let set = sockopt::set_socket_keepalive(socket, true)
@@ -95,7 +97,7 @@ pub fn keep_alive(socket: &TcpStream) {
         .and_then(|()| sockopt::set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL))
         .and_then(|()| sockopt::set_tcp_keepcnt(socket, KEEPALIVE_PROBES));
     if let Err(error) = set {
-        tracing::debug!(%error, "no TCP keepalive");
+        tracing::debug!(%error, "cannot enable TCP keepalive");
     }
 }
 

@@ -1,8 +1,7 @@
-//! The TCP side: one sender at a time, its bytes to the recorder as they come.
+//! The TCP side: accepts one sender at a time and passes its bytes to the writer.
 //!
-//! The socket never waits for detection, only for the disk: between it and the
-//! recorder stand [`QUEUED_CHUNKS`] chunks, and when they are full the sender's
-//! TCP window closes.
+//! The socket never waits for detection, only for the disk: [`QUEUED_CHUNKS`] chunks are
+//! queued for the writer. When the queue is full, the sender's TCP window closes.
 
 mod candidates;
 mod connection;
@@ -24,91 +23,92 @@ use connection::Connection;
 
 pub use tls::{Tls, TlsFiles};
 
-/// Chunks between socket and recorder: 4 MiB in all.
+/// Capacity of the queue between socket and writer: 4 MiB in total.
 pub const QUEUED_CHUNKS: usize = 64;
 
-/// Connections that the system takes for us until we do; as many as it grants. With
-/// its usual 128, a crowd that comes at once has a sender wait for a second or more.
+/// Capacity of the system's queue of unaccepted connections, which it may lower. With the
+/// usual 128, a burst of connections delays a sender by a second or more.
 const BACKLOG: i32 = 4096;
 
-/// What the recorder is told, in order.
+/// Messages to the writer, in order.
 #[derive(Debug)]
 pub enum Chunk {
-    /// Bytes as received.
+    /// Received bytes.
     Bytes(Vec<u8>),
-    /// The connection is over: what it left torn is to be cut off.
+    /// The connection has ended: discard an incomplete packet.
     EndOfConnection,
 }
 
-/// Told what happens on the network. Called on the async side: must not block.
+/// Is notified of network events. The methods run on the async side and must not block.
 pub trait Observer: Send {
-    /// A sender is connected, and sends MPEG-TS.
+    /// A sender of MPEG-TS is connected.
     fn accepted(&mut self, sender: SocketAddr);
-    /// So many bytes came from it.
+    /// This many bytes were received from the sender.
     fn received(&mut self, bytes: u64);
-    /// It is connected no longer.
+    /// The sender was disconnected.
     fn left(&mut self, sender: SocketAddr, why: &Leaving);
-    /// Somebody was turned away before a byte of theirs was recorded.
+    /// A connection was refused before any of its bytes were recorded.
     fn refused(&mut self, sender: SocketAddr, why: &str);
 }
 
-/// Why a sender is connected no longer.
+/// Why a sender was disconnected.
 #[derive(Debug)]
 pub enum Leaving {
-    /// It has closed the connection.
+    /// The sender closed the connection.
     Left,
     /// The connection broke.
     Broke(std::io::Error),
-    /// It was silent for longer than [`Options::idle_timeout`].
+    /// The sender was silent for longer than [`Options::idle_timeout`].
     Silent(Duration),
-    /// Another one has taken its place.
+    /// Another sender has taken over.
     TakenOver(SocketAddr),
-    /// What it sends cannot be recorded at the moment.
+    /// The recording cannot be written at the moment.
     NotRecorded,
-    /// We end.
+    /// The recorder is shutting down.
     Shutdown,
 }
 
 impl Leaving {
-    /// Whether it would have gone on.
+    /// Whether the recorder ended the connection, and not the sender or the network.
     fn is_our_doing(&self) -> bool {
         matches!(self, Leaving::TakenOver(_) | Leaving::NotRecorded | Leaving::Shutdown)
     }
 }
 
-/// How to listen.
+/// Options of [`run`].
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// End when a sender that was accepted leaves.
+    /// Return when an accepted sender disconnects.
     pub once: bool,
-    /// Who is silent for longer is a sender no more. `None`: it may be silent for ever.
+    /// Disconnect a sender that stays silent for longer. `None` means no limit.
     pub idle_timeout: Option<Duration>,
-    /// A new sender takes the place of the one that is connected.
+    /// Let a new sender replace the connected one.
     pub takeover: bool,
-    /// The networks from which senders may connect; none: from everywhere.
+    /// Networks from which senders may connect. Empty allows all.
     pub allow: Vec<IpNet>,
-    /// Senders have to speak TLS.
+    /// Require TLS.
     pub tls: Option<Tls>,
 }
 
 impl Options {
     fn allows(&self, sender: SocketAddr) -> bool {
-        // Where IPv6 is listened to, an IPv4 sender shows as ::ffff:192.0.2.1.
+        // On an IPv6 socket, an IPv4 sender appears as ::ffff:192.0.2.1.
         let address = sender.ip().to_canonical();
         self.allow.is_empty() || self.allow.iter().any(|network| network.contains(&address))
     }
 }
 
-/// Accepts senders, one at a time, until `shutdown` or, with `once`, until one has
-/// left. What was received by then is in `recorder`. While `accepting` is false the
-/// recorder cannot take what is sent: then nobody is a sender.
+/// Accepts senders, one at a time, until `shutdown` completes or, with `once`, until an
+/// accepted sender disconnects. All bytes received by then have been sent to `recorder`.
+/// While `accepting` is false, the recording cannot be written: the sender is
+/// disconnected and new ones are refused.
 ///
-/// A connection is no sender before it has sent MPEG-TS: one that is silent keeps
-/// nobody out.
+/// A connection only counts as a sender once it has sent MPEG-TS, so a silent connection
+/// keeps nobody out.
 ///
 /// # Errors
 ///
-/// If the recorder has ended, which tells its own reason.
+/// Returns an error if the writer has ended. The writer reports its own reason.
 pub async fn run(
     listener: TcpListener,
     recorder: mpsc::Sender<Chunk>,
@@ -118,7 +118,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
     if let Err(error) = rustix::net::listen(&listener, BACKLOG) {
-        tracing::debug!(%error, "the queue of connections stays short");
+        tracing::debug!(%error, "cannot enlarge the queue of connections");
     }
     let desk = Desk {
         candidates: Candidates::new(options.tls.clone()),
@@ -131,14 +131,15 @@ pub async fn run(
     desk.run(&listener, recorder, shutdown).await
 }
 
-/// Who is connected, and what the recorder is still to be given.
+/// The connected sender, the candidates, and the chunks to be queued for the writer.
 struct Desk<'a> {
     options: Options,
     observer: &'a mut dyn Observer,
     accepting: watch::Receiver<bool>,
     candidates: Candidates,
     connected: Option<Connection>,
-    /// Nothing is read while there is something here, so it stays small.
+    /// Chunks that the writer's queue has no room for yet. Nothing is read from the
+    /// sender while there are any, so this stays small.
     owed: VecDeque<Chunk>,
 }
 
@@ -153,8 +154,9 @@ impl Desk<'_> {
         loop {
             let is_idle = self.owed.is_empty();
             tokio::select! {
-                // In this order: a sender that has left and comes back is not refused for
-                // its own old connection, of which the end has not been read yet.
+                // The order matters: the end of an old connection is read before the next
+                // one is looked at, so that a sender that reconnects is not refused
+                // because of its own old connection.
                 biased;
                 () = &mut shutdown => {
                     self.part(Leaving::Shutdown);
@@ -186,7 +188,8 @@ impl Desk<'_> {
                 Some(judged) = self.candidates.next(), if is_idle => self.admit(judged),
                 (socket, sender) = accept(listener) => {
                     self.look_at(socket, sender);
-                    // Who has sent something already is heard before many others come.
+                    // Lets tasks that have received data run before many more connections
+                    // are accepted.
                     tokio::task::yield_now().await;
                 }
             }
@@ -197,18 +200,18 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// Somebody has connected.
+    /// Checks a new connection and starts to probe it.
     fn look_at(&mut self, socket: TcpStream, sender: SocketAddr) {
         if !self.options.allows(sender) {
-            self.observer.refused(sender, "it is in no network of --allow");
+            self.observer.refused(sender, "not in a network of --allow");
         } else if let Err(why) = self.has_place() {
             self.observer.refused(sender, why);
         } else if let Some(oldest) = self.candidates.add(socket, sender) {
-            self.observer.refused(oldest, "it has sent no MPEG-TS yet, and others want its place");
+            self.observer.refused(oldest, "no MPEG-TS yet, and newer connections need its place");
         }
     }
 
-    /// It is clear what somebody sends.
+    /// Handles the result of a probe.
     fn admit(&mut self, judged: Judged) {
         match judged {
             Judged::Refused(sender, why) => self.observer.refused(sender, &why),
@@ -224,10 +227,10 @@ impl Desk<'_> {
         }
     }
 
-    /// Whether one more could be the sender.
+    /// Returns the reason why no further sender can be accepted, if there is one.
     fn has_place(&self) -> Result<(), &'static str> {
         if !*self.accepting.borrow() {
-            Err("nothing can be recorded at the moment")
+            Err("the recording cannot be written at the moment")
         } else if self.connected.is_some() && !self.options.takeover {
             Err("another sender is connected")
         } else {
@@ -240,7 +243,7 @@ impl Desk<'_> {
         self.owed.push_back(Chunk::Bytes(bytes));
     }
 
-    /// The sender, if there is one, is one no longer.
+    /// Disconnects the sender, if one is connected.
     fn part(&mut self, why: Leaving) {
         if let Some(connection) = self.connected.take() {
             self.owed.push_back(Chunk::EndOfConnection);
@@ -250,10 +253,11 @@ impl Desk<'_> {
 }
 
 fn gone<T>(_: T) -> Error {
-    Error::new(Stage::Ingest, "the recorder has ended")
+    Error::new(Stage::Ingest, "the writer has ended")
 }
 
-/// The next bytes of the sender, or why there will be none. Never while there is none.
+/// Returns the next bytes of the sender, or why there are none. Pending forever while no
+/// sender is connected.
 async fn read(
     connected: &mut Option<Connection>,
     idle_timeout: Option<Duration>,
@@ -264,8 +268,9 @@ async fn read(
     }
 }
 
-/// The next connection. One that was given up before it was accepted is none; when
-/// descriptors run out, others have to be closed first.
+/// Returns the next connection. Retries after an error: the peer may have closed the
+/// connection before it was accepted, or file descriptors are short until others are
+/// closed.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
     loop {

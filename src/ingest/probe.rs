@@ -1,26 +1,26 @@
-//! Is it MPEG-TS? Judged before a byte is recorded.
+//! Decides whether a connection sends MPEG-TS, before a byte is recorded.
 
 use crate::ts::{self, Header, SYNC_BYTE, TS_PACKET_BYTES, in_step, is_judged};
 
-/// Packets that have to be in step.
+/// Number of consecutive sync bytes required, 188 bytes apart.
 const PACKETS: usize = 5;
 
-/// The first packet has to begin within so many bytes.
+/// The first packet must begin within this many bytes.
 const MAX_PROBED_BYTES: usize = 64 << 10;
 
-/// What was found.
+/// Result of a probe.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// Packets begin at this index.
+    /// The first packet begins at this index.
     Starts(usize),
-    /// It cannot be told yet.
+    /// More bytes are needed.
     More,
-    /// It is something else; why.
+    /// Not MPEG-TS, with the reason.
     Not(&'static str),
 }
 
-/// Looks for the first packet in the first bytes of a connection. `over` says
-/// that there will be no more.
+/// Looks for the first packet in the first bytes of a connection. `over` means that no
+/// more bytes will follow.
 pub fn probe(bytes: &[u8], over: bool) -> Probe {
     let candidates = memchr::memchr_iter(SYNC_BYTE, bytes).take_while(|at| *at < MAX_PROBED_BYTES);
     let mut undecided = false;
@@ -38,28 +38,29 @@ pub fn probe(bytes: &[u8], over: bool) -> Probe {
         undecided = true;
     }
     if is_client_hello(bytes) {
-        return Probe::Not("it speaks TLS, and without --tls-cert nobody does here");
+        return Probe::Not("it uses TLS, and --tls-cert is not set");
     }
     if over {
-        return Probe::Not("not MPEG-TS: no packet in what was sent");
+        return Probe::Not("not MPEG-TS: no packet found");
     }
     if !undecided && bytes.len() >= MAX_PROBED_BYTES {
         return Probe::Not("not MPEG-TS: no packets within 64 KiB");
     }
-    // With packets of 192 or 204 bytes there is always some sync byte undecided.
+    // With packets of 192 or 204 bytes, some sync byte always remains undecided.
     if bytes.len() >= MAX_PROBED_BYTES + PACKETS * TS_PACKET_BYTES {
         return Probe::Not("not MPEG-TS: no packets of 188 bytes within 64 KiB");
     }
     Probe::More
 }
 
-/// Whether somebody begins to speak TLS, and would wait for an answer: a handshake
-/// record of any version that holds a ClientHello (RFC 8446 5.1, 4).
+/// Returns whether the bytes start a TLS handshake, whose client would wait for an
+/// answer: a handshake record of any version with a ClientHello (RFC 8446 5.1, 4).
 fn is_client_hello(bytes: &[u8]) -> bool {
     matches!(bytes, [22, 3, 0..=4, _, _, 1, ..])
 }
 
-/// Whether a single packet can be one: `G` is the sync byte, and HTTP begins with it.
+/// Returns whether a single packet is valid. The sync byte alone is not enough: it is
+/// `G`, as in HTTP's `GET`.
 fn is_plausible(packet: &[u8; TS_PACKET_BYTES]) -> bool {
     const LONGEST_FIELD: usize = 183;
     let (header, field) = (Header::of(packet), ts::adaptation_field_length(packet));

@@ -63,7 +63,7 @@ fn packets(count: usize) -> Vec<u8> {
     packet.repeat(count)
 }
 
-/// What is recorded of one connection.
+/// Returns the recorded bytes of one connection.
 async fn recorded(world: &mut World) -> Vec<u8> {
     let mut all = Vec::new();
     loop {
@@ -88,7 +88,7 @@ async fn what_is_sent_is_recorded_from_the_first_packet_on() {
 #[tokio::test]
 async fn port_scans_and_http_are_refused_keep_nobody_out_and_do_not_end_once() {
     let mut world = listen(true).await;
-    // One that stays and says nothing, and one that is gone at once.
+    // One connection stays silent, one closes at once.
     let _silent = TcpStream::connect(world.address).await.unwrap();
     drop(TcpStream::connect(world.address).await.unwrap());
     let mut http = TcpStream::connect(world.address).await.unwrap();
@@ -112,7 +112,7 @@ async fn a_second_sender_is_refused_while_one_is_connected() {
     assert_eq!(world.seen.recv().await.unwrap(), Seen::Accepted);
     let mut second = TcpStream::connect(world.address).await.unwrap();
     assert!(matches!(world.seen.recv().await.unwrap(), Seen::Refused(_)));
-    assert_eq!(second.read(&mut [0]).await.unwrap_or(0), 0, "it is closed at once");
+    assert_eq!(second.read(&mut [0]).await.unwrap_or(0), 0, "closed at once");
     drop(first);
     assert_eq!(world.seen.recv().await.unwrap(), Seen::Left("Left".into()));
     assert_eq!(recorded(&mut world).await, packets(10));
@@ -153,14 +153,14 @@ async fn with_takeover_the_newest_sender_that_sends_mpeg_ts_wins() {
     let mut scan = TcpStream::connect(world.address).await.unwrap();
     scan.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     drop(scan);
-    assert!(matches!(world.seen.recv().await.unwrap(), Seen::Refused(_)), "it takes nothing over");
+    assert!(matches!(world.seen.recv().await.unwrap(), Seen::Refused(_)), "it does not take over");
     let mut second = TcpStream::connect(world.address).await.unwrap();
     second.write_all(&packets(20)).await.unwrap();
     assert!(
         matches!(world.seen.recv().await.unwrap(), Seen::Left(why) if why.contains("TakenOver"))
     );
     assert_eq!(world.seen.recv().await.unwrap(), Seen::Accepted);
-    assert_eq!(first.read(&mut [0]).await.unwrap_or(0), 0, "the old one is closed");
+    assert_eq!(first.read(&mut [0]).await.unwrap_or(0), 0, "the old connection is closed");
     assert_eq!(recorded(&mut world).await, packets(10));
     drop(second);
     assert_eq!(recorded(&mut world).await, packets(20));
@@ -181,7 +181,7 @@ async fn a_sender_that_is_silent_for_too_long_is_one_no_more_whoever_knocks_mean
         }
     };
     assert_eq!(parted, Seen::Left("Silent(100ms)".into()));
-    assert_eq!(sender.read(&mut [0]).await.unwrap_or(0), 0, "it is closed");
+    assert_eq!(sender.read(&mut [0]).await.unwrap_or(0), 0, "closed");
 }
 
 #[tokio::test]
@@ -200,7 +200,7 @@ async fn only_networks_that_are_allowed_may_connect() {
     assert!(
         matches!(world.seen.recv().await.unwrap(), Seen::Refused(why) if why.contains("--allow"))
     );
-    assert_eq!(sender.read(&mut [0]).await.unwrap_or(0), 0, "it is closed at once");
+    assert_eq!(sender.read(&mut [0]).await.unwrap_or(0), 0, "closed at once");
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn while_nothing_can_be_recorded_nobody_is_a_sender_and_nothing_received_i
     assert_eq!(world.seen.recv().await.unwrap(), Seen::Accepted);
     world.accepting.send_replace(false);
     assert_eq!(world.seen.recv().await.unwrap(), Seen::Left("NotRecorded".into()));
-    assert_eq!(sender.read(&mut [0]).await.unwrap_or(0), 0, "it is closed at once");
+    assert_eq!(sender.read(&mut [0]).await.unwrap_or(0), 0, "closed at once");
     let refused = TcpStream::connect(world.address).await.unwrap();
     assert!(matches!(world.seen.recv().await.unwrap(), Seen::Refused(_)));
     drop(refused);
@@ -259,5 +259,5 @@ async fn however_many_are_silent_a_sender_is_heard() {
     world.run.await.unwrap().unwrap();
     let told = std::iter::from_fn(|| world.seen.try_recv().ok());
     let made_way = told.filter(|seen| matches!(seen, Seen::Refused(why) if why.contains("place")));
-    assert!(made_way.count() >= 200, "the oldest make way");
+    assert!(made_way.count() >= 200, "the oldest are evicted");
 }

@@ -1,4 +1,4 @@
-//! TLS in front of the stream (RFC 8446; RFC 5246 for older senders), by rustls.
+//! TLS for senders (RFC 8446; RFC 5246 for older ones), with rustls.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,25 +20,24 @@ use tokio_rustls::server::TlsStream;
 
 use crate::error::{Context, Error, Result, Stage};
 
-/// No certificates and no key are longer, together with whatever stands beside them.
+/// Maximum size of a PEM file. Certificates and keys are far smaller.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// The first byte of whoever speaks TLS: a record that is part of a handshake
-/// (RFC 8446 5.1).
+/// First byte of a TLS connection: the type of a handshake record (RFC 8446 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 
-/// Where the certificates are, all PEM.
+/// Paths of the certificates, all PEM.
 #[derive(Debug, Clone, Copy)]
 pub struct TlsFiles<'a> {
-    /// Ours, and those between it and the one that senders know.
+    /// The recorder's certificate, followed by intermediate certificates.
     pub certificate: &'a Path,
-    /// The key of ours. May be the same file.
+    /// Private key of the certificate. May be the same file.
     pub key: &'a Path,
-    /// Whose certificates senders have to have; without it they need none.
+    /// Authorities that must have issued the senders' certificates. `None` requires none.
     pub client_ca: Option<&'a Path>,
 }
 
-/// Who we are to senders, and which of them we believe.
+/// The recorder's identity, and the rules for senders' certificates.
 #[derive(Clone)]
 pub struct Tls(Arc<ServerConfig>);
 
@@ -49,22 +48,22 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Reads the files. A key that everybody can read is warned of.
+    /// Loads the files. Logs a warning if everybody can read the key.
     ///
     /// # Errors
     ///
-    /// If one cannot be read, lacks what it is for, or does not fit to the others; the
-    /// file is named.
+    /// Returns an error that names the file if a file cannot be read, lacks its
+    /// certificate or key, or does not match the others.
     pub fn load(files: TlsFiles<'_>) -> Result<Self> {
         let provider = Arc::new(ring::default_provider());
         let identity = load_identity(files, &provider)?;
         let versions = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(|cause| Error::new(Stage::Ingest, "no TLS").because(cause))?;
+            .map_err(|cause| Error::new(Stage::Ingest, "cannot set up TLS").because(cause))?;
         let verified = match files.client_ca {
             None => versions.with_no_client_auth(),
             Some(path) => {
-                let unusable = "cannot be used to judge senders' certificates";
+                let unusable = "cannot be used to verify senders' certificates";
                 let roots = Arc::new(load_roots(path)?);
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
                     .build()
@@ -73,18 +72,19 @@ impl Tls {
             }
         };
         let mut config = verified.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
-        // Nothing is written to senders: one that closes with a ticket unread would reset
-        // the connection, and what it sent last would be lost.
+        // Write nothing to senders: if a sender closes the connection with a ticket
+        // unread, the connection is reset and its last bytes are lost.
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Tls(Arc::new(config)))
     }
 
-    /// The handshake. `None` if there is nobody: the connection ends without a byte.
+    /// Performs the handshake. Returns `None` if the connection closes without sending a
+    /// byte.
     ///
     /// # Errors
     ///
-    /// Why this is no sender for us.
+    /// Returns the reason for refusing the sender.
     pub async fn accept(
         &self,
         socket: TcpStream,
@@ -92,7 +92,7 @@ impl Tls {
         let mut first = [0];
         match socket.peek(&mut first).await {
             Ok(1..) if first == [HANDSHAKE_RECORD] => {}
-            Ok(1..) => return Err("it does not speak TLS, and --tls-cert wants it to".into()),
+            Ok(1..) => return Err("it does not use TLS, which --tls-cert requires".into()),
             _ => return Ok(None),
         }
         let handshake = TlsAcceptor::from(Arc::clone(&self.0)).accept(socket).await;
@@ -106,7 +106,7 @@ fn load_identity(files: TlsFiles<'_>, provider: &CryptoProvider) -> Result<Certi
     let pem = read(path)?;
     let key = PrivateKeyDer::pem_slice_iter(&pem).next().transpose();
     let Some(key) = key.context(Stage::Ingest, path, "cannot be read as PEM")? else {
-        let what = "there is no private key in it (PEM, not encrypted)";
+        let what = "contains no private key (PEM, not encrypted)";
         return Err(Error::new(Stage::Ingest, what).path(path));
     };
     let key = provider.key_provider.load_private_key(key);
@@ -114,7 +114,7 @@ fn load_identity(files: TlsFiles<'_>, provider: &CryptoProvider) -> Result<Certi
     warn_if_all_can_read(path);
     let identity = CertifiedKey::new(chain, key);
     match identity.keys_match() {
-        // Unknown: a kind of key that does not say what its public half is.
+        // `Unknown`: for some kinds of key, the public half cannot be derived.
         Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(identity),
         Err(rustls::Error::InconsistentKeys(_)) => {
             let certificate = files.certificate.display();
@@ -137,7 +137,7 @@ fn load_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let certificates = CertificateDer::pem_slice_iter(&read(path)?).collect::<Result<Vec<_>, _>>();
     let certificates = certificates.context(Stage::Ingest, path, "cannot be read as PEM")?;
     if certificates.is_empty() {
-        let what = "there is no certificate in it (PEM)";
+        let what = "contains no certificate (PEM)";
         return Err(Error::new(Stage::Ingest, what).path(path));
     }
     Ok(certificates)
@@ -158,27 +158,27 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn warn_if_all_can_read(path: &Path) {
-    // A group may: Debian keeps the keys of services readable for `ssl-cert`.
+    // The group may read it: Debian keeps service keys readable for `ssl-cert`.
     const BY_ALL: u32 = 0o004;
     if std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & BY_ALL != 0) {
         let path = path.display();
-        tracing::warn!("{path}: everybody on this machine can read this private key: chmod 600");
+        tracing::warn!("{path}: this private key can be read by all users; use chmod 600");
     }
 }
 
-/// Why a handshake failed, for who looks after the sender.
+/// Explains to the sender's operator why a handshake failed.
 fn why_not(error: &io::Error) -> Cow<'static, str> {
     use rustls::Error::{
         AlertReceived, InvalidCertificate, InvalidMessage, NoCertificatesPresented,
     };
     let Some(error) = error.get_ref().and_then(|error| error.downcast_ref()) else {
-        return format!("its TLS handshake broke off: {error}").into();
+        return format!("TLS handshake failed: {error}").into();
     };
     match error {
-        NoCertificatesPresented => "it has no certificate, and --tls-client-ca wants one".into(),
+        NoCertificatesPresented => "it has no certificate, which --tls-client-ca requires".into(),
         InvalidCertificate(why) => match why {
             CertificateError::UnknownIssuer => {
-                "its certificate is by nobody whom --tls-client-ca names".into()
+                "its certificate is not issued by an authority of --tls-client-ca".into()
             }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "its certificate has expired".into()
@@ -189,9 +189,9 @@ fn why_not(error: &io::Error) -> Cow<'static, str> {
             why => format!("its certificate is not valid: {why}").into(),
         },
         AlertReceived(alert) => {
-            format!("it does not want our certificate or TLS: {alert:?}").into()
+            format!("it rejects the recorder's certificate or TLS version: {alert:?}").into()
         }
-        InvalidMessage(_) => "what it sends is no TLS".into(),
-        other => format!("no TLS with it: {other}").into(),
+        InvalidMessage(_) => "it sends invalid TLS".into(),
+        other => format!("TLS handshake failed: {other}").into(),
     }
 }

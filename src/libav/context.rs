@@ -4,33 +4,35 @@
 use ffmpeg::ffi;
 use ffmpeg_next as ffmpeg;
 
-/// Pictures by which a decoder delays its output: before it is opened, what libavformat's
-/// probing finds out for ffmpeg; afterwards, what libavformat's parser raises in the context
-/// that it shares with a decoder.
+/// Sets the output delay in pictures. Before the decoder is opened, this is the delay
+/// found by libavformat's probing; afterwards, the delay that libavformat's parser raises
+/// in the context that it shares with a decoder.
 pub fn set_reorder(context: &mut ffmpeg::codec::Context, pictures: u32) {
-    // SAFETY: the context is ours alone and valid, opened or not, and `has_b_frames` is a
-    // plain integer in it. A decoder of one thread reads it only inside a call, and while this
-    // one borrows the context there is none.
+    // SAFETY: the context is exclusively borrowed and valid, opened or not, and
+    // `has_b_frames` is a plain integer in it. A single-threaded decoder reads it only
+    // inside a call, and no call can run while the context is borrowed here.
     unsafe { (*context.as_mut_ptr()).has_b_frames = i32::try_from(pictures).unwrap_or(0) }
 }
 
-/// Has a decoder give the pictures that it has not recovered yet.
+/// Makes a decoder return pictures that it has not recovered yet.
 pub fn show_damaged(opened: &mut ffmpeg::codec::Context) {
-    // SAFETY: the context is ours alone and valid; `flags` is a plain integer that a decoder of
-    // one thread reads only inside a call. This flag counts from the next picture on.
+    // SAFETY: the context is exclusively borrowed and valid; `flags` is a plain integer
+    // that a single-threaded decoder reads only inside a call. The flag takes effect with
+    // the next picture.
     unsafe {
         (*opened.as_mut_ptr()).flags |= ffi::AV_CODEC_FLAG_OUTPUT_CORRUPT as i32;
     }
 }
 
-/// The parameter sets that a decoder knows from the start.
+/// Sets the parameter sets that a decoder starts with.
 pub fn set_extradata(context: &mut ffmpeg::codec::Context, bytes: &[u8]) {
     let Ok(size) = i32::try_from(bytes.len()) else { return };
     if bytes.is_empty() {
         return;
     }
-    // SAFETY: the context is ours, not yet opened and without extradata; it takes a
-    // buffer of av_mallocz with zeroed padding behind it, and frees it with itself.
+    // SAFETY: the context is ours, not yet opened and without extradata. It takes a
+    // buffer from av_mallocz followed by zeroed padding, and frees it together with
+    // itself.
     unsafe {
         let padded = bytes.len() + ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize;
         let buffer = ffi::av_mallocz(padded).cast::<u8>();
@@ -42,7 +44,7 @@ pub fn set_extradata(context: &mut ffmpeg::codec::Context, bytes: &[u8]) {
     }
 }
 
-/// The size that a decoder is told from the start (`width_from_caller`).
+/// Sets the size that a decoder starts with (`width_from_caller`).
 pub fn set_size(context: &mut ffmpeg::codec::Context, (width, height): (u32, u32)) {
     let (Ok(width), Ok(height)) = (i32::try_from(width), i32::try_from(height)) else { return };
     // SAFETY: the context is ours and not yet opened; the fields are documented as
@@ -53,14 +55,14 @@ pub fn set_size(context: &mut ffmpeg::codec::Context, (width, height): (u32, u32
     }
 }
 
-/// Width and height as they are now; 0 before they are known.
+/// Returns the current width and height; 0 before they are known.
 pub fn size(opened: &ffmpeg::decoder::Opened) -> (u32, u32) {
     // SAFETY: reads plain fields of a context that lives as long as `opened`.
     let (width, height) = unsafe { ((*opened.as_ptr()).width, (*opened.as_ptr()).height) };
     (u32::try_from(width).unwrap_or(0), u32::try_from(height).unwrap_or(0))
 }
 
-/// The output delay as it is now.
+/// Returns the current output delay in pictures.
 pub fn reorder(opened: &ffmpeg::decoder::Opened) -> u32 {
     // SAFETY: reads a plain field of a context that lives as long as `opened`.
     unsafe { u32::try_from((*opened.as_ptr()).has_b_frames).unwrap_or(0) }

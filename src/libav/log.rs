@@ -1,5 +1,6 @@
-//! Errors that libavcodec reports in its log, and often nowhere else: HEVC returns a picture with
-//! missing slices as if it was whole.
+//! Counts the errors that libavcodec logs. The log is often the only sign of an error:
+//! for HEVC, libavcodec returns a picture with missing slices without any other
+//! indication.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -12,21 +13,22 @@ thread_local! {
     static ERRORS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Returns how many errors the libav calls of this thread have logged so far.
+/// Returns the number of errors that decoders on this thread have logged so far. FFmpeg's
+/// log is not printed to stderr.
 pub fn errors() -> u64 {
     ERRORS.get()
 }
 
-/// Counts log messages from the first call on instead of writing them to stderr.
+/// Installs the log callback on the first call.
 pub fn listen() {
     static ONCE: Once = Once::new();
-    // SAFETY: the callback may be called from any thread, and touches only its own.
+    // SAFETY: the callback may run on any thread, and only accesses thread-local data.
     ONCE.call_once(|| unsafe { ffi::av_log_set_callback(Some(on_log)) });
 }
 
-/// `List` is the type of a `va_list` argument, which differs by machine.
+/// `List` is the type of a `va_list` argument, which depends on the architecture.
 unsafe extern "C" fn on_log<List>(_: *mut c_void, level: c_int, _: *const c_char, _: List) {
-    // The bits above are a color.
+    // The upper bits are a color.
     if level & 0xff <= ffi::AV_LOG_ERROR as c_int {
         ERRORS.set(ERRORS.get() + 1);
     }

@@ -1,9 +1,9 @@
-//! The nouns that travel through the pipeline.
+//! The types that pass through the pipeline.
 //!
-//! Each stage turns one of them into the next:
-//! [`TsPacket`](crate::ts::TsPacket) → [`AccessUnit`] → [`Frame`] → [`Verdict`]. The byte offset of
-//! the TS packet in which a picture starts rides with the data all the way, so
-//! that checkpoints, index entries and error messages need no book-keeping.
+//! Each stage turns one of them into the next: [`TsPacket`](crate::ts::TsPacket) →
+//! [`AccessUnit`] → [`Frame`] → [`Verdict`]. The byte offset of the TS packet in which a
+//! picture starts stays with the data all the way, so checkpoints, index entries and error
+//! messages need no bookkeeping.
 
 mod damage;
 mod timing;
@@ -21,11 +21,11 @@ pub use written::{WaitOutcome, Written};
 pub use crate::byte_offset::ByteOffset;
 use crate::error::Result;
 
-/// Ticks of the PTS and DTS clock in a second (ISO/IEC 13818-1, 2.4.3.6).
+/// Ticks per second of the PTS and DTS clock (ISO/IEC 13818-1, 2.4.3.6).
 pub const TICKS_PER_SECOND: i64 = 90_000;
 
-/// A time or a duration on the 90 kHz clock, unwrapped: it may pass 33 bits and
-/// may be negative.
+/// A time or a duration on the 90 kHz clock, unwrapped: it may exceed 33 bits and may be
+/// negative.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -33,13 +33,14 @@ pub const TICKS_PER_SECOND: i64 = 90_000;
 pub struct Ticks(pub i64);
 
 impl Ticks {
-    /// Seconds exactly as the ffmpeg tool computes `t`: `ticks * av_q2d(1/90000)`.
+    /// Returns seconds exactly as the ffmpeg tool computes `t`: `ticks *
+    /// av_q2d(1/90000)`.
     pub fn seconds(self) -> f64 {
         self.0 as f64 * (1.0 / TICKS_PER_SECOND as f64)
     }
 }
 
-/// A video codec that can be carried in MPEG-TS and that we decode.
+/// A video codec that is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VideoCodec {
@@ -55,7 +56,7 @@ pub enum VideoCodec {
 }
 
 impl VideoCodec {
-    /// FFmpeg's name of the codec.
+    /// Returns FFmpeg's name of the codec.
     pub fn as_str(self) -> &'static str {
         match self {
             VideoCodec::Mpeg2 => "mpeg2video",
@@ -72,82 +73,83 @@ impl fmt::Display for VideoCodec {
     }
 }
 
-/// Whether, and how, decoding can start at an access unit.
+/// Whether and how decoding can start at an access unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RandomAccess {
-    /// It needs earlier pictures.
+    /// The picture needs earlier pictures.
     None,
-    /// Pictures are whole again when so many more have passed (intra refresh).
+    /// Pictures are complete again after this many more (intra refresh).
     Gradual(u32),
-    /// It and everything after it in presentation order decode; pictures that
+    /// This picture and everything after it in presentation order decodes. Pictures that
     /// follow it in the stream but precede it in presentation may not (open GOP).
     Open,
     /// Nothing from here on refers to anything before (IDR, closed GOP).
     Closed,
 }
 
-/// One coded picture, as the decoder is given it: the bytes from one picture
-/// start to the next, split where FFmpeg's parsers split.
+/// One coded picture, as passed to the decoder: the bytes from one picture start to the
+/// next, split where FFmpeg's parsers split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessUnit {
     /// Offset of the TS packet in which it starts.
     pub at: ByteOffset,
-    /// Bytes of elementary stream in that packet that belong to the picture before.
+    /// Bytes of elementary stream in that packet that belong to the previous picture.
     pub skip_bytes: usize,
-    /// How it is coded.
+    /// Codec of the stream.
     pub codec: VideoCodec,
-    /// Presentation time on the stream's own 33-bit clock, if its PES gives one.
+    /// Presentation time on the stream's 33-bit clock, if its PES packet gives one.
     pub pts: Option<Ticks>,
-    /// Decoding time on the stream's own 33-bit clock, if its PES gives one.
+    /// Decoding time on the stream's 33-bit clock, if its PES packet gives one.
     pub dts: Option<Ticks>,
-    /// Times of the PES packet in which its end was found, if no other picture's
-    /// end was found in it before.
+    /// Times of the PES packet in which its end was found, unless that packet contained
+    /// the end of an earlier picture.
     pub ended_by: Times,
     /// Whether decoding can start here.
     pub random_access: RandomAccess,
-    /// Packets of it are missing, or came with errors.
+    /// Whether packets are missing or were received with errors.
     pub damaged: bool,
-    /// The elementary stream's bytes.
+    /// Bytes of the elementary stream.
     pub data: Vec<u8>,
 }
 
-/// The luma samples of a picture, or every sample of a packed one.
+/// The luma samples of a picture, or all samples of a packed one.
 ///
-/// Rows are `stride` bytes apart; the first `width` samples of each count.
+/// Rows are `stride` bytes apart; only the first `width` samples of each are visible.
 /// Samples deeper than 8 bits take two bytes, in native order.
 #[derive(Debug, Clone, Copy)]
 pub struct Luma<'a> {
-    /// The plane, from its first visible sample.
+    /// The plane, from the first visible sample on.
     pub data: &'a [u8],
     /// Bytes from one row to the next.
     pub stride: usize,
-    /// Samples in a row.
+    /// Visible samples per row.
     pub width: usize,
-    /// Rows.
+    /// Number of rows.
     pub height: usize,
-    /// Bits in a sample, 8 to 16.
+    /// Bits per sample, 8 to 16.
     pub bit_depth: u32,
 }
 
 impl<'a> Luma<'a> {
-    /// Bytes that one row of samples takes.
+    /// Returns the number of bytes in the visible part of a row.
     pub fn row_bytes(&self) -> usize {
         self.width * if self.bit_depth > 8 { 2 } else { 1 }
     }
 
-    /// The samples of row `y`, as bytes. Empty if there is no such row.
+    /// Returns the samples of row `y` as bytes, or an empty slice if there is no such
+    /// row.
     pub fn row(&self, y: usize) -> &'a [u8] {
         let start = y * self.stride;
         self.data.get(start..start + self.row_bytes()).unwrap_or(&[])
     }
 }
 
-/// An RGB picture, 3 bytes a pixel, rows without padding.
+/// An RGB picture, 3 bytes per pixel, rows without padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RgbPicture {
-    /// Pixels in a row.
+    /// Pixels per row.
     pub width: u32,
-    /// Rows.
+    /// Number of rows.
     pub height: u32,
     /// `width * height * 3` bytes.
     pub data: Vec<u8>,
@@ -155,29 +157,29 @@ pub struct RgbPicture {
 
 /// What the detector and the catalog need of a decoded picture.
 ///
-/// The decoder's pictures implement it over FFmpeg's reference-counted buffers,
-/// without copying; tests implement it over planes painted by hand.
+/// The decoder implements it on FFmpeg's reference-counted buffers, without copying;
+/// tests implement it on handmade planes.
 pub trait Picture: Send + Sync {
-    /// The planes that are scored. One for YUV, as FFmpeg's `f_select.c` has it.
+    /// Returns the samples to score: one plane for YUV, as in FFmpeg's `f_select.c`.
     fn luma(&self) -> Luma<'_>;
 
-    /// Size and pixel format: when it changes, FFmpeg's filters start anew.
+    /// Returns size and pixel format. When they change, FFmpeg rebuilds its filters.
     fn format(&self) -> PictureFormat;
 
-    /// Converts to full-range RGB, scaled down to at most `max_width` pixels.
+    /// Converts to full-range RGB, scaled down to a width of at most `max_width` pixels.
     ///
     /// # Errors
     ///
-    /// If FFmpeg knows no conversion from the picture's pixel format.
+    /// Returns an error if FFmpeg cannot convert the pixel format.
     fn to_rgb(&self, max_width: Option<u32>) -> Result<RgbPicture>;
 
-    /// The same picture in memory of its own. A decoder fills its buffers again in the
-    /// order in which they are given back, and what it leaves undecoded in a damaged
-    /// picture shows what was there before: who holds on to a picture changes others.
+    /// Copies the picture to its own memory. A decoder reuses its buffers in the order in
+    /// which they are released, and the parts of a damaged picture that it does not
+    /// decode show the previous content: holding on to a picture would change later ones.
     ///
     /// # Errors
     ///
-    /// If there is no memory for it.
+    /// Returns an error if memory is short.
     fn copied(&self) -> Result<Arc<dyn Picture>>;
 }
 
@@ -205,29 +207,29 @@ pub struct Frame {
     pub at: ByteOffset,
     /// Presentation time from the start of the recording.
     pub pts: Ticks,
-    /// Offset from which a decoder can start to reach it.
+    /// Offset at which decoding has to start to reach this picture.
     pub keyframe_at: ByteOffset,
-    /// FFmpeg concealed an error in it, or decoded it from incomplete references.
+    /// Whether FFmpeg concealed an error in it, or decoded it from incomplete references.
     pub damaged: bool,
-    /// The samples.
+    /// The decoded samples.
     pub picture: Arc<dyn Picture>,
 }
 
 /// Why a frame was kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// The first of the recording.
+    /// It is the first picture of the recording.
     First,
-    /// Its score passed the threshold.
+    /// Its score exceeds the threshold.
     Scene,
-    /// Nothing had been kept for the longest time allowed.
+    /// No frame had been kept for the maximum interval.
     Interval,
-    /// The picture's size or pixel format changed.
+    /// The size or pixel format changed.
     Format,
 }
 
 impl Reason {
-    /// The word that stands in `index.json`.
+    /// Returns the word used in `index.json`.
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::First => "first",
@@ -244,7 +246,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What was found of one picture.
+/// Result of detection for one picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Verdict {
     /// Offset of the TS packet in which its access unit starts.
@@ -253,6 +255,6 @@ pub struct Verdict {
     pub pts: Ticks,
     /// Scene score, 0 to 1.
     pub score: f64,
-    /// Why it is kept, if it is.
+    /// Why it is kept; `None` if it is not.
     pub kept: Option<Reason>,
 }

@@ -1,10 +1,10 @@
-//! What headers say about time: of a coded picture, and of audio.
+//! Timing information in the headers of coded pictures and audio.
 
 use serde::{Deserialize, Serialize};
 
 use super::{ByteOffset, Ticks};
 
-/// Presentation and decoding time, as far as they are known.
+/// Presentation and decoding time, if known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Times {
     /// Presentation time.
@@ -13,29 +13,31 @@ pub struct Times {
     pub dts: Option<Ticks>,
 }
 
-/// A duration in seconds, as a fraction: frame rates are no whole ticks.
+/// A duration in seconds as a fraction, because the duration of a frame need not be a
+/// whole number of ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fraction {
-    /// Above zero.
+    /// Positive.
     pub numerator: i64,
-    /// Above zero.
+    /// Positive.
     pub denominator: i64,
 }
 
-/// What a coded picture's headers say about its place in time.
+/// Timing information in the headers of a coded picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PictureTiming {
-    /// A B picture: its presentation is not delayed.
+    /// Whether it is a B picture, which is shown without delay.
     pub bidirectional: bool,
-    /// How long it is shown, where the stream states a frame rate.
+    /// Duration, if the stream states a frame rate.
     pub duration: Option<Fraction>,
-    /// Pictures by which the decoder delays its output, as known at this picture.
+    /// Output delay of the decoder in pictures, as known at this picture.
     pub delay: u32,
-    /// Whether that is final. (H.264 need not say it; it is then found by decoding.)
+    /// Whether the delay is final. (H.264 need not state it; then it is found by
+    /// decoding.)
     pub delay_known: bool,
 }
 
-/// An audio codec whose frames FFmpeg's parsers tell apart.
+/// An audio codec whose frames FFmpeg's parsers separate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AudioCodec {
@@ -54,15 +56,15 @@ pub enum AudioCodec {
     Dts,
     /// Opus.
     Opus,
-    /// Private data that is audio if its first PES packet looks like it.
+    /// Private data that is treated as audio if its first PES packet looks like it.
     Private,
-    /// Anything else: each PES packet counts as one frame of unknown length.
+    /// Any other: each PES packet counts as one frame of unknown length.
     #[serde(rename = "audio")]
     Other,
 }
 
 impl AudioCodec {
-    /// FFmpeg's name of the codec.
+    /// Returns FFmpeg's name of the codec.
     pub fn as_str(self) -> &'static str {
         match self {
             AudioCodec::Mpeg => "mp2",
@@ -84,7 +86,7 @@ impl AudioCodec {
 pub struct AudioStream {
     /// PID of the stream.
     pub pid: u16,
-    /// How it is coded.
+    /// Codec of the stream.
     pub codec: AudioCodec,
 }
 
@@ -103,19 +105,19 @@ impl From<AudioStream> for (u16, AudioCodec) {
 /// One frame of audio, of which only the time counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AudioFrame {
-    /// PID of its stream.
+    /// PID of the stream.
     pub pid: u16,
-    /// Where the PES packet that completed it begins.
+    /// Offset of the PES packet that completed the frame.
     pub at: ByteOffset,
     /// Presentation time, 33 bits, if its PES packet gives one.
     pub pts: Option<Ticks>,
-    /// Samples in it; 0 if unknown.
+    /// Number of samples; 0 if unknown.
     pub samples: u32,
-    /// The ffmpeg tool knows how long it is. It does not for codecs whose decoders
-    /// state no frame size, and then expects the next frame where this one is.
+    /// Whether the ffmpeg tool knows the duration. It does not for codecs whose decoders
+    /// state no frame size; then it expects the next frame at the same time.
     pub counted: bool,
-    /// Samples in a second; 0 if unknown.
+    /// Samples per second; 0 if unknown.
     pub sample_rate: u32,
-    /// libavformat adds its duration without rounding it to ticks.
+    /// Whether libavformat adds the duration without rounding it to ticks.
     pub exact: bool,
 }

@@ -1,4 +1,4 @@
-//! How much of the recording is written: the one thing that writer and readers share.
+//! The length of the recording: the only state shared by the writer and the readers.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use super::ByteOffset;
 
-/// Arrival times are kept for so many bursts of bytes. At one a millisecond that
-/// is about a minute by which detection may be behind and still know them.
+/// Number of bursts whose arrival times are kept. At one burst per millisecond, arrival
+/// times are known for the last minute.
 const MAX_ARRIVALS: usize = 65_536;
 
-/// The length of a growing recording, published by its writer. Clones share it.
+/// The length of a growing recording, published by the writer. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Written {
     shared: Arc<Shared>,
@@ -26,37 +26,38 @@ struct Shared {
 struct State {
     length: u64,
     finished: bool,
-    /// Length behind each burst, and when it had come.
+    /// Length after each burst, and its arrival time.
     arrivals: VecDeque<(u64, SystemTime)>,
-    /// What was there before is of unknown time.
+    /// Arrival times of bytes before this offset are unknown.
     known_from: u64,
 }
 
 /// Why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitOutcome {
-    /// The recording is now so long, in bytes.
+    /// The recording has grown to this length in bytes.
     Grown(u64),
-    /// It is as long as it was.
+    /// The length has not changed.
     TimedOut,
-    /// Its writer has ended; this is its length, in bytes.
+    /// The writer has ended; this is the final length in bytes.
     Finished(u64),
 }
 
 impl Written {
-    /// For a recording that has `length` bytes already.
+    /// Returns the state for a recording that already has `length` bytes.
     pub fn new(length: u64) -> Self {
         let state =
             State { length, finished: false, arrivals: VecDeque::new(), known_from: length };
         Written { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) }
     }
 
-    /// The length so far, in bytes.
+    /// Returns the current length in bytes.
     pub fn length(&self) -> u64 {
         self.lock().length
     }
 
-    /// The writer: so much is written now. May go back, when a torn packet is cut off.
+    /// Publishes a new length; called by the writer. It may shrink when an incomplete
+    /// packet is discarded.
     pub fn publish(&self, length: u64) {
         let now = SystemTime::now();
         let mut state = self.lock();
@@ -76,25 +77,26 @@ impl Written {
         self.shared.changed.notify_all();
     }
 
-    /// The writer: there will be no more.
+    /// Marks the recording as finished; called by the writer.
     pub fn finish(&self) {
         self.lock().finished = true;
         self.shared.changed.notify_all();
     }
 
-    /// Whether there will be no more.
+    /// Returns whether the recording is finished.
     pub fn is_finished(&self) -> bool {
         self.lock().finished
     }
 
-    /// Waits until there will be no more, or `timeout` is over.
+    /// Waits until the recording is finished, or `timeout` has passed.
     pub fn wait_finished(&self, timeout: Duration) {
         let state = self.lock();
         let waiting = |state: &mut State| !state.finished;
         drop(self.shared.changed.wait_timeout_while(state, timeout, waiting));
     }
 
-    /// Waits until the recording is longer than `offset`, or finished, or `timeout` is over.
+    /// Waits until the recording is longer than `offset` or finished, or `timeout` has
+    /// passed.
     pub fn wait_past(&self, offset: u64, timeout: Duration) -> WaitOutcome {
         let state = self.lock();
         let waiting = |state: &mut State| state.length <= offset && !state.finished;
@@ -110,8 +112,8 @@ impl Written {
         }
     }
 
-    /// When the byte at `offset` had arrived. `None` for bytes from before this
-    /// process, or so long ago that it is forgotten.
+    /// Returns the arrival time of the byte at `offset`. `None` for bytes from before
+    /// this process, and for those too old to be kept.
     pub fn arrival(&self, offset: ByteOffset) -> Option<SystemTime> {
         let state = self.lock();
         if offset.0 < state.known_from {
@@ -151,10 +153,10 @@ mod tests {
         let before = SystemTime::now();
         written.publish(200);
         written.publish(300);
-        assert_eq!(written.arrival(ByteOffset(99)), None, "it was there before");
+        assert_eq!(written.arrival(ByteOffset(99)), None, "it was there before the start");
         let (first, second) = (written.arrival(ByteOffset(199)), written.arrival(ByteOffset(200)));
         assert!(first.is_some_and(|time| time >= before) && first <= second);
-        assert_eq!(written.arrival(ByteOffset(300)), None, "it has not come yet");
+        assert_eq!(written.arrival(ByteOffset(300)), None, "it has not arrived yet");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `check`: a session's recording, frames, index and checkpoint against each other.
+//! `check`: compares a session's recording, frames, index and checkpoint with each other.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::session::Session;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Counters;
 
-/// Says what is wrong with a session, and changes nothing. While it is recorded, what
-/// comes and goes is no problem.
+/// Returns the problems of a session, and changes nothing. If it is being recorded, files
+/// that come and go are not problems.
 ///
 /// # Errors
 ///
-/// If something cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn check(session: &Session) -> Result<Examined> {
     let is_recorded = session.is_recorded();
     let path = session.recording_ts();
@@ -31,7 +31,7 @@ pub fn check(session: &Session) -> Result<Examined> {
     }
     let mut problem = |error: Error| found.problems.push(error);
     if cut_bytes > 0 {
-        let what = format!("{cut_bytes} bytes of a torn packet, at byte {length}");
+        let what = format!("{cut_bytes} bytes of a torn packet at byte {length}");
         problem(Error::new(Stage::Recording, what).path(&path));
     }
     let path = session.checkpoint_json();
@@ -51,28 +51,29 @@ pub fn check(session: &Session) -> Result<Examined> {
     }
     let folder = path.parent().unwrap_or(&path);
     for path in left_overs(folder, |_| true).context(Stage::Catalog, folder, "cannot read")? {
-        problem(Error::new(Stage::Catalog, "an earlier run left it unfinished").path(path));
+        problem(Error::new(Stage::Catalog, "temporary file of an interrupted run").path(path));
     }
     Ok(found)
 }
 
-/// What speaks against a checkpoint of this recording.
+/// Returns what contradicts a checkpoint of this recording, if anything.
 fn doubt(checkpoint: &Checkpoint, length: u64, entries: u64) -> Option<String> {
     if checkpoint.frames_kept > entries {
-        Some(format!("it counts {} frames; the index has fewer", checkpoint.frames_kept))
+        Some(format!("it covers {} frames; the index has fewer", checkpoint.frames_kept))
     } else if !checkpoint.is_final(length) {
-        Some(format!("detection has not come to the end of the recording, byte {length}"))
+        Some(format!("detection has not reached the end of the recording, byte {length}"))
     } else {
         None
     }
 }
 
-/// Mends what [`check`] has found: cuts a torn packet off, and brings back by
-/// detection what is missing. What is of no use is set aside, and nothing destroyed.
+/// Repairs what [`check`] has found: discards a torn packet, and restores missing frames
+/// by detection. Quarantines files of no use, and destroys nothing.
 ///
 /// # Errors
 ///
-/// If the session is being recorded, or something cannot be read or written.
+/// Returns an error if the session is being recorded, or a file cannot be read or
+/// written.
 pub fn repair(
     session: &Session,
     found: &Examined,
@@ -92,7 +93,7 @@ pub fn repair(
     if !shutdown.is_requested() {
         let strays = examine::set_strays_aside(&session.frames_dir())?;
         if strays > 0 {
-            tracing::warn!("{strays} JPEGs that no entry names are set aside");
+            tracing::warn!("quarantined {strays} JPEGs that are not in the index");
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `scan --list`: what a file contains, without decoding it.
+//! `scan --list`: lists the content of a file without decoding it.
 
 use std::path::Path;
 
@@ -9,11 +9,11 @@ use crate::error::Result;
 use crate::media::ByteOffset;
 use crate::tail::{End, FileTail, Next};
 
-/// Reads as much of the file as tells its programs. Empty if it shows none.
+/// Reads the file until its programs are known. Returns an empty list if there are none.
 ///
 /// # Errors
 ///
-/// If the file cannot be read or is no MPEG-TS.
+/// Returns an error if the file cannot be read or is not MPEG-TS.
 pub fn list(file: &Path, program: Option<u16>) -> Result<Vec<ListedProgram>> {
     let (length, packet_bytes) = probe_file(file)?;
     let mut tail = FileTail::open(file, ByteOffset(0), packet_bytes, End::Finished(length))?;

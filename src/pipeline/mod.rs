@@ -1,4 +1,4 @@
-//! The only wiring: threads, queues and their bounds, order of shutdown.
+//! Connects the stages: threads, queues and their limits, order of shutdown.
 
 pub mod analyzer;
 mod check;
@@ -36,12 +36,12 @@ fn spawn<'scope, 'env, T: Send + 'scope>(
         .map_err(|cause| Error::new(Stage::Pipeline, "cannot start a thread").because(cause))
 }
 
-/// `who` is for the message, if a thread has panicked.
+/// `who` names the thread in the message if it has panicked.
 fn join<T>(who: &str, thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread.join().unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        let what = format!("{who} has died: {}", text.unwrap_or("no reason was given"));
+        let what = format!("{who} has panicked: {}", text.unwrap_or("no message"));
         Err(Error::new(Stage::Pipeline, what))
     })
 }

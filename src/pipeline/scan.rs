@@ -1,4 +1,4 @@
-//! `scan`: the same detection over a finished file.
+//! `scan`: runs the same detection on a finished file.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
@@ -21,15 +21,16 @@ use crate::tail::{End, FileTail};
 use crate::telemetry::Counters;
 use crate::ts::probe_packet_bytes;
 
-/// So much of a file shows the size of its packets.
+/// Number of bytes from which the packet size is determined.
 const PROBED_BYTES: usize = 64 << 10;
 
-/// Scans a file to its end, or until `shutdown`. `on_entry` is told of each kept
-/// frame; where a folder is asked for, once its index names the frame.
+/// Scans a file to its end, or until `shutdown`. Calls `on_entry` for each kept frame; if
+/// frames are written to a folder, once its index lists the frame.
 ///
 /// # Errors
 ///
-/// If the file cannot be read, is no MPEG-TS, or a result cannot be written.
+/// Returns an error if the file cannot be read, is not MPEG-TS, or a result cannot be
+/// written.
 pub fn scan(
     config: &ScanConfig,
     counters: &Arc<Counters>,
@@ -37,7 +38,7 @@ pub fn scan(
     on_entry: &mut (dyn FnMut(&Entry) + Send),
 ) -> Result<()> {
     let (length, packet_bytes) = probe_file(&config.file)?;
-    // Fails only where the pool is there already, and then it has the size it has.
+    // Fails only if the pool already exists; then it keeps its size.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(config.jobs.get()).build_global();
     counters.recorded_bytes.store(length, Relaxed);
     let end = End::Finished(length);
@@ -60,7 +61,7 @@ pub fn scan(
         })?;
         let frames = Frames::Published(messages);
         let outlet = ScanOutlet { frames, scores, counters, watch: Watch::default() };
-        // The publisher ends when its queue is closed, which goes with the outlet.
+        // The publisher ends when its queue is closed, which is dropped with the outlet.
         let detected = detect(config, tail, outlet, shutdown);
         join("the publisher", publisher).and(detected)
     })
@@ -78,13 +79,15 @@ fn detect(
         return Err(Error::new(Stage::Tail, why.to_string()).path(&config.file));
     }
     outlet.scores.map_or(Ok(()), Scores::finish)?;
-    // The frames found so far are published, but a verdict that lacks pictures is a failure.
+    // The frames found so far are published, but a result that lacks pictures is a
+    // failure.
     analyzer.take_unusable().map_or(Ok(()), |error| Err(error.path(&config.file)))
 }
 
-/// Length and packet size, both in bytes.
+/// Returns length and packet size, both in bytes.
 pub(super) fn probe_file(path: &Path) -> Result<(u64, usize)> {
-    // Before it is opened: opening a pipe waits until somebody writes to it.
+    // Check before opening: opening a pipe would block until another process writes to
+    // it.
     let metadata = fs::metadata(path).context(Stage::Tail, path, "cannot open")?;
     if !metadata.is_file() {
         return Err(Error::new(Stage::Tail, "not a file; scan reads recordings").path(path));
@@ -107,11 +110,11 @@ pub(super) fn probe_file(path: &Path) -> Result<(u64, usize)> {
     Ok((metadata.len(), packet_bytes))
 }
 
-/// Where kept frames go.
+/// Destination of kept frames.
 enum Frames<'a> {
-    /// To the publisher, which writes them.
+    /// The publisher, which writes them.
     Published(Sender<Message>),
-    /// Nowhere; they are only told.
+    /// Only the callback.
     Told { on_entry: &'a mut (dyn FnMut(&Entry) + Send), next: u64 },
 }
 
@@ -165,7 +168,7 @@ impl Outlet for ScanOutlet<'_> {
     }
 }
 
-/// `--scores`: every picture's time and score.
+/// `--scores`: writes the time and score of every picture.
 struct Scores<'a> {
     path: &'a Path,
     file: BufWriter<File>,

@@ -1,47 +1,50 @@
-//! When a player that met the end of a growing file is to be set going again.
+//! Decides when to make a player continue that has reached the end of a growing file.
 //!
-//! mpv follows a file that grows, but where a sender pauses it comes to the end and
-//! stands there; only a seek makes it read on. Pure: events, lengths and times go in.
+//! mpv follows a file that grows. But if the sender pauses, mpv reaches the end and stops
+//! there; only a seek makes it read on. This module is pure: its input is events, lengths
+//! and times.
 
 use std::time::Duration;
 
-/// From the first growth to the nudge, so that there is something to play …
+/// Delay from the first growth to the nudge, so that there is something to play …
 const SETTLE: Duration = Duration::from_millis(250);
 
-/// … doubled, up to this, while the player keeps running into the end.
+/// … doubled, up to this, while the player keeps reaching the end.
 const SETTLE_MAX: Duration = Duration::from_secs(2);
 
-/// A nudge that held so long has found a distance that does.
+/// If the player does not reach the end for this long after a nudge, the delay is reset.
 const CALM: Duration = Duration::from_secs(5);
 
-/// A pause that comes so soon after the end is mpv's own, not its user's.
+/// A pause this soon after the end is mpv's own, not the user's.
 const OWN_PAUSE: Duration = Duration::from_millis(200);
 
-/// Seconds that a nudge seeks back: mpv stands on the last picture, and needs an earlier one.
+/// Seconds that a nudge seeks back. mpv shows the last picture and needs an earlier one
+/// to resume.
 const BACK_SECONDS: f64 = 0.5;
 
-/// A player that comes no farther than this, in seconds, is on a timeline that has ended.
+/// A player that advances less than this, in seconds, has reached the end of its
+/// timeline.
 const STUCK_SECONDS: f64 = 0.05;
 
-/// How to set the player going.
+/// How to make the player continue.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Nudge {
     /// Seek to this time, in seconds.
     Seconds(f64),
-    /// Seek to this part of the file, in percent of its bytes.
+    /// Seek to this position in the file, in percent of its bytes.
     Percent(f64),
 }
 
-/// What is known of the player and of the recording.
+/// State of the player and the recording.
 #[derive(Debug, Default)]
 pub struct Follower {
-    /// When the end was reached; none while it plays.
+    /// Time when the end was reached; `None` while the player plays.
     ended_at: Option<Duration>,
     is_paused_by_user: bool,
     is_paused: bool,
-    /// Length of the recording when last looked at.
+    /// Length of the recording at the last look, in bytes.
     length: u64,
-    /// The length at which the player met the end.
+    /// Length of the recording when the player reached the end.
     ended_length: u64,
     grown_at: Option<Duration>,
     settle: Duration,
@@ -49,7 +52,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// `eof-reached` has changed.
+    /// Handles a change of mpv's `eof-reached`.
     pub fn eof_reached(&mut self, is_reached: bool, now: Duration) {
         self.grown_at = None;
         if !is_reached {
@@ -57,23 +60,25 @@ impl Follower {
             return;
         }
         self.ended_at.get_or_insert(now);
-        // The length before the last look may be what mpv saw; the one after it need not be.
+        // mpv may have seen the length at the last look, but not necessarily the current
+        // one.
         self.ended_length = self.length;
     }
 
-    /// `pause` has changed.
+    /// Handles a change of mpv's `pause`.
     pub fn paused(&mut self, is_paused: bool, now: Duration) {
         let is_own = self.ended_at.is_some_and(|at| now.saturating_sub(at) <= OWN_PAUSE);
         self.is_paused_by_user = is_paused && (self.is_paused_by_user || !is_own);
         self.is_paused = is_paused;
     }
 
-    /// Whether mpv stands at the end and its user has not stopped it.
+    /// Whether mpv has reached the end and the user has not paused it.
     pub fn is_waiting(&self) -> bool {
         self.ended_at.is_some() && !self.is_paused_by_user
     }
 
-    /// Whether to set the player going, now that the recording is `length` bytes long.
+    /// Returns whether to make the player continue, now that the recording is `length`
+    /// bytes long.
     pub fn is_due(&mut self, length: u64, now: Duration) -> bool {
         self.length = length;
         if !self.is_waiting() || length <= self.ended_length {
@@ -89,9 +94,9 @@ impl Follower {
         true
     }
 
-    /// How to do it, for a player that stands at `position` seconds. A player that stands
-    /// where it stood at the last nudge, or that knows no position, is sent by bytes to
-    /// where it met the end: after a jump of the clock mpv's timeline ends there.
+    /// Returns the seek for a player at `position` seconds. If the player has not
+    /// advanced since the last nudge, or has no position, it seeks by bytes to where it
+    /// reached the end: after a jump of the clock, mpv's timeline ends there.
     pub fn nudge(&mut self, position: Option<f64>, now: Duration) -> Nudge {
         let last = self.last_nudge.and_then(|(_, position)| position);
         let is_stuck = |position: f64| last.is_some_and(|last| position - last < STUCK_SECONDS);
@@ -108,7 +113,7 @@ impl Follower {
     }
 }
 
-/// `offset` in percent of `total`.
+/// Returns `offset` in percent of `total`.
 pub fn percent(offset: u64, total: u64) -> f64 {
     if total == 0 { 0.0 } else { (offset as f64 / total as f64 * 100.0).min(100.0) }
 }
@@ -121,7 +126,7 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// A player that met the end at 1 s, with 1000 bytes recorded.
+    /// A player that reached the end at 1 s, with 1000 bytes recorded.
     fn at_the_end() -> Follower {
         let mut follower = Follower::default();
         assert!(!follower.is_due(1000, ms(900)));

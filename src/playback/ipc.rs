@@ -1,5 +1,5 @@
-//! mpv's JSON IPC: one JSON object a line, answers matched by `request_id`
-//! (mpv manual, "JSON IPC").
+//! mpv's JSON IPC: one JSON object per line, answers matched by `request_id` (mpv manual,
+//! "JSON IPC").
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -11,26 +11,26 @@ use serde_json::{Value, json};
 
 use crate::error::{Context, Error, Result, Stage};
 
-/// How long mpv may take to answer.
+/// Time that mpv may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The longest line that is taken; mpv's own are far shorter.
+/// Maximum length of a line; mpv's own lines are far shorter.
 const LINE_MAX_BYTES: usize = 1024 * 1024;
 
-/// Events that are kept while nobody asks for them; the oldest is dropped first.
+/// Maximum number of queued events; the oldest is dropped first.
 const EVENTS_MAX: usize = 256;
 
-/// What we want to know of what mpv tells unasked.
+/// Events of mpv that are used.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// An observed property has this value now; null where it has none.
+    /// Value of an observed property; null if it has none.
     Property {
-        /// Its name.
+        /// Name of the property.
         name: String,
-        /// Its value.
+        /// Value of the property.
         value: Value,
     },
-    /// A picture is shown after a seek or at the start.
+    /// A picture is shown, after a seek or at the start.
     PlaybackRestart,
 }
 
@@ -49,7 +49,7 @@ impl Ipc {
     ///
     /// # Errors
     ///
-    /// As [`UnixStream::connect`]: nobody listens, or there is no socket.
+    /// As [`UnixStream::connect`]: there is no socket, or no process listens on it.
     pub fn connect(socket: &Path) -> io::Result<Ipc> {
         let stream = UnixStream::connect(socket)?;
         stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
@@ -57,16 +57,18 @@ impl Ipc {
         Ok(Ipc { socket, stream, received: Vec::new(), events: VecDeque::new(), last_id: 0 })
     }
 
-    /// The socket it is connected to.
+    /// Returns the path of the socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Runs a command, an array or an object of named arguments, and waits for its answer.
+    /// Sends a command, an array or an object of named arguments, and waits for the
+    /// answer.
     ///
     /// # Errors
     ///
-    /// If mpv refuses it, does not answer within 2 s or is gone.
+    /// Returns an error if mpv refuses the command, does not answer within 2 s, or has
+    /// closed the connection.
     pub fn command(&mut self, command: Value) -> Result<Value> {
         self.last_id += 1;
         let line = format!("{}\n", json!({ "command": command, "request_id": self.last_id }));
@@ -90,20 +92,20 @@ impl Ipc {
         Err(Error::new(Stage::Playback, "the open player does not answer").path(socket))
     }
 
-    /// The value of a property.
+    /// Returns the value of a property.
     ///
     /// # Errors
     ///
-    /// As [`Ipc::command`]; also if the property has no value now.
+    /// As [`Ipc::command`]; also if the property has no value.
     pub fn get(&mut self, property: &str) -> Result<Value> {
         self.command(json!(["get_property", property]))
     }
 
-    /// The next event, if one comes within `wait`.
+    /// Returns the next event, or `None` if none arrives within `wait`.
     ///
     /// # Errors
     ///
-    /// If mpv has closed the connection.
+    /// Returns an error if mpv has closed the connection.
     pub fn event(&mut self, wait: Duration) -> io::Result<Option<Event>> {
         let deadline = Instant::now() + wait;
         while self.events.is_empty() {
@@ -115,7 +117,7 @@ impl Ipc {
         Ok(self.events.pop_front())
     }
 
-    /// Queues what is an event that we know; everything else is passed over.
+    /// Queues a known event; ignores everything else.
     fn keep(&mut self, message: &Value) {
         let event = match message["event"].as_str() {
             Some("property-change") => Event::Property {
@@ -131,7 +133,7 @@ impl Ipc {
         self.events.push_back(event);
     }
 
-    /// The next line that is JSON; none at the deadline.
+    /// Returns the next line that is JSON, or `None` at the deadline.
     fn message(&mut self, deadline: Instant) -> io::Result<Option<Value>> {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.received) {
@@ -139,12 +141,12 @@ impl Ipc {
                 self.received.drain(..=end);
                 match message {
                     Ok(message) => return Ok(Some(message)),
-                    // mpv passes on file names that are no UTF-8 as they are.
+                    // mpv writes file names that are not UTF-8 unchanged.
                     Err(_) => continue,
                 }
             }
             if self.received.len() > LINE_MAX_BYTES {
-                return Err(io::Error::other("a line of more than 1 MiB"));
+                return Err(io::Error::other("line longer than 1 MiB"));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || !self.receive(left)? {
@@ -153,7 +155,7 @@ impl Ipc {
         }
     }
 
-    /// Whether something came within `wait`.
+    /// Receives bytes; returns false if none arrive within `wait`.
     fn receive(&mut self, wait: Duration) -> io::Result<bool> {
         use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
         self.stream.set_read_timeout(Some(wait))?;
@@ -179,7 +181,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
     use std::thread;
 
-    /// A player that answers each line by what `answers` makes of its request id.
+    /// A player that answers each line with the result of the next function in `answers`.
     fn player(answers: Vec<fn(u64) -> Vec<u8>>) -> (tempfile::TempDir, Ipc) {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("s")).unwrap();

@@ -16,48 +16,49 @@ use super::words::Words;
 use super::{PlayOptions, Position, steer};
 use crate::error::{Error, Result, Stage};
 
-/// How often process, recording and stop flag are looked at.
+/// Interval at which process, recording and stop flag are checked.
 const POLL: Duration = Duration::from_millis(250);
 
-/// How long mpv may take to open its socket.
+/// Time that mpv may take to open its socket.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What mpv exits with when a signal made it quit (mpv manual, "EXIT CODES").
+/// mpv's exit status after quitting because of a signal (mpv manual, "EXIT CODES").
 const QUIT_BY_SIGNAL: i32 = 4;
 
-/// A running mpv.
+/// A running mpv process.
 #[derive(Debug)]
 pub struct Player {
     child: Child,
     words: Words,
 }
 
-/// How a supervision ended.
+/// How the supervision of a player ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Watch {
-    /// The player closed its connection: it is quitting.
+    /// The player closed its connection because it is quitting.
     Closed,
-    /// The stop flag was raised.
+    /// The stop flag was set.
     Stopped,
 }
 
 impl Player {
-    /// Starts mpv on `recording`, with its own user's configuration.
+    /// Starts mpv on `recording`, with the user's own configuration.
     ///
     /// # Errors
     ///
-    /// If there is no mpv, or it cannot be run.
+    /// Returns an error if mpv is not installed or cannot be run.
     pub fn start(recording: &Path, socket: &Path, options: &PlayOptions) -> Result<Player> {
         let (words, output) = Words::listen().map_err(|cause| cannot_start(recording, cause))?;
         let mut command = Command::new(&options.program);
         command
             .arg("--keep-open=yes")
-            // At the end it stands without pausing, so that a pause is always its user's.
+            // Do not pause at the end, so that every pause is the user's.
             .arg("--keep-open-pause=no")
-            // mpv's cache takes the end that it once met for final.
+            // With its cache, mpv would treat the first end it reaches as final.
             .arg("--cache=no")
-            // Without it one exact seek in fifty comes out at the key frame behind its
-            // target: libavformat's search by time ends in the midst of a group of pictures.
+            // Without this, one exact seek in fifty lands on the key frame after its
+            // target, because libavformat's search by time ends in the middle of a group
+            // of pictures.
             .arg("--hr-seek-demuxer-offset=1.5")
             .arg("--force-window=yes")
             .args(["--input-terminal=no", "--msg-level=all=error"])
@@ -72,8 +73,8 @@ impl Player {
         Ok(Player { child, words })
     }
 
-    /// Connects to the player as soon as it listens; none if it ends before, or does not
-    /// listen within 10 s, or `stop` is raised.
+    /// Connects to the player as soon as it listens. Returns `None` if it exits first,
+    /// does not listen within 10 s, or `stop` is set.
     pub fn connect(&mut self, socket: &Path, stop: &AtomicBool) -> Option<Ipc> {
         let start = Instant::now();
         while start.elapsed() < START_TIMEOUT && !stop.load(Ordering::Relaxed) {
@@ -88,11 +89,12 @@ impl Player {
         None
     }
 
-    /// Waits until mpv has ended; none if `stop` is raised before.
+    /// Waits until mpv has exited. Returns `None` if `stop` is set first.
     ///
     /// # Errors
     ///
-    /// If mpv did not simply quit: a signal killed it, or it could not play the file.
+    /// Returns an error if mpv did not exit normally: a signal killed it, or it could not
+    /// play the file.
     pub fn wait(mut self, stop: &AtomicBool) -> Result<Option<ExitStatus>> {
         loop {
             match self.child.try_wait() {
@@ -112,7 +114,7 @@ impl Player {
         let what = match (status.code(), status.signal()) {
             (Some(0 | QUIT_BY_SIGNAL), _) | (_, Some(SIGINT | SIGTERM)) => return Ok(status),
             (_, Some(signal)) => format!("mpv was killed by signal {signal}"),
-            (code, None) => format!("mpv ended with exit status {}", code.unwrap_or(-1)),
+            (code, None) => format!("mpv exited with status {}", code.unwrap_or(-1)),
         };
         let error = Error::new(Stage::Playback, what);
         let last = self.words.last();
@@ -126,22 +128,22 @@ pub struct Supervisor {
     ipc: Ipc,
     recording: PathBuf,
     follower: Follower,
-    /// Where to begin, until that has been done.
+    /// Position to start at; `None` once the player is there.
     begin: Option<Position>,
     started: Instant,
     looked: Option<Instant>,
 }
 
 impl Supervisor {
-    /// Supervises the player at the other end of `ipc`. `begin` is where it is sent as
-    /// soon as it has loaded the recording, with the newest time known.
+    /// Supervises the player connected to `ipc`. Once the player has loaded the
+    /// recording, it is moved to `begin`; by then the end of the timeline is up to date.
     pub fn new(ipc: Ipc, recording: &Path, begin: Option<Position>) -> Self {
         let recording = recording.to_owned();
         let (follower, started) = (Follower::default(), Instant::now());
         Supervisor { ipc, recording, follower, begin, started, looked: None }
     }
 
-    /// Runs until the player closes the connection or `stop` is raised.
+    /// Runs until the player closes the connection or `stop` is set.
     pub fn run(mut self, stop: &AtomicBool) -> Watch {
         for (id, property) in ["eof-reached", "pause"].into_iter().enumerate() {
             if let Err(error) = self.ipc.command(json!(["observe_property", id + 1, property])) {
@@ -168,23 +170,23 @@ impl Supervisor {
             match (name.as_str(), value.as_bool()) {
                 ("eof-reached", Some(is_reached)) => self.follower.eof_reached(is_reached, now),
                 ("pause", Some(is_paused)) => self.follower.paused(is_paused, now),
-                // Without a value nothing is loaded yet.
+                // A property without a value: nothing is loaded yet.
                 _ => return,
             }
             if name != "eof-reached" {
                 return;
             }
         }
-        // A value of `eof-reached`, or a picture: the recording is loaded.
+        // A value of `eof-reached` or a shown picture means that the recording is loaded.
         if let Some(at) = self.begin {
             match steer(&mut self.ipc, &self.recording, at) {
                 Ok(()) => self.begin = None,
-                Err(error) => tracing::debug!("not yet: {error}"),
+                Err(error) => tracing::debug!("cannot move the player yet: {error}"),
             }
         }
     }
 
-    /// Looks at the recording's length and sets the player going if that is due.
+    /// Reads the recording's length and makes the player continue if that is due.
     fn look(&mut self) {
         let now = self.started.elapsed();
         let Ok(metadata) = fs::metadata(&self.recording) else { return };
@@ -199,8 +201,8 @@ impl Supervisor {
         let go_on = json!(["set_property", "pause", false]);
         let outcome = self.ipc.command(seek).and_then(|_| self.ipc.command(go_on));
         match outcome {
-            Ok(_) => tracing::debug!(?position, "the player goes on"),
-            Err(error) => tracing::debug!("the player does not go on: {error}"),
+            Ok(_) => tracing::debug!(?position, "the player continues"),
+            Err(error) => tracing::debug!("the player does not continue: {error}"),
         }
     }
 }

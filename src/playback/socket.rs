@@ -1,4 +1,4 @@
-//! Where a recording's player listens: one socket per recording.
+//! Path of the socket of a recording's player.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::error::{Context, Result, Stage};
 use crate::runtime_folder;
 
-/// The IPC socket of the player of `recording`, the same for every way to name the
-/// file. Makes the [folder](runtime_folder) in which it lies.
+/// Returns the path of the IPC socket for the player of `recording`. It is the same for
+/// every path of the file. Creates the [folder](runtime_folder) of the socket.
 ///
 /// # Errors
 ///
-/// If the recording does not exist, or the folder cannot be made, belongs to
-/// somebody else or has too long a path for a socket.
+/// Returns an error if the recording does not exist, or if the folder cannot be created,
+/// belongs to another user, or makes the path too long for a socket.
 pub fn socket_path(recording: &Path) -> Result<PathBuf> {
     let real = fs::canonicalize(recording).context(Stage::Playback, recording, "cannot open")?;
     let folder = runtime_folder::make(Stage::Playback)?;

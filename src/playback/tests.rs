@@ -1,4 +1,4 @@
-//! With the real mpv, without picture and sound. Left out without it.
+//! Tests with the real mpv, without video and audio output. Skipped if mpv is missing.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const STREAM: &str = "bbb_h264_zerolatency_360p30_gop2s";
 const STREAM_SECONDS: f64 = 28.0;
 
-/// The stream, if mpv is there.
+/// Returns the stream, if mpv is installed.
 fn material() -> Option<Vec<u8>> {
     testkit::has("mpv").then(|| fs::read(testkit::fixture(STREAM)).unwrap())
 }
 
-/// Closes the player of a test that failed.
+/// Closes the player if a test fails.
 struct Closer(PathBuf);
 
 impl Drop for Closer {
@@ -33,7 +33,7 @@ impl Drop for Closer {
     }
 }
 
-/// A recording and a `play` on it in a thread of its own.
+/// A recording, and a `play` on it in its own thread.
 struct Show {
     _closer: Closer,
     folder: TempDir,
@@ -42,7 +42,7 @@ struct Show {
 }
 
 fn options() -> PlayOptions {
-    // Tests of a machine's player must not depend on the user's configuration.
+    // These tests must not depend on the user's configuration.
     let extra = ["--no-config", "--vo=null", "--ao=null"];
     PlayOptions { extra_args: extra.map(String::from).to_vec(), ..PlayOptions::default() }
 }
@@ -71,7 +71,7 @@ fn open_again(
 }
 
 impl Show {
-    /// A second connection to the player, once it has loaded the recording.
+    /// Returns a second connection to the player, once it has loaded the recording.
     fn ipc(&self) -> Ipc {
         let socket = socket_path(&recording(&self.folder)).unwrap();
         let mut ipc = connect_to_other(&socket).unwrap();
@@ -79,7 +79,7 @@ impl Show {
         ipc
     }
 
-    /// Appends `bytes` at twice their pace, as a sender that catches up.
+    /// Appends `bytes` at twice real time, like a sender that catches up.
     fn append(&self, bytes: Vec<u8>, of: usize) -> JoinHandle<()> {
         let path = recording(&self.folder);
         let chunk = of / (STREAM_SECONDS * 50.0 / 2.0) as usize;
@@ -100,7 +100,7 @@ impl Show {
     }
 }
 
-/// Waits until `property` is as wanted.
+/// Waits until `property` has the wanted value.
 fn wait_for(ipc: &mut Ipc, property: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
     let start = Instant::now();
     let mut last = Value::Null;
@@ -124,11 +124,11 @@ fn a_sender_that_pauses_ends_nothing_and_playing_goes_on_with_new_bytes() {
     let (third, two_thirds) = (bytes.len() / 3, bytes.len() * 2 / 3);
     let show = show(&bytes[..third], Position::Seconds(8.0));
     let mut ipc = show.ipc();
-    // The recording has not grown yet: mpv comes to its end, with nobody pausing.
+    // The recording has not grown yet: mpv reaches its end without a pause.
     wait_for(&mut ipc, "eof-reached", |eof| *eof == json!(true));
     show.append(bytes[third..two_thirds].to_vec(), bytes.len());
     wait_for(&mut ipc, "time-pos", beyond(11.0));
-    // Now mpv knows that it grows: it waits for bytes, and then comes to the end too.
+    // Now mpv knows that the file grows: it waits for bytes, and then reaches the end as well.
     ipc.command(json!(["seek", 17.0, "absolute+exact"])).unwrap();
     let start = Instant::now();
     loop {
@@ -136,7 +136,7 @@ fn a_sender_that_pauses_ends_nothing_and_playing_goes_on_with_new_bytes() {
         if waits.into_iter().any(|wait| wait.is_ok_and(|wait| wait == json!(true))) {
             break;
         }
-        assert!(start.elapsed() < DEADLINE, "mpv does not come to the end");
+        assert!(start.elapsed() < DEADLINE, "mpv does not reach the end");
         thread::sleep(Duration::from_millis(20));
     }
     show.append(bytes[two_thirds..].to_vec(), bytes.len());
@@ -186,7 +186,7 @@ fn a_recording_that_has_come_to_rest_is_still_scrubbed_at_once() {
     }
     let start = Instant::now();
     play(&path, Position::Seconds(5.0), &options(), &AtomicBool::new(false)).unwrap();
-    // It plays there: a seek that is only asked for shows its target as the time already.
+    // Wait until mpv plays there: a pending seek already shows its target as the time.
     wait_for(&mut ipc, "time-pos", |time| time.as_f64().is_some_and(|t| t > 5.2 && t < 9.0));
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
     show.quit(ipc);
@@ -224,7 +224,7 @@ fn a_file_that_mpv_cannot_play_is_told_in_its_words() {
     }
     let show = show(&[1; 600_000], Position::Live);
     let error = show.playing.join().unwrap().unwrap_err().to_string();
-    assert!(error.starts_with("playback: mpv ended with exit status 2: "), "{error}");
+    assert!(error.starts_with("playback: mpv exited with status 2: "), "{error}");
 }
 
 #[test]

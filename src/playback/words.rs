@@ -1,7 +1,7 @@
-//! mpv's last words, for the message when it fails.
+//! Keeps mpv's last line of output, for the error message when mpv fails.
 //!
-//! A datagram socket, not a pipe: mpv outlives a recorder that leaves, does not
-//! ignore SIGPIPE, and would die of the next line that it prints.
+//! Uses a datagram socket instead of a pipe: mpv may outlive the recorder, does not
+//! ignore SIGPIPE, and would die from the next line it prints.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,17 +12,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// The longest piece that is taken at once.
+/// Maximum length of one datagram.
 const PIECE_MAX_BYTES: usize = 4096;
 
-/// Pieces that are read after the end: what the program had said by then fits into fewer,
-/// and what a program that it left behind goes on saying does not matter.
+/// Maximum number of datagrams read after the program has exited. All that it printed
+/// fits into fewer; the output of a process that it left behind does not matter.
 const LATE_PIECES_MAX: usize = 1000;
 
-/// How long after the end a piece may still come.
+/// Time that a datagram may take to arrive after the program has exited.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// Reads what a program prints, so that it never waits, and keeps the last line.
+/// Reads the output of a program, so that the program never blocks, and keeps the last
+/// line.
 #[derive(Debug)]
 pub struct Words {
     is_over: Arc<AtomicBool>,
@@ -30,11 +31,11 @@ pub struct Words {
 }
 
 impl Words {
-    /// A listener, and the standard output for a program to start.
+    /// Returns a listener, and the standard output for the program to start.
     ///
     /// # Errors
     ///
-    /// If the system has no more sockets.
+    /// Returns an error if no socket can be created.
     pub fn listen() -> io::Result<(Words, Stdio)> {
         let (ours, theirs) = UnixDatagram::pair()?;
         ours.set_read_timeout(Some(QUIET))?;
@@ -44,7 +45,7 @@ impl Words {
         Ok((Words { is_over, reader: Some(reader) }, OwnedFd::from(theirs).into()))
     }
 
-    /// The last line of a program that has ended; empty if it said nothing.
+    /// Returns the last line of a program that has exited; empty if it printed nothing.
     pub fn last(mut self) -> String {
         self.is_over.store(true, Ordering::Relaxed);
         self.reader.take().and_then(|reader| reader.join().ok()).unwrap_or_default()
@@ -62,7 +63,7 @@ fn last_line(socket: &UnixDatagram, is_over: &AtomicBool) -> String {
     let mut piece = [0; PIECE_MAX_BYTES];
     let mut late_pieces = 0;
     while late_pieces < LATE_PIECES_MAX {
-        // Read before the wait, so that what was said before the end is not missed.
+        // Read the flag before waiting, so that no output from before the exit is missed.
         let was_over = is_over.load(Ordering::Relaxed);
         late_pieces += usize::from(was_over);
         match socket.recv(&mut piece) {

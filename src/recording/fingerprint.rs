@@ -1,4 +1,4 @@
-//! Telling one recording from another without reading it.
+//! Identifies a recording without reading all of it.
 
 use std::fs::File;
 use std::io;
@@ -9,30 +9,30 @@ use serde::{Deserialize, Serialize};
 /// The first bytes that count.
 const HEAD_BYTES: u64 = 64 << 10;
 
-/// The last bytes that count.
+/// Number of bytes covered at the end.
 const TAIL_BYTES: u64 = 4 << 10;
 
-/// A recording when it had `bytes` bytes; it may have grown since.
+/// A recording at the time when it had `bytes` bytes; it may have grown since.
 ///
-/// Two that agree in it count as the same: one of another stream differs at its
-/// beginning, and one that was cut and went on otherwise differs at its end.
+/// Recordings with equal fingerprints count as the same. One of another stream differs at
+/// the beginning; one that was truncated and continued differently differs at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fingerprint {
-    /// Its length, in bytes.
+    /// Length in bytes.
     pub bytes: u64,
-    /// CRC-32 of its first 64 KiB, or of all of it.
+    /// CRC-32 of the first 64 KiB, or of all bytes if there are fewer.
     pub head_crc32: u32,
-    /// CRC-32 of the last 4 KiB before `bytes`, or of all of it.
+    /// CRC-32 of the last 4 KiB before `bytes`, or of all bytes if there are fewer.
     pub tail_crc32: u32,
 }
 
 impl Fingerprint {
-    /// That of the first `bytes` bytes of a file.
+    /// Returns the fingerprint of the first `bytes` bytes of a file.
     ///
     /// # Errors
     ///
-    /// If they cannot be read.
+    /// Returns an error if they cannot be read.
     pub fn of(file: &File, bytes: u64) -> io::Result<Fingerprint> {
         let tail = bytes.min(TAIL_BYTES);
         Ok(Fingerprint {
@@ -71,7 +71,7 @@ mod tests {
             other[at] ^= 1;
             assert_ne!(of(&other, 150_000).unwrap(), whole, "changed at {at}");
         }
-        assert!(of(&bytes, 200_001).is_err(), "it is shorter");
+        assert!(of(&bytes, 200_001).is_err(), "the file is shorter");
         assert_eq!(of(&[], 0).unwrap(), Fingerprint { bytes: 0, head_crc32: 0, tail_crc32: 0 });
     }
 }

@@ -1,17 +1,17 @@
-//! The clock fields of one transport packet, read and moved in place.
+//! Reads and shifts the clock fields of a transport packet in place.
 //!
-//! ISO/IEC 13818-1: 2.4.3.2 (transport packet), 2.4.3.4 and 2.4.3.5 (adaptation
-//! field, PCR), 2.4.3.6 and 2.4.3.7 (PES header, PTS and DTS).
+//! ISO/IEC 13818-1: 2.4.3.2 (transport packet), 2.4.3.4 and 2.4.3.5 (adaptation field,
+//! PCR), 2.4.3.6 and 2.4.3.7 (PES header, PTS and DTS).
 
 use crate::ts::{Header, TS_PACKET_BYTES, adaptation_field_length, payload_start};
 
-/// PTS, DTS and the base of a PCR count modulo this (33 bits at 90 kHz).
+/// Modulus of PTS, DTS and the base of a PCR (33 bits at 90 kHz).
 pub const TIMESTAMP_WRAP: u64 = 1 << 33;
 
-/// Ticks of the 27 MHz clock in a tick of the 90 kHz clock.
+/// Ticks of the 27 MHz clock per tick of the 90 kHz clock.
 pub const PCR_PER_TICK: u64 = 300;
 
-/// A PCR counts modulo this (27 MHz).
+/// Modulus of a PCR (27 MHz).
 pub const PCR_WRAP: u64 = TIMESTAMP_WRAP * PCR_PER_TICK;
 
 type Packet = [u8; TS_PACKET_BYTES];
@@ -21,13 +21,13 @@ pub fn set_continuity(packet: &mut Packet, counter: u8) {
     packet[3] = packet[3] & 0xf0 | counter & 0x0f;
 }
 
-/// The program clock reference in 27 MHz ticks, below [`PCR_WRAP`].
+/// Returns the program clock reference in 27 MHz ticks, below [`PCR_WRAP`].
 pub fn pcr(packet: &Packet) -> Option<u64> {
     let at = pcr_at(packet)?;
     Some(pcr_base(packet, at) * PCR_PER_TICK + pcr_extension(packet, at))
 }
 
-/// Moves PCR and OPCR by `ticks` of 90 kHz; their extensions stay.
+/// Shifts PCR and OPCR by `ticks` of 90 kHz; their extensions stay.
 pub fn shift_pcr(packet: &mut Packet, ticks: u64) {
     for at in [pcr_at(packet), opcr_at(packet)].into_iter().flatten() {
         let base = (pcr_base(packet, at) + ticks) % TIMESTAMP_WRAP;
@@ -36,20 +36,20 @@ pub fn shift_pcr(packet: &mut Packet, ticks: u64) {
     }
 }
 
-/// Where the timestamps of a PES header stand in its packet.
+/// Positions of the timestamps of a PES header in its packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PesStamps {
     /// `stream_id`, 0xC0 to 0xEF for audio and video.
     pub stream_id: u8,
-    /// `PES_packet_length`, 0 where it is not given.
+    /// `PES_packet_length`; 0 if it is not given.
     pub pes_bytes: u16,
     pts_at: usize,
     dts_at: Option<usize>,
 }
 
 impl PesStamps {
-    /// Finds the timestamps of the PES header that begins in `packet`. One that is
-    /// scrambled, or that goes on in the next packet before its timestamps end, has none.
+    /// Finds the timestamps of the PES header that begins in `packet`. Returns `None` if
+    /// the packet is scrambled, or the timestamps continue in the next packet.
     pub fn find(packet: &Packet) -> Option<PesStamps> {
         let header = Header::of(packet);
         if !header.unit_start() || header.is_scrambled() || !header.has_payload() {
@@ -58,7 +58,8 @@ impl PesStamps {
         let start = payload_start(packet);
         let pes = &packet[start..];
         let stream_id = *pes.get(3)?;
-        // What has no optional header: maps, padding, private 2, ECM, EMM, DSM-CC, H.222.1 E, directory.
+        // Without the optional header: maps, padding, private 2, ECM, EMM, DSM-CC,
+        // H.222.1 E, directory.
         let plain = matches!(stream_id, 0xbc | 0xbe | 0xbf | 0xf0..=0xf2 | 0xf8 | 0xff);
         if pes.len() < 14 || pes[..3] != [0, 0, 1] || plain || pes[6] & 0xc0 != 0x80 {
             return None;
@@ -74,18 +75,18 @@ impl PesStamps {
         Some(PesStamps { stream_id, pes_bytes, pts_at, dts_at })
     }
 
-    /// The decoding time in 90 kHz ticks; a header that gives none means its PTS.
+    /// Returns the decoding time in 90 kHz ticks; the PTS if only that is given.
     pub fn dts(&self, packet: &Packet) -> u64 {
         stamp(packet, self.dts_at.unwrap_or(self.pts_at))
     }
 
-    /// The presentation time in 90 kHz ticks.
+    /// Returns the presentation time in 90 kHz ticks.
     #[cfg(test)]
     pub fn pts(&self, packet: &Packet) -> u64 {
         stamp(packet, self.pts_at)
     }
 
-    /// Moves PTS and DTS by `ticks`.
+    /// Shifts PTS and DTS by `ticks`.
     pub fn shift(&self, packet: &mut Packet, ticks: u64) {
         for at in [Some(self.pts_at), self.dts_at].into_iter().flatten() {
             let moved = (stamp(packet, at) + ticks) % TIMESTAMP_WRAP;
@@ -112,7 +113,8 @@ fn pcr_extension(packet: &Packet, at: usize) -> u64 {
     u64::from(packet[at + 4] & 1) << 8 | u64::from(packet[at + 5])
 }
 
-/// Five bytes: 4 bits of kind, then 3 + 15 + 15 bits, each followed by a marker bit.
+/// Reads five bytes: 4 bits of kind, then 3 + 15 + 15 bits, each followed by a marker
+/// bit.
 fn stamp(packet: &Packet, at: usize) -> u64 {
     let byte = |i: usize| u64::from(packet[at + i]);
     (byte(0) >> 1 & 0x07) << 30 | byte(1) << 22 | (byte(2) >> 1) << 15 | byte(3) << 7 | byte(4) >> 1

@@ -1,5 +1,5 @@
-//! The TCP side: one attempt to connect, writes that a stop flag interrupts, and a
-//! farewell that finds out whether everything was taken.
+//! The TCP connection: a single attempt to connect, writes that a stop flag interrupts,
+//! and a shutdown that verifies that everything was received.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result, Stage};
 
-/// How long an address may take to answer.
+/// Time that an address may take to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often a blocked call looks at the stop flag.
+/// Interval at which a blocked call checks the stop flag.
 const POLL: Duration = Duration::from_millis(100);
 
-/// How long the receiver may take to close after we are done.
+/// Time that the receiver may take to close the connection after the last byte.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection to a receiver.
@@ -25,12 +25,12 @@ pub struct Link {
     sent_bytes: u64,
 }
 
-/// Whether a call did all it had to do, or the stop flag was raised.
+/// Whether a call completed, or was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
-    /// All of it.
+    /// Everything was written.
     Whole,
-    /// Not all of it.
+    /// The stop flag was set first.
     Stopped,
 }
 
@@ -39,7 +39,7 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If the name has no address, or none of them takes the connection.
+    /// Returns an error if the name has no address, or no address accepts the connection.
     pub fn connect(to: &str) -> Result<Link> {
         let failed = |cause: io::Error| {
             let what = format!("cannot connect to {to}");
@@ -60,16 +60,16 @@ impl Link {
         Err(failed(last))
     }
 
-    /// Bytes handed to the system so far.
+    /// Returns the number of bytes passed to the system so far.
     pub fn sent_bytes(&self) -> u64 {
         self.sent_bytes
     }
 
-    /// Writes all of `bytes`, however long the receiver takes, unless `stop` is raised.
+    /// Writes all of `bytes`, however long the receiver takes, unless `stop` is set.
     ///
     /// # Errors
     ///
-    /// If the receiver has closed the connection.
+    /// Returns an error if the receiver has closed the connection.
     pub fn write(&mut self, mut bytes: &[u8], stop: &AtomicBool) -> Result<Sent> {
         while !bytes.is_empty() {
             match self.stream.write(bytes) {
@@ -88,15 +88,15 @@ impl Link {
         Ok(Sent::Whole)
     }
 
-    /// Says that no more comes and waits until the receiver closes too: only then is it
-    /// known that it took everything. One that does not close within 5 s is left.
+    /// Shuts down the write side and waits until the receiver closes the connection: only
+    /// then has it received everything. Gives up after 5 s.
     ///
     /// # Errors
     ///
-    /// If the receiver threw away what it had not read yet.
+    /// Returns an error if the receiver discarded bytes that it had not read.
     pub fn farewell(mut self, stop: &AtomicBool) -> Result<()> {
         match self.stream.shutdown(Shutdown::Write) {
-            // The receiver closed first; whether it read everything, the reading below says.
+            // The receiver closed first. The read below tells whether it read everything.
             Err(error) if error.kind() != io::ErrorKind::NotConnected => {
                 return Err(self.lost(error));
             }
@@ -117,21 +117,21 @@ impl Link {
 
     fn lost(&self, cause: io::Error) -> Error {
         let what = format!(
-            "{} closed the connection after {} bytes (a recorder does so while it has another \
-             sender, or when it is stopped)",
+            "{} closed the connection after {} bytes (a recorder does this while another sender is \
+             connected, or when it is stopped)",
             self.to, self.sent_bytes
         );
         Error::new(Stage::Send, what).because(plain(cause))
     }
 }
 
-/// The time of one poll is over, or a signal came.
+/// Whether the poll interval has passed, or a signal arrived.
 fn is_pause(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
     matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
 }
 
-/// The system's words without its number.
+/// Returns the system's message without the error number.
 fn plain(error: io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()

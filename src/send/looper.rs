@@ -1,9 +1,8 @@
-//! Plays the same packets again and again as one stream without end.
+//! Repeats the same packets as one endless stream.
 //!
-//! The first pass stands as it is and is watched. Every later one has its clocks
-//! moved on by the duration of a pass and its continuity counters turned on, so
-//! that they follow what was sent before the seam. Gaps and jumps that the file
-//! has within itself stay as they are.
+//! The first pass is unchanged and analyzed. In every later pass, the clocks are shifted
+//! by the duration of a pass, and the continuity counters continue those sent before the
+//! seam. Gaps and jumps within the file stay as they are.
 
 use std::collections::BTreeMap;
 
@@ -11,44 +10,44 @@ use super::fields::{self, PCR_PER_TICK, PesStamps, TIMESTAMP_WRAP};
 use crate::media::{TICKS_PER_SECOND, Ticks};
 use crate::ts::{Header, NULL_PID, TS_PACKET_BYTES};
 
-/// A step between two decoding times, or two PCRs, that is longer is a jump.
+/// A larger step between two decoding times, or two PCRs, is a jump.
 const MAX_STEP: u64 = TICKS_PER_SECOND as u64;
 
-/// A stream that would step back by less at the seam does not lengthen the pass:
-/// half of what FFmpeg's tool takes for a jump of the clock.
+/// A stream that would step back by less than this at the seam does not lengthen the
+/// pass: half of what the ffmpeg tool treats as a jump of the clock.
 const MAX_OVERLAP: u64 = TICKS_PER_SECOND as u64 / 20;
 
-/// A stream that would step back by more is thought to have a clock of its own.
+/// A stream that would step back by more than this is assumed to have its own clock.
 const MAX_EXTENSION: u64 = 10 * TICKS_PER_SECOND as u64;
 
 /// Rewrites packets from the second pass on.
 ///
-/// The duration of a pass is the last decoding time of the first video stream less
-/// its first, plus its last regular step: across the seam video goes on after
-/// exactly one frame interval. A stream that would then step back by 50 ms or more
-/// (up to 10 s; the length of its last PES is judged by its bytes) makes the pass as
-/// long as itself. Without video the first stream
-/// with timestamps is the measure, without any the PCR; without that it is 0.
+/// The duration of a pass is the last decoding time of the first video stream minus its
+/// first one, plus its last regular step: across the seam, video continues after exactly
+/// one frame interval. If another stream would then step back by 50 ms or more (up to 10
+/// s), the pass is as long as that stream; the duration of its last PES packet is
+/// estimated from its size. Without video, the first stream with timestamps determines
+/// the duration, without timestamps the PCR; without a PCR it is 0.
 #[derive(Debug, Default)]
 pub struct Looper {
     pass: u64,
     duration: u64,
     offset: u64,
     clocks: BTreeMap<u16, Stretch>,
-    /// In the order in which their first PES header came.
+    /// Video flag and times per PID, in the order of their first PES header.
     streams: Vec<(u16, bool, Stretch)>,
     counters: BTreeMap<u16, Counter>,
 }
 
-/// The first and last value of a clock and its last regular step, 90 kHz.
+/// The first and last value of a clock, and its last regular step, in 90 kHz ticks.
 #[derive(Debug, Clone, Copy)]
 struct Stretch {
     first: u64,
     last: u64,
     step: u64,
-    /// Bytes of the PES that the step belongs to, 0 if unknown.
+    /// Bytes of the PES packet that the step belongs to; 0 if unknown.
     step_bytes: u16,
-    /// Bytes of the last PES, 0 if unknown.
+    /// Bytes of the last PES packet; 0 if unknown.
     last_bytes: u16,
 }
 
@@ -56,17 +55,18 @@ struct Stretch {
 struct Counter {
     /// The last value sent.
     last: u8,
-    /// What is added to the file's value; none until the first packet of the pass.
+    /// Added to the file's value; `None` until the first packet of the pass.
     turn: Option<u8>,
 }
 
 impl Looper {
-    /// A looper at the start of the first pass.
+    /// Returns a looper at the start of the first pass.
     pub fn new() -> Self {
         Looper::default()
     }
 
-    /// Takes the next packet of the pass: watches it in the first, rewrites it in place after.
+    /// Processes the next packet: analyzes it in the first pass, rewrites it in later
+    /// ones.
     pub fn packet(&mut self, packet: &mut [u8; TS_PACKET_BYTES]) {
         if self.pass == 0 {
             self.watch(packet);
@@ -79,7 +79,8 @@ impl Looper {
         self.count_on(packet);
     }
 
-    /// Ends the pass; returns by how much the next one's clocks are moved beyond this one's.
+    /// Ends the pass. Returns by how much the clocks of the next pass are shifted
+    /// relative to this one.
     pub fn seam(&mut self) -> Ticks {
         if self.pass == 0 {
             self.duration = self.measure();
@@ -92,7 +93,7 @@ impl Looper {
         Ticks(self.duration as i64)
     }
 
-    /// Passes ended.
+    /// Returns the number of finished passes.
     pub fn passes(&self) -> u64 {
         self.pass
     }
@@ -104,7 +105,8 @@ impl Looper {
             self.clocks.entry(pid).or_insert_with(|| Stretch::from(ticks)).reach(ticks, 0);
         }
         let Some(stamps) = PesStamps::find(packet) else { return };
-        // Audio, video, private stream 1 (AC-3) and extended (VC-1): what a player plays.
+        // Audio, video, private stream 1 (AC-3) and extended (VC-1): the streams that a
+        // player plays.
         if !matches!(stamps.stream_id, 0xbd | 0xc0..=0xef | 0xfd) {
             return;
         }
@@ -132,7 +134,7 @@ impl Looper {
         (length + extension.unwrap_or(0)) % TIMESTAMP_WRAP
     }
 
-    /// Gives the packet the counter that follows what was sent of its PID.
+    /// Sets the counter to the value that follows the last one sent on the PID.
     fn count_on(&mut self, packet: &mut [u8; TS_PACKET_BYTES]) {
         let pid = Header::of(packet).pid();
         if pid == NULL_PID {
@@ -167,13 +169,14 @@ impl Stretch {
         self.last_bytes = pes_bytes;
     }
 
-    /// From the first value to the end of the last step.
+    /// Returns the time from the first value to the end of the last step.
     fn length(&self) -> u64 {
         (self.last + TIMESTAMP_WRAP - self.first + self.step) % TIMESTAMP_WRAP
     }
 
-    /// The same for a stream of several frames in a PES, the last of which is often
-    /// shorter: it lasts as long as its bytes do at the rate of the one before.
+    /// As [`Stretch::length`], for a stream with several frames per PES packet. The last
+    /// one is often shorter: its duration is estimated from its size, at the bit rate of
+    /// the previous one.
     fn likely_length(&self) -> u64 {
         if self.step_bytes == 0 || self.last_bytes >= self.step_bytes {
             return self.length();
@@ -195,7 +198,7 @@ mod tests {
         bytes.chunks_exact(TS_PACKET_BYTES).map(|p| p.try_into().expect("a packet")).collect()
     }
 
-    /// `passes` passes of `file`, and what the first seam said.
+    /// Returns `passes` passes of `file`, and the result of the first seam.
     fn looped(file: &[u8], passes: usize) -> (Vec<Packet>, Ticks) {
         let mut looper = Looper::new();
         let (mut all, mut duration) = (Vec::new(), Ticks(0));
@@ -211,7 +214,7 @@ mod tests {
 
     #[test]
     fn clocks_go_on_over_the_seam_by_one_frame_and_over_the_wrap() {
-        // The clock of the second pass wraps.
+        // The clock wraps in the second pass.
         let file = testkit::paced_stream(10, 3, fields::PCR_WRAP - 15 * 1_080_000);
         let (all, duration) = looped(&file, 4);
         assert_eq!(duration, Ticks(10 * 3600));
@@ -274,7 +277,7 @@ mod tests {
             file.extend(audio);
         }
         assert_eq!(looped(&file, 1).1, Ticks(8 * 4500));
-        // One audio packet fewer than the tolerance: video decides.
+        // One audio packet less than the tolerance: video decides.
         file.truncate((5 + 4) * TS_PACKET_BYTES);
         assert_eq!(looped(&file, 1).1, Ticks(5 * 3600));
     }

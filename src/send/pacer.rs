@@ -1,39 +1,39 @@
-//! When each byte is due: the stream's own clock, spread over its bytes.
+//! Computes when each byte is due, from the stream's own clock.
 //!
-//! Nothing here reads a clock or sleeps: readings go in, times come out.
+//! This module neither reads a clock nor sleeps: readings go in, times come out.
 
 use std::time::Duration;
 
 use super::fields::PCR_WRAP;
 
-/// Ticks of the system clock in a second (ISO/IEC 13818-1, 2.4.2.1).
+/// Ticks per second of the system clock (ISO/IEC 13818-1, 2.4.2.1).
 const CLOCK_HZ: u64 = 27_000_000;
 
-/// A longer step from one reading to the next is a jump of the clock, not time that
-/// passes: the standard allows 0.1 s between two PCRs.
+/// A larger step between two readings is a jump of the clock: the standard allows 0.1 s
+/// between two PCRs.
 const MAX_STEP: u64 = CLOCK_HZ;
 
-/// Later than this, the schedule moves instead of being caught up with.
+/// If sending is later than this, the schedule is moved instead of catching up.
 const MAX_LATE: Duration = Duration::from_secs(1);
 
-/// What the stream's clock says at the first byte of a packet.
+/// Value of the stream's clock at the first byte of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
     /// 27 MHz ticks, modulo 2³³ × 300.
     pub ticks: u64,
-    /// The packet says itself that the clock starts anew here.
+    /// Whether the packet marks a discontinuity of the clock.
     pub discontinuity: bool,
 }
 
-/// Maps bytes to the time at which they are due, from the first byte on.
+/// Maps bytes to the time at which they are due.
 ///
-/// Between two readings the bytes are spread evenly. Bytes before the first
-/// reading are due at once. Where the clock jumps, and where no reading follows,
-/// the rate last known goes on; after a jump the new reading is the anchor.
+/// Between two readings, the bytes are spread evenly. Bytes before the first reading are
+/// due at once. If the clock jumps, or no reading follows, the last known rate applies;
+/// after a jump, the new reading is the reference.
 #[derive(Debug)]
 pub struct Pacer {
     speed: f64,
-    /// Media time handed out so far, 27 MHz. It never wraps and never goes back.
+    /// Media time so far, in 27 MHz ticks. It never wraps and never goes back.
     elapsed: u64,
     last: Option<Anchor>,
     /// Bytes since the last reading.
@@ -53,19 +53,19 @@ struct Rate {
     bytes: u64,
 }
 
-/// A run of bytes and the time in which it is sent.
+/// A run of bytes and the time in which to send it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// When its first byte is due, from the start.
+    /// Time at which its first byte is due, from the start.
     pub start: Duration,
-    /// When the byte behind it is due.
+    /// Time at which the byte after it is due.
     pub end: Duration,
-    /// Its length.
+    /// Length in bytes.
     pub bytes: u64,
 }
 
 impl Span {
-    /// When its byte number `byte` is due, from the start.
+    /// Returns the time at which its byte number `byte` is due, from the start.
     pub fn due(&self, byte: u64) -> Duration {
         if self.bytes == 0 {
             return self.end;
@@ -76,13 +76,14 @@ impl Span {
 }
 
 impl Pacer {
-    /// A pacer that plays `speed` times as fast as the stream's clock. `speed` is
-    /// finite and above 0.
+    /// Returns a pacer with `speed` times the speed of the stream's clock. `speed` is
+    /// finite and positive.
     pub fn new(speed: f64) -> Self {
         Pacer { speed, elapsed: 0, last: None, since: 0, rate: None }
     }
 
-    /// The next `bytes` bytes, and the reading of the packet behind them if it has one.
+    /// Advances by `bytes` bytes; `end` is the reading of the packet after them, if it
+    /// has one.
     pub fn advance(&mut self, bytes: u64, end: Option<Reading>) -> Span {
         let begin = self.elapsed;
         self.since += bytes;
@@ -106,12 +107,12 @@ impl Pacer {
         Span { start: self.real(begin), end: self.real(self.elapsed), bytes }
     }
 
-    /// Media time handed out so far.
+    /// Returns the media time so far.
     pub fn media(&self) -> Duration {
         Duration::from_secs_f64(self.elapsed as f64 / CLOCK_HZ as f64)
     }
 
-    /// Ticks from `last` to `reading`; none where the clock jumped.
+    /// Returns the ticks from `last` to `reading`; `None` if the clock jumped.
     fn step(&self, reading: Reading, last: Anchor) -> Option<u64> {
         let step = (reading.ticks + PCR_WRAP - last.ticks) % PCR_WRAP;
         (!reading.discontinuity && step <= MAX_STEP).then_some(step)
@@ -129,7 +130,7 @@ impl Pacer {
     }
 }
 
-/// Turns due times into waiting times, without drift: every deadline counts from one
+/// Converts due times to deadlines without drift: every deadline is relative to one
 /// origin, which moves only after a stall of more than a second.
 #[derive(Debug, Default)]
 pub struct Schedule {
@@ -137,13 +138,13 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// A schedule on which time 0 is `now`.
+    /// Returns a schedule whose time 0 is `now`.
     pub fn starting(now: Duration) -> Self {
         Schedule { origin: now }
     }
 
-    /// The time at which to send what is due at `due`. After a long stall that is
-    /// `now`, and everything behind it is due that much later.
+    /// Returns the time at which to send bytes that are due at `due`. After a long stall
+    /// this is `now`, and all later bytes are delayed by as much.
     pub fn deadline(&mut self, due: Duration, now: Duration) -> Duration {
         let deadline = self.origin.saturating_add(due);
         if now.saturating_sub(deadline) > MAX_LATE {

@@ -1,31 +1,31 @@
-//! A file as packets and whatever stands between them; not a byte is lost.
+//! Splits a file into packets and the bytes between them, without losing a byte.
 
 use std::io::{self, Read};
 
 use crate::ts::{SYNC_BYTE, TS_PACKET_BYTES, in_step};
 
-/// Bytes needed to judge a position.
+/// Bytes needed to decide whether a packet begins at a position.
 const JUDGE_BYTES: usize = 5 * TS_PACKET_BYTES;
 
-/// What is read ahead.
+/// Size of the read buffer.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Whether a packet begins at the start of `bytes`: its sync byte and the next ones are in step,
-/// and it is whole.
+/// Whether a whole packet begins at the start of `bytes`: its sync byte and the following
+/// ones are in step.
 pub fn begins_packet(bytes: &[u8], stride: usize) -> bool {
     bytes.len() >= TS_PACKET_BYTES && in_step(bytes, stride)
 }
 
-/// A part of the file, in its order.
+/// A part of the file, in order.
 #[derive(Debug)]
 pub enum Piece<'a> {
-    /// A packet; changing it changes nothing but what the caller sees.
+    /// A packet. Changes to it are only seen by the caller.
     Packet(&'a mut [u8; TS_PACKET_BYTES]),
-    /// Bytes that are in no packet.
+    /// Bytes that belong to no packet.
     Loose(&'a [u8]),
 }
 
-/// Cuts what a reader yields into [`Piece`]s, with a bounded buffer.
+/// Splits the bytes of a reader into [`Piece`]s, with a bounded buffer.
 #[derive(Debug)]
 pub struct Pieces<R> {
     source: R,
@@ -37,17 +37,17 @@ pub struct Pieces<R> {
 }
 
 impl<R: Read> Pieces<R> {
-    /// Begins at the first byte of `source`.
+    /// Starts at the first byte of `source`.
     pub fn new(source: R) -> Self {
         let buffer = vec![0; BUFFER_BYTES];
         Pieces { source, buffer, start: 0, end: 0, is_over: false, is_in_step: false }
     }
 
-    /// The next piece; none at the end.
+    /// Returns the next piece, or `None` at the end.
     ///
     /// # Errors
     ///
-    /// What reading the source says.
+    /// Returns the errors of the source.
     pub fn next(&mut self) -> io::Result<Option<Piece<'_>>> {
         self.fill()?;
         let ahead = &self.buffer[self.start..self.end];
@@ -67,7 +67,7 @@ impl<R: Read> Pieces<R> {
         })
     }
 
-    /// How many of the bytes ahead belong to no packet for sure.
+    /// Returns how many of the bytes ahead certainly belong to no packet.
     fn loose(&self, ahead: &[u8]) -> usize {
         let judged = if self.is_over { ahead.len() } else { ahead.len() - JUDGE_BYTES + 1 };
         memchr::memchr_iter(SYNC_BYTE, &ahead[1..judged])
@@ -76,7 +76,7 @@ impl<R: Read> Pieces<R> {
             .unwrap_or(judged)
     }
 
-    /// Reads until a position can be judged, or the source is over.
+    /// Reads until there are enough bytes to decide, or the source has ended.
     fn fill(&mut self) -> io::Result<()> {
         if self.is_over || self.end - self.start >= JUDGE_BYTES {
             return Ok(());
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
     use scenetap_testkit as testkit;
 
-    /// Yields at most three bytes at a time.
+    /// Returns at most three bytes at a time.
     struct Drip<'a>(&'a [u8]);
 
     impl Read for Drip<'_> {
@@ -112,7 +112,7 @@ mod tests {
         }
     }
 
-    /// Every byte in order, and the offsets of the packets.
+    /// Returns all bytes in order, and the offsets of the packets.
     fn cut(source: impl Read) -> (Vec<u8>, Vec<usize>) {
         let (mut bytes, mut packets) = (Vec::new(), Vec::new());
         let mut pieces = Pieces::new(source);

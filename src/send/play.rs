@@ -11,24 +11,24 @@ use super::{SendProgress, SendSummary, Speed};
 use crate::error::Result;
 use crate::ts::TS_PACKET_BYTES;
 
-/// A burst holds at least what a datagram of TS holds by custom …
+/// A burst has at least the usual size of a TS datagram …
 const BURST_MIN_BYTES: usize = 7 * TS_PACKET_BYTES;
 
-/// … and, beyond that, what is due within this time …
+/// … plus what is due within this time …
 const BURST_TIME: Duration = Duration::from_millis(10);
 
 /// … and never more than this.
 const BURST_MAX_BYTES: usize = 64 * 1024;
 
-/// The longest sleep in one go: how late a stop flag is seen.
+/// Maximum duration of one sleep, and so the delay until the stop flag is noticed.
 const NAP: Duration = Duration::from_millis(50);
 
-/// Time between two reports of progress.
+/// Time between two progress reports.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Takes the bytes.
+/// Receives the bytes.
 pub trait Outlet {
-    /// Writes all of `bytes` unless `stop` is raised while it has to wait.
+    /// Writes all of `bytes`, unless `stop` is set while it has to wait.
     fn write(&mut self, bytes: &[u8], stop: &AtomicBool) -> Result<Sent>;
 }
 
@@ -38,20 +38,20 @@ impl Outlet for Link {
     }
 }
 
-/// Time as the player sees it.
+/// The clock of the player.
 pub trait Time {
-    /// Time since some fixed moment.
+    /// Returns the time since some fixed moment.
     fn now(&self) -> Duration;
-    /// Lets `duration` pass.
+    /// Waits for `duration`.
     fn sleep(&self, duration: Duration);
 }
 
-/// The system's monotonic clock, from when it was made.
+/// The system's monotonic clock, starting at its creation.
 #[derive(Debug)]
 pub struct SystemTime(Instant);
 
 impl SystemTime {
-    /// A clock that reads 0 now.
+    /// Returns a clock that starts at 0 now.
     pub fn start() -> Self {
         SystemTime(Instant::now())
     }
@@ -67,11 +67,11 @@ impl Time for SystemTime {
     }
 }
 
-/// Plays `tape` into `outlet` until it is over or `stop` is raised.
+/// Sends `tape` to `outlet` until it ends or `stop` is set.
 ///
 /// # Errors
 ///
-/// If the file cannot be read or the outlet fails.
+/// Returns an error if the file cannot be read or the outlet fails.
 pub fn play(
     tape: &mut Tape<'_>,
     speed: Speed,
@@ -127,7 +127,7 @@ pub fn play(
     })
 }
 
-/// Gathers packets into bursts and sends each when its first byte is due.
+/// Collects packets into bursts and sends each burst when its first byte is due.
 struct Bursts<'a> {
     outlet: &'a mut dyn Outlet,
     time: &'a dyn Time,
@@ -138,8 +138,8 @@ struct Bursts<'a> {
 }
 
 impl Bursts<'_> {
-    /// Adds a packet that is due at `next_due`; what is pending since `due` goes first if
-    /// it is enough.
+    /// Adds a packet that is due at `next_due`. First sends the pending ones, which are
+    /// due at `due`, if there are enough.
     fn push(&mut self, packet: &[u8], due: &mut Duration, next_due: Duration) -> Result<Sent> {
         let is_enough = self.pending.len() >= BURST_MIN_BYTES;
         let is_time = next_due.saturating_sub(*due) >= BURST_TIME;
@@ -154,7 +154,7 @@ impl Bursts<'_> {
         Ok(Sent::Whole)
     }
 
-    /// Sends what is pending at its time.
+    /// Sends the pending packets when they are due.
     fn flush(&mut self, due: Duration) -> Result<Sent> {
         let deadline = self.schedule.deadline(due, self.time.now());
         loop {
@@ -182,7 +182,7 @@ mod tests {
     use std::cell::Cell;
     use std::io::Write;
 
-    /// Time that passes only when someone sleeps or is made to wait.
+    /// A clock that only advances when a caller sleeps or has to wait.
     #[derive(Default)]
     struct FakeTime(Cell<Duration>);
 
@@ -195,7 +195,7 @@ mod tests {
         }
     }
 
-    /// Notes when each burst came, and stalls once.
+    /// Records when each burst arrives, and stalls once.
     struct Notes<'a> {
         time: &'a FakeTime,
         bursts: Vec<(Duration, usize)>,

@@ -1,5 +1,5 @@
-//! What the first bytes of a file say: whether it is a transport stream of
-//! 188-byte packets, and which of its clocks to go by.
+//! Examines the first bytes of a file: whether it is a transport stream of 188-byte
+//! packets, and which clock to use for pacing.
 
 use std::path::Path;
 
@@ -9,28 +9,28 @@ use super::pieces::{Piece, Pieces, begins_packet};
 use crate::error::{Context, Error, Result, Stage};
 use crate::ts::{self, Header, SYNC_BYTE, TS_PACKET_BYTES};
 
-/// Bytes of a file that are searched for packets and for a clock.
+/// Number of bytes that are searched for packets and for a clock.
 pub const HEAD_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Packets with an arrival time in front (M2TS, AVCHD).
+/// Packet size with an arrival time in front (M2TS, AVCHD).
 const TIMED_PACKET_BYTES: usize = 192;
 
-/// Packets with a Reed-Solomon code behind.
+/// Packet size with a Reed-Solomon code at the end.
 const CODED_PACKET_BYTES: usize = 204;
 
-/// The clock by which a file is paced.
+/// The clock used for pacing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clock {
     /// The PCR of a PID.
     Pcr(u16),
-    /// The decoding times of a PID; there is no PCR.
+    /// The decoding times of a PID, if there is no PCR.
     Dts(u16),
-    /// There is none.
+    /// There is no clock.
     None,
 }
 
 impl Clock {
-    /// What the clock says at `packet`, if it says anything there.
+    /// Returns the reading of the clock at `packet`, if it has one.
     pub fn read(self, packet: &[u8; TS_PACKET_BYTES]) -> Option<Reading> {
         let discontinuity = ts::discontinuity(packet);
         match self {
@@ -46,11 +46,12 @@ impl Clock {
     }
 }
 
-/// Judges the `head` of the file at `path`, up to [`HEAD_BYTES`] of it.
+/// Examines the `head` of the file at `path`, up to [`HEAD_BYTES`] of it.
 ///
 /// # Errors
 ///
-/// If it is empty, no MPEG-TS, or MPEG-TS in packets of 192 or 204 bytes.
+/// Returns an error if it is empty, not MPEG-TS, or MPEG-TS in packets of 192 or 204
+/// bytes.
 pub fn survey(head: &[u8], path: &Path) -> Result<Clock> {
     let refuse = |what: &str| Err(Error::new(Stage::Send, what).path(path));
     if head.is_empty() {
@@ -59,11 +60,11 @@ pub fn survey(head: &[u8], path: &Path) -> Result<Clock> {
     match packet_bytes(head) {
         Some(TS_PACKET_BYTES) => find_clock(head, path),
         Some(TIMED_PACKET_BYTES) => refuse(
-            "has packets of 192 bytes (M2TS) and a recorder takes 188; convert it with \
+            "has packets of 192 bytes (M2TS), a recorder needs 188; convert it with \
              ffmpeg -i FILE -map 0 -c copy -f mpegts OUT.ts",
         ),
         Some(_) => refuse(
-            "has packets of 204 bytes (with Reed-Solomon code) and a recorder takes 188; \
+            "has packets of 204 bytes (with Reed-Solomon code), a recorder needs 188; \
              convert it with ffmpeg -i FILE -map 0 -c copy -f mpegts OUT.ts",
         ),
         None => refuse(
@@ -73,7 +74,7 @@ pub fn survey(head: &[u8], path: &Path) -> Result<Clock> {
     }
 }
 
-/// The distance of the first packets in step.
+/// Returns the size of the first packets in step.
 fn packet_bytes(head: &[u8]) -> Option<usize> {
     let strides = [TS_PACKET_BYTES, TIMED_PACKET_BYTES, CODED_PACKET_BYTES];
     memchr::memchr_iter(SYNC_BYTE, head)

@@ -1,4 +1,4 @@
-//! A file, or a file without end, as runs of bytes from one clock reading to the next.
+//! Reads a file, repeatedly if looped, as runs of bytes between clock readings.
 
 use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom};
@@ -10,18 +10,17 @@ use super::pieces::{Piece, Pieces};
 use super::survey::{Clock, HEAD_BYTES, survey};
 use crate::error::{Context, Error, Result, Stage};
 
-/// The longest run: a reading that is farther away is not waited for. It bounds what
-/// is read ahead.
+/// Maximum length of a run, if no reading follows sooner. Limits how much is read ahead.
 const RUN_BYTES: usize = 4 * 1024 * 1024;
 
-/// Reads the file, and again from its start when it is looped.
+/// Reads the file, and again from its start if it is looped.
 pub struct Tape<'p> {
     path: &'p Path,
     file: File,
     clock: Clock,
     pieces: Pieces<Box<dyn Read>>,
     looper: Option<Looper>,
-    /// Bytes that the pass has yielded so far.
+    /// Bytes returned so far in this pass.
     pass_bytes: u64,
     /// A packet with a clock reading, which begins the next run.
     held: Vec<u8>,
@@ -30,19 +29,19 @@ pub struct Tape<'p> {
 /// How a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// The packet behind it has this reading.
+    /// The packet after it has this reading.
     At(Reading),
-    /// It is long enough, or the file is over, and no reading follows.
+    /// No reading follows: the run has the maximum length, or the file ends.
     Open,
 }
 
 impl<'p> Tape<'p> {
-    /// Opens and judges the file. Nothing has to be seekable unless it is looped.
+    /// Opens and examines the file. It must be seekable only if it is looped.
     ///
     /// # Errors
     ///
-    /// If it cannot be opened or read, is no MPEG-TS of 188-byte packets, or is to be
-    /// looped and no regular file.
+    /// Returns an error if the file cannot be opened or read, is not MPEG-TS in 188-byte
+    /// packets, or is to be looped and is not a regular file.
     pub fn open(path: &'p Path, is_looped: bool) -> Result<Self> {
         let mut file = File::open(path).context(Stage::Send, path, "cannot open")?;
         let metadata = file.metadata().context(Stage::Send, path, "cannot open")?;
@@ -50,7 +49,7 @@ impl<'p> Tape<'p> {
             return Err(Error::new(Stage::Send, "is a folder, not a file").path(path));
         }
         if is_looped && !metadata.is_file() {
-            let what = "cannot be looped: it is no regular file";
+            let what = "cannot be looped: not a regular file";
             return Err(Error::new(Stage::Send, what).path(path));
         }
         let mut head = Vec::new();
@@ -66,27 +65,27 @@ impl<'p> Tape<'p> {
         Ok(Tape { path, file, clock, pieces, looper, pass_bytes: 0, held: Vec::new() })
     }
 
-    /// The clock by which the file is paced.
+    /// Returns the clock used for pacing.
     pub fn clock(&self) -> Clock {
         self.clock
     }
 
-    /// Length of the file in bytes; none for a pipe, and for a file without end.
+    /// Returns the length of the file in bytes; `None` for a pipe or a looped file.
     pub fn total_bytes(&self) -> Option<u64> {
         let metadata = self.file.metadata().ok()?;
         (self.looper.is_none() && metadata.is_file()).then_some(metadata.len())
     }
 
-    /// Passes ended so far.
+    /// Returns the number of finished passes.
     pub fn passes(&self) -> u64 {
         self.looper.as_ref().map_or(0, Looper::passes)
     }
 
-    /// Puts the next run into `run`; none when the file is over.
+    /// Replaces `run` with the next run. Returns `None` at the end of the file.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read.
+    /// Returns an error if the file cannot be read.
     pub fn next(&mut self, run: &mut Vec<u8>) -> Result<Option<Ending>> {
         run.clear();
         run.append(&mut self.held);
@@ -119,18 +118,19 @@ impl<'p> Tape<'p> {
         Ok(Some(Ending::Open))
     }
 
-    /// Begins the next pass, if there is one.
+    /// Starts the next pass, if there is one.
     fn rewind(&mut self) -> Result<bool> {
         let Some(looper) = &mut self.looper else { return Ok(false) };
-        // A file that was emptied meanwhile would be looped without ever yielding a byte.
+        // A file that was truncated meanwhile would be looped forever without returning a
+        // byte.
         if self.pass_bytes == 0 {
-            return Err(Error::new(Stage::Send, "the file is empty now").path(self.path));
+            return Err(Error::new(Stage::Send, "the file has become empty").path(self.path));
         }
         let duration = looper.seam();
         tracing::debug!(
             pass = looper.passes(),
             seconds = duration.seconds(),
-            "the file begins again"
+            "restarting the file"
         );
         self.pass_bytes = 0;
         self.file.seek(SeekFrom::Start(0)).context(Stage::Send, self.path, "cannot rewind")?;
@@ -139,7 +139,7 @@ impl<'p> Tape<'p> {
     }
 }
 
-/// A second handle that reads on where the first one stands.
+/// Returns a second handle with the same position.
 fn reopen(file: &File, path: &Path) -> Result<File> {
     file.try_clone().context(Stage::Send, path, "cannot open")
 }

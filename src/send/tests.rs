@@ -1,4 +1,4 @@
-//! Over TCP, and on real streams.
+//! Tests over TCP, and with real streams.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -54,7 +54,7 @@ fn a_receiver_that_throws_the_bytes_away_is_an_error_even_after_the_last_byte() 
     let options = options(file.path(), &listener);
     let receiver = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        // Closed with bytes unread: the system answers with a reset.
+        // Closed with unread bytes: the system answers with a reset.
         stream.read_exact(&mut [0]).unwrap();
     });
     let error = send(&options, &AtomicBool::new(false), &mut |_| {}).unwrap_err().to_string();
@@ -84,7 +84,8 @@ fn the_stop_flag_ends_a_send_that_waits_for_its_time_and_one_that_waits_for_the_
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             let sending = scope.spawn(|| send(&options, &stop, &mut |_| {}));
-            // It is connected; nothing more is read, so that a fast sender stalls.
+            // The sender is connected. Nothing more is read, so that a fast sender
+            // stalls.
             let (mut stream, _) = listener.accept().unwrap();
             stream.read_exact(&mut [0; 200]).unwrap();
             stop.store(true, Ordering::Relaxed);
@@ -98,7 +99,7 @@ fn the_stop_flag_ends_a_send_that_waits_for_its_time_and_one_that_waits_for_the_
     }
 }
 
-/// Fixtures of each codec, with their bytes.
+/// Returns fixtures of each codec, with their bytes.
 fn fixtures() -> [(PathBuf, Vec<u8>); 5] {
     [
         "bbb_h264_bframes_scenecut_360p24",
@@ -146,7 +147,7 @@ fn real_streams_loop_without_a_seam_in_counters_frames_or_clock() {
     }
 }
 
-/// Pictures follow each other at one distance, in presentation order.
+/// Asserts that pictures are evenly spaced, in presentation order.
 fn assert_even(path: &Path, mut times: Vec<u64>) {
     times.sort_unstable();
     assert!(times.len() > 500, "{}: {} pictures", path.display(), times.len());

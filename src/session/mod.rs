@@ -1,8 +1,4 @@
-//! Sessions: a folder each, one after another.
-//!
-//! [`Session`] names the files in a session's folder, [`OwnedSession`] holds its lock, and
-//! [`Series`] decides which folder a recorder uses, which is the next, and which of an earlier
-//! process are still to be finished.
+//! The folder of a session: names its files and holds its lock.
 
 mod series;
 
@@ -20,11 +16,11 @@ pub struct Session {
     folder: PathBuf,
 }
 
-/// A session that this process records. No other process can while this value exists.
+/// A session that this process records. No other process can record it meanwhile.
 #[derive(Debug)]
 pub struct OwnedSession {
     session: Session,
-    /// Open for its lock, which is released with it.
+    /// Held for its lock, which is released when it is dropped.
     _lock: File,
 }
 
@@ -37,21 +33,21 @@ impl std::ops::Deref for OwnedSession {
 }
 
 impl Session {
-    /// The session in `folder`, whether it is there or not.
+    /// Returns the session in `folder`, whether it exists or not.
     ///
     /// # Errors
     ///
-    /// If the path cannot be made absolute.
+    /// Returns an error if the path cannot be made absolute.
     pub fn at(folder: &Path) -> Result<Self> {
         let folder = std::path::absolute(folder).context(Stage::Session, folder, "no such path")?;
         Ok(Session { folder })
     }
 
-    /// Finds the session that a user means: a folder, or an id below `sessions_dir`.
+    /// Finds a session by its folder, or by its name in `sessions_dir`.
     ///
     /// # Errors
     ///
-    /// If there is neither.
+    /// Returns an error if there is neither.
     pub fn find(sessions_dir: &Path, name: &Path) -> Result<Self> {
         for folder in [name.to_owned(), sessions_dir.join(name)] {
             let session = Session::at(&folder)?;
@@ -67,9 +63,10 @@ impl Session {
         let session = Session::at(folder)?;
         for folder in ["stream", "frames", "transcript", "agent"] {
             let folder = session.folder.join(folder);
-            disk::create_folders(&folder).context(Stage::Session, &folder, "cannot make")?;
+            disk::create_folders(&folder).context(Stage::Session, &folder, "cannot create")?;
         }
-        // What is synced in a folder is lost with the folder's own name.
+        // Files synced in a folder are lost if the name of the folder itself is not
+        // durable.
         for folder in [&session.folder, session.folder.parent().unwrap_or(&session.folder)] {
             disk::sync_folder(folder).context(Stage::Session, folder, "cannot sync")?;
         }
@@ -78,7 +75,7 @@ impl Session {
         match lock.try_lock() {
             Ok(()) => Ok(OwnedSession { session, _lock: lock }),
             Err(TryLockError::WouldBlock) => {
-                let what = "another scenetap records this session; choose another --session";
+                let what = "another scenetap is recording this session; choose another --session";
                 Err(Error::new(Stage::Session, what).of_kind(Kind::Busy).path(&session.folder))
             }
             Err(TryLockError::Error(error)) => {
@@ -87,17 +84,18 @@ impl Session {
         }
     }
 
-    /// Whether some process records it now.
+    /// Whether a process is recording it.
     pub fn is_recorded(&self) -> bool {
         let lock = File::open(self.lock_path());
         lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
-    /// Opens it to record in it, or to mend it.
+    /// Locks the session, to record or repair it.
     ///
     /// # Errors
     ///
-    /// If another process records it, or its folders cannot be made.
+    /// Returns an error if another process is recording it, or its folders cannot be
+    /// created.
     pub fn into_owned(self) -> Result<OwnedSession> {
         Session::own_folder(&self.folder)
     }
@@ -106,32 +104,33 @@ impl Session {
         self.folder.join("stream/recorder.lock")
     }
 
-    /// Its folder, absolute.
+    /// Returns its folder, absolute.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Its id: the folder's name.
+    /// Returns its id: the name of the folder.
     pub fn id(&self) -> String {
         self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// The bytes as received.
+    /// Returns the path of the recording.
     pub fn recording_ts(&self) -> PathBuf {
         self.folder.join("stream/recording.ts")
     }
 
-    /// How far detection has come.
+    /// Returns the path of the checkpoint.
     pub fn checkpoint_json(&self) -> PathBuf {
         self.folder.join("stream/checkpoint.json")
     }
 
-    /// A synced copy of the index, from which entries come back that a power loss took.
+    /// Returns the path of the synced copy of the index, from which entries are restored
+    /// after a power loss.
     pub fn index_copy(&self) -> PathBuf {
         self.folder.join("stream/.index.synced")
     }
 
-    /// The frames, and the index of them.
+    /// Returns the folder of the frames and the index.
     pub fn frames_dir(&self) -> PathBuf {
         self.folder.join("frames")
     }

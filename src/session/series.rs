@@ -95,7 +95,7 @@ impl Series {
 
     fn create_sessions_dir(&self) -> Result<()> {
         let folder = &self.sessions_dir;
-        disk::create_folders(folder).context(Stage::Session, folder, "cannot make")
+        disk::create_folders(folder).context(Stage::Session, folder, "cannot create")
     }
 
     /// The folders `NAME`, `NAME_2` … as far as they exist.
@@ -112,7 +112,7 @@ impl Series {
             match disk::create_folder(&folder) {
                 Ok(()) => return Ok(folder),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                Err(error) => return Err(error).context(Stage::Session, &folder, "cannot make"),
+                Err(error) => return Err(error).context(Stage::Session, &folder, "cannot create"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The side of who asks.
+//! The side that asks.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -10,29 +10,30 @@ use super::socket::{Found, find, pid_of, session_part, sockets_in};
 use crate::error::{Context, Result, Stage};
 use crate::runtime_folder;
 
-/// No recorder tells more.
+/// Maximum length of an answer. Real ones are far shorter.
 const ANSWER_MAX_BYTES: u64 = 1 << 20;
 
-/// What came of asking.
+/// Result of asking a recorder.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// It has told.
+    /// The recorder answered.
     Told {
-        /// The line of JSON as it came, with what this version may not know.
+        /// The line of JSON as received, including keys that this version does not know.
         line: String,
-        /// What it says.
+        /// The parsed line.
         status: Box<Status>,
     },
-    /// It runs, and does not answer.
+    /// The recorder runs but does not answer.
     Hangs {
-        /// Its process.
+        /// Its process id.
         pid: Option<u32>,
     },
-    /// Nobody runs there any more.
+    /// No recorder runs there any more.
     Gone,
 }
 
-/// The sockets of all recorders of this user, those of killed ones among them.
+/// Returns the sockets of all recorders of this user, including those left behind by
+/// killed ones.
 pub fn all_sockets() -> Vec<PathBuf> {
     let mut sockets: Vec<_> =
         runtime_folder::everywhere().iter().flat_map(|folder| sockets_in(folder)).collect();
@@ -40,22 +41,22 @@ pub fn all_sockets() -> Vec<PathBuf> {
     sockets
 }
 
-/// The sockets of recorders of the session in `folder`.
+/// Returns the sockets of recorders of the session in `folder`.
 ///
 /// # Errors
 ///
-/// If there is no such folder.
+/// Returns an error if the folder does not exist.
 pub fn sockets_of(folder: &Path) -> Result<Vec<PathBuf>> {
     let part = session_part(folder)?;
     let is_its = |socket: &PathBuf| socket.to_string_lossy().ends_with(&part);
     Ok(all_sockets().into_iter().filter(is_its).collect())
 }
 
-/// Asks the recorder behind `socket`, and waits for at most `patience`.
+/// Asks the recorder behind `socket`, and waits at most `patience` for the answer.
 ///
 /// # Errors
 ///
-/// If the socket may not be connected to, or what comes is no status.
+/// Returns an error if connecting is not permitted, or if the answer is not a status.
 pub fn ask(socket: &Path, patience: Duration) -> Result<Answer> {
     let deadline = Instant::now() + patience;
     let hangs = || Answer::Hangs { pid: pid_of(socket) };
@@ -65,7 +66,7 @@ pub fn ask(socket: &Path, patience: Duration) -> Result<Answer> {
         Found::Nobody => return Ok(Answer::Gone),
     };
     match read_line(found, deadline) {
-        // It ended while it was asked.
+        // The recorder ended while it was asked.
         Ok(line) if line.is_empty() => Ok(Answer::Gone),
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Answer::Gone),
         Err(error)
@@ -77,7 +78,7 @@ pub fn ask(socket: &Path, patience: Duration) -> Result<Answer> {
             let status = serde_json::from_str(&line).context(
                 Stage::Status,
                 socket,
-                "cannot read what it tells",
+                "cannot parse the answer",
             )?;
             Ok(Answer::Told { line, status: Box::new(status) })
         }
@@ -85,7 +86,7 @@ pub fn ask(socket: &Path, patience: Duration) -> Result<Answer> {
     }
 }
 
-/// All that comes before the end, without its line feed.
+/// Reads to the end of the stream and removes the line feed.
 fn read_line(stream: UnixStream, deadline: Instant) -> io::Result<String> {
     stream.set_nonblocking(false)?;
     let mut bytes = Vec::new();
@@ -118,7 +119,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// What comes of asking a recorder that answers with `words`.
+    /// Returns the result of asking a recorder that answers with `words`.
     fn asked(words: &'static str) -> Result<Answer> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("record-7-a.sock");

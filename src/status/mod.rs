@@ -1,9 +1,9 @@
-//! What a running recorder tells of itself, to whoever asks on this machine.
+//! The status of a running recorder, for processes on the same machine.
 //!
 //! A recorder has one Unix socket, in its user's [folder for
-//! sockets](crate::runtime_folder). Each connection gets one line of JSON, a
-//! [`Status`], and is closed. The recorder answers from the runtime that also serves
-//! its sender: who gets no answer has found one that hangs.
+//! sockets](crate::runtime_folder). It writes one line of JSON, a [`Status`], to each
+//! connection and closes it. The runtime that serves the sender also answers here: if
+//! there is no answer, the recorder hangs.
 
 mod client;
 mod server;
@@ -21,64 +21,65 @@ use crate::media::Damage;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
-    /// The program's version.
+    /// Version of the program.
     pub version: String,
-    /// Its process.
+    /// Process id.
     pub pid: u32,
-    /// The session's id.
+    /// Id of the session.
     pub session: String,
-    /// The session's folder, absolute.
+    /// Folder of the session, absolute.
     pub folder: String,
-    /// The address on which it listens.
+    /// Address on which the recorder listens.
     pub listening: String,
-    /// Since when, RFC 3339.
+    /// Time when it started to listen, RFC 3339.
     pub since: String,
-    /// Who sends, if somebody does.
+    /// The connected sender, if there is one.
     pub sender: Option<Sender>,
-    /// Whether what is sent can be written; false while it waits for space.
+    /// Whether the stream can be written; false while the recorder waits for space.
     pub recording: bool,
-    /// How long the write that is under way has taken, in seconds; 0 if none is. Many
-    /// are a disk that hangs.
+    /// Seconds since the current write began; 0 if there is none. A large value means
+    /// that the disk hangs.
     pub write_seconds: f64,
-    /// Whether it was told to end, and only finishes what it has.
+    /// Whether the recorder is shutting down and only finishes what it has received.
     pub ending: bool,
-    /// Bytes that came from the network since it was started.
+    /// Bytes received from the network since startup.
     pub bytes_received: u64,
     /// Length of the recording, in bytes.
     pub recorded_bytes: u64,
-    /// The same as time; an estimate, since nobody has looked into the last bytes.
+    /// Length of the recording, in seconds; estimated, because the last bytes are not
+    /// analyzed yet.
     pub recorded_seconds: f64,
-    /// `running`, `waiting` (it failed and is tried again) or `failed`.
+    /// `running`, `waiting` (failed, will be retried) or `failed`.
     pub detection: String,
-    /// Time of the picture last judged, in seconds from the start.
+    /// Time of the last scored picture, in seconds from the start.
     pub detected_seconds: f64,
-    /// Bytes recorded and not judged yet.
+    /// Backlog: bytes recorded but not analyzed yet.
     pub lag_bytes: u64,
-    /// The same as time; an estimate.
+    /// Lag: seconds recorded but not analyzed yet; estimated.
     pub lag_seconds: f64,
-    /// Pictures judged since it was started.
+    /// Pictures scored since startup.
     pub pictures: u64,
-    /// Frames kept since it was started.
+    /// Frames kept since startup.
     pub frames_kept: u64,
-    /// Damage to the stream since the recorder was started.
+    /// Damage seen since startup.
     pub damage: Damage,
-    /// Connections turned away since it was started.
+    /// Connections refused since startup.
     pub refused: u64,
     /// The last error that was logged, if any.
     pub last_error: Option<Trouble>,
     /// The last warning that was logged, if any.
     pub last_warning: Option<Trouble>,
-    /// Bytes free where the session lies; null if the file system does not say.
+    /// Free bytes on the session's file system; null if it does not report them.
     pub free_bytes: Option<u64>,
 }
 
-/// Who sends.
+/// The connected sender.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sender {
-    /// Its address and port.
+    /// Address and port.
     pub address: String,
-    /// When it connected, RFC 3339.
+    /// Time when it connected, RFC 3339.
     pub since: String,
 }
 
@@ -86,8 +87,8 @@ pub struct Sender {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Trouble {
-    /// What it says.
+    /// The message, with its fields.
     pub message: String,
-    /// When, RFC 3339.
+    /// Time when it was logged, RFC 3339.
     pub at: String,
 }

@@ -1,4 +1,4 @@
-//! The recorder's side: one line for each who connects.
+//! The recorder's side: writes one line to each connection.
 
 use std::convert::Infallible;
 use std::fs::{self, File, TryLockError};
@@ -16,50 +16,51 @@ use super::socket::{Found, find, name_of, session_part, sockets_in};
 use crate::error::{Context, Error, Result, Stage};
 use crate::runtime_folder;
 
-/// Who are answered at the same time. Further ones wait in the system's queue.
+/// Maximum number of clients served at the same time. Others wait in the system's queue.
 const MAX_CLIENTS: usize = 8;
 
-/// So long one may take to read a line: it fits the socket's buffer, so none does.
+/// Write timeout for one client. The line fits into the socket's buffer, so it is not
+/// expected to expire.
 const CLIENT_TIME: Duration = Duration::from_secs(2);
 
-/// So long a file system may take to say how much space it has.
+/// Time that a file system may take to report its free space.
 const DISK_TIME: Duration = Duration::from_secs(1);
 
-/// So long another recorder may take that is about to listen as well.
+/// Time to wait for another recorder that is about to listen as well.
 const LOCK_TIME: Duration = Duration::from_secs(1);
 const LOCK_LOOK: Duration = Duration::from_millis(10);
 
-/// When descriptors run out, others have to be closed first.
+/// Pause when file descriptors are short, until others are closed.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
-/// A socket that is listened on. The file goes with it.
+/// A listening socket. Dropping it removes the file.
 #[derive(Debug)]
 pub struct Listener {
     listener: UnixListener,
     path: PathBuf,
     session: PathBuf,
     clients: Arc<Semaphore>,
-    /// A disk that does not answer holds up one thread, however often it is asked.
+    /// Limits the threads that wait for a hanging disk to one, however often clients ask.
     disk: Arc<Semaphore>,
 }
 
 impl Listener {
-    /// Listens for who asks about the session in `session`, of which the caller holds
-    /// the lock. Has to be called inside of a tokio runtime.
+    /// Listens for clients that ask about the session in `session`, whose lock the caller
+    /// holds. Must be called inside a tokio runtime.
     ///
-    /// Sockets that killed recorders have left behind are removed.
+    /// Removes sockets that killed recorders have left behind.
     ///
     /// # Errors
     ///
-    /// If the folder for sockets cannot be made, or the socket in it.
+    /// Returns an error if the folder for sockets or the socket cannot be created.
     pub fn bind(session: &Path) -> Result<Self> {
         let folder = runtime_folder::make(Stage::Status)?;
         Self::bind_in(&folder, session)
     }
 
     fn bind_in(folder: &Path, session: &Path) -> Result<Self> {
-        // Between bind(2) and listen(2) a socket looks like one that was left behind:
-        // who removes those must not look in that moment.
+        // Between bind(2) and listen(2), a socket looks like one that was left behind.
+        // The lock keeps other recorders from removing it in that moment.
         let _locked = lock(folder)?;
         remove_left_overs(folder, session)?;
         let path = runtime_folder::socket(Stage::Status, folder, &name_of(session)?)?;
@@ -73,11 +74,11 @@ impl Listener {
         })
     }
 
-    /// Answers with what `status` says, for ever. `status` must not block; how much
-    /// space is left is added to it here.
+    /// Answers each client with `status` and the free space, forever. `status` must not
+    /// block.
     pub async fn serve(&self, status: &(dyn Fn() -> Status + Sync)) -> Infallible {
         loop {
-            // The semaphore is never closed.
+            // `acquire_owned` fails only if the semaphore is closed, which never happens.
             let place = Arc::clone(&self.clients).acquire_owned().await;
             let Ok((client, _)) = self.listener.accept().await else {
                 sleep(OUT_OF_DESCRIPTORS).await;
@@ -100,7 +101,7 @@ impl Drop for Listener {
     }
 }
 
-/// Who does not want the answer does not get it.
+/// Writes the status to a client. Errors are the client's problem and are ignored.
 async fn answer(mut client: UnixStream, status: &Status) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(status)?;
     line.push(b'\n');
@@ -108,7 +109,8 @@ async fn answer(mut client: UnixStream, status: &Status) -> std::io::Result<()> 
     client.shutdown().await
 }
 
-/// Asked on a thread of its own: a network's file system may take for ever.
+/// Queries the free space on a blocking thread, since a network file system may take
+/// forever.
 async fn free_bytes(disk: Arc<Semaphore>, folder: PathBuf) -> Option<u64> {
     let asked = async {
         let place = disk.acquire_owned().await;
@@ -122,7 +124,7 @@ async fn free_bytes(disk: Arc<Semaphore>, folder: PathBuf) -> Option<u64> {
     timeout(DISK_TIME, asked).await.ok().flatten()
 }
 
-/// The lock of the folder itself.
+/// Locks the folder itself.
 fn lock(folder: &Path) -> Result<File> {
     let file = File::open(folder).context(Stage::Status, folder, "cannot open")?;
     for _ in 0..LOCK_TIME.as_millis() / LOCK_LOOK.as_millis() {
@@ -134,11 +136,11 @@ fn lock(folder: &Path) -> Result<File> {
             }
         }
     }
-    Err(Error::new(Stage::Status, "another process does not let go of the folder").path(folder))
+    Err(Error::new(Stage::Status, "another process keeps the folder locked").path(folder))
 }
 
-/// Removes what nobody listens on any more, and whatever has the session's name: its
-/// lock is ours.
+/// Removes sockets on which no process listens, and all sockets of this session: this
+/// process holds the session's lock, so no other recorder uses them.
 fn remove_left_overs(folder: &Path, session: &Path) -> Result<()> {
     let ours = session_part(session)?;
     for socket in sockets_in(folder) {
@@ -157,7 +159,7 @@ mod tests {
     use super::*;
     use crate::status::{Answer, ask};
 
-    /// A folder for sockets and one for a session.
+    /// Returns a folder for sockets and one for a session.
     fn folders() -> (tempfile::TempDir, tempfile::TempDir) {
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap())
     }
@@ -187,7 +189,7 @@ mod tests {
                 assert!(told.free_bytes.is_some());
             }
         }
-        // They were told as well, whether they wanted it or not.
+        // These clients were answered as well, whether they read it or not.
         let mut line = String::new();
         idle.first().unwrap().read_to_string(&mut line).unwrap();
         assert!(line.ends_with("}\n"), "{line}");

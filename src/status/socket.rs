@@ -1,7 +1,8 @@
-//! The sockets' names, and whether somebody listens behind one.
+//! Names of the sockets, and whether a process listens on one.
 //!
-//! `record-PID-HASH.sock`, the hash being that of the session's folder: who looks for
-//! a session finds its recorder, and one that does not answer has its process told.
+//! The name is `record-PID-HASH.sock`. HASH is derived from the session's folder, so that
+//! a client can find the recorder of a session. PID identifies the process of a recorder
+//! that does not answer.
 
 use std::fs;
 use std::io;
@@ -17,25 +18,25 @@ use crate::runtime_folder;
 const PREFIX: &str = "record-";
 const SUFFIX: &str = ".sock";
 
-/// The name of this process's socket for the session in `folder`.
+/// Returns the name of this process's socket for the session in `folder`.
 pub(super) fn name_of(folder: &Path) -> Result<String> {
     let (pid, session) = (std::process::id(), session_part(folder)?);
     Ok(format!("{PREFIX}{pid}{session}"))
 }
 
-/// The end of the name, the same for every way to name the session's folder.
+/// Returns the end of the name. It is the same for every path of the session's folder.
 pub(super) fn session_part(folder: &Path) -> Result<String> {
     let real = fs::canonicalize(folder).context(Stage::Status, folder, "cannot open")?;
     Ok(format!("-{}{SUFFIX}", runtime_folder::name_of(&real)))
 }
 
-/// The process whose socket this is, by its name.
+/// Returns the process id in the name of a socket.
 pub(super) fn pid_of(socket: &Path) -> Option<u32> {
     let name = socket.file_name()?.to_str()?.strip_prefix(PREFIX)?;
     name.split('-').next()?.parse().ok()
 }
 
-/// The sockets of recorders in `folder`; none if it cannot be read.
+/// Returns the sockets of recorders in `folder`; none if it cannot be read.
 pub(super) fn sockets_in(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let is_ours = |path: &PathBuf| {
@@ -45,18 +46,19 @@ pub(super) fn sockets_in(folder: &Path) -> Vec<PathBuf> {
     entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_ours).collect()
 }
 
-/// Whoever is found behind a socket.
+/// Result of connecting to a socket.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// It listens.
+    /// Connected.
     Connected(UnixStream),
-    /// It listens, but has left as many waiting as the system lets wait.
+    /// A process listens, but its queue of pending connections is full.
     Busy,
-    /// Nobody: a recorder that was killed has left the file, or it was just removed.
+    /// No process listens: a killed recorder has left the file, or the file was just
+    /// removed.
     Nobody,
 }
 
-/// Connects without ever waiting.
+/// Connects without blocking.
 pub(super) fn find(socket: &Path) -> io::Result<Found> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let client = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;

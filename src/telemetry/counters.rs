@@ -1,4 +1,4 @@
-//! How far everything is, for the status line and the last word.
+//! Counters for the status line, the status and the final summary.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -9,20 +9,20 @@ use jiff::Timestamp;
 use super::{Heartbeat, Troubles};
 use crate::media::{Damage, Ticks};
 
-/// How detection fares.
+/// State of detection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DetectionState {
-    /// It looks at what is recorded.
+    /// Analyzes the recording.
     #[default]
     Running,
-    /// It has failed and will be tried again.
+    /// Has failed and will be retried.
     Waiting,
-    /// It has failed for good: the recording goes on without it.
+    /// Has failed permanently; recording continues without it.
     Failed,
 }
 
 impl DetectionState {
-    /// In a word.
+    /// Returns the state as one word.
     pub fn as_str(self) -> &'static str {
         match self {
             DetectionState::Running => "running",
@@ -32,41 +32,41 @@ impl DetectionState {
     }
 }
 
-/// Numbers that the recorder and the detector write and the status line reads.
+/// Counters that the writer and the detector update and the status line reads.
 ///
-/// Each stands alone: a reader may see one a moment before another, and nothing
-/// is decided by them.
+/// They are independent of each other: a reader may see one change slightly before
+/// another. Nothing else depends on them.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Who sends, and since when, while somebody does.
+    /// Address of the sender and the time when it connected, while one is connected.
     sender: Mutex<Option<(String, Timestamp)>>,
     detection: Mutex<DetectionState>,
     session: Mutex<Option<PathBuf>>,
     damage: Mutex<Damage>,
     /// What was logged.
     troubles: Troubles,
-    /// Set around each operation of the recorder's thread.
+    /// Covers each operation of the writer thread.
     pub recorder: Heartbeat,
-    /// What is sent cannot be written, and the recorder waits until it can be.
+    /// The recording cannot be written, and the writer waits until it can be.
     pub is_halted: AtomicBool,
-    /// Connections turned away before a byte of theirs was recorded.
+    /// Connections refused before any of their bytes were recorded.
     pub refused: AtomicU64,
-    /// Bytes taken from the network, refused ones included.
+    /// Bytes received from the network, including those of refused connections.
     pub bytes_received: AtomicU64,
-    /// Length of the recording, or of the file that is scanned, in bytes.
+    /// Length of the recording, or of the scanned file, in bytes.
     pub recorded_bytes: AtomicU64,
-    /// Offset up to which pictures have been judged, in bytes.
+    /// Offset up to which pictures have been scored, in bytes.
     pub detected_bytes: AtomicU64,
-    /// Presentation time of the picture last judged, in 90 kHz ticks from the
-    /// start of the recording.
+    /// Presentation time of the last scored picture, in 90 kHz ticks from the start of
+    /// the recording.
     pub detected_ticks: AtomicI64,
-    /// Pictures judged.
+    /// Pictures scored.
     pub pictures: AtomicU64,
     /// Frames kept.
     pub frames_kept: AtomicU64,
 }
 
-/// What [`Counters`] said at one moment.
+/// Values of [`Counters`] at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // As in `Counters`.
 pub struct Snapshot {
@@ -86,33 +86,33 @@ pub struct Snapshot {
 }
 
 impl Counters {
-    /// All at nothing.
+    /// Returns counters at zero.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// All at nothing; what is logged is noted in `troubles`.
+    /// Returns counters at zero that share `troubles` with the log.
     pub fn with(troubles: Troubles) -> Self {
         Counters { troubles, ..Self::default() }
     }
 
-    /// Says who sends now.
+    /// Sets or clears the address of the sender.
     pub fn set_sender(&self, sender: Option<String>) {
         let sender = sender.map(|sender| (sender, Timestamp::now()));
         *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = sender;
     }
 
-    /// Says in which session is recorded now, by its folder.
+    /// Sets the folder of the session that is being recorded.
     pub fn set_session(&self, folder: &Path) {
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.to_owned());
     }
 
-    /// The folder of the session in which is recorded now, once it was said.
+    /// Returns the folder of the session that is being recorded, once it is set.
     pub fn session(&self) -> Option<PathBuf> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Says how detection fares.
+    /// Sets the state of detection.
     pub fn set_detection(&self, state: DetectionState) {
         *self.detection.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
@@ -127,7 +127,7 @@ impl Counters {
         &self.troubles
     }
 
-    /// Reads all of them.
+    /// Reads all counters.
     pub fn snapshot(&self) -> Snapshot {
         let recorded_bytes = self.recorded_bytes.load(Relaxed);
         let detected_bytes = self.detected_bytes.load(Relaxed);
@@ -152,8 +152,8 @@ impl Counters {
     }
 }
 
-/// Time of the newest byte: nobody has looked into it yet, so it is taken to carry
-/// as much time as the bytes before it.
+/// Estimates the time of the newest byte: the bytes that are not analyzed yet are assumed
+/// to have the same average bit rate as those before.
 fn recorded(recorded_bytes: u64, detected_bytes: u64, detected: Ticks) -> Ticks {
     if detected_bytes == 0 || recorded_bytes <= detected_bytes {
         return detected;
@@ -162,12 +162,12 @@ fn recorded(recorded_bytes: u64, detected_bytes: u64, detected: Ticks) -> Ticks 
 }
 
 impl Snapshot {
-    /// Bytes that are recorded and not judged yet.
+    /// Backlog: bytes recorded but not analyzed yet.
     pub fn behind_bytes(&self) -> u64 {
         self.recorded_bytes.saturating_sub(self.detected_bytes)
     }
 
-    /// Seconds that are recorded and not judged yet.
+    /// Lag: seconds recorded but not analyzed yet.
     pub fn behind_s(&self) -> f64 {
         Ticks(self.recorded.0.saturating_sub(self.detected.0).max(0)).seconds()
     }

@@ -1,15 +1,14 @@
-//! Whether a thread is stuck inside one operation.
+//! Detects a thread that is stuck in one operation.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Set by a thread around each operation that a disk may never finish, read by who
-/// watches it. Waiting for the next thing to do is not being stuck.
+/// Covers each operation of a thread that may never finish, such as a write to disk.
+/// Another thread reads it. Waiting for work does not count as an operation.
 #[derive(Debug)]
 pub struct Heartbeat {
     made: Instant,
-    /// When the operation began, in milliseconds behind `made`, plus one; 0 while there
-    /// is none.
+    /// Start of the operation, in milliseconds after `made` plus one; 0 if there is none.
     busy_since_ms: AtomicU64,
 }
 
@@ -20,7 +19,7 @@ impl Default for Heartbeat {
 }
 
 impl Heartbeat {
-    /// Does the operation, and is busy meanwhile.
+    /// Runs `operation` and marks the thread as busy meanwhile.
     pub fn during<T>(&self, operation: impl FnOnce() -> T) -> T {
         let since = self.made.elapsed().as_millis() as u64 + 1;
         self.busy_since_ms.store(since, Relaxed);
@@ -29,7 +28,7 @@ impl Heartbeat {
         done
     }
 
-    /// How long the operation has taken by now; nothing if there is none.
+    /// Returns how long the current operation has been running; zero if there is none.
     pub fn busy_for(&self) -> Duration {
         match self.busy_since_ms.load(Relaxed) {
             0 => Duration::ZERO,

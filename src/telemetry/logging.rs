@@ -10,12 +10,12 @@ use super::terminal::{Terminal, is_journal, wants_colours};
 use crate::config::{Environment, LogConfig, LogFormat};
 use crate::error::{Error, Result, Stage};
 
-/// Sends everything that is traced to `terminal`, from now on, and takes note of errors
-/// and warnings, whether they are shown or not.
+/// Writes log lines to `terminal` from now on, and remembers the last error and warning
+/// whether they are shown or not.
 ///
 /// # Errors
 ///
-/// If the filter cannot be read, or if there is a subscriber already.
+/// Returns an error if the filter is invalid, or if there already is a subscriber.
 pub fn init(
     config: &LogConfig,
     terminal: &Terminal,
@@ -27,7 +27,8 @@ pub fn init(
     let lines = fmt::layer()
         .with_writer(terminal.clone())
         .with_ansi(wants_colours(environment("NO_COLOR")))
-        // It would use eprintln!, which panics where stderr is a closed pipe.
+        // Internal errors would be printed with `eprintln!`, which panics if stderr is a
+        // closed pipe.
         .log_internal_errors(false);
     let journal = is_journal(environment("JOURNAL_STREAM"));
     let lines = match (config.format, journal) {

@@ -1,4 +1,4 @@
-//! What the program tells of itself: log lines, counters, and how often.
+//! Log lines, counters, and rate limits for log lines.
 
 mod counters;
 mod heartbeat;

@@ -1,12 +1,12 @@
-//! Count every event, tell of them once in a while.
+//! Rate limit for log lines: every event is counted, but only logged once in a while.
 
 use std::time::{Duration, Instant};
 
-/// Counts events of one kind and says when they may be told, so that a bad cable
-/// does not flood the log. It knows no clock: the caller says what time it is.
+/// Counts events of one kind and decides when to log them, so that a bad cable does not
+/// flood the log. Has no clock: the caller passes the time.
 ///
-/// Every event is told exactly once: either alone, or in the count of the next
-/// telling, or by [`Report::rest`].
+/// Every event is reported exactly once: alone, in the count of the next report, or by
+/// [`Report::rest`].
 #[derive(Debug, Clone)]
 pub struct Report {
     interval: Duration,
@@ -21,23 +21,23 @@ impl Default for Report {
 }
 
 impl Report {
-    /// Tells at most once a second.
+    /// Reports at most once per second.
     pub fn new() -> Self {
         Self::every(Duration::from_secs(1))
     }
 
-    /// Tells at most once in `interval`.
+    /// Reports at most once per `interval`.
     pub fn every(interval: Duration) -> Self {
         Report { interval, told_at: None, untold: 0 }
     }
 
-    /// Counts one event. Gives the number of events since the last telling if
-    /// they may be told now.
+    /// Counts one event. If a report is due, returns the number of events since the last
+    /// one.
     pub fn hit(&mut self, now: Instant) -> Option<u64> {
         self.hits(now, 1)
     }
 
-    /// Counts `events` at once, as [`Report::hit`].
+    /// Counts several events at once, as [`Report::hit`].
     pub fn hits(&mut self, now: Instant, events: u64) -> Option<u64> {
         self.untold = self.untold.saturating_add(events);
         let is_due = self.told_at.is_none_or(|told| now.duration_since(told) >= self.interval);
@@ -48,7 +48,7 @@ impl Report {
         self.rest()
     }
 
-    /// What has not been told yet, if anything: for the end of a run.
+    /// Returns the number of events not reported yet, if any, at the end of a run.
     pub fn rest(&mut self) -> Option<u64> {
         let count = std::mem::take(&mut self.untold);
         (count > 0).then_some(count)

@@ -1,38 +1,38 @@
-//! stderr as a terminal: live lines at its bottom, log lines above them.
+//! stderr as a terminal: live lines at the bottom, log lines above them.
 
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How often live lines are drawn, at most, per second.
+/// Maximum rate at which live lines are drawn, per second.
 const REDRAWS_PER_S: u8 = 4;
 
-/// Where live lines and log lines meet, so that neither garbles the other. Where
-/// stderr is no terminal, live lines are not drawn.
+/// Coordinates live lines and log lines, so that neither garbles the other. Live lines
+/// are not drawn if stderr is not a terminal.
 #[derive(Debug, Clone)]
 pub struct Terminal {
     lines: MultiProgress,
 }
 
 impl Terminal {
-    /// The process's stderr, with live lines if it is a terminal.
+    /// Uses the process's stderr, with live lines if it is a terminal.
     pub fn stderr() -> Self {
         let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_S);
         Terminal { lines: MultiProgress::with_draw_target(target) }
     }
 
-    /// stderr without live lines.
+    /// Uses stderr without live lines.
     pub fn without_live_lines() -> Self {
         Terminal { lines: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()) }
     }
 
-    /// Whether live lines are drawn at all.
+    /// Returns whether live lines are drawn.
     pub fn is_live(&self) -> bool {
         !self.lines.is_hidden()
     }
 
-    /// Its width in columns; 80 where nobody knows.
+    /// Returns the width in columns, or 80 if it is unknown.
     pub fn width(&self) -> usize {
         match rustix::termios::tcgetwinsize(io::stderr()) {
             Ok(size) if size.ws_col > 0 => size.ws_col.into(),
@@ -45,13 +45,13 @@ impl Terminal {
         self.lines.add(line)
     }
 
-    /// Takes the live lines away while `write` writes to the same terminal.
+    /// Hides the live lines while `write` writes to the same terminal.
     pub fn suspend<R>(&self, write: impl FnOnce() -> R) -> R {
         self.lines.suspend(write)
     }
 }
 
-/// Writes log lines. Each is one call of `write`.
+/// Writer for log lines. Each call of `write` is one line.
 #[derive(Debug)]
 pub struct LogLine {
     terminal: Terminal,
@@ -76,16 +76,16 @@ impl<'a> MakeWriter<'a> for Terminal {
     }
 }
 
-/// Whether colours are wanted on stderr: a terminal, and NO_COLOR (no-color.org) is
-/// unset.
+/// Returns whether to use colors on stderr: it is a terminal, and NO_COLOR (no-color.org)
+/// is unset.
 pub(super) fn wants_colours(no_color: Option<std::ffi::OsString>) -> bool {
     io::stderr().is_terminal() && no_color.is_none_or(|value| value.is_empty())
 }
 
-/// Whether stderr goes to the systemd journal, which has a time of its own for
-/// every line. systemd.exec(5): JOURNAL_STREAM is the device and inode of the
-/// stream, to be compared, since the variable is inherited by processes whose
-/// stderr goes elsewhere.
+/// Returns whether stderr is connected to the systemd journal, which adds its own time to
+/// every line. systemd.exec(5): JOURNAL_STREAM holds the device and inode of the stream.
+/// They have to be compared, because processes inherit the variable even if their stderr
+/// goes elsewhere.
 pub(super) fn is_journal(journal_stream: Option<std::ffi::OsString>) -> bool {
     let Some(stream) = journal_stream else { return false };
     let Ok(stat) = rustix::fs::fstat(io::stderr()) else { return false };

@@ -1,4 +1,4 @@
-//! The last error and the last warning that were logged, for who asks later.
+//! The last error and the last warning that were logged, for the status.
 
 use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,17 +9,17 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// A line of the log.
+/// An error or warning from the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
-    /// What it says.
+    /// The message, with its fields.
     pub message: String,
-    /// When.
+    /// Time when it was logged.
     pub at: Timestamp,
 }
 
-/// Takes note of them, as a layer of the subscriber: whatever is told as an error is
-/// noted, wherever that is. Clones share their notes.
+/// A layer of the subscriber that remembers the last error and the last warning of the
+/// whole program. Clones share their content.
 #[derive(Debug, Clone, Default)]
 pub struct Troubles {
     last: Arc<Mutex<Last>>,
@@ -32,12 +32,13 @@ struct Last {
 }
 
 impl Troubles {
-    /// The last error.
+    /// Returns the last error.
     pub fn last_error(&self) -> Option<Trouble> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).error.clone()
     }
 
-    /// The last warning. Kept apart, so that a port scan does not hide an error.
+    /// Returns the last warning. It is kept apart from errors, so that a port scan does
+    /// not hide an error.
     pub fn last_warning(&self) -> Option<Trouble> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).warning.clone()
     }
@@ -61,7 +62,7 @@ impl<S: Subscriber> Layer<S> for Troubles {
     }
 }
 
-/// The message, and the fields as the log has them behind it.
+/// The message, followed by the fields as in the log.
 #[derive(Default)]
 struct Words {
     message: String,
@@ -76,7 +77,7 @@ impl Words {
 
 impl Visit for Words {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a string does not fail.
+        // Writing to a string never fails.
         let _ = match field.name() {
             "message" => write!(self.message, "{value:?}"),
             name => write!(self.fields, " {name}={value:?}"),

@@ -1,22 +1,22 @@
-//! Times that a stream does not give: `compute_pkt_fields` in `libavformat/demux.c`
-//! (FFmpeg 5.1).
+//! Computes times that a stream does not give, like `compute_pkt_fields` in
+//! `libavformat/demux.c` (FFmpeg 5.1).
 //!
-//! Many streams give times to some pictures only, or a PTS without its DTS. What
-//! libavformat makes of that decides which time the ffmpeg tool shows a picture
-//! at, so its rules are followed one by one.
+//! Many streams give times for some pictures only, or a PTS without the DTS.
+//! libavformat's rules for these cases decide at which time the ffmpeg tool shows a
+//! picture, so they are followed one by one.
 
 use serde::{Deserialize, Serialize};
 
 use super::rescale::{add_stable, whole_ticks};
 use crate::media::{PictureTiming, VideoCodec};
 
-/// Times before the first that is known count from here (`RELATIVE_TS_BASE`).
+/// Base of relative times, used until the first known time (`RELATIVE_TS_BASE`).
 const RELATIVE_BASE: i64 = i64::MAX - (1 << 48);
 
 /// `MAX_REORDER_DELAY`.
 pub const MAX_DELAY: usize = 16;
 
-/// What `pts` and `dts` are while their picture passes: ticks, unwrapped.
+/// PTS and DTS of a picture while it passes through the timeline: ticks, unwrapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stamps {
     /// Presentation time.
@@ -34,22 +34,23 @@ pub struct Interpolation {
     /// `cur_dts`: where the next picture would be decoded. `None` until a time is
     /// known; `guessed` is then how far pictures have come without.
     pub next: Option<i64>,
-    /// Ticks that pictures without times have taken so far.
+    /// Ticks taken by pictures without times so far.
     pub guessed: i64,
     /// `last_IP_pts`: presentation time of the last picture that was not a B picture.
     pub reference_pts: Option<i64>,
-    /// `last_IP_duration`: how long that is shown.
+    /// `last_IP_duration`: how long that picture is shown.
     pub reference_duration: i64,
     /// `last_dts_for_order_check`.
     pub checked: Option<i64>,
-    /// `dts_ordered`: times that stood alone and grew.
+    /// `dts_ordered`: number of pictures with PTS equal to DTS whose time did not go
+    /// back.
     pub ordered: u32,
-    /// `dts_misordered`: such times that went back.
+    /// `dts_misordered`: number of such pictures whose time went back.
     pub misordered: u32,
-    /// `pts_buffer`: the last presentation times, the smallest first.
+    /// `pts_buffer`: the last presentation times, smallest first.
     pub window: [Option<i64>; MAX_DELAY + 1],
-    /// `pts_reorder_error` and its count: how well each place of the window has predicted
-    /// the decoding time.
+    /// `pts_reorder_error` and its count: for each position of the window, how far it was
+    /// from the decoding time.
     pub errors: [(u64, u8); MAX_DELAY],
 }
 
@@ -70,14 +71,14 @@ impl Default for Interpolation {
     }
 }
 
-/// The first time is known: earlier pictures' guessed times move by this.
+/// The first time is known: guessed times of earlier pictures move by this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Anchored {
     shift: i64,
 }
 
 impl Anchored {
-    /// Moves what was guessed.
+    /// Moves guessed times.
     pub fn apply(self, stamps: &mut Stamps) {
         for time in [&mut stamps.pts, &mut stamps.dts] {
             if Interpolation::is_relative(*time) {
@@ -88,19 +89,19 @@ impl Anchored {
 }
 
 impl Interpolation {
-    /// Whether a time counts from the base, and waits to be moved.
+    /// Whether a time is relative to the base and still has to be moved.
     pub fn is_relative(time: Option<i64>) -> bool {
         time.is_some_and(|time| time > RELATIVE_BASE - (1 << 48))
     }
 
-    /// Whether it is known where pictures stand, or that nobody knows.
+    /// Whether the time of pictures is known, or known to be missing.
     pub fn is_anchored(&self) -> bool {
         self.next.is_some() || self.blank
     }
 
-    /// libavformat has looked ahead and begins again (`estimate_timings_from_pts`):
-    /// where the first picture stands is known, and what has shown about the order.
-    /// `anchored` is what the first time that was found has said.
+    /// Starts over after the look-ahead, as libavformat does
+    /// (`estimate_timings_from_pts`). Keeps the time of the first picture and what was
+    /// learned about the order. `anchored` results from the first known time.
     pub fn begin_again(&mut self, anchored: Option<Anchored>) {
         *self = Interpolation {
             next: anchored.map(|anchored| RELATIVE_BASE.wrapping_add(anchored.shift)),
@@ -113,9 +114,9 @@ impl Interpolation {
         };
     }
 
-    /// Fills in what the next picture lacks. `ended_by` are the times of the PES
-    /// packet in which its end was found. What it returns has to be given to
-    /// [`Interpolation::move_guessed`] for all pictures that are held.
+    /// Fills in the missing times of the next picture. `ended_by` are the times of the
+    /// PES packet in which its end was found. Pass the result to
+    /// [`Interpolation::move_guessed`] for all held pictures.
     pub fn fill(
         &mut self,
         codec: VideoCodec,
@@ -128,7 +129,8 @@ impl Interpolation {
         self.check_order(stamps);
         let mut delayed = delay > 0 && !timing.bidirectional;
         if delay == 1 && delayed && stamps.dts.is_some() && stamps.dts == stamps.pts {
-            // An I or P picture is never shown when it is decoded if there are B pictures.
+            // If there are B pictures, an I or P picture is never shown at its decoding
+            // time.
             stamps.dts = None;
         }
         let duration = timing.duration.map_or(0, whole_ticks);
@@ -160,8 +162,8 @@ impl Interpolation {
         anchored
     }
 
-    /// Sets what was guessed to the time that is known now: `update_initial_timestamps`
-    /// and `update_dts_from_pts`. `held` are the pictures before, in coding order.
+    /// Moves guessed times to the time that is now known: `update_initial_timestamps` and
+    /// `update_dts_from_pts`. `held` are the pictures before, in coding order.
     pub fn move_guessed<'a>(
         &mut self,
         anchored: Anchored,
@@ -182,12 +184,12 @@ impl Interpolation {
         }
     }
 
-    /// The stream is over and no time is known: what was guessed counts from 0.
+    /// At the end of a stream without any known time: guessed times count from 0.
     pub fn give_up() -> Anchored {
         Anchored { shift: RELATIVE_BASE.wrapping_neg() }
     }
 
-    /// `cur_dts`, or how far it has come from the base.
+    /// Returns `cur_dts`, or the base plus the time guessed so far.
     fn next(&self) -> Option<i64> {
         self.next.or_else(|| (!self.blank).then_some(RELATIVE_BASE + self.guessed))
     }
@@ -200,8 +202,8 @@ impl Interpolation {
         }
     }
 
-    /// A time that stands alone counts as PTS and DTS, unless such times turn out
-    /// not to be in order.
+    /// A PTS without a DTS is used as both, unless such times turn out not to be in
+    /// order.
     fn check_order(&mut self, stamps: &mut Stamps) {
         const MEMORY: u32 = 250;
         let Some(dts) = stamps.dts else { return };
@@ -223,7 +225,7 @@ impl Interpolation {
         }
     }
 
-    /// An I or P picture in front of which B pictures are shown.
+    /// An I or P picture, shown after the B pictures that follow it.
     fn fill_delayed(
         &mut self,
         stamps: &mut Stamps,
@@ -233,7 +235,7 @@ impl Interpolation {
         stamps.dts = stamps.dts.or(self.reference_pts);
         let anchored = self.anchor(stamps.dts);
         stamps.dts = stamps.dts.or(self.next());
-        // What is shown while it is decoded is the reference picture before.
+        // While this picture is decoded, the previous reference picture is shown.
         if self.reference_duration == 0 {
             self.reference_duration = duration;
         }
@@ -267,7 +269,7 @@ impl Interpolation {
         anchored
     }
 
-    /// `update_initial_timestamps`: the first time that is known.
+    /// `update_initial_timestamps`: handles the first known time.
     fn anchor(&mut self, dts: Option<i64>) -> Option<Anchored> {
         let dts = dts?;
         if self.is_anchored() || Self::is_relative(Some(dts)) {
@@ -311,13 +313,13 @@ impl Interpolation {
     }
 }
 
-/// Whether each picture comes out of the decoder with the next one in (FFmpeg's
+/// Whether the decoder returns each picture as soon as it gets the next one (FFmpeg's
 /// `onein_oneout`).
 fn in_coding_order(codec: VideoCodec) -> bool {
     !matches!(codec, VideoCodec::H264 | VideoCodec::Hevc)
 }
 
-/// Puts `pts` into the window of the last `delay + 1`, in order; the smallest goes.
+/// Inserts `pts` into the sorted window of the last `delay + 1`, and drops the smallest.
 fn insert(window: &mut [Option<i64>], pts: i64, delay: usize) {
     if let Some(first) = window.first_mut() {
         *first = Some(pts);

@@ -1,9 +1,10 @@
-//! Where the sender's clock jumps: `process_input` in `fftools/ffmpeg.c` (FFmpeg 5.1).
+//! Handles jumps of the sender's clock, like `process_input` in `fftools/ffmpeg.c`
+//! (FFmpeg 5.1).
 //!
-//! All streams of a recording share one offset. A packet whose decoding time is
-//! far from the one expected of its stream moves the offset, so that it stands
-//! where it was expected; the other streams then find themselves moved along.
-//! Everything here is in microseconds, as there, since rounding shows.
+//! All streams of a recording share one offset. If the decoding time of a packet is far
+//! from the expected time of its stream, the offset is changed so that the packet gets
+//! the expected time. This moves the other streams as well. As in FFmpeg, all times are
+//! in microseconds, because rounding affects the result.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,36 +12,36 @@ use super::interpolate::Stamps;
 use super::rescale::{micros, ticks};
 use crate::media::Ticks;
 
-/// `dts_delta_threshold`: further than this from what was expected is a jump.
+/// `dts_delta_threshold`: a larger difference from the expected time is a jump.
 const JUMP: i64 = 10_000_000;
 
-/// So is this far back.
+/// A step back by more than this is also a jump.
 const JUMP_BACK: i64 = 100_000;
 
-/// What all streams share (`InputFile`).
+/// State shared by all streams (`InputFile`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Shared {
     /// `ts_offset`: added to every time.
     #[serde(rename = "offset_us")]
     pub offset: i64,
-    /// `last_ts`: decoding time of the packet before, of any stream.
+    /// `last_ts`: decoding time of the previous packet of any stream.
     #[serde(rename = "last_us")]
     pub last: i64,
 }
 
-/// What each stream has of its own (`InputStream`).
+/// State of one stream (`InputStream`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StreamClock {
-    /// A packet has been seen.
+    /// Whether a packet has been seen.
     pub started: bool,
-    /// Decoding time of the packet before.
+    /// Decoding time of the previous packet.
     #[serde(rename = "dts_us")]
     pub dts: i64,
-    /// What is too far back from here jumps.
+    /// A packet that is too far before this time is a jump.
     #[serde(rename = "reached_us")]
     pub reached: i64,
-    /// Decoding time expected next.
+    /// Expected decoding time of the next packet.
     #[serde(rename = "next_us")]
     pub next: Option<i64>,
 }
@@ -51,7 +52,8 @@ impl Shared {
         self.delta(stream, stamps.dts).is_some()
     }
 
-    /// Takes a packet's times, on the stream's unwrapped clock, to the recording's.
+    /// Converts a packet's times from the stream's unwrapped clock to that of the
+    /// recording.
     pub fn pass(&mut self, stream: &StreamClock, stamps: Stamps) -> Stamps {
         let mut offset = ticks(self.offset).0;
         if let Some(delta) = self.delta(stream, stamps.dts) {
@@ -66,7 +68,7 @@ impl Shared {
         stamps
     }
 
-    /// By how much the packet is off, if that is a jump.
+    /// Returns the packet's difference from the expected time if it is a jump.
     fn delta(&self, stream: &StreamClock, dts: Option<i64>) -> Option<i64> {
         let dts = micros(Ticks(dts?.saturating_add(ticks(self.offset).0)));
         let expected = stream.next.unwrap_or(self.last);
@@ -77,8 +79,8 @@ impl Shared {
 }
 
 impl StreamClock {
-    /// Takes the decoding time of a packet that has passed; `start` is where the
-    /// stream begins if its first packet has none. Gives the time that it counts as.
+    /// Updates the clock with the decoding time of a packet; `start` is the time of a
+    /// first packet that has none. Returns the time of the packet.
     pub fn take(&mut self, dts: Option<i64>, start: i64) -> i64 {
         if !self.started {
             *self = StreamClock { started: true, dts: start, ..StreamClock::default() };
@@ -88,13 +90,13 @@ impl StreamClock {
         self.dts
     }
 
-    /// The packet lasts so long; `None` if nobody knows.
+    /// Sets the duration of the packet; `None` if it is unknown.
     pub fn lasts(&mut self, duration: Option<i64>) {
         self.next = duration.map(|duration| self.dts + duration);
     }
 
-    /// A decoder has shown the packet: the stream has reached its end. Of a stream
-    /// that is only copied, the tool never says so.
+    /// Marks the packet as shown by a decoder: the stream has reached its end. The tool
+    /// never does this for a stream that is only copied.
     pub fn shown(&mut self) {
         self.reached = self.next.unwrap_or(self.dts);
     }

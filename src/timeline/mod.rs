@@ -1,13 +1,13 @@
 //! The stream's 33-bit clock → time from the start of the recording.
 //!
-//! What libavformat and the ffmpeg tool do between the demuxer and the decoder,
-//! step by step (`libavformat/demux.c`, `fftools/ffmpeg.c`, FFmpeg 5.1):
+//! Does what libavformat and the ffmpeg tool do between the demuxer and the decoder, step by
+//! step (`libavformat/demux.c`, `fftools/ffmpeg.c`, FFmpeg 5.1):
 //!
 //! ```text
-//! unwrap       33 bits → a time that only grows
+//! unwrap       33 bits → a time without wraps
 //! interpolate  times that the stream does not give
-//! start        where the recording begins, settled once
-//! jumps        going on without a jump where the sender's clock jumps
+//! start        where the recording begins, determined once
+//! jumps        continuous time where the sender's clock jumps
 //! ```
 
 mod clock;
@@ -32,21 +32,21 @@ use start::Start;
 /// An access unit whose times count from the start of the recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimedUnit {
-    /// The unit.
+    /// The access unit.
     pub unit: AccessUnit,
-    /// Its times as they stood in the stream.
+    /// Its times in the stream.
     pub raw: Times,
     /// The clock before it.
     pub before: RecordingClock,
 }
 
-/// The decoding times that FFmpeg counts on behind the last picture. What the decoder
-/// still holds then, and has no time of its own, takes one of them.
+/// The decoding times that FFmpeg counts up after the last picture. Pictures that the
+/// decoder still holds and that have no time take one of them each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AfterEnd {
-    /// In microseconds; `None` if nobody knows.
+    /// In microseconds; `None` if unknown.
     next: Option<i64>,
-    /// From one to the next.
+    /// Step in microseconds.
     step: i64,
 }
 
@@ -60,26 +60,26 @@ impl Iterator for AfterEnd {
     }
 }
 
-/// Sets the times of access units to the recording's own.
+/// Converts the times of access units to the time of the recording.
 #[derive(Debug)]
 pub struct Timeline {
     clock: RecordingClock,
-    /// How long the picture is shown that passed last, if its headers say so.
+    /// Duration of the last picture that passed, if its headers state it.
     lasts: Option<Fraction>,
-    /// Where the recording begins, until that is settled.
+    /// Determines where the recording begins; `None` once that is done.
     start: Option<Start>,
-    /// What waits: for the start, or for the first time that is known.
+    /// Items that wait for the start, or for the first known time.
     held: VecDeque<Item>,
     held_bytes: usize,
-    /// A picture that is held waits for the first time that is known.
+    /// Whether a held picture waits for the first known time.
     waits: bool,
-    /// Nothing waits for a first time any more.
+    /// Whether waiting for a first time has ended.
     given_up: bool,
-    /// Audio that had passed before a restart: stream, and where its PES packet begins.
+    /// Audio that had passed before a restart: PID, and offset of the PES packet.
     passed_audio: Vec<(u16, ByteOffset)>,
-    /// The video PES packet that is not complete yet, as FFmpeg sees it.
+    /// The incomplete video PES packet, as FFmpeg sees it.
     open: OpenPes,
-    /// Pictures that jump, and those behind them, until that packet is complete.
+    /// A picture that jumps, and those after it, until that packet is complete.
     jumped: VecDeque<Box<VideoItem>>,
     ready: VecDeque<TimedUnit>,
 }
@@ -97,24 +97,24 @@ struct VideoItem {
     unit: AccessUnit,
     timing: PictureTiming,
     stamps: Stamps,
-    /// As it was before this picture.
+    /// The state before this picture.
     before: VideoTimes,
 }
 
-/// FFmpeg sees pictures only when the PES packet in which their end was found is
-/// complete. We wait for that only where a picture jumps, since audio that comes in
-/// between may jump first; if it does so behind a picture that was not held, the
-/// clock is set back and goes through that picture again behind the audio.
+/// FFmpeg only sees a picture when the PES packet in which its end was found is complete.
+/// This module only waits for that if the picture jumps, because audio that arrives in
+/// between may jump first. If audio jumps after a picture that was not held, the clock is
+/// set back, and the picture is applied again after the audio.
 #[derive(Debug, Default)]
 struct OpenPes {
     before: Option<RecordingClock>,
     pictures: Vec<(Stamps, PictureTiming)>,
-    /// Audio has jumped since it began.
+    /// Whether audio has jumped since the packet began.
     audio_jumped: bool,
 }
 
 impl Timeline {
-    /// At the beginning of a recording.
+    /// Starts at the beginning of a recording.
     pub fn new() -> Self {
         let clock = RecordingClock {
             demuxed: VideoTimes::default(),
@@ -126,7 +126,7 @@ impl Timeline {
         Timeline { start: Some(Start::default()), ..Timeline::resume(clock) }
     }
 
-    /// Goes on where another has been: `clock` as it was before the next access unit.
+    /// Resumes with the `clock` from before the next access unit.
     pub fn resume(clock: RecordingClock) -> Self {
         Timeline {
             passed_audio: clock.audio.iter().map(|audio| (audio.pid, audio.through)).collect(),
@@ -143,14 +143,14 @@ impl Timeline {
         }
     }
 
-    /// The audio streams of the tables, whose first times count for the start.
+    /// Sets the audio streams of the tables, whose first times count for the start.
     pub fn expect_audio(&mut self, streams: &[AudioStream]) {
         if let Some(start) = &mut self.start {
             start.expect_audio(streams);
         }
     }
 
-    /// The next frame of an audio stream.
+    /// Takes the next frame of an audio stream.
     pub fn audio(&mut self, frame: AudioFrame) {
         let passed = |(pid, through): &(u16, ByteOffset)| *pid == frame.pid && frame.at <= *through;
         if self.passed_audio.iter().any(passed) {
@@ -162,13 +162,13 @@ impl Timeline {
         self.hold(Item::Audio(frame), size_of::<AudioFrame>());
     }
 
-    /// The PES packet of the video stream is complete: FFmpeg has now seen the
-    /// pictures that ended in it.
+    /// Marks the PES packet of the video stream as complete: FFmpeg has now seen the
+    /// pictures that end in it.
     pub fn pes_complete(&mut self) {
         self.hold(Item::PesComplete, 0);
     }
 
-    /// The next access unit of the video stream, and what its headers say.
+    /// Takes the next access unit of the video stream, with what its headers state.
     pub fn video(&mut self, unit: AccessUnit, timing: PictureTiming) {
         let before = self.clock.demuxed;
         let demuxed = &mut self.clock.demuxed;
@@ -190,8 +190,9 @@ impl Timeline {
         self.hold(Item::Video(Box::new(video)), bytes);
     }
 
-    /// What libavformat learns when it looks ahead, before it begins again: the first
-    /// access units, whose times do not say all. To be called before they pass.
+    /// Applies what libavformat learns from its look-ahead before it starts over:
+    /// `pictures` are the first access units, with missing or ambiguous times. Call this
+    /// before they pass.
     pub fn look_ahead<'a>(
         &mut self,
         pictures: impl Iterator<Item = (&'a AccessUnit, &'a PictureTiming)>,
@@ -220,20 +221,20 @@ impl Timeline {
         self.clock.demuxed.interpolation = demuxed.interpolation;
     }
 
-    /// The stream is over: time starts where it is known to.
+    /// Ends the stream: time starts at what is known.
     pub fn finish(&mut self) {
         self.give_up();
         self.pass_held();
         self.pass_jumped();
     }
 
-    /// The times that are counted on behind what has passed.
+    /// Returns the times that FFmpeg counts up after the last picture.
     pub fn after_end(&self) -> AfterEnd {
         let step = self.lasts.map_or(0, |duration| rescale::whole_micros(duration, 1));
         AfterEnd { next: self.clock.video.next, step }
     }
 
-    /// The next access unit, its times set from the start of the recording.
+    /// Returns the next access unit, with times from the start of the recording.
     pub fn pull(&mut self) -> Option<TimedUnit> {
         self.ready.pop_front()
     }
@@ -252,9 +253,9 @@ impl Timeline {
         }
     }
 
-    /// What is not known by now is not waited for.
+    /// Stops waiting for what is not known yet.
     fn give_up(&mut self) {
-        // In this order: what was guessed does not say where a recording begins.
+        // The order matters: guessed times must not determine where the recording begins.
         self.settle();
         if !self.given_up && !self.clock.demuxed.interpolation.is_anchored() {
             self.given_up = true;

@@ -1,40 +1,41 @@
-//! FFmpeg's arithmetic on times, rounding included (`libavutil/mathematics.c`).
+//! FFmpeg's arithmetic on times, including rounding (`libavutil/mathematics.c`).
 
 use crate::media::{Fraction, TICKS_PER_SECOND, Ticks};
 
-/// Microseconds in a second: the ffmpeg tool's own time base.
+/// Microseconds per second: the time base of the ffmpeg tool.
 const MICROS: i64 = 1_000_000;
 
-/// Ticks to microseconds: `av_rescale_q`, halves away from zero.
+/// Converts ticks to microseconds like `av_rescale_q`: halves round away from zero.
 pub fn micros(ticks: Ticks) -> i64 {
     scale(ticks.0, MICROS, TICKS_PER_SECOND)
 }
 
-/// Microseconds to ticks: `av_rescale_q`, halves away from zero.
+/// Converts microseconds to ticks like `av_rescale_q`: halves round away from zero.
 pub fn ticks(micros: i64) -> Ticks {
     Ticks(scale(micros, TICKS_PER_SECOND, MICROS))
 }
 
-/// A duration in whole ticks, rounded down: `compute_pkt_fields` in `libavformat/demux.c`.
+/// Converts a duration to whole ticks, rounded down, like `compute_pkt_fields` in
+/// `libavformat/demux.c`.
 pub fn whole_ticks(duration: Fraction) -> i64 {
     let ticks = i128::from(duration.numerator) * i128::from(TICKS_PER_SECOND)
         / i128::from(duration.denominator);
     i64::try_from(ticks).unwrap_or(0)
 }
 
-/// `count` durations in whole microseconds, rounded down.
+/// Returns `count` durations in whole microseconds, rounded down.
 pub fn whole_micros(duration: Fraction, count: i64) -> i64 {
     let micros = i128::from(duration.numerator) * i128::from(MICROS) * i128::from(count)
         / i128::from(duration.denominator);
     i64::try_from(micros).unwrap_or(0)
 }
 
-/// Microseconds that `samples` take, rounded down, as the ffmpeg tool has it.
+/// Returns the duration of `samples` in microseconds, rounded down as in the ffmpeg tool.
 pub fn micros_of_samples(samples: u32, sample_rate: u32) -> i64 {
     if sample_rate == 0 { 0 } else { MICROS * i64::from(samples) / i64::from(sample_rate) }
 }
 
-/// Ticks that `samples` take, rounded down, as libavformat has it.
+/// Returns the duration of `samples` in ticks, rounded down as in libavformat.
 pub fn ticks_of_samples(samples: u32, sample_rate: u32) -> i64 {
     if sample_rate == 0 {
         0
@@ -43,8 +44,8 @@ pub fn ticks_of_samples(samples: u32, sample_rate: u32) -> i64 {
     }
 }
 
-/// `av_add_stable`: adds a duration that is no whole number of ticks so that
-/// rounding does not add up.
+/// `av_add_stable`: adds a duration that need not be a whole number of ticks, without
+/// accumulating rounding errors.
 pub fn add_stable(time: i64, duration: Fraction) -> i64 {
     let per_tick = i128::from(duration.numerator) * i128::from(TICKS_PER_SECOND);
     let denominator = i128::from(duration.denominator);
@@ -55,7 +56,8 @@ pub fn add_stable(time: i64, duration: Fraction) -> i64 {
     if per_tick < denominator {
         return time;
     }
-    // Through the grid of the durations, and back with what was off it.
+    // Advance by one step on the grid of multiples of the duration, and add the offset
+    // from it.
     let old = divide(i128::from(time) * denominator, per_tick);
     let on_grid = |index: i128| divide(index * per_tick, denominator);
     let sum = on_grid(old + 1) + i128::from(time) - on_grid(old);
@@ -66,7 +68,7 @@ fn scale(value: i64, by: i64, from: i64) -> i64 {
     i64::try_from(divide(i128::from(value) * i128::from(by), i128::from(from))).unwrap_or(0)
 }
 
-/// Rounds to nearest, halves away from zero. `by` is above zero.
+/// Divides and rounds to nearest, halves away from zero. `by` is positive.
 fn divide(value: i128, by: i128) -> i128 {
     let half = if value < 0 { -(by / 2) } else { by / 2 };
     (value + half) / by

@@ -1,19 +1,19 @@
-//! Where a recording begins: libavformat's `start_time`, the smallest first PTS of
-//! all its audio and video streams.
+//! Determines where a recording begins: libavformat's `start_time`, the smallest first
+//! PTS of all audio and video streams.
 //!
-//! It is settled by what the stream contains, never by the clock on the wall, and
-//! then it stays.
+//! It depends only on the content of the stream, never on the wall clock, and never
+//! changes afterwards.
 
 use crate::media::{AudioStream, TICKS_PER_SECOND, Ticks};
 
-/// It is settled after so much video, even if an audio stream of the tables has
-/// not been heard of.
+/// The start is determined after this much video, even if an audio stream of the tables
+/// has not appeared yet.
 const SETTLE_TICKS: i64 = TICKS_PER_SECOND;
 
-/// What is known of it so far. Times are unwrapped.
+/// What is known so far. Times are unwrapped.
 #[derive(Debug, Default)]
 pub struct Start {
-    /// Audio streams that have shown no time yet.
+    /// Audio streams without a time yet.
     silent: Vec<u16>,
     heard: Vec<u16>,
     earliest: Option<i64>,
@@ -23,7 +23,7 @@ pub struct Start {
 }
 
 impl Start {
-    /// The audio streams of the tables.
+    /// Sets the audio streams of the tables.
     pub fn expect_audio(&mut self, streams: &[AudioStream]) {
         for AudioStream { pid, .. } in streams {
             if !self.silent.contains(pid) && !self.heard.contains(pid) {
@@ -32,7 +32,7 @@ impl Start {
         }
     }
 
-    /// The time of an audio frame.
+    /// Takes the time of an audio frame.
     pub fn audio(&mut self, pid: u16, pts: Ticks) {
         if let Some(index) = self.silent.iter().position(|silent| *silent == pid) {
             self.silent.swap_remove(index);
@@ -41,7 +41,7 @@ impl Start {
         }
     }
 
-    /// A picture's presentation time, in coding order.
+    /// Takes the presentation time of a picture, in coding order.
     pub fn video(&mut self, pts: Option<i64>) {
         if let (false, Some(pts)) = (self.video, pts) {
             self.video = true;
@@ -49,22 +49,22 @@ impl Start {
         }
     }
 
-    /// Nobody knows when the video begins; only audio says.
+    /// Marks that the start of the video is unknown, so that only audio counts.
     pub fn no_video(&mut self) {
         self.video = true;
     }
 
-    /// A picture's decoding time.
+    /// Takes the decoding time of a picture.
     pub fn reached(&mut self, dts: i64) {
         self.span = (dts - *self.first_dts.get_or_insert(dts)).abs();
     }
 
-    /// Whether it is known, or has been waited for long enough.
+    /// Whether the start is known, or the wait is over.
     pub fn is_settled(&self) -> bool {
         self.video && (self.silent.is_empty() || self.span >= SETTLE_TICKS)
     }
 
-    /// Where the recording begins, as far as is known.
+    /// Returns the start of the recording, as far as it is known.
     pub fn earliest(&self) -> Ticks {
         Ticks(self.earliest.unwrap_or(0))
     }

@@ -1,5 +1,5 @@
-//! The timeline on times made by hand. What ffmpeg says of whole streams is in
-//! `tests/it/parity.rs` and `tests/it/streams.rs`.
+//! The timeline with handmade times. `tests/it/parity.rs` and `tests/it/streams.rs`
+//! compare whole streams with ffmpeg.
 #![allow(clippy::unwrap_used)]
 
 use super::clock::CLOCK_BITS;
@@ -9,7 +9,7 @@ use crate::media::{AudioCodec, Fraction, RandomAccess};
 const WRAP: i64 = 1 << CLOCK_BITS;
 const AUDIO: AudioStream = AudioStream { pid: 257, codec: AudioCodec::Aac };
 
-/// Pictures of 3,000 ticks, decoded as they come.
+/// Pictures of 3,000 ticks, without reordering.
 const THIRTY: PictureTiming = PictureTiming {
     bidirectional: false,
     duration: Some(Fraction { numerator: 1, denominator: 30 }),
@@ -55,7 +55,7 @@ fn time_starts_with_the_audio_where_that_begins_first() {
     let mut timeline = Timeline::new();
     timeline.expect_audio(&[AUDIO]);
     timeline.video(unit(9_000, 9_000), THIRTY);
-    assert!(timeline.pull().is_none(), "the audio has not been heard yet");
+    assert!(timeline.pull().is_none(), "no audio has arrived yet");
     timeline.audio(audio(0, 6_000));
     assert_eq!(pts(&mut timeline), [3_000]);
 }
@@ -111,7 +111,7 @@ fn an_encoder_that_starts_again_goes_on_at_the_time_expected_next() {
         timeline.video(unit(n, n), THIRTY);
         timeline.pes_complete();
     }
-    assert_eq!(pts(&mut timeline), [15_000, 18_000], "and so with a jump forward");
+    assert_eq!(pts(&mut timeline), [15_000, 18_000], "a jump forward is handled the same way");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn smaller_steps_stand_as_they_are() {
     assert_eq!(pts(&mut timeline), [0, 3_000, 800_000, 795_000]);
 }
 
-/// Behind audio and a picture at 90,000.
+/// Returns a timeline after audio and a picture at 90,000.
 fn begun_with_audio() -> Timeline {
     let mut timeline = Timeline::new();
     timeline.expect_audio(&[AUDIO]);
@@ -140,7 +140,8 @@ fn audio_that_jumps_first_takes_the_pictures_along() {
     timeline.video(unit(90_000, 90_000), THIRTY);
     timeline.audio(audio(0, 90_000));
     timeline.pes_complete();
-    // Audio of 1,920 ticks a frame goes on a minute later, the picture 80 ticks behind it.
+    // Audio of 1,920 ticks per frame jumps ahead by a minute; the picture is 80 ticks
+    // after it.
     timeline.audio(audio(1, 90_000 + 5_400_000));
     timeline.video(unit(90_080 + 5_400_000, 90_080 + 5_400_000), THIRTY);
     assert_eq!(pts(&mut timeline), [0, 1_920 + 80]);
@@ -150,8 +151,8 @@ fn audio_that_jumps_first_takes_the_pictures_along() {
 fn audio_that_jumps_before_ffmpeg_has_seen_the_picture_counts_as_before_it() {
     let mut timeline = begun_with_audio();
     timeline.video(unit(93_000, 93_000), THIRTY);
-    // Its PES packet is still open: to ffmpeg the audio comes first, then the
-    // picture brings the old time back, and the next one is where it is expected.
+    // The PES packet is still open: in ffmpeg, the audio comes first, then the picture
+    // returns to the old time, and the next one is at its expected time.
     timeline.audio(audio(1, 90_000 + 5_400_000));
     timeline.pes_complete();
     timeline.video(unit(90_080 + 5_400_000, 90_080 + 5_400_000), THIRTY);
@@ -163,7 +164,7 @@ fn audio_that_jumps_before_ffmpeg_has_seen_the_picture_counts_as_before_it() {
 fn audio_of_several_frames_that_jumps_before_ffmpeg_has_seen_the_picture_counts_as_before_it() {
     let mut timeline = begun_with_audio();
     timeline.video(unit(93_000, 93_000), THIRTY);
-    // Only the first jumps; those behind it in the PES packet go on from there.
+    // Only the first frame jumps; the next ones in the PES packet continue from there.
     timeline.audio(audio(1, 90_000 + 5_400_000));
     timeline.audio(audio(2, 91_920 + 5_400_000));
     timeline.pes_complete();
@@ -199,7 +200,8 @@ fn a_frame_rate_of_no_whole_ticks_is_expected_as_ffmpeg_rounds_it() {
 #[test]
 fn what_was_found_ahead_counts_from_the_first_picture_on() {
     let delayed = PictureTiming { delay: 2, ..THIRTY };
-    // In the order of coding, PTS alone: B pictures are shown before what they follow.
+    // In coding order, with PTS only: B pictures are shown before the pictures they
+    // follow.
     let alone = |pts| unit_of(VideoCodec::H264, Some(pts), Some(pts));
     let pictures: Vec<_> = [0, 12, 6, 3, 9, 24, 18, 15, 21].map(|n| alone(n * 1_000)).into();
     let decoded = |look_ahead: bool| {
@@ -216,10 +218,10 @@ fn what_was_found_ahead_counts_from_the_first_picture_on() {
             .map(|timed| timed.unit.dts.map(|dts| dts.0))
             .collect::<Vec<_>>()
     };
-    assert_eq!(decoded(false)[..2], [Some(0), Some(12_000)], "they seem to be in order");
+    assert_eq!(decoded(false)[..2], [Some(0), Some(12_000)], "they appear to be in order");
     let ahead = decoded(true);
     assert!(ahead.iter().flatten().is_sorted(), "{ahead:?}");
-    assert_ne!(ahead[1], Some(12_000), "it is known that they are not");
+    assert_ne!(ahead[1], Some(12_000), "they are known not to be");
 }
 
 #[test]
@@ -266,13 +268,13 @@ fn a_hundred_hours_are_told_to_the_tick() {
 
 #[test]
 fn a_timeline_resumed_at_any_picture_goes_on_as_if_it_had_never_stopped() {
-    /// A picture every 3,000 ticks, of which some lack times, and audio between them.
+    /// A picture every 3,000 ticks, some without times, with audio between them.
     fn feed(timeline: &mut Timeline, from: usize) -> Vec<TimedUnit> {
         let times =
             [300_000, 303_000, 306_000, 0, 3_000, 6_000, 9_000, 9_000_000, 9_003_000, 9_006_000];
         let timing = PictureTiming { delay: 1, ..THIRTY };
         for (n, time) in times.into_iter().enumerate() {
-            // The audio is read from a little before.
+            // Audio is read from a little earlier.
             if n + 2 >= from {
                 timeline.audio(audio(n as u64, time + 500));
             }

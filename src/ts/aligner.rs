@@ -1,34 +1,33 @@
-//! Bytes → whole packets: the one answer to where a packet begins and where it ends.
+//! Bytes → whole packets: decides where each packet begins and ends.
 //!
-//! The recorder and the tail both use it. The recorder publishes the length up to which packets
-//! are whole, so that the tail never reads part of one; if the two did not agree to the byte,
-//! the tail would lose step at a torn packet that was discarded.
+//! The writer and the tail both use it. The writer publishes the length up to which packets are
+//! whole, so that the tail never reads part of one. If the two did not agree to the byte, the tail
+//! would lose sync at a torn packet that was discarded.
 //!
-//! Alignment is FFmpeg's (`libavformat/mpegts.c`, `read_packet` and `mpegts_resync`): a packet is
-//! taken wherever a sync byte stands in its place; where none does, the next sync byte begins a
-//! packet.
+//! Alignment is FFmpeg's (`libavformat/mpegts.c`, `read_packet` and `mpegts_resync`): a packet
+//! begins where a sync byte is expected and found; otherwise at the next sync byte.
 
 use super::{SYNC_BYTE, TS_PACKET_BYTES, TsPacket};
 use crate::byte_offset::ByteOffset;
 
-/// Distance between the packets of an M2TS stream, which have a time stamp of 4 bytes in front.
+/// Distance between the packets of an M2TS stream, each preceded by a time stamp of 4 bytes.
 const TIMED_PACKET_BYTES: usize = 192;
 
-/// What an [`Aligner`] finds.
+/// Result of [`Aligner::find`].
 #[derive(Debug)]
 pub enum Aligned<'a> {
     /// The next packet.
     Packet(TsPacket<'a>),
-    /// Bytes that belong to no packet were skipped.
+    /// Bytes that belong to no packet.
     SyncLost {
         /// Offset of the first of them.
         at: ByteOffset,
-        /// How many they are.
+        /// Number of these bytes.
         skipped_bytes: u64,
     },
 }
 
-/// Finds packets in bytes that come in pieces of any size.
+/// Finds packets in bytes pushed in pieces of any size.
 #[derive(Debug)]
 pub struct Aligner {
     buffer: Vec<u8>,
@@ -38,16 +37,17 @@ pub struct Aligner {
     base: u64,
     /// From the end of a packet's 188 bytes to the next sync byte: 0, 4 or 16.
     gap_bytes: usize,
-    /// Bytes of the gap that are still to come.
+    /// Bytes of the gap not pushed yet.
     gap_left: usize,
     /// See [`Aligner::whole_until`].
     whole_until: u64,
-    /// Where sync was lost.
+    /// Offset at which sync was lost.
     lost_at: Option<u64>,
 }
 
 impl Aligner {
-    /// For bytes from offset `at` on, in packets of `packet_bytes`: 188, 192 or 204.
+    /// Returns an aligner for bytes from offset `at` on, in packets of `packet_bytes`: 188, 192 or
+    /// 204.
     pub fn new(at: ByteOffset, packet_bytes: usize) -> Self {
         Aligner {
             buffer: Vec::new(),
@@ -60,7 +60,7 @@ impl Aligner {
         }
     }
 
-    /// Takes the bytes that follow.
+    /// Appends the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.make_room();
         self.buffer.extend_from_slice(bytes);
@@ -110,21 +110,20 @@ impl Aligner {
         true
     }
 
-    /// Passes over everything that [`Aligner::find`] would return, and returns
-    /// [`Aligner::whole_until`].
+    /// Skips everything that [`Aligner::find`] would return, and returns [`Aligner::whole_until`].
     pub fn find_all(&mut self) -> u64 {
         while self.find().is_some() {}
         self.whole_until
     }
 
-    /// Offset of the first byte after the last whole packet found, or after bytes that belong to
-    /// none. What follows is part of a packet. A packet of 204 bytes is whole with its parity; one
+    /// Returns the offset after the last whole packet found, or after bytes that belong to none.
+    /// The bytes after it are part of a packet. A packet of 204 bytes is whole with its parity; one
     /// of 192 begins with its time stamp.
     pub fn whole_until(&self) -> u64 {
         self.whole_until
     }
 
-    /// No more bytes come: returns those that are left, which belong to no packet.
+    /// Ends the input. Returns the remaining bytes, which belong to no packet.
     pub fn finish(&mut self) -> Option<Aligned<'static>> {
         let end = self.base + self.buffer.len() as u64;
         let at = self.lost_at.take().unwrap_or(self.base + self.next as u64);
@@ -132,12 +131,12 @@ impl Aligner {
         (end > at).then_some(Aligned::SyncLost { at: ByteOffset(at), skipped_bytes: end - at })
     }
 
-    /// Offset of the byte that has to be pushed next.
+    /// Returns the offset of the byte to push next.
     pub fn end(&self) -> u64 {
         self.base + self.buffer.len() as u64
     }
 
-    /// The gap between packets is parity, which belongs to the packet before it.
+    /// Whether the gap between packets is parity, which belongs to the packet before it.
     fn has_parity(&self) -> bool {
         self.gap_bytes > TIMED_PACKET_BYTES - TS_PACKET_BYTES
     }
@@ -238,7 +237,7 @@ mod tests {
         let with_parity = two(16);
         assert_eq!(whole_until(&with_parity, 204), 408);
         assert_eq!(whole_until(&with_parity[..407], 204), 204);
-        assert_eq!(whole_until(&[9; 50], 188), 50, "what belongs to no packet is kept");
+        assert_eq!(whole_until(&[9; 50], 188), 50, "bytes that belong to no packet are kept");
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 use super::{SYNC_BYTE, TS_PACKET_BYTES};
 
-/// PID of null packets, which carry nothing and whose continuity counter means nothing
+/// PID of null packets, which carry no data and have no meaningful continuity counter
 /// (ISO/IEC 13818-1, table 2-3).
 pub const NULL_PID: u16 = 0x1fff;
 
@@ -62,13 +62,13 @@ impl Header {
     }
 }
 
-/// The 13 bits of a packet identifier, in a header or in a table, behind three other bits.
+/// Returns the 13 bits of a packet identifier, in a header or in a table, after three other bits.
 pub fn pid(high: u8, low: u8) -> u16 {
     u16::from_be_bytes([high, low]) & 0x1fff
 }
 
-/// Bytes of the adaptation field after its length byte, as the packet claims: 0 without one, and
-/// up to 255, more than a packet holds.
+/// Returns the stated length of the adaptation field, without its length byte: 0 if there is none,
+/// and up to 255, more than fits into a packet.
 pub fn adaptation_field_length(packet: &[u8; TS_PACKET_BYTES]) -> usize {
     if Header::of(packet).has_adaptation_field() { usize::from(packet[4]) } else { 0 }
 }
@@ -79,8 +79,8 @@ pub fn discontinuity(packet: &[u8; TS_PACKET_BYTES]) -> bool {
     adaptation_field_length(packet) > 0 && packet[5] & 0x80 != 0
 }
 
-/// Index of the first byte of the payload, or behind the packet where an adaptation field claims
-/// to be longer than it.
+/// Returns the index of the first byte of the payload, or the length of the packet if the
+/// adaptation field claims to be longer than it.
 pub fn payload_start(packet: &[u8; TS_PACKET_BYTES]) -> usize {
     const HEADER_BYTES: usize = 4;
     let field =
@@ -88,7 +88,7 @@ pub fn payload_start(packet: &[u8; TS_PACKET_BYTES]) -> usize {
     (HEADER_BYTES + field).min(TS_PACKET_BYTES)
 }
 
-/// The bytes after header and adaptation field; none in a packet without payload.
+/// Returns the bytes after header and adaptation field; none in a packet without payload.
 pub fn payload(packet: &[u8; TS_PACKET_BYTES]) -> &[u8] {
     if Header::of(packet).has_payload() { &packet[payload_start(packet)..] } else { &[] }
 }

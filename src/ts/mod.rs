@@ -1,11 +1,11 @@
-//! What a transport packet is, and where one begins (ISO/IEC 13818-1, 2.4.3).
+//! Transport packets: their header, and where each one begins (ISO/IEC 13818-1, 2.4.3).
 //!
-//! Everything that has to agree on packets to the byte uses this: the recorder, which cuts off
-//! torn packets; the tail, which reads behind it; the demuxer; and the sender.
+//! Everything that has to agree on packets to the byte uses this module: the writer, which
+//! discards torn packets; the tail, which reads after it; the demuxer; and `scenetap send`.
 //!
 //! ```text
 //! header       the four bytes at the front, the adaptation field, where the payload begins
-//! aligner      bytes in any pieces → whole packets, and what lies between them
+//! aligner      bytes in any pieces → whole packets, and the bytes between them
 //! packet_size  188, 192 (M2TS) or 204 bytes (with parity)
 //! crc32        CRC-32/MPEG-2, the check of every table
 //! ```
@@ -27,20 +27,20 @@ use crate::byte_offset::ByteOffset;
 /// Bytes in a transport packet (ISO/IEC 13818-1, 2.4.3.2).
 pub const TS_PACKET_BYTES: usize = 188;
 
-/// The byte with which every transport packet begins.
+/// The first byte of every transport packet.
 pub const SYNC_BYTE: u8 = 0x47;
 
-/// One aligned transport packet and its place in the recording.
+/// One aligned transport packet and its offset in the recording.
 #[derive(Debug, Clone, Copy)]
 pub struct TsPacket<'a> {
-    /// Offset of its sync byte.
+    /// Offset of the sync byte.
     pub at: ByteOffset,
     /// The packet, sync byte first.
     pub bytes: &'a [u8; TS_PACKET_BYTES],
 }
 
 impl TsPacket<'_> {
-    /// Offset of the first byte after the packet.
+    /// Returns the offset of the first byte after the packet.
     pub fn end(&self) -> ByteOffset {
         ByteOffset(self.at.0 + TS_PACKET_BYTES as u64)
     }

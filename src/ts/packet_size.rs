@@ -1,13 +1,13 @@
-//! How far apart a stream's packets stand, from its first bytes.
+//! Determines the packet size of a stream from its first bytes.
 
 use super::{SYNC_BYTE, TS_PACKET_BYTES};
 
-/// Sync bytes that have to stand in step before a position counts as a packet's beginning: any
-/// byte of a payload may be a sync byte by chance, five in step are not.
+/// Number of sync bytes at packet distance that mark the beginning of a packet: a single byte of a
+/// payload may be a sync byte by chance, five in step are not.
 const STEPS: usize = 5;
 
-/// Whether `bytes` begin with packets `stride` bytes apart: each of up to five sync bytes is in
-/// its place, as far as `bytes` reach.
+/// Whether `bytes` begin with packets `stride` bytes apart: up to five sync bytes are in place, as
+/// far as `bytes` reach.
 pub fn in_step(bytes: &[u8], stride: usize) -> bool {
     steps(bytes, stride).all(|byte| byte == SYNC_BYTE)
 }
@@ -24,8 +24,8 @@ fn steps(bytes: &[u8], stride: usize) -> impl Iterator<Item = u8> {
 /// Returns the size of a file's packets, 188, 192 (M2TS) or 204 (with parity), from its first
 /// bytes: the one at which sync bytes repeat most. `None` if it is not MPEG-TS.
 ///
-/// Where garbage follows soon, the bytes before it decide, as few as ffmpeg asks for first; where
-/// the file begins with garbage, some stretch behind it (`av_probe_input_buffer2`,
+/// If garbage follows soon, the bytes before it decide, with the same minimum as in ffmpeg. If the
+/// file begins with garbage, a stretch after it decides (`av_probe_input_buffer2`,
 /// `mpegts_probe`).
 pub fn probe_packet_bytes(head: &[u8]) -> Option<usize> {
     const FIRST_BYTES: usize = 2048;
@@ -36,9 +36,9 @@ pub fn probe_packet_bytes(head: &[u8]) -> Option<usize> {
     beginnings.chain([head]).chain(head.chunks_exact(STRETCH_BYTES)).find_map(packet_bytes_in_step)
 }
 
-/// The size at which sync bytes repeat most, if most of them stand in their places.
+/// Returns the size at which sync bytes repeat most, if most of them are in place.
 fn packet_bytes_in_step(bytes: &[u8]) -> Option<usize> {
-    /// Of 100 places where a sync byte should stand, this many must have one.
+    /// Percentage of expected positions that must have a sync byte.
     const ENOUGH_PERCENT: usize = 60;
     let score = |packet_bytes: usize| -> usize {
         let mut counts = vec![0_usize; packet_bytes];
@@ -53,7 +53,7 @@ fn packet_bytes_in_step(bytes: &[u8]) -> Option<usize> {
         .into_iter()
         .map(|packet_bytes| (score(packet_bytes), packet_bytes))
         .filter(|(score, _)| *score >= ENOUGH_PERCENT)
-        // The first of equals: `max_by_key` would return the last.
+        // If equal, keep the first: `max_by_key` would return the last.
         .reduce(|best, next| if next.0 > best.0 { next } else { best })
         .map(|(_, packet_bytes)| packet_bytes)
 }

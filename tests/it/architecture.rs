@@ -1,10 +1,10 @@
-//! The lines of the house, so that nobody has to remember them.
+//! Checks the import rules and other structural rules.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Every top-level module, and the modules that it may import: only ones listed before it, so that
-/// there is no circle.
+/// Every top-level module, and the modules that it may import. These are listed before
+/// it, so that there are no cycles.
 #[rustfmt::skip]
 const MAY_IMPORT: [(&str, &[&str]); 28] = [
     // The ground floor.
@@ -34,7 +34,7 @@ const MAY_IMPORT: [(&str, &[&str]); 28] = [
     ("playback", &["error", "runtime_folder"]),
     ("send", &["error", "media", "ts"]),
     ("status", &["error", "media", "runtime_folder"]),
-    // The wiring, and the command line.
+    // The pipeline, which connects the stages, and the command line.
     ("pipeline", &[
         "catalog", "config", "decode", "demux", "detect", "error", "framing", "ingest", "media",
         "pause", "recording", "service", "session", "shutdown", "status", "tail", "telemetry",
@@ -97,8 +97,8 @@ impl Source {
         self.module.first().map_or("", String::as_str)
     }
 
-    /// The top-level modules that this file names: by `crate::a`, by `crate::{a, b::c}`, or by
-    /// enough `super::` to leave its own module.
+    /// Returns the top-level modules that this file names: with `crate::a`, with
+    /// `crate::{a, b::c}`, or with enough `super::` to leave its own module.
     fn imports(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let out = "super::".repeat(self.module.len());
@@ -120,7 +120,7 @@ impl Source {
     }
 }
 
-/// First names of a path: one, or one for each member of a group in braces.
+/// Returns the first names of a path: one, or one for each member of a group in braces.
 fn first_names(path: &str) -> Vec<String> {
     let name = |text: &str| -> String {
         let is_part = |c: &char| c.is_alphanumeric() || matches!(c, '_' | '*');
@@ -141,14 +141,15 @@ fn first_names(path: &str) -> Vec<String> {
     names
 }
 
-/// The code without line comments and without modules under `#[cfg(test)]`.
+/// Returns the code without line comments and without modules under `#[cfg(test)]`.
 fn without_comments_and_tests(text: &str) -> String {
     let mut code = String::new();
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
         if line.trim_start() == "#[cfg(test)]" {
             let indent = line.len() - line.trim_start().len();
-            // More attributes may follow. The item is one line, or ends at a brace in its column.
+            // More attributes may follow. The item is one line, or ends at a brace in its
+            // column.
             let item = lines.find(|line| !line.trim_start().starts_with("#["));
             if item.is_some_and(|item| item.ends_with('{')) {
                 let ends = ["}", "};"].map(|end| format!("{}{end}", " ".repeat(indent)));
@@ -205,7 +206,7 @@ fn has_word(code: &str, word: &str) -> bool {
     })
 }
 
-/// The crates under `[dependencies]`, as code names them.
+/// Returns the crates under `[dependencies]`, as they are named in code.
 fn dependencies() -> Vec<String> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     let text = std::fs::read_to_string(manifest).unwrap();
@@ -284,7 +285,7 @@ fn foreign_crates_stay_where_they_belong_and_none_is_idle() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Whether `code` uses the crate `name`. Some of our modules have the names of crates.
+/// Whether `code` uses the crate `name`. Some modules have the names of crates.
 fn uses_crate(code: &str, name: &str) -> bool {
     // `#[serde(with = "hex")]` names the crate in a string.
     let forms =

@@ -1,5 +1,5 @@
-//! What is wrong on the command line and on the disk: one line that says what, where and
-//! what to do, the right exit status, and nothing left behind.
+//! Invalid input on the command line and on disk: one line that says what, where and what
+//! to do, the right exit status, and nothing left behind.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use crate::common::{DEADLINE, Recorder, fixture, scenetap, send_bytes};
 
-/// Runs it; it ends by itself, with this status, one line on standard error and nothing on
-/// standard output. Gives the line.
+/// Runs the program. It must exit by itself, with this status, one line on standard error
+/// and nothing on standard output. Returns the line.
 fn refused(status: i32, arguments: &[&OsStr]) -> String {
     let mut child = scenetap()
         .arg("-q")
@@ -41,7 +41,8 @@ fn refused(status: i32, arguments: &[&OsStr]) -> String {
     told
 }
 
-/// Files that are none, by the word that what is said of them contains.
+/// Returns paths that are not valid recordings, with a word that the message must
+/// contain.
 fn no_files(folder: &Path) -> Vec<(PathBuf, &'static str)> {
     let at = |name: &str| folder.join(name);
     fs::write(at("empty.ts"), []).unwrap();
@@ -61,7 +62,7 @@ fn no_files(folder: &Path) -> Vec<(PathBuf, &'static str)> {
         (at("loop.ts"), ""),
         (folder.join(OsStr::from_bytes(b"not-\xff-utf8.ts")), "o such file"),
         (PathBuf::from("/dev/null"), ""),
-        // Nobody writes to it: whoever opens it waits for ever.
+        // A pipe without a writer: opening it would block forever.
         (at("pipe.ts"), "not a file"),
         (at(&"long".repeat(100)), "name too long"),
     ]
@@ -84,10 +85,10 @@ fn what_is_no_recording_is_told_by_scan() {
 #[test]
 fn what_is_no_recording_is_told_by_send_and_play() {
     let folder = tempfile::tempdir().unwrap();
-    // Nobody listens there: what is wrong with the file is told, not that.
+    // The problem of the file is reported, and not that nothing listens on the port.
     for (path, word) in no_files(folder.path()) {
         if path.ends_with("pipe.ts") {
-            // What another program writes there is sent, as soon as there is one.
+            // A pipe is valid input: its content is sent once there is some.
             continue;
         }
         let to = ["--to".as_ref(), "127.0.0.1:9".as_ref()];
@@ -139,7 +140,7 @@ fn a_sessions_folder_that_cannot_be_written_to_is_told_before_anybody_may_send()
     let file = folder.path().join("file");
     fs::write(&file, "x").unwrap();
     let mut places = vec![file.clone(), file.join("below")];
-    // Who runs as root may write anywhere.
+    // root may write anywhere.
     let closed = folder.path().join("closed");
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).unwrap();
@@ -236,7 +237,7 @@ fn pictures_of_a_format_that_this_build_does_not_know_are_told_in_one_line() {
     }
     assert_eq!(fs::read_to_string(scores).unwrap(), "pts_time,score\n");
 
-    // A recording goes on without them.
+    // Recording continues without these pictures.
     let mut record = scenetap();
     record.env("SCENETAP_PIXEL_FORMAT", "9999");
     let recorder = Recorder::start_as(record, folder.path(), "s", &["--once"]);

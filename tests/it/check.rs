@@ -1,4 +1,4 @@
-//! `check` says what is wrong with a session; `--repair` mends it.
+//! `check` reports the problems of a session; `--repair` fixes them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 const RECORDED_WITH: [&str; 2] = ["--scene-threshold", "0.1"];
 
-/// A session of a short clip, whose first frame an agent has had.
+/// Returns a session of a short clip; an agent has acknowledged its first frame.
 fn recorded(sessions: &Path) -> std::path::PathBuf {
     let mut arguments = vec!["--once"];
     arguments.extend(RECORDED_WITH);
@@ -29,7 +29,7 @@ fn recorded(sessions: &Path) -> std::path::PathBuf {
     entries[0]["sent_to_agent"] = json!(true);
     entries[0]["note"] = json!("seen");
     fs::write(&path, serde_json::to_vec(&entries).unwrap()).unwrap();
-    // What nobody of us has seen could not come back.
+    // A frame that no entry lists could not be restored.
     let recorder = Recorder::start(sessions, "s", &RECORDED_WITH);
     recorder.signal(Signal::TERM);
     assert!(recorder.end().0.success());
@@ -44,7 +44,7 @@ fn told(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Entries and JPEGs.
+/// Returns entries and JPEGs.
 fn frames(session: &Path) -> (Vec<Value>, BTreeMap<String, Vec<u8>>) {
     let jpegs = fs::read_dir(session.join("frames"))
         .unwrap()
@@ -54,8 +54,8 @@ fn frames(session: &Path) -> (Vec<Value>, BTreeMap<String, Vec<u8>>) {
     (index(session), jpegs.collect())
 }
 
-/// Spoils a session, and asserts that `check` names `named`, and that `--repair` brings
-/// back what was there.
+/// Damages a session. Asserts that `check` reports `named`, and that `--repair` restores
+/// everything.
 fn assert_is_mended(named: &str, spoil: impl Fn(&Path)) {
     let folder = tempfile::tempdir().unwrap();
     let session = recorded(folder.path());
@@ -89,7 +89,7 @@ fn a_missing_or_torn_jpeg_is_told_and_made_again() {
     assert_is_mended("F0002.jpg: it is missing", |session| {
         fs::remove_file(session.join("frames/F0002.jpg")).unwrap();
     });
-    assert_is_mended("F0002.jpg: no whole JPEG", |session| {
+    assert_is_mended("F0002.jpg: incomplete JPEG", |session| {
         let path = session.join("frames/F0002.jpg");
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
@@ -98,7 +98,7 @@ fn a_missing_or_torn_jpeg_is_told_and_made_again() {
 
 #[test]
 fn a_corrupt_index_is_told_and_set_aside() {
-    assert_is_mended("index.json: no JSON array", |session| {
+    assert_is_mended("index.json: not a JSON array", |session| {
         let path = session.join("frames/index.json");
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
@@ -126,10 +126,10 @@ fn a_checkpoint_that_is_missing_or_corrupt_is_told_and_made_again() {
 
 #[test]
 fn what_nobody_names_is_told_and_set_aside() {
-    assert_is_mended("F0099.jpg: no entry of the index names it", |session| {
+    assert_is_mended("F0099.jpg: not listed in the index", |session| {
         fs::copy(session.join("frames/F0001.jpg"), session.join("frames/F0099.jpg")).unwrap();
     });
-    assert_is_mended("an earlier run left it unfinished", |session| {
+    assert_is_mended("temporary file of an interrupted run", |session| {
         fs::write(session.join("frames/.F0003.jpg.tmp-12"), "half").unwrap();
         fs::write(session.join("stream/.checkpoint.json.tmp-12"), "half").unwrap();
     });
@@ -158,7 +158,7 @@ fn a_session_whose_index_is_not_written_yet_is_no_problem_while_it_is_recorded()
     let recorder = Recorder::start(folder.path(), "s", &[]);
     let stream = fs::read(fixture("bbb_h264_bframes_scenecut_360p24")).unwrap();
     let mut socket = TcpStream::connect(&recorder.address).unwrap();
-    // Too little to decide about the first picture.
+    // Not enough to decide on the first picture.
     let begin = &stream[..20 * 188];
     socket.write_all(begin).unwrap();
     recorder.wait_for_bytes(begin.len());

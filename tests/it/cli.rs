@@ -1,12 +1,11 @@
-//! The command line as a shell sees it: help, exit statuses, what goes to which
-//! stream.
+//! The command line as seen from a shell: help, exit statuses, stdout and stderr.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// The program with nothing set in its environment.
+/// The program with an empty environment.
 fn scenetap() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_scenetap"));
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -26,8 +25,8 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// What `-v` says of the configuration of a scan that then fails, since there is no
-/// such file.
+/// Returns what `-v` logs about the configuration of a scan that then fails, because the
+/// file does not exist.
 fn scan_of_nothing(set_up: impl FnOnce(&mut Command)) -> String {
     let mut command = scenetap();
     command.args(["-v", "scan", "/nonexistent/a.ts"]);

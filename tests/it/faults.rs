@@ -1,6 +1,6 @@
-//! Killed before every change to the disk, and with a full disk at every change: the
-//! end is that of a run that nothing happened to. See `src/disk/fault.rs`.
-//! `cargo test` tries a sample, `make faults` each change.
+//! Kills the recorder before every change to the disk, and fills the disk at every
+//! change. The result equals that of an undisturbed run. See `src/disk/fault.rs`. `cargo
+//! test` tries a sample, `make faults` every change.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -109,7 +109,8 @@ fn killed_before_every_change_to_the_disk_nothing_differs_in_the_end() {
         let how = if n % 2 == 0 { "kill" } else { "tear" };
         let killed = record(folder.path(), &clip, Some(&format!("{how}@{n}")));
         let acknowledged = acknowledge(&session);
-        // And once more, before it has come as far: a crash may hit what mends the last one.
+        // And once more, earlier in the run: a crash may also hit the recovery from the
+        // previous one.
         let again = record(folder.path(), &clip, Some(&format!("kill@{}", n / 2 + 1)));
         let ended = record(folder.path(), &clip, None);
         assert!(ended.status.success(), "{how}@{n}: {}", ended.log);
@@ -133,7 +134,8 @@ fn with_a_full_disk_at_every_change_nothing_differs_in_the_end() {
         let second = if first.status.success() {
             None
         } else {
-            // One line says why, and with space again it goes on where it was.
+            // One line gives the reason, and once there is space, it resumes where it
+            // was.
             assert_eq!(lines, 1, "{full}\n{}", first.log);
             let second = record(folder.path(), &clip, None);
             assert!(second.status.success(), "{full}\n{}", second.log);

@@ -1,5 +1,5 @@
-//! JPEGs look right: against the same picture as ffmpeg writes it to PNG with the
-//! matrix named.
+//! JPEGs have the right colors, compared with ffmpeg's PNG of the same picture with an
+//! explicit matrix.
 
 use crate::common::cache::{Ffmpeg, INPUT};
 use crate::common::oracle::KEPT;
@@ -14,7 +14,8 @@ fn psnr(a: &RgbImage, b: &RgbImage) -> f64 {
     10.0 * (255.0 * 255.0 * a.as_raw().len() as f64 / squares.max(1e-9)).log10()
 }
 
-/// The kept frames of `clip`, and the same pictures by ffmpeg with `scale=OPTIONS`.
+/// Compares the kept frames of `clip` with the same pictures from ffmpeg with
+/// `scale=OPTIONS`.
 fn compare(clip: &std::path::Path, options: &str, arguments: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let scan = scenetap()
@@ -82,7 +83,8 @@ fn an_untagged_hd_picture_is_bt709_and_full_range_is_full_range() {
             .args(["-vf", &scale, "-c:v", "mpeg2video", "-q:v", "2", "-color_range", range])
             .args(tags)
             .file("mpegts");
-        // MPEG-2 has no flag for the range: full range is told by nobody, as with many cameras.
+        // MPEG-2 has no flag for the range, so full range is not signaled, as with many
+        // cameras.
         let range = if name == "full" { "tv" } else { range };
         compare(
             &clip,

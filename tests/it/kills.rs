@@ -1,4 +1,4 @@
-//! The real program, killed from outside again and again while it records a real stream.
+//! The real program, killed from outside repeatedly while it records a real stream.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -14,10 +14,10 @@ use crate::common::random::{Random, from_environment, seed};
 use crate::common::{DEADLINE, fixture};
 use serde_json::Value;
 
-/// How many kills, unless the environment says another number.
+/// Number of kills, unless the environment sets another one.
 const KILLS: usize = 30;
 
-/// Starts a recorder; its log lines come as they are written.
+/// Starts a recorder. Returns its log lines as they are written.
 fn start(sessions: &Path) -> (Child, Receiver<String>) {
     let mut child = recorder(sessions).spawn().unwrap();
     let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -30,7 +30,7 @@ fn start(sessions: &Path) -> (Child, Receiver<String>) {
     (child, log)
 }
 
-/// One life: killed as it starts, or in the midst of what it is sent of `clip`.
+/// One run: killed during startup, or while it receives part of `clip`.
 fn live_and_die(sessions: &Path, clip: &[u8], most: usize, random: &mut Random) {
     let (mut child, log) = start(sessions);
     if random.below(3) == 0 {
@@ -41,7 +41,8 @@ fn live_and_die(sessions: &Path, clip: &[u8], most: usize, random: &mut Random) 
         let there = whole_packets(&sessions.join("s/stream/recording.ts"));
         let end = clip.len().min(there + random.below(most as u64) as usize);
         let mut socket = TcpStream::connect(line.unwrap()).unwrap();
-        // Most kills find it at work on what has come, some while it still comes.
+        // Most kills hit it while it processes received bytes, some while it still
+        // receives.
         let bytes = clip[there..end].to_vec();
         let sending = thread::spawn(move || {
             let _ = socket.write_all(&bytes);
@@ -55,7 +56,8 @@ fn live_and_die(sessions: &Path, clip: &[u8], most: usize, random: &mut Random) 
     child.wait().unwrap();
 }
 
-/// What holds at every moment: whatever the index names is there and whole.
+/// Asserts what holds at every moment: every JPEG listed in the index exists and is
+/// complete.
 fn assert_no_entry_without_jpeg(what: &str, session: &Path) {
     let index = session.join("frames/index.json");
     let Ok(text) = std::fs::read(index) else { return };
@@ -76,8 +78,8 @@ fn killed_again_and_again_from_outside_nothing_differs_in_the_end() {
 
     let folder = tempfile::tempdir().unwrap();
     let session = folder.path().join("s");
-    // Two lives in three are sent something, and half of that on average: three times as
-    // much as goes into all of them would be used up just before the last.
+    // Two runs in three receive data, on average half of this limit, so that the clip
+    // lasts for about all runs.
     let most = clip.len() * 3 / kills;
     let mut acknowledged = Vec::new();
     for kill in 1..=kills {

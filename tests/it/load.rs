@@ -1,5 +1,5 @@
-//! More than detection can follow: nothing is lost, memory is bounded, and it catches up.
-//! `make load` does it with more bytes.
+//! More data than detection can follow: nothing is lost, memory is bounded, and detection
+//! catches up. `make load` uses more data.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 use crate::common::random::from_environment;
 use crate::common::{DEADLINE, Recorder, assert_golden, fixture, golden, index};
 
-/// How much the fast sender sends, unless the environment says otherwise.
+/// Amount of data of the fast sender, unless the environment sets another one.
 const MEBIBYTES: usize = 320;
 
-/// What a recorder may take: the sum is in docs/RELIABILITY.md. It does not depend on how
-/// far detection is behind.
+/// Maximum memory of a recorder: docs/RELIABILITY.md lists its parts. It does not depend
+/// on the backlog of detection.
 const MOST_MEMORY_KIB: u64 = 256 << 10;
 
 const CLIP: &str = "bbb_h264_zerolatency_360p30_gop2s";
 
-/// The most resident memory that a process has had, in KiB.
+/// Returns the peak resident memory of a process, in KiB.
 fn most_memory(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -79,7 +79,7 @@ fn a_sender_far_faster_than_detection_is_recorded_and_detection_catches_up() {
     let lag = || lag_bytes(&recorder.session);
     let (first, begun) = (lag(), Instant::now());
     assert!(first > 0, "detection is not behind");
-    // It comes nearer, and memory does not depend on how far it still is.
+    // Detection catches up, and memory does not depend on the backlog.
     while lag() > first.saturating_sub(8 << 20) {
         assert!(begun.elapsed() < DEADLINE, "detection does not catch up");
         thread::sleep(Duration::from_millis(50));
@@ -96,7 +96,8 @@ fn a_sender_far_faster_than_detection_is_recorded_and_detection_catches_up() {
     );
 }
 
-/// How far detection is behind the recording of `session`: what `status` tells.
+/// Returns the backlog of detection in the recording of `session`, as reported by
+/// `status`.
 fn lag_bytes(session: &Path) -> u64 {
     let output = crate::common::scenetap().args(["status", "--json"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

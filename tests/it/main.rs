@@ -1,6 +1,6 @@
-//! The integration tests: one binary, one module for each promise.
+//! The integration tests: one binary, one module per guarantee.
 //!
-//! They drive the real program over real sockets on port 0. What they share is in `common`.
+//! They drive the real program over real sockets on port 0. Shared code is in `common`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 

@@ -1,5 +1,5 @@
-//! The main job, with the real binary over real sockets: what is sent is recorded,
-//! byte for byte, and the frames are those that ffmpeg keeps.
+//! The main job, with the real binary over real sockets: the recording equals the sent
+//! bytes, and the frames are those that ffmpeg keeps.
 
 use std::process::Command;
 
@@ -21,14 +21,14 @@ fn every_fixture_is_recorded_byte_for_byte_with_ffmpegs_frames() {
         assert!(std::fs::read(session.join("stream/recording.ts")).unwrap() == bytes, "{name}");
         let entries = index(&session);
         assert_golden(name, "frames", &entries);
-        assert_eq!(told, entries, "each is told on stdout as it stands in the index");
+        assert_eq!(told, entries, "stdout shows each entry as in the index");
         for entry in &entries {
             check_entry(entry, &bytes);
         }
     }
 }
 
-/// A JPEG that decodes, offsets that point at packets, and times that make sense.
+/// Checks for a JPEG that decodes, offsets that point to packets, and plausible times.
 fn check_entry(entry: &Value, recording: &[u8]) {
     let jpeg = image::open(entry["path"].as_str().unwrap()).unwrap();
     assert!(
@@ -114,7 +114,7 @@ fn a_frame_is_forced_when_nothing_changes_for_a_while() {
         let told = String::from_utf8(scan.stdout).unwrap();
         let entries: Vec<Value> =
             told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert!(entries.iter().all(|entry| entry["path"].is_null()), "none was asked for");
+        assert!(entries.iter().all(|entry| entry["path"].is_null()), "JPEGs are disabled");
         assert_golden(name, "t0.1-i2.frames", &entries);
     }
 }
@@ -132,10 +132,10 @@ fn frames_are_in_the_index_while_the_stream_runs_not_after() {
         let frame = recorder.next_frame().expect("a frame");
         let listed = index(&recorder.session);
         assert_eq!(frame["id"], format!("F{number:04}"));
-        assert!(listed.contains(&frame), "told only once the index names it");
+        assert!(listed.contains(&frame), "announced only once the index lists it");
         assert!(image::open(frame["path"].as_str().unwrap()).is_ok());
     }
-    assert!(sender.try_wait().unwrap().is_none(), "the sender is still at it");
+    assert!(sender.try_wait().unwrap().is_none(), "the sender is still sending");
     assert!(sender.wait().unwrap().success());
     let session = recorder.session.clone();
     assert!(recorder.end().0.success());
@@ -174,12 +174,12 @@ fn a_recording_ended_by_a_signal_goes_on_as_if_it_had_not() {
         let sessions = tempfile::tempdir().unwrap();
         let bytes = std::fs::read(fixture(name)).unwrap();
         let third = bytes.len() / 564 * 188;
-        // Killed, so that nothing is flushed, twice; then told to end.
+        // Killed twice, so that nothing is flushed; then terminated.
         for (to, signal) in
             [(third, Signal::KILL), (2 * third, Signal::KILL), (bytes.len(), Signal::TERM)]
         {
             let mut recorder = Recorder::start(sessions.path(), "s", &[]);
-            // The sender resumes from what is there.
+            // The sender continues after the recorded bytes.
             let recording = recorder.session.join("stream/recording.ts");
             let from = usize::try_from(std::fs::metadata(recording).unwrap().len()).unwrap();
             send_bytes(&recorder.address, &bytes[from..to]);
@@ -246,7 +246,7 @@ fn a_second_recorder_on_a_session_fails_with_one_line() {
     assert_eq!(second.status.code(), Some(1));
     let told = String::from_utf8(second.stderr).unwrap();
     assert_eq!(told.lines().count(), 1, "{told}");
-    assert!(told.contains("another scenetap records this session"), "{told}");
+    assert!(told.contains("another scenetap is recording this session"), "{told}");
 }
 
 #[test]

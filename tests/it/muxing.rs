@@ -1,5 +1,5 @@
-//! However a stream is muxed, the pictures in it and their times are those that ffmpeg
-//! finds; and where ffmpeg does not follow a stream that changes, we do.
+//! However a stream is muxed, its pictures and times are those that ffmpeg finds. If
+//! ffmpeg does not follow a stream that changes, scenetap does.
 
 use std::path::Path;
 
@@ -14,7 +14,8 @@ use rustix::process::Signal;
 use scenetap_testkit::Mux;
 use serde_json::Value;
 
-/// One stream of each kind, with pictures that are not shown in the order of coding.
+/// Returns one stream of each codec, with pictures that are shown in a different order
+/// than coded.
 fn of_each_codec(studio: &Studio) -> [(&'static str, Vec<u8>); 4] {
     [
         ("H.264", format!("{X264} -bf 3")),
@@ -40,7 +41,8 @@ fn assert_same_but_for_times(what: &str, theirs: &Verdicts, ours: &Verdicts, gue
     eprintln!("{what}: {other} times differ, {guessed} were guessed");
 }
 
-/// Each stream with its PES headers changed has the pictures that ffmpeg finds.
+/// Asserts that each stream, with its PES headers changed, has the pictures that ffmpeg
+/// finds.
 fn assert_headers(header: impl Fn(usize, usize) -> Header) {
     let Some(studio) = Studio::open() else { return };
     for (name, stream) in of_each_codec(&studio) {
@@ -87,7 +89,7 @@ fn pictures_without_dts() {
     assert_headers(|_, _| Header::PtsAlone);
 }
 
-/// Two programs of one video each.
+/// Returns a stream of two programs with one video each.
 fn two_programs(studio: &Studio) -> std::path::PathBuf {
     let made = Ffmpeg::new()
         .args(["-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=2"])
@@ -133,7 +135,7 @@ fn scan_list_shows_programs_streams_codecs_and_pids() {
     assert_eq!(lines.len(), 4, "{text}");
     assert!(lines[0].starts_with("program 1 ") && lines[2].starts_with("program 2 "), "{text}");
     assert!(lines[1].contains("0x0100") && lines[1].contains("h264"), "{text}");
-    assert!(lines[1].ends_with("<- detection looks at this"), "{text}");
+    assert!(lines[1].ends_with("<- used for detection"), "{text}");
     assert!(lines[3].contains("0x0101") && !lines[3].contains("<-"), "{text}");
     let programs: Vec<Value> = list(&["--json", "--program", "2"])
         .lines()
@@ -143,8 +145,8 @@ fn scan_list_shows_programs_streams_codecs_and_pids() {
     assert_eq!((programs.len(), followed(0), followed(1)), (2, Some(false), Some(true)));
 }
 
-/// A stream behind another, of which every picture is found, as in each alone. ffmpeg
-/// does not follow it there.
+/// Asserts that every picture of a stream after another one is found, as in each alone.
+/// ffmpeg does not follow the change.
 fn assert_followed(what: &str, first: &Path, second: &Path, studio: &Studio) {
     let scores = |path: &Path| -> Vec<String> {
         let score = |picture: &String| picture.split_once(',').unwrap().1.to_owned();
@@ -155,7 +157,7 @@ fn assert_followed(what: &str, first: &Path, second: &Path, studio: &Studio) {
     let (before, behind) = both.split_at(first_alone.len());
     assert_eq!(before, first_alone, "{what}: before the change");
     assert_eq!(behind.len(), second_alone.len(), "{what}: behind the change");
-    // The first two compare with pictures before the change.
+    // The scores of the first two depend on pictures before the change.
     assert_eq!(behind[2..], second_alone[2..], "{what}: behind the change");
 }
 
@@ -203,7 +205,7 @@ fn a_sender_with_another_program_number_is_followed_live() {
         .map(|entry| format!("{:.6},{:.6}", number(entry, "timestamp"), number(entry, "score")))
         .collect();
     assert_eq!(live, ours_with(&both, &["--max-frame-interval", "0.2"]).frames);
-    // Of each of the two, three seconds.
+    // Three seconds of each.
     assert!(live.len() >= 28, "{live:?}");
 }
 
@@ -232,14 +234,15 @@ fn scrambled_video_is_counted_told_once_and_not_decoded() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");
     assert_eq!(said.matches("the video is scrambled").count(), 1, "{said}");
-    assert!(said.contains(" scrambled packets"), "they are counted: {said}");
+    assert!(said.contains(" scrambled packets"), "counted: {said}");
     let pictures = |file| ours(file).pictures.len();
     let (whole, rest) = (pictures(&clip), pictures(&path));
-    // A sixth of the packets is gone, and at most one group of two seconds more.
+    // A sixth of the packets is missing, and in addition at most one group of two
+    // seconds.
     assert!(rest < whole * 9 / 10 && rest > whole / 2, "{rest} of {whole} pictures");
 }
 
-/// A stream of one PES packet a second with bytes of no meaning.
+/// Returns a stream with one PES packet per second that contains no pictures.
 fn without_pictures(stream_type: u8, descriptors: &[u8]) -> Vec<u8> {
     let mut mux = Mux::default();
     for n in 0..20 {
@@ -249,12 +252,12 @@ fn without_pictures(stream_type: u8, descriptors: &[u8]) -> Vec<u8> {
     mux.bytes
 }
 
-/// What `record` says of a stream that it records and finds no picture in.
+/// Returns what `record` logs about a stream in which it finds no pictures.
 fn recorded_without_frames(stream: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let recorder = Recorder::start(folder.path(), "s", &["--once"]);
     send_bytes(&recorder.address, stream);
-    let said = recorder.wait_for("no frames will come");
+    let said = recorder.wait_for("no frames will be kept");
     let recording = recorder.session.join("stream/recording.ts");
     let (status, frames) = recorder.end();
     assert!(status.success() && frames.is_empty());
@@ -271,7 +274,7 @@ fn audio_only_records_and_says_that_it_has_no_video() {
     assert!(said.contains("no video"), "{said}");
     let output = scenetap().arg("scan").arg(&path).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("no frames will come"), "{said}");
+    assert!(said.contains("no frames will be kept"), "{said}");
 }
 
 #[test]

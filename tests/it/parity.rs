@@ -1,5 +1,5 @@
-//! ffmpeg and scenetap side by side, on streams that are damaged and on real ones.
-//! Needs ffmpeg; the real ones lie beside a checkout on the developers' machines.
+//! Compares ffmpeg and scenetap on damaged and on real streams. Needs ffmpeg; the real
+//! streams are next to a checkout on the developers' machines.
 
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,7 @@ use crate::common::oracle::{
 use crate::common::{fixture, has};
 use scenetap_testkit::leave_out;
 
-/// Every way in which a stream gets damaged, repeatably: name, and which packets
-/// become what.
+/// Reproducible damage: its name, and a function that writes each packet, damaged or not.
 type Damage = (&'static str, fn(usize, &[u8], &mut Vec<u8>));
 
 const DAMAGES: [Damage; 6] = [
@@ -53,7 +52,8 @@ const DAMAGES: [Damage; 6] = [
 const DAMAGED: [&str; 3] =
     ["bbb_h264_bframes_scenecut_360p24", "bbb_hevc_360p24_gop2s", "bbb_mpeg2_576i25_tff"];
 
-/// Calls `case` with the name of a fixture, the damage and the damaged file, for all of them.
+/// Calls `case` with the name of a fixture, the damage and the damaged file, for all of
+/// them.
 fn for_each_damaged(case: impl Fn(&str, &str, &Path)) {
     let folder = tempfile::tempdir().unwrap();
     for name in DAMAGED {
@@ -68,8 +68,8 @@ fn for_each_damaged(case: impl Fn(&str, &str, &Path)) {
     }
 }
 
-/// From FFmpeg 6.1 on the tool's verdict on these differs from run to run, so that only the golden
-/// verdicts below apply.
+/// From FFmpeg 6.1 on, the tool's results for these streams vary from run to run, so only
+/// the golden verdicts below apply.
 #[test]
 fn damaged_streams_have_ffmpegs_pictures_times_and_scores() {
     if !has("ffmpeg") {

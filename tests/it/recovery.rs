@@ -1,4 +1,4 @@
-//! Stop anywhere, go on: the result is that of a run that never stopped.
+//! Stops at any point and resumes: the result equals that of an uninterrupted run.
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ fn finish(mut analyzer: Analyzer) -> Vec<Verdict> {
     std::iter::from_fn(|| analyzer.pull()).map(|scored| scored.verdict).collect()
 }
 
-/// Through the file on disk: what is not in it is not known after a restart.
+/// Converts through the file on disk: anything not in it is lost in a restart.
 fn written_and_read(point: &RestartPoint) -> RestartPoint {
     let recording = Fingerprint { bytes: 0, head_crc32: 0, tail_crc32: 0 };
     let written = Checkpoint { recording, frames_kept: 0, point: point.clone() };
@@ -57,7 +57,7 @@ fn killed_at_any_packet_and_resumed_gives_the_same_verdicts() {
 
 #[test]
 fn killed_around_a_jump_of_the_clock_gives_the_same_verdicts() {
-    /// Packets of each clip: a few seconds, with audio.
+    /// Number of packets of each clip: a few seconds, with audio.
     const CLIP: usize = 2_000;
     let clip = |name: &str| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
@@ -73,7 +73,7 @@ fn killed_around_a_jump_of_the_clock_gives_the_same_verdicts() {
 
 #[test]
 fn killed_in_a_damaged_stream_gives_the_same_verdicts() {
-    // What is concealed depends on the pictures before, also on those of a GOP before.
+    // Concealment depends on earlier pictures, also on those of an earlier GOP.
     for path in fixtures() {
         let bytes = damaged(&std::fs::read(&path).unwrap());
         let packets = bytes.len() / TS_PACKET_BYTES;
@@ -82,8 +82,8 @@ fn killed_in_a_damaged_stream_gives_the_same_verdicts() {
     }
 }
 
-/// What ffmpeg makes of a moving pattern, with these options of libx264. `None`, with a
-/// word, where there is no ffmpeg.
+/// Returns ffmpeg's encoding of a moving pattern, with these options of libx264. `None`
+/// if ffmpeg is not installed.
 fn made(options: &str) -> Option<Vec<u8>> {
     if !crate::common::has("ffmpeg") {
         return None;
@@ -95,7 +95,7 @@ fn made(options: &str) -> Option<Vec<u8>> {
     Some(std::fs::read(made.file("mpegts")).unwrap())
 }
 
-/// The furthest that is read again, over stops in the later half.
+/// Returns the maximum number of bytes read again, over stops in the second half.
 fn read_again(bytes: &[u8], limit: u64) -> u64 {
     let mut analyzer =
         Analyzer::new(Default::default(), Default::default()).read_again_at_most(limit);
@@ -127,7 +127,7 @@ fn without_any_random_access_point_what_is_read_again_stays_bounded() {
     const LIMIT: u64 = 400_000;
     let furthest = read_again(&bytes, LIMIT);
     assert!(furthest < LIMIT * 5 / 4, "{furthest} of {}", bytes.len());
-    // Every picture is decided, and the ones that come out first are marked.
+    // Every picture gets a verdict, and the first ones are marked as damaged.
     let new = || Analyzer::new(Default::default(), Default::default()).read_again_at_most(LIMIT);
     let whole = {
         let mut analyzer = new();
@@ -148,7 +148,7 @@ fn without_any_random_access_point_what_is_read_again_stays_bounded() {
     assert_eq!(places(&verdicts), places(&whole), "a picture is missing or doubled");
 }
 
-/// The stream without one packet in 397, by chance.
+/// Returns the stream without one packet in 397, chosen at random.
 fn damaged(stream: &[u8]) -> Vec<u8> {
     let mut state = 7_u32;
     let is_lost = |_: &&[u8]| {
@@ -158,11 +158,12 @@ fn damaged(stream: &[u8]) -> Vec<u8> {
     stream.chunks_exact(TS_PACKET_BYTES).filter(is_lost).collect::<Vec<_>>().concat()
 }
 
-/// Stops behind each of these packets, which ascend, and once more before it has caught up.
+/// Stops after each of these packets, in ascending order, and once more before it has
+/// caught up.
 fn assert_recovers(what: &str, bytes: &[u8], stops: impl Iterator<Item = usize>) {
     let new = || Analyzer::new(Default::default(), Default::default());
     let resumed = |start| Analyzer::resume(Default::default(), Default::default(), start);
-    // One analyzer comes by every stop and shows what each left behind.
+    // One detection passes all stops; its state at each stop is saved.
     let mut undisturbed = new();
     let (mut whole, mut fed) = (Vec::new(), 0);
     let mut disturbed = Vec::new();
@@ -170,7 +171,8 @@ fn assert_recovers(what: &str, bytes: &[u8], stops: impl Iterator<Item = usize>)
         whole.extend(feed(&mut undisturbed, bytes, fed, stop));
         fed = stop;
         let Some(start) = undisturbed.restart_point() else {
-            // The beginning is read again, as by the one that is undisturbed.
+            // The recording is read from the beginning again, as in the uninterrupted
+            // run.
             assert!(whole.is_empty(), "{what} stopped at byte {stop}");
             continue;
         };
@@ -179,7 +181,7 @@ fn assert_recovers(what: &str, bytes: &[u8], stops: impl Iterator<Item = usize>)
         let from = usize::try_from(start.read_from.audio_offset.0).unwrap();
         assert!(from <= stop);
         let mut second = resumed(start);
-        // Killed again, a third of the way on, before it has got anywhere new.
+        // Killed again after a third of the way, before it has reached anything new.
         let again = from + (stop - from) / TS_PACKET_BYTES / 3 * TS_PACKET_BYTES;
         verdicts.extend(feed(&mut second, bytes, from, again));
         let start = written_and_read(&second.restart_point().expect("a start stays one"));

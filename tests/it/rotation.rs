@@ -1,4 +1,4 @@
-//! `--rotate-every`, `--rotate-bytes`: the recording goes on in a new session.
+//! `--rotate-every`, `--rotate-bytes`: the recording continues in a new session.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -17,7 +17,7 @@ fn a_recording_goes_on_in_new_sessions_and_no_byte_is_lost_or_doubled() {
     let folder = tempfile::tempdir().unwrap();
     let stream = clip();
     let recorder = Recorder::start(folder.path(), "s", &["--once", "--rotate-bytes", "300K"]);
-    // One connection all the time.
+    // A single connection.
     crate::common::send_bytes(&recorder.address, &stream);
     assert!(recorder.end().0.success());
     let (sessions, length) = assert_is_cut(folder.path(), &stream);
@@ -60,7 +60,7 @@ fn a_time_that_is_up_cuts_in_front_of_the_next_connection() {
     let folder = tempfile::tempdir().unwrap();
     let stream = clip();
     let recorder = Recorder::start(folder.path(), "s", &["--rotate-every", "1s"]);
-    // The first is cut, or not, as its time comes; the last has nothing behind it.
+    // The first may be cut, depending on the time; the last one has no successor.
     crate::common::send_bytes(&recorder.address, &stream);
     recorder.wait_for("has left");
     std::thread::sleep(std::time::Duration::from_secs(1));
@@ -83,19 +83,19 @@ fn a_session_that_is_removed_goes_on_in_a_new_one() {
     (0..30).for_each(|_| socket.write_all(pieces.next().unwrap()).unwrap());
     recorder.next_frame().unwrap();
     std::fs::remove_dir_all(folder.path().join("s")).unwrap();
-    // It looks after its file once a second; one connection all the time.
+    // The file is checked once per second; a single connection.
     let next = folder.path().join("s_2/stream/recording.ts");
     while !next.is_file() {
         socket.write_all(pieces.next().unwrap()).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    recorder.wait_for("it was removed while it was recorded; what comes goes to");
+    recorder.wait_for("it was removed during recording; recording continues in");
     let length = std::fs::metadata(&next).unwrap().len();
     (0..100).for_each(|_| socket.write_all(pieces.next().unwrap()).unwrap());
     drop(socket);
     recorder.wait_for("has left");
     recorder.signal(Signal::TERM);
-    // One session's detection could not come to its end.
+    // Detection of one session could not complete.
     assert_eq!(recorder.end().0.code(), Some(1));
     assert!(std::fs::metadata(&next).unwrap().len() > length);
     assert!(assert_is_detected(&folder.path().join("s_2"), &[]) > 1);

@@ -1,4 +1,4 @@
-//! Senders as they are: torn, silent, too many, or something else altogether.
+//! Real-world senders: broken off, silent, too many, or not sending MPEG-TS at all.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -19,7 +19,7 @@ fn recorded(recorder: &Recorder) -> Vec<u8> {
     std::fs::read(recorder.recording()).unwrap()
 }
 
-/// Connects, and gives up where nothing comes for too long.
+/// Connects, with a read timeout.
 fn connect(recorder: &Recorder) -> TcpStream {
     let socket = TcpStream::connect(&recorder.address).unwrap();
     socket.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -34,7 +34,7 @@ fn assert_closed(mut socket: &TcpStream) {
     }
 }
 
-/// What `scan` says of the recording is what `record` has said.
+/// Asserts that a scan of the recording gives the frames that `record` has reported.
 fn assert_as_scanned(recorder_told: &[Value], recording: &std::path::Path) {
     let scan = scenetap().args(["-q", "scan", "--json"]).arg(recording).output().unwrap();
     assert!(scan.status.success(), "{}", String::from_utf8_lossy(&scan.stderr));
@@ -59,7 +59,7 @@ fn a_sender_lost_in_a_packet_that_comes_back_in_another_leaves_whole_packets_onl
     send_bytes(&recorder.address, &bytes[..torn + 100]);
     recorder.wait_for("discarded 100 bytes of a torn packet");
     assert!(recorded(&recorder) == bytes[..torn]);
-    // Back with the rest of the packet in which it was lost.
+    // The sender reconnects with the rest of the packet that was torn.
     send_bytes(&recorder.address, &bytes[torn + 100..]);
     recorder.wait_for("has left");
     let (recording, session) = (recorder.recording(), recorder.session.clone());
@@ -78,7 +78,7 @@ fn a_connection_that_breaks_in_a_packet_loses_that_packet_alone() {
     let mut sender = connect(&recorder);
     sender.write_all(&bytes[..torn + 1]).unwrap();
     recorder.wait_for_bytes(torn + 1);
-    // Closed so, a connection is reset.
+    // With this option, closing resets the connection.
     rustix::net::sockopt::set_socket_linger(&sender, Some(Duration::ZERO)).unwrap();
     drop(sender);
     recorder.wait_for("broke");
@@ -101,7 +101,7 @@ fn a_second_sender_is_refused_told_and_counted_while_the_first_goes_on() {
     first.write_all(head).unwrap();
     recorder.wait_for("is connected");
     let mut second = connect(&recorder);
-    // It may be closed already.
+    // The connection may be closed already.
     let _ = second.write_all(&bytes);
     assert_closed(&second);
     recorder.wait_for("another sender is connected");
@@ -124,7 +124,7 @@ fn with_takeover_the_newest_sender_wins_and_the_recording_goes_on() {
     first.write_all(&bytes[..half]).unwrap();
     recorder.wait_for_bytes(half);
     send_bytes(&recorder.address, &bytes[half..]);
-    recorder.wait_for("gives way to");
+    recorder.wait_for("was replaced by");
     assert_closed(&first);
     recorder.wait_for("has left");
     let (recording, session) = (recorder.recording(), recorder.session.clone());
@@ -141,7 +141,7 @@ fn a_sender_that_falls_silent_gives_its_place_up() {
     let recorder = Recorder::start(sessions.path(), "s", &["--idle-timeout", "0.2"]);
     let mut silent = connect(&recorder);
     silent.write_all(&bytes[..half]).unwrap();
-    recorder.wait_for("has sent nothing for 200ms: turned away");
+    recorder.wait_for("has sent nothing for 200ms: disconnected");
     assert_closed(&silent);
     send_bytes(&recorder.address, &bytes[half..]);
     recorder.wait_for("has left");
@@ -154,7 +154,8 @@ fn a_sender_that_falls_silent_gives_its_place_up() {
 fn what_is_not_mpeg_ts_is_refused_within_64_kib_and_nothing_is_written() {
     let sessions = tempfile::tempdir().unwrap();
     let recorder = Recorder::start(sessions.path(), "s", &["-v"]);
-    // No chance: Knuth's linear congruential numbers, with sync bytes among them.
+    // Reproducible noise: Knuth's linear congruential numbers, with sync bytes among
+    // them.
     let noise = |count: usize| -> Vec<u8> {
         let next = |seed: &u64| Some(seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
         std::iter::successors(Some(7), next).map(|seed| (seed >> 56) as u8).take(count).collect()
@@ -162,12 +163,12 @@ fn what_is_not_mpeg_ts_is_refused_within_64_kib_and_nothing_is_written() {
     let m2ts: Vec<u8> =
         clip(CLIP).chunks(PACKET).flat_map(|packet| [&[0; 4], packet].concat()).collect();
     let text = "GET /recording.ts HTTP/1.1\r\n".repeat(3000).into_bytes();
-    // The first packet has to begin within 64 KiB, with four more behind it.
+    // The first packet has to begin within 64 KiB, followed by four more.
     let most = (64 << 10) + 5 * PACKET;
     for bytes in [&text[..most], &noise(most), &m2ts[..most], &vec![0; 64 << 10]] {
         let mut sender = connect(&recorder);
         sender.write_all(bytes).unwrap();
-        // It stays, so that it is judged by these bytes and not by its end.
+        // The connection stays open, so that the bytes decide and not their end.
         recorder.wait_for("not MPEG-TS");
         assert_closed(&sender);
     }
@@ -203,11 +204,11 @@ fn two_thousand_connections_neither_disturb_a_sender_nor_keep_it_out_nor_cost_me
     const EACH: usize = 1000;
     const PIECES: usize = 20;
     let sessions = tempfile::tempdir().unwrap();
-    // Started before the limit is raised for our own ends of the connections.
+    // Started before the limit is raised for the test's own ends of the connections.
     let recorder = Recorder::start(sessions.path(), "s", &[]);
     let _limit = RaisedLimit::new();
     let crowd = |count| -> Vec<_> { (0..count).map(|_| connect(&recorder)).collect() };
-    // While nobody sends, each of them could be the sender.
+    // While there is no sender, each of them could become it.
     let silent = crowd(EACH);
     let bytes = clip("bbb_h264_zerolatency_360p30_gop2s");
     let mut sender = connect(&recorder);
@@ -233,8 +234,8 @@ fn two_thousand_connections_neither_disturb_a_sender_nor_keep_it_out_nor_cost_me
     let log = recorder.end_by_signal();
     let last = log.iter().find(|line| line.ends_with("connections refused")).unwrap();
     let refused: usize = last.split(' ').rev().nth(2).unwrap().parse().unwrap();
-    // Of the silent ones 64 had a place, and one of them made way for the sender; on a
-    // slow machine some have been silent for too long by now.
+    // 64 of the silent connections are being probed, one of which is evicted for the
+    // sender. On a slow machine, some have timed out by now.
     assert!((2 * EACH - 63..=2 * EACH).contains(&refused), "{last}");
     assert!(std::fs::read(recording).unwrap() == bytes);
 }
@@ -283,10 +284,10 @@ fn a_sender_that_is_not_allowed_is_refused_told_and_not_recorded() {
     let arguments = ["--allow", "192.0.2.0/24", "--allow", "2001:db8::/32"];
     let recorder = Recorder::start(sessions.path(), "s", &arguments);
     let mut sender = connect(&recorder);
-    // It may be closed already.
+    // The connection may be closed already.
     let _ = sender.write_all(&clip(CLIP));
     assert_closed(&sender);
-    recorder.wait_for("it is in no network of --allow");
+    recorder.wait_for("not in a network of --allow");
     let recording = recorder.recording();
     let log = recorder.end_by_signal();
     assert!(log.iter().any(|line| line.ends_with("; 1 connection refused")), "{log:?}");
@@ -300,7 +301,10 @@ fn listening_beyond_loopback_for_whoever_comes_is_warned_of() {
         let recorder = Recorder::start_at(listen, sessions.path(), "s", arguments);
         let log = recorder.end_by_signal();
         let told: Vec<_> = log.iter().filter(|line| line.contains("WARN")).cloned().collect();
-        assert!(told.iter().all(|line| line.contains("may send: say with --allow")), "{told:?}");
+        assert!(
+            told.iter().all(|line| line.contains("may send: restrict senders with --allow")),
+            "{told:?}"
+        );
         told.len()
     };
     assert_eq!(warned("0.0.0.0:0", &[]), 1);

@@ -1,4 +1,4 @@
-//! As a service: what systemd is told, and what its unit says.
+//! Runs as a service: notifications to systemd, and the unit file.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
@@ -24,7 +24,7 @@ impl Manager {
         Manager { folder, socket }
     }
 
-    /// A service of it, with a watchdog of 200 ms.
+    /// Returns the program as a service of this manager, with a watchdog of 200 ms.
     fn scenetap(&self) -> Command {
         let mut command = scenetap();
         command.env("NOTIFY_SOCKET", self.folder.path().join("notify"));
@@ -50,7 +50,7 @@ fn systemd_is_told_when_it_is_ready_alive_and_ending() {
     let recorder = Recorder::start_as(manager.scenetap(), &sessions, "a", &[]);
     assert_eq!(manager.next(), "READY=1", "before anything else");
     let status = manager.wait_for("STATUS=");
-    assert!(status.contains(&format!("waits for a sender on {}", recorder.address)), "{status}");
+    assert!(status.contains(&format!("waiting for a sender on {}", recorder.address)), "{status}");
     for _ in 0..3 {
         manager.wait_for("WATCHDOG=1");
     }
@@ -112,14 +112,14 @@ fn systemd_finds_nothing_wrong_with_the_unit_and_little_that_it_exposes() {
     let told = String::from_utf8_lossy(&verified.stderr);
     assert!(verified.status.success() && !told.contains("scenetap.service"), "{told}");
 
-    // From 0 (nothing) to 10 (everything), times ten.
+    // From 0 (no exposure) to 10 (full exposure), times ten.
     let judged = Command::new("systemd-analyze")
         .args(["security", "--offline=true", "--threshold=20"])
         .arg(&copy)
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&judged.stdout);
-    // Before version 250 there is no --offline.
+    // Versions before 250 lack --offline.
     if told.is_empty() {
         leave_out("this systemd-analyze judges no file that is not installed");
         return;

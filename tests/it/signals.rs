@@ -1,5 +1,5 @@
-//! SIGINT and SIGTERM, sent to a process of its own: this test binary once more,
-//! running only the ignored test below.
+//! SIGINT and SIGTERM, sent to a separate process: this test binary again, running only
+//! the ignored test below.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -8,17 +8,17 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use scenetap::shutdown::Shutdown;
 
-/// More than anything here takes; a hung child ends by itself.
+/// Longer than anything here takes; a hung child ends by itself.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Set in the process that is signalled.
+/// Set in the process that receives the signals.
 const IS_CHILD: &str = "SCENETAP_TEST_IS_CHILD";
 
 #[test]
 #[ignore = "the process that the tests below send signals to"]
 fn child() {
     if std::env::var_os(IS_CHILD).is_none() {
-        return; // Somebody runs the ignored tests.
+        return; // Run directly, as one of the ignored tests.
     }
     let say = |word: &str| std::io::stdout().write_all(format!("\n{word}\n").as_bytes()).unwrap();
     let shutdown = Shutdown::new();
@@ -26,7 +26,7 @@ fn child() {
     say("listening");
     assert!(shutdown.wait_timeout(LONG));
     say("flushing");
-    // Until a second signal, or until the parent closes its end.
+    // Waits for a second signal, or until the parent closes its end.
     std::io::stdin().read_line(&mut String::new()).unwrap();
 }
 
@@ -58,7 +58,7 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Its exit status, after it was allowed to end (`true`) or without (`false`).
+    /// Returns its exit status, after it was allowed to end (`true`) or not (`false`).
     fn end(mut self, is_allowed: bool) -> Option<i32> {
         let stdin = self.child.stdin.take();
         if is_allowed {

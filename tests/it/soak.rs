@@ -1,6 +1,7 @@
-//! Weeks in seconds: a sender that loops, leaves in the middle of packets and comes back;
-//! a recorder that is killed and finds its disk full; rotation; an agent that takes frames;
-//! a `check` and a second `record` beside it. `make soak SECONDS=3600` does it for longer.
+//! Weeks in seconds: a sender that loops, disconnects in the middle of packets and
+//! returns; a recorder that is killed and runs out of disk space; rotation; an agent that
+//! takes frames; a `check` and a second `record` beside it. `make soak SECONDS=3600` runs
+//! it for longer.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -22,20 +23,20 @@ use rustix::process::{Pid, Signal, kill_process};
 use scenetap::ts::TS_PACKET_BYTES;
 use serde_json::{Value, json};
 
-/// How long it lasts, unless the environment says otherwise (`make soak`).
+/// Duration, unless the environment sets another one (`make soak`).
 const SECONDS: u64 = 20;
 
-/// How many kills there are at least, however long that takes.
+/// Minimum number of kills, however long they take.
 const KILLS: u32 = 30;
 
-/// How much is recorded at most, and how fast.
+/// Maximum amount and rate of recorded data.
 const TOTAL_BYTES: u64 = 4 << 30;
 const BYTES_PER_SECOND: u64 = 400_000;
 
 /// What an agent has written to an entry of a session.
 type Notes = Mutex<BTreeMap<(PathBuf, String), Value>>;
 
-/// What happened.
+/// Summary of what happened.
 #[derive(Debug, Default)]
 struct Account {
     kills: u32,
@@ -45,15 +46,15 @@ struct Account {
     refused: u32,
 }
 
-/// With its rotation it goes on with the last session of the series; without, `--session`
-/// names that session alone.
+/// With rotation it resumes the last session of the series; without, `--session` names
+/// that session alone.
 fn rotating_recorder(sessions: &Path) -> Command {
     let mut command = recorder(sessions);
     command.args(["--rotate-bytes", "4M"]);
     command
 }
 
-/// A recorder that runs.
+/// A running recorder.
 struct Life {
     child: Child,
     address: String,
@@ -77,7 +78,7 @@ impl Life {
         let address = lines
             .filter_map(|line| line.split_once("listening on ").map(|(_, at)| at.to_owned()))
             .next();
-        // One that meets a full disk as it starts ends with a line of its own.
+        // A recorder that finds the disk full at startup exits with a line of its own.
         life.address = address.unwrap_or_default();
         life
     }
@@ -86,7 +87,7 @@ impl Life {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Resident memory in KiB, and open files.
+    /// Returns resident memory in KiB, and the number of open files.
     fn size(&self) -> Option<(u64, usize)> {
         let process = PathBuf::from(format!("/proc/{}", self.child.id()));
         let status = std::fs::read_to_string(process.join("status")).ok()?;
@@ -104,14 +105,14 @@ struct Sender {
 }
 
 impl Sender {
-    /// Sends for so long, and stops wherever it then is. Gives what should be recorded then,
-    /// and the socket, still open; nothing if it was turned away.
+    /// Sends for this long and stops at any byte. Returns how much should be recorded
+    /// then, and the open socket; `None` if it was disconnected.
     fn send(&self, address: &str, there: usize, time: Duration) -> Option<(usize, TcpStream)> {
         let mut socket = TcpStream::connect(address).ok()?;
         let (start, mut sent) = (Instant::now(), 0);
         while start.elapsed() < time {
             let at = (there + sent) % self.clip.len();
-            // No divisor of a packet's length: it is left anywhere.
+            // Not a divisor of the packet length, so that it stops anywhere in a packet.
             let part = &self.clip[at..self.clip.len().min(at + 10_007)];
             socket.write_all(part).ok()?;
             sent += part.len();
@@ -121,12 +122,13 @@ impl Sender {
         Some(((there + sent) / TS_PACKET_BYTES * TS_PACKET_BYTES, socket))
     }
 
-    /// Leaves. Waits until what it has sent is recorded, or will not be; gives where to go on.
+    /// Disconnects and waits until everything sent is recorded, or will not be. Returns
+    /// where to continue.
     fn leave(&mut self, life: &mut Life, sent: Option<(usize, TcpStream)>) -> usize {
         let sent = sent.map(|(there, _)| there);
         let start = Instant::now();
         loop {
-            let goes_on = life.log.try_iter().any(|line| line.contains("recording goes on"));
+            let goes_on = life.log.try_iter().any(|line| line.contains("recording resumes"));
             let recorded = self.progress.recorded();
             if sent == Some(recorded) || goes_on || life.is_over() {
                 return recorded;
@@ -138,7 +140,7 @@ impl Sender {
     }
 }
 
-/// Takes the newest frames of the newest session, and notes something on them.
+/// Takes the newest frames of the newest session, and adds a note to them.
 fn acknowledge(sessions: &Path, in_place: bool, number: u64, notes: &Notes) {
     let Some(session) = series(sessions).pop() else { return };
     let frames = session.join("frames");
@@ -148,7 +150,8 @@ fn acknowledge(sessions: &Path, in_place: bool, number: u64, notes: &Notes) {
     }
     let note = json!(format!("note {number}"));
     let change = |text: &[u8]| -> (Vec<Value>, Vec<u8>) {
-        let mut entries: Vec<Value> = serde_json::from_slice(text).expect("readers see no half");
+        let mut entries: Vec<Value> =
+            serde_json::from_slice(text).expect("readers never see half a file");
         for entry in entries.iter_mut().rev().take(5) {
             entry["sent_to_agent"] = json!(true);
             entry["note"] = note.clone();
@@ -179,7 +182,8 @@ fn acknowledge(sessions: &Path, in_place: bool, number: u64, notes: &Notes) {
 
 fn run_beside(sessions: &Path, account: &mut Account) {
     let last = series(sessions).pop().unwrap();
-    // A session that is being recorded may be looked at: it is not torn, whatever is missing yet.
+    // A session may be checked while it is recorded: it is not torn, even if parts are
+    // not written yet.
     let check = scenetap().arg("check").arg(&last).output().unwrap();
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
     account.checks += 1;
@@ -188,11 +192,11 @@ fn run_beside(sessions: &Path, account: &mut Account) {
     account.refused += 1;
 }
 
-/// Says nothing of a process that is over.
+/// Ends a recorder, which must exit successfully.
 fn end(mut life: Life) {
     let _ = kill_process(Pid::from_child(&life.child), Signal::TERM);
     let status = life.child.wait().unwrap();
-    assert!(status.success(), "it ends with {status}");
+    assert!(status.success(), "it exited with {status}");
 }
 
 fn assert_all_is_well(sessions: &Path, clip: &[u8], sent: usize, notes: &Notes) -> usize {
@@ -219,7 +223,7 @@ fn assert_all_is_well(sessions: &Path, clip: &[u8], sent: usize, notes: &Notes) 
             assert_eq!(entry.get("note"), note.as_ref(), "{key:?}");
         }
     }
-    assert!(notes.lock().unwrap().is_empty(), "frames that were noted on are gone");
+    assert!(notes.lock().unwrap().is_empty(), "frames with notes are missing");
     frames
 }
 
@@ -236,7 +240,7 @@ fn weeks_of_all_of_it() {
     let mut account = Account::default();
     let (notes, is_over) = (Notes::default(), AtomicBool::new(false));
     let started = Instant::now();
-    // Two thirds of the time for many short lives, one for a long one.
+    // Two thirds of the time for many short runs, one third for a long one.
     let troubled = Duration::from_secs(seconds * 2 / 3);
     let (mut sent, mut sizes) = (0, Vec::new());
 
@@ -272,7 +276,7 @@ fn weeks_of_all_of_it() {
             if life.is_over() {
                 continue;
             }
-            // In the midst of what it receives.
+            // While it receives.
             let time = Duration::from_millis(random.below(300));
             let _open = sender.send(&life.address, sent, time);
             life.child.kill().unwrap();
@@ -293,15 +297,15 @@ fn weeks_of_all_of_it() {
                 run_beside(sessions, &mut account);
             }
         }
-        // The agent is gone before the recorder: what it writes later nobody takes in.
+        // The agent ends before the recorder: later changes would not be merged.
         is_over.store(true, Relaxed);
         end(life);
     });
-    // One that has nothing to do but to take in what the agent wrote last.
+    // A last run that only merges the agent's last changes.
     end(Life::start(sessions, None));
 
     let frames = assert_all_is_well(sessions, &sender.clip, sent, &notes);
-    // The sizes of the first quarter are those of a program that still takes its memory up.
+    // The first quarter of the sizes is from a program that still allocates its memory.
     let settled = &sizes[sizes.len() / 4..];
     let (early, late) = settled.split_at(settled.len() / 2);
     let most = |part: &[(u64, usize)]| {
@@ -318,7 +322,7 @@ fn weeks_of_all_of_it() {
     );
 }
 
-/// Raises a flag also where a test fails.
+/// Sets a flag, also if a test fails.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {

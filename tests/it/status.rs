@@ -14,7 +14,7 @@ use serde_json::Value;
 
 const CLIP: &str = "bbb_h264_bframes_scenecut_360p24";
 
-/// Sessions, and sockets apart from everybody else's.
+/// Sessions and sockets, separate from those of other tests.
 struct Place {
     folder: tempfile::TempDir,
 }
@@ -44,14 +44,14 @@ impl Place {
         command.arg("--sessions-dir").arg(self.sessions()).output().unwrap()
     }
 
-    /// What the one recorder there is tells.
+    /// Returns the status of the only recorder.
     fn told(&self) -> Value {
         let output = self.status(&["--json"]);
         assert!(output.status.success(), "{output:?}");
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// The first that it tells of which `is_it` is true.
+    /// Returns the first status for which `is_it` is true.
     fn wait_until(&self, is_it: impl Fn(&Value) -> bool) -> Value {
         let start = Instant::now();
         loop {
@@ -73,7 +73,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-/// Fails, with one line that contains `why`.
+/// Asserts a failure with one line that contains `why`.
 fn assert_fails(output: &Output, why: &str) {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let told = text(&output.stderr);
@@ -108,7 +108,7 @@ fn what_a_recorder_tells_is_what_it_does() {
     assert_eq!(frames["detection"], "running");
     assert!(frames["pictures"].as_u64() >= frames["frames_kept"].as_u64());
 
-    // A second sender is refused, and that is told.
+    // A second sender is refused, which the status reports.
     send_bytes(&recorder.address, &bytes[..188 * 20]);
     let refused = place.wait_until(|told| told["refused"] == 1);
     assert!(refused["last_warning"]["message"].as_str().unwrap().contains("refused"));
@@ -117,8 +117,8 @@ fn what_a_recorder_tells_is_what_it_does() {
     place.wait_until(|told| told["sender"].is_null());
     recorder.signal(Signal::TERM);
     assert!(recorder.end().0.success());
-    assert_eq!(place.sockets(), Vec::<PathBuf>::new(), "it is removed at the end");
-    assert_fails(&place.status(&[]), "no recorder of this user runs");
+    assert_eq!(place.sockets(), Vec::<PathBuf>::new(), "the socket is removed at the end");
+    assert_fails(&place.status(&[]), "no recorder of this user is running");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn people_get_a_block_for_each_recorder_and_programs_a_line() {
     let output = place.status(&["--json"]);
     assert_eq!(text(&output.stdout).lines().count(), 2);
 
-    // By its id, by its folder, and by an id that lies elsewhere.
+    // By id, by folder, and by the id of a session elsewhere.
     let pid = |output: Output| {
         assert!(output.status.success(), "{output:?}");
         serde_json::from_slice::<Value>(&output.stdout).unwrap()["pid"].clone()
@@ -151,7 +151,7 @@ fn people_get_a_block_for_each_recorder_and_programs_a_line() {
     let mut elsewhere = place.scenetap();
     elsewhere.args(["status", "one", "--json", "--sessions-dir", "/none/there"]);
     assert_eq!(pid(elsewhere.output().unwrap()), one.child.id());
-    assert_fails(&place.status(&["three"]), "three: no recorder of this user records this");
+    assert_fails(&place.status(&["three"]), "three: no recorder of this user is recording this");
     assert_fails(&place.status(&["/none/there"]), "/none/there: no session");
 }
 
@@ -161,9 +161,9 @@ fn a_socket_that_a_killed_recorder_left_is_nobody_and_goes_with_the_next_one() {
     let mut killed = place.record("a", &[]);
     killed.child.kill().unwrap();
     killed.child.wait().unwrap();
-    assert_eq!(place.sockets().len(), 1, "nobody could remove it");
-    assert_fails(&place.status(&[]), "no recorder of this user runs");
-    assert_fails(&place.status(&["a"]), "no recorder of this user records this");
+    assert_eq!(place.sockets().len(), 1, "a killed recorder leaves its socket");
+    assert_fails(&place.status(&[]), "no recorder of this user is running");
+    assert_fails(&place.status(&["a"]), "no recorder of this user is recording this");
     let other = place.record("b", &[]);
     assert_eq!(place.sockets().len(), 1);
     assert_eq!(place.told()["pid"], other.child.id());
@@ -211,7 +211,7 @@ fn a_recorder_that_hangs_is_told_of() {
     recorder.signal(Signal::STOP);
     let pid = recorder.child.id();
     let output = place.status(&["--json"]);
-    assert_fails(&output, &format!("process id {pid} does not answer within 2s"));
+    assert_fails(&output, &format!("process id {pid} hangs: no answer within 2s"));
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&told["pid"], &told["hangs"]), (&pid.into(), &true.into()));
     recorder.signal(Signal::CONT);
@@ -239,11 +239,11 @@ fn without_a_folder_for_sockets_it_records_all_the_same() {
     send_bytes(&recorder.address, &std::fs::read(fixture(CLIP)).unwrap());
     assert!(recorder.end().0.success());
     assert!(session.join("frames/F0001.jpg").exists());
-    assert_fails(&place.status(&[]), "no recorder of this user runs");
+    assert_fails(&place.status(&[]), "no recorder of this user is running");
 }
 
 #[test]
 fn the_fixture_ends_with_a_whole_packet() {
-    // What the tests above take for granted.
+    // The tests above rely on this.
     assert_eq!(std::fs::metadata(Path::new(&fixture(CLIP))).unwrap().len() % 188, 0);
 }

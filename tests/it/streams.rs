@@ -1,6 +1,6 @@
 //! Every kind of stream that ffmpeg decodes has ffmpeg's pictures, times and scores.
-//! ffmpeg's own encoders make them; where it is not installed there is nothing to see.
-//! What they cannot make is written by hand (PAFF) or stands in `docs/PARITY.md` from real
+//! ffmpeg's encoders make the streams; without ffmpeg, these tests are skipped. What the
+//! encoders cannot make is written by hand (PAFF), or covered in `docs/PARITY.md` by real
 //! streams (MPEG-2 field pictures).
 
 use std::path::Path;
@@ -51,8 +51,8 @@ fn mpeg2_pulldown_flags() {
     assert_parity("3:2 pulldown", &path);
 }
 
-/// Sets `repeat_first_field` and `top_field_first` in MPEG-2 picture coding extensions as
-/// a film of 24 pictures in 60 fields a second has them, and clears `progressive_sequence`.
+/// Sets `repeat_first_field` and `top_field_first` in MPEG-2 picture coding extensions
+/// like a film of 24 pictures in 60 fields per second, and clears `progressive_sequence`.
 fn with_pulldown(stream: &[u8]) -> Vec<u8> {
     const START_CODE: [u8; 4] = [0, 0, 1, 0xb5];
     const SEQUENCE: u8 = 1;
@@ -207,7 +207,7 @@ fn a_rate_that_varies() {
 #[test]
 fn a_clock_that_wraps() {
     let Some(studio) = Studio::open() else { return };
-    // 2^33 / 90000 s = 95443.717 s; the muxer begins 1.4 s later than it is told.
+    // 2^33 / 90000 s = 95443.717 s; the muxer begins 1.4 s after the given offset.
     let wraps = format!("{X264} -bf 3 -output_ts_offset 95441");
     assert_parity("wrap", &studio.encode("wrap", "25", "160x120", &wraps, AAC));
 }
@@ -254,7 +254,7 @@ fn a_start_in_the_middle_of_a_packet_and_a_torn_end() {
     assert_eq!(ours(&path), expected);
     std::fs::write(&path, &clip[..clip.len() - 100]).unwrap();
     let (torn, expected) = (ours(&path).pictures, expected.pictures);
-    // What is torn is the last picture, and those that lie before it in time need it.
+    // The last picture is torn, and earlier pictures refer to it.
     let whole = expected.len() - 6;
     assert_eq!((torn.len(), &torn[..whole]), (expected.len(), &expected[..whole]));
 }
@@ -276,7 +276,7 @@ fn frames_decoded_with_errors_are_marked() {
     }
 }
 
-/// The clip without one packet in `lost`.
+/// Returns the clip without one packet in `lost`.
 fn without_packets(clip: &Path, lost: usize) -> Vec<u8> {
     std::fs::read(clip)
         .unwrap()
@@ -318,13 +318,14 @@ fn a_damaged_stream_gives_the_same_live_and_scanned_and_with_any_jobs() {
     }
 }
 
-/// What is judged of a frame, without where and when it was written.
+/// Returns the parts of an entry that do not depend on where and when it was written.
 fn judgement(entry: &Value) -> Vec<Value> {
     let keys = ["id", "timestamp", "score", "reason", "offset", "damaged"];
     keys.into_iter().map(|key| entry.get(key).cloned().unwrap_or_default()).collect()
 }
 
-/// Pictures that are marked as damaged: each is asked for, by an interval shorter than any.
+/// Returns the number of pictures marked as damaged. The interval is shorter than any
+/// picture, so all are kept.
 fn marked(file: &Path) -> usize {
     let output = scenetap()
         .args(["-q", "scan", "--json", "--max-frame-interval", "0.000001"])

@@ -1,5 +1,5 @@
-//! TLS, with ffmpeg and with a client of our own as senders. Certificates are made anew
-//! for each test.
+//! TLS, with ffmpeg and with a client of our own as senders. Each test creates new
+//! certificates.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -21,8 +21,8 @@ use tokio_rustls::rustls::{
 const CLIP: &str = "bbb_h264_resolution_change";
 const SIGNED: [&str; 3] = ["server", "client", "expired"];
 
-/// A folder of certificates: `ca.pem`, `other-ca.pem`, and of `ca` for each name
-/// `NAME.pem` and `NAME.key`. `stranger.pem` is by `other-ca`.
+/// A folder of certificates: `ca.pem`, `other-ca.pem`, and for each name `NAME.pem` and
+/// `NAME.key`, issued by `ca`. `stranger.pem` is issued by `other-ca`.
 struct Papers(tempfile::TempDir);
 
 impl Papers {
@@ -71,7 +71,7 @@ impl Papers {
         self.path(name).to_str().unwrap().to_owned()
     }
 
-    /// A recorder that speaks TLS.
+    /// Starts a recorder with TLS.
     fn recorder(&self, arguments: &[&str]) -> Recorder {
         self.recorder_of("s", arguments)
     }
@@ -82,12 +82,12 @@ impl Papers {
         Recorder::start(self.0.path(), session, &[&tls, arguments].concat())
     }
 
-    /// A recorder that wants certificates of `ca`.
+    /// Starts a recorder that requires certificates of `ca`.
     fn strict_recorder(&self) -> Recorder {
         self.recorder(&["--tls-client-ca", &self.arg("ca.pem")])
     }
 
-    /// A sender that knows `ca`, and may have a certificate itself.
+    /// Connects a sender that trusts `ca`, with or without its own certificate.
     fn connect(
         &self,
         recorder: &Recorder,
@@ -120,7 +120,7 @@ fn clip() -> Vec<u8> {
     std::fs::read(fixture(CLIP)).unwrap()
 }
 
-/// Sends all and says that it is all.
+/// Sends all bytes, then close_notify.
 fn send_and_close(mut sender: StreamOwned<ClientConnection, TcpStream>, bytes: &[u8]) {
     sender.write_all(bytes).unwrap();
     sender.conn.send_close_notify();
@@ -142,7 +142,7 @@ fn what_is_sent_over_tls_is_recorded_byte_for_byte() {
     let half = bytes.len() / 2 / 188 * 188;
     send_and_close(papers.connect(&recorder, None, &version::TLS13), &bytes[..half]);
     recorder.wait_for("has left");
-    // As older senders do.
+    // Like older senders.
     send_and_close(papers.connect(&recorder, None, &version::TLS12), &bytes[half..]);
     recorder.wait_for("has left");
     let (recording, session) = (recorder.recording(), recorder.session.clone());
@@ -160,7 +160,7 @@ fn a_sender_that_leaves_without_close_notify_has_broken_off_and_what_came_counts
     let mut sender = papers.connect(&recorder, None, &version::TLS13);
     sender.write_all(&bytes).unwrap();
     drop(sender);
-    recorder.wait_for("broke: it ended without TLS's close_notify");
+    recorder.wait_for("broke: closed without TLS close_notify");
     assert!(recorder.end().0.success());
     assert!(std::fs::read(recording).unwrap() == bytes);
 }
@@ -168,7 +168,7 @@ fn a_sender_that_leaves_without_close_notify_has_broken_off_and_what_came_counts
 #[test]
 fn what_was_on_its_way_when_the_sender_closed_is_recorded() {
     let papers = Papers::new();
-    // More than the recorder's system takes while nobody reads, less than the sender's does.
+    // More than the recorder's system buffers, less than the sender's does.
     let bytes = &std::fs::read(fixture("bbb_mpeg2_576i25_tff")).unwrap()[..188 * 3000];
     for close in [true, false] {
         let session = if close { "closed" } else { "dropped" };
@@ -179,8 +179,8 @@ fn what_was_on_its_way_when_the_sender_closed_is_recorded() {
         sender.write_all(&bytes[..188 * 10]).unwrap();
         recorder.wait_for("is connected");
         recorder.signal(Signal::STOP);
-        // A sender that closes with something unread resets the connection, and what is on
-        // its way is lost: nothing may have been written to it after the handshake.
+        // If a sender closes with unread data, the connection is reset and data in
+        // transit is lost: nothing may have been written to it after the handshake.
         if close {
             send_and_close(sender, &bytes[188 * 10..]);
         } else {
@@ -199,12 +199,12 @@ fn whoever_lacks_the_certificate_that_is_wanted_is_refused_told_why_and_not_reco
     let recorder = papers.strict_recorder();
     for version in [&version::TLS12, &version::TLS13] {
         for (identity, why) in [
-            (None, "it has no certificate, and --tls-client-ca wants one"),
-            (Some("stranger"), "its certificate is by nobody whom --tls-client-ca names"),
+            (None, "it has no certificate, which --tls-client-ca requires"),
+            (Some("stranger"), "its certificate is not issued by an authority of --tls-client-ca"),
             (Some("expired"), "its certificate has expired"),
         ] {
             let mut sender = papers.connect(&recorder, identity, version);
-            // Whether it is sent at all depends on when the refusal comes.
+            // Whether it is sent at all depends on when the refusal arrives.
             let _ = sender.write_all(&clip());
             recorder.wait_for(why);
             assert!(!matches!(sender.read(&mut [0]), Ok(1..)));
@@ -230,19 +230,19 @@ fn plain_tcp_to_a_tls_port_and_tls_to_a_plain_one_are_refused_at_once() {
     let papers = Papers::new();
     let recorder = papers.recorder(&[]);
     let mut sender = TcpStream::connect(&recorder.address).unwrap();
-    // It may be closed already.
+    // The connection may be closed already.
     let _ = sender.write_all(&clip());
-    recorder.wait_for("it does not speak TLS");
-    // It begins like TLS, and stays.
+    recorder.wait_for("it does not use TLS");
+    // Begins like TLS, and stays open.
     let mut sender = TcpStream::connect(&recorder.address).unwrap();
     sender.write_all(&[22, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]).unwrap();
-    recorder.wait_for("what it sends is no TLS");
+    recorder.wait_for("it sends invalid TLS");
     assert_nothing_recorded(recorder, "; 2 connections refused");
 
     let recorder = Recorder::start(papers.0.path(), "plain", &[]);
     let mut sender = papers.connect(&recorder, None, &version::TLS13);
     assert!(sender.write_all(&clip()).is_err());
-    recorder.wait_for("it speaks TLS, and without --tls-cert nobody does here");
+    recorder.wait_for("it uses TLS, and --tls-cert is not set");
     assert_nothing_recorded(recorder, "; 1 connection refused");
 }
 
@@ -288,7 +288,7 @@ fn with_senders_certificates_wanted_listening_beyond_loopback_needs_no_warning()
     }
 }
 
-/// `record` with these options; its status and what it says.
+/// Runs `record` with these options; returns its status and its output.
 fn refused(sessions: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let record = scenetap()
         .args(["record", "--listen", "127.0.0.1:0", "--sessions-dir"])
@@ -314,19 +314,19 @@ fn files_that_are_no_good_are_one_line_that_names_them_and_leave_no_session() {
     for (cert, key, ca, named, why) in [
         ("none.pem", "server.key", "ca.pem", "none.pem", "cannot read it: No such file"),
         ("folder", "server.key", "ca.pem", "folder", "cannot read it: Is a directory"),
-        ("empty.pem", "server.key", "ca.pem", "empty.pem", "there is no certificate in it"),
-        ("server.key", "server.key", "ca.pem", "server.key", "there is no certificate in it"),
+        ("empty.pem", "server.key", "ca.pem", "empty.pem", "contains no certificate"),
+        ("server.key", "server.key", "ca.pem", "server.key", "contains no certificate"),
         ("torn.pem", "server.key", "ca.pem", "torn.pem", "cannot be read as PEM"),
         ("garbage.pem", "server.key", "ca.pem", "garbage.pem", "certificate cannot be used"),
         ("server.pem", "none.key", "ca.pem", "none.key", "cannot read it: No such file"),
         ("server.pem", "folder", "ca.pem", "folder", "cannot read it: Is a directory"),
-        ("server.pem", "empty.pem", "ca.pem", "empty.pem", "there is no private key in it"),
-        ("server.pem", "server.pem", "ca.pem", "server.pem", "there is no private key in it"),
+        ("server.pem", "empty.pem", "ca.pem", "empty.pem", "contains no private key"),
+        ("server.pem", "server.pem", "ca.pem", "server.pem", "contains no private key"),
         ("server.pem", "encrypted.key", "ca.pem", "encrypted.key", "PEM, not encrypted"),
         ("server.pem", "garbage.key", "ca.pem", "garbage.key", "the private key cannot be used"),
         ("server.pem", "client.key", "ca.pem", "client.key", "does not belong to the certificate"),
         ("server.pem", "server.key", "none.pem", "none.pem", "cannot read it: No such file"),
-        ("server.pem", "server.key", "empty.pem", "empty.pem", "there is no certificate in it"),
+        ("server.pem", "server.key", "empty.pem", "empty.pem", "contains no certificate"),
         ("server.pem", "server.key", "garbage.pem", "garbage.pem", "certificate cannot be used"),
     ] {
         let [cert, key, ca, named] = [cert, key, ca, named].map(|name| papers.arg(name));
@@ -339,7 +339,7 @@ fn files_that_are_no_good_are_one_line_that_names_them_and_leave_no_session() {
     for alone in ["--tls-key", "--tls-client-ca"] {
         let (status, told) = refused(&sessions, &[alone, &papers.arg("server.key")]);
         assert_eq!(status, Some(2), "{told}");
-        assert!(told.lines().count() == 1 && told.contains("wants --tls-cert"), "{told}");
+        assert!(told.lines().count() == 1 && told.contains("requires --tls-cert"), "{told}");
     }
     assert!(!sessions.exists());
 }
@@ -354,14 +354,14 @@ fn a_private_key_that_everybody_can_read_is_warned_of() {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         let authority = papers.arg("none.pem");
         let arguments = ["--tls-cert", path.to_str().unwrap(), "--tls-client-ca", &authority];
-        // It ends at what it reads last.
+        // It fails at the file that it reads last.
         let (status, told) = refused(&papers.path("sessions"), &arguments);
         assert!(status == Some(1) && told.contains("none.pem: cannot read it"), "{told}");
-        assert_eq!(told.contains("everybody on this machine can read"), warned, "{told}");
+        assert_eq!(told.contains("this private key can be read by all users"), warned, "{told}");
     }
 }
 
-/// Whether ffmpeg is there and can do TLS. Says so if not.
+/// Whether ffmpeg is installed and supports TLS. Skips the test if not.
 fn has_ffmpeg_with_tls() -> bool {
     if !has("ffmpeg") {
         return false;
@@ -374,7 +374,7 @@ fn has_ffmpeg_with_tls() -> bool {
     knows
 }
 
-/// ffmpeg as the sender, with more options for its side of TLS.
+/// Runs ffmpeg as the sender, with more options for TLS.
 fn ffmpeg(recorder: &Recorder, options: &[&str]) -> bool {
     let sent = Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin", "-i"])
@@ -419,12 +419,12 @@ fn ffmpeg_is_refused_without_the_certificate_that_is_wanted_and_recorded_with_it
     let papers = Papers::new();
     let recorder = papers.strict_recorder();
     ffmpeg(&recorder, &["-ca_file", &papers.arg("ca.pem")]);
-    recorder.wait_for("it has no certificate, and --tls-client-ca wants one");
+    recorder.wait_for("it has no certificate, which --tls-client-ca requires");
     send_bytes(&recorder.address, b"no TLS");
-    recorder.wait_for("it does not speak TLS");
+    recorder.wait_for("it does not use TLS");
     assert_eq!(std::fs::metadata(recorder.recording()).unwrap().len(), 0);
     let (cert, key) = (papers.arg("client.pem"), papers.arg("client.key"));
-    // Newer ones verify the recorder's own certificate unless they are told not to.
+    // Newer versions verify the recorder's certificate by default.
     let ours = papers.arg("ca.pem");
     assert!(ffmpeg(&recorder, &["-ca_file", &ours, "-cert_file", &cert, "-key_file", &key]));
     recorder.wait_for("has left");

@@ -1,5 +1,5 @@
-//! What an earlier process left is believed where it is what was written, and of this
-//! recording. Otherwise it is set aside, told, and made anew.
+//! Files of an earlier process are trusted only if they are as written and belong to this
+//! recording. Otherwise they are quarantined, logged and made again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,12 +30,12 @@ fn record(sessions: &Path, bytes: &[u8]) -> PathBuf {
     sessions.join("s")
 }
 
-/// Goes on with the session `s`, which nobody sends to; gives what is told.
+/// Resumes the session `s` without a sender; returns the log.
 fn go_on(sessions: &Path) -> Vec<String> {
     Recorder::start(sessions, "s", &["--scene-threshold", "0.1"]).end_by_signal()
 }
 
-/// A session whose second frame an agent has had.
+/// Returns a session; an agent has acknowledged its second frame.
 fn recorded() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let session = record(folder.path(), &clip("bbb_h264_bframes_scenecut_360p24", 2_000));
@@ -96,7 +96,7 @@ fn a_checkpoint_that_cannot_be_believed_is_set_aside_and_the_frames_are_found_ag
         let told = go_on(folder.path()).join("\n");
         assert!(told.contains(why) && told.contains("detection starts over"), "{why}: {told}");
         assert_eq!(index(&session), before, "{why}");
-        assert_eq!(fs::read(&path).unwrap(), good, "{why}: it is made again");
+        assert_eq!(fs::read(&path).unwrap(), good, "{why}: it is written again");
         let aside = session.join(format!("{CHECKPOINT}.set-aside-{}", n + 1));
         assert!(fs::read(aside).unwrap() == *bytes, "{why}");
     }
@@ -122,7 +122,7 @@ fn a_checkpoint_of_another_recording_is_not_believed() {
 #[test]
 fn a_recording_that_lost_its_end_and_went_on_otherwise_is_seen_to_be_another() {
     let (folder, session) = recorded();
-    // As a power loss and another sender would have it, had no recorder run in between.
+    // As after a power loss and another sender, without a recorder in between.
     let bytes = clip("bbb_h264_bframes_scenecut_360p24", 1_500);
     let more = clip("sintel_fades_h264_360p24", 1_500);
     let bytes = [bytes, more].concat();
@@ -137,13 +137,14 @@ fn a_recording_that_lost_its_end_and_went_on_otherwise_is_seen_to_be_another() {
     assert_eq!(places(&index(&session)), places(&scanned));
 }
 
-/// The index in a folder of its own, opened as a restart opens it.
+/// Opens the index in a separate folder, as a restart does.
 fn opened(folder: &Path, index: &[u8], copy: &[u8], kept: u64) -> (Vec<Value>, u64) {
     let frames = folder.join("frames");
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(&frames).unwrap();
     fs::write(frames.join("index.json"), index).unwrap();
-    // One that was changed just now would be read twice, as if somebody was at it.
+    // A file that was just changed would be read twice, because another program might be
+    // writing it.
     let hour_ago = SystemTime::now() - Duration::from_secs(3600);
     let file = fs::File::options().append(true).open(frames.join("index.json")).unwrap();
     file.set_modified(hour_ago).unwrap();
@@ -160,7 +161,8 @@ fn opened(folder: &Path, index: &[u8], copy: &[u8], kept: u64) -> (Vec<Value>, u
     (entries, lacking)
 }
 
-/// What is ours in an entry: all but the flag and the keys of others.
+/// Returns our part of each entry: all but `sent_to_agent` and the keys of other
+/// programs.
 fn ours(entries: &[Value]) -> Vec<Value> {
     let keys = ["id", "timestamp", "path", "score", "reason", "offset", "keyframe_offset"];
     entries.iter().map(|it| keys.iter().map(|key| it[*key].clone()).collect()).collect()
@@ -176,7 +178,7 @@ fn an_index_with_any_bit_changed_or_cut_anywhere_says_of_each_frame_what_it_said
     let (whole, lacking) = opened(&place, &index, &copy, kept);
     assert_eq!((whole.len() as u64, lacking), (kept, 0));
 
-    // Every seventh bit: each byte is changed, and each bit of bytes somewhere.
+    // Every seventh bit: each byte is changed, and each bit position occurs.
     let flips = (0..8 * index.len()).step_by(7).map(|bit| flipped(&index, bit));
     let cuts = (0..index.len()).step_by(13).map(|length| index[..length].to_vec());
     for (n, spoiled) in flips.chain(cuts).enumerate() {
@@ -187,7 +189,7 @@ fn an_index_with_any_bit_changed_or_cut_anywhere_says_of_each_frame_what_it_said
             assert!(aside == spoiled, "case {n}: it is not destroyed");
         }
     }
-    // In any other order, and of another session.
+    // In another order, and of another session.
     let mut turned: Vec<Value> = serde_json::from_slice(&index).unwrap();
     turned.reverse();
     let (entries, _) = opened(&place, &serde_json::to_vec(&turned).unwrap(), &copy, kept);
@@ -207,10 +209,10 @@ fn an_index_of_which_no_copy_is_left_is_made_anew_from_the_recording() {
     fs::write(session.join(INDEX), "[{").unwrap();
     fs::write(session.join(COPY), "crc32 00000000\n[]\n").unwrap();
     let told = go_on(folder.path()).join("\n");
-    assert!(told.contains("its checksum does not fit"), "{told}");
-    assert!(told.contains("no JSON array"), "{told}");
+    assert!(told.contains("checksum mismatch"), "{told}");
+    assert!(told.contains("not a JSON array"), "{told}");
     assert!(told.contains(&format!("the index lacks {0} of the {0} frames", before.len())));
-    // Who had which frame is lost with both, and the time of arrival.
+    // The deliveries are lost with both files, and so are the arrival times.
     assert_eq!(ours(&index(&session)), ours(&before));
     assert_eq!(fs::read(session.join("frames/index.json.corrupt-1")).unwrap(), b"[{");
     assert!(session.join("stream/.index.synced.corrupt-1").exists());

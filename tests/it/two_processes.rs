@@ -1,5 +1,5 @@
-//! Others at work on a session while it is recorded: a second recorder, a scan, and an
-//! agent that writes to the index in each way there is.
+//! Other programs on a session while it is recorded: a second recorder, a scan, and an
+//! agent that writes to the index in every possible way.
 
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 const CLIP: &str = "bbb_h264_zerolatency_360p30_gop2s";
 
-/// Records the first half of the clip, lets `meanwhile` do something to the session whose
-/// frames were told until then, and records the other half: the frames are those of a
-/// recorder that was left alone. Gives the entries, and what else is in the folder.
+/// Records the first half of the clip, runs `meanwhile` with the session and the frames
+/// reported so far, and records the other half. Asserts that the frames are those of an
+/// undisturbed recorder. Returns the entries, and the other files in the folder.
 fn recorded_beside(meanwhile: impl FnOnce(&Path, &[Value])) -> (Vec<Value>, Vec<String>) {
     let sessions = tempfile::tempdir().unwrap();
     let bytes = fs::read(fixture(CLIP)).unwrap();
@@ -39,7 +39,7 @@ fn recorded_beside(meanwhile: impl FnOnce(&Path, &[Value])) -> (Vec<Value>, Vec<
     (entries, others)
 }
 
-/// The text of the index with a note on its first entry.
+/// Returns the text of the index with a note on its first entry.
 fn noted(session: &Path) -> Vec<u8> {
     let mut entries = index(session);
     entries[0]["sent_to_agent"] = json!(true);
@@ -68,7 +68,7 @@ fn an_index_written_in_place_under_the_lock_is_merged() {
     let (entries, others) = recorded_beside(|session, _| {
         let lock = OpenOptions::new().write(true).open(session.join("frames/index.lock")).unwrap();
         lock.lock().unwrap();
-        // Nobody else writes meanwhile, however long this takes.
+        // No other writer can interfere, however long this takes.
         fs::write(session.join("frames/index.json"), noted(session)).unwrap();
     });
     assert_noted(&entries, &others);
@@ -77,7 +77,8 @@ fn an_index_written_in_place_under_the_lock_is_merged() {
 #[test]
 fn an_index_written_in_place_without_the_lock_is_merged() {
     let (entries, others) = recorded_beside(|session, told| {
-        // Between two of its writings: the half is recorded, and its frames are kept.
+        // Between two writes of the index: the first half is recorded, and its frames are
+        // kept.
         let count = |entries: &[Value]| entries.len();
         while count(&index(session)) < told.len() + 1 || !is_quiet(session) {
             std::thread::yield_now();
@@ -87,7 +88,7 @@ fn an_index_written_in_place_without_the_lock_is_merged() {
     assert_noted(&entries, &others);
 }
 
-/// Whether detection has seen all that is recorded.
+/// Whether detection has analyzed everything recorded.
 fn is_quiet(session: &Path) -> bool {
     let output = scenetap().args(["status", "--json"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -106,7 +107,7 @@ fn entries_that_are_deleted_come_back() {
         fs::rename(own, session.join("frames/index.json")).unwrap();
         deleted = told.to_vec();
     });
-    assert_eq!(entries[..deleted.len()], deleted, "as they were, in their places");
+    assert_eq!(entries[..deleted.len()], deleted, "unchanged and in place");
     assert_eq!(others, ["index.json", "index.lock"]);
 }
 
@@ -139,7 +140,7 @@ fn a_scan_beside_a_recorder_has_its_frames_and_disturbs_nobody() {
             assert!(command.status().unwrap().success());
         };
         scan(elsewhere.path());
-        // Even into the same folder: a frame that is there is not kept twice.
+        // Even into the same folder: an existing frame is not kept twice.
         scan(&session.join("frames"));
     });
     assert_eq!(others, ["index.json", "index.lock"]);

@@ -51,7 +51,7 @@ fn resumes(checkpoint: &Path) {
 
     let checked = scenetap().arg("check").arg(&session).output().unwrap();
     let said = String::from_utf8(checked.stdout).unwrap();
-    assert!(said.contains("detection has not come to the end"), "{name}: {said}");
+    assert!(said.contains("detection has not reached the end"), "{name}: {said}");
 
     let ended = record(sessions.path(), &clip, None);
     assert!(ended.status.success(), "{name}: {}", ended.log);

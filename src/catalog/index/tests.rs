@@ -1,4 +1,4 @@
-//! The index beside other writers, and after crashes in the middle of a writing.
+//! The index with other writers, and after crashes during a write.
 #![allow(clippy::unwrap_used)]
 
 use std::fs::File;
@@ -36,9 +36,9 @@ fn what_a_crash_displaced_is_merged_and_our_own_unpublished_file_is_not() {
     let folder = folder.path();
     fs::write(folder.join(INDEX_NAME), TWO).unwrap();
     let acknowledged = TWO.replacen("false", "true", 1);
-    // A crash after the exchange: named after another inode than its own.
+    // A crash after the exchange: named after an inode that is not its own.
     fs::write(folder.join(".index.json.tmp-1"), &acknowledged).unwrap();
-    // A crash before it: named after its own inode.
+    // A crash before the exchange: named after its own inode.
     let ours = folder.join(".index.json.tmp-new");
     fs::write(&ours, TWO.replace("false", "true")).unwrap();
     let inode = fs::metadata(&ours).unwrap().ino();
@@ -57,7 +57,7 @@ fn without_an_exchange_the_index_is_still_merged_and_replaced() {
     let folder = folder.path();
     let (mut index, mut entries) = open(folder);
     index.can_exchange = false;
-    assert!(index.publish(&mut entries).unwrap(), "there is none yet");
+    assert!(index.publish(&mut entries).unwrap(), "there is no index yet");
     fs::write(folder.join(INDEX_NAME), TWO).unwrap();
     let (mut index, mut entries) = open(folder);
     index.can_exchange = false;
@@ -80,7 +80,7 @@ fn a_file_that_is_not_the_one_taken_in_comes_back_as_displaced() {
     let (temp, _) = index.write_temp(&entries).unwrap();
     let old = index.known;
     assert!(old.is_some());
-    // Between our look at the index and our exchange:
+    // Between our check of the index and the exchange:
     let news = folder.join("news");
     fs::write(&news, TWO.replacen("false", "true", 1)).unwrap();
     fs::rename(&news, folder.join(INDEX_NAME)).unwrap();
@@ -92,7 +92,7 @@ fn a_file_that_is_not_the_one_taken_in_comes_back_as_displaced() {
     assert_eq!(names(folder), [INDEX_NAME, LOCK_NAME]);
 }
 
-/// The index of `folder`, noted on by `note`.
+/// Returns the index of `folder`, with `note` added.
 fn noted(folder: &Path, note: u64) -> String {
     let mut items = read(folder);
     items[0]["note"] = note.into();
@@ -104,7 +104,7 @@ fn rename_over(folder: &Path, text: &str) {
     fs::rename(folder.join("news"), folder.join(INDEX_NAME)).unwrap();
 }
 
-/// Crashes right after an exchange, before which `meanwhile` does something.
+/// Simulates a crash right after an exchange; `meanwhile` runs just before the exchange.
 fn crash_after_exchange(folder: &Path, meanwhile: impl Fn()) {
     let (mut index, mut entries) = open(folder);
     assert!(index.publish(&mut entries).unwrap());
@@ -129,10 +129,11 @@ fn what_an_agent_writes_after_a_crash_is_not_undone_by_what_the_crash_left() {
         } else {
             rename_over(folder, &text);
         }
-        // Other times of the file than that of its content say nothing.
+        // Changing the inode does not change the content or its modification time.
         let mode = fs::Permissions::from_mode(0o640);
         fs::set_permissions(folder.join(INDEX_NAME), mode).unwrap();
-        // Until its stamp can be relied on it is read again anyhow, and wins by that.
+        // Wait until the stamp is reliable: until then the index is read again anyway,
+        // and wins.
         let written = fs::metadata(folder.join(INDEX_NAME)).unwrap();
         while Stamp::of_read(&written, &written).is_none() {
             std::thread::yield_now();
@@ -172,7 +173,7 @@ fn what_the_last_exchange_before_a_crash_displaced_is_newer_than_the_index() {
     fs::write(folder.join(INDEX_NAME), TWO).unwrap();
     rename_over(folder, &noted(folder, 1));
     crash_after_exchange(folder, || rename_over(folder, &noted(folder, 2)));
-    assert_eq!(read(folder)[0]["note"], 1, "the index was made before");
+    assert_eq!(read(folder)[0]["note"], 1, "the index was made earlier");
     let (mut index, mut entries) = open(folder);
     assert!(index.publish(&mut entries).unwrap());
     assert_eq!(read(folder)[0]["note"], 2);
@@ -192,7 +193,7 @@ fn a_file_made_from_the_index_that_lacked_what_it_had_displaced_takes_nothing_ba
     assert!(index.displaced_has_news(displaced, &mut entries).unwrap());
     assert!(index.publish(&mut entries).unwrap());
 
-    // Read before the second writing, renamed over the index after it.
+    // Read before the second write, renamed over the index after it.
     fs::write(folder.join(INDEX_NAME), TWO.replace("1.0,", r#"1.0,"other":2,"#)).unwrap();
     assert!(index.publish(&mut entries).unwrap());
     let items = read(folder);

@@ -1,11 +1,11 @@
-//! Other programs at the index.
+//! Other programs that change the index.
 
 use super::*;
 use serde_json::json;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// A catalog with two frames.
+/// Returns a catalog with two frames.
 fn two(folder: &Path) -> Catalog {
     let mut catalog = Catalog::open(options(folder)).unwrap();
     catalog.keep(&frame(0)).unwrap();
@@ -106,7 +106,7 @@ fn a_deleted_entry_comes_back_and_an_entry_of_another_stays_where_it_was() {
     assert_eq!(ids(folder.path()), ["F0001", "N1", "F0002", "F0003"]);
 
     rename_over(folder.path(), &[note]);
-    // Nobody has to wait for the next frame.
+    // This must not wait for the next frame.
     catalog.poll().unwrap();
     let mut found = ids(folder.path());
     found.sort();
@@ -145,7 +145,7 @@ fn a_half_written_file_that_becomes_whole_within_the_grace_is_kept() {
     let mut file = File::create(&path).unwrap();
     file.write_all(first.as_bytes()).unwrap();
     catalog.poll().unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), first, "polling lets it be");
+    assert_eq!(fs::read_to_string(&path).unwrap(), first, "polling leaves it alone");
 
     let waits = AtomicUsize::new(0);
     *clock.on_wait.lock().unwrap() = Some(Box::new(move || {
@@ -194,7 +194,7 @@ fn no_acknowledgement_under_the_lock_is_lost_while_frames_are_kept() {
                         item["sent_to_agent"] = json!(true);
                         assert!(seen.lock().unwrap().insert(item["id"].to_string()), "lost");
                     }
-                    // In place, as an editor without manners does.
+                    // In place, like a careless editor.
                     fs::write(folder.join(INDEX_NAME), serde_json::to_vec(&items).unwrap())
                         .unwrap();
                 });
@@ -222,7 +222,7 @@ fn no_file_renamed_over_the_index_without_the_lock_is_lost() {
         let agent = scope.spawn(|| {
             let mut sent = std::collections::BTreeSet::new();
             while !stop.load(Ordering::Acquire) {
-                // Out of date by the time it lands, and one frame at a time.
+                // Outdated by the time it is renamed, and one frame at a time.
                 let mut items = index(folder);
                 let of_new = |item: &&mut Value| !sent.contains(item["id"].as_str().unwrap());
                 let Some(item) = items.iter_mut().find(of_new) else { continue };

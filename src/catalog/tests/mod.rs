@@ -1,4 +1,5 @@
-//! The catalog as its users meet it: a folder, frames, and other programs at the same files.
+//! The catalog from the outside: a folder, frames, and other programs that use the same
+//! files.
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, File};
@@ -45,7 +46,7 @@ impl Picture for Gray {
     }
 }
 
-/// Frame `n` of a stream, one a second.
+/// Returns frame `n` of a stream with one frame per second.
 fn frame(n: u64) -> KeptFrame {
     frame_at(ByteOffset(n * 18_800), Ticks(n as i64 * 90_000))
 }
@@ -81,7 +82,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Another program's change, put in place by a rename.
+/// A change by another program, put in place by a rename.
 fn rename_over(folder: &Path, items: &[Value]) {
     let temp = folder.join("someone's.json");
     fs::write(&temp, serde_json::to_vec(items).unwrap()).unwrap();
@@ -94,10 +95,10 @@ fn locked<T>(folder: &Path, change: impl FnOnce() -> T) -> T {
     change()
 }
 
-/// What happens while somebody waits.
+/// Callback that runs during a wait.
 type OnWait = Box<dyn FnMut() + Send>;
 
-/// Time that passes only when somebody waits, or when the test says so.
+/// A clock that only advances during a wait, or when the test says so.
 struct TestClock {
     now: Mutex<Instant>,
     on_wait: Mutex<Option<OnWait>>,

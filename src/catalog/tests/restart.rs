@@ -1,4 +1,4 @@
-//! A catalog opened on what an earlier life left.
+//! A catalog opened on the files of an earlier run.
 
 use super::*;
 use serde_json::json;
@@ -44,7 +44,7 @@ fn frames_found_again_keep_their_entries_and_none_is_doubled() {
     catalog.set_aside_unfound().unwrap();
     catalog.flush().unwrap();
     assert_eq!(catalog.kept(), 7);
-    assert_eq!(&index(folder)[..5], &items[..], "what others wrote, and the time of capture");
+    assert_eq!(&index(folder)[..5], &items[..], "changes and capture times stay");
     assert_eq!(index(folder).len(), 7);
     assert!(frames::is_whole_jpeg(&folder.join("F0005.jpg")), "it was missing");
     assert_eq!(fs::read(folder.join("F0004.jpg")).unwrap().len(), 5, "it was there");
@@ -66,7 +66,7 @@ fn entries_of_another_recording_are_set_aside_and_their_ids_not_used_again() {
     let folder = folder.path();
     fill(folder, 0..4);
     let mut catalog = after(folder, 2);
-    // The third frame is another one now, the fourth is as before.
+    // The third frame is a different one now, the fourth is unchanged.
     let other = frame_at(ByteOffset(2 * 18_800 + 188), Ticks(2 * 90_000));
     assert_eq!(catalog.keep(&other).unwrap().id, "F0005");
     assert_eq!(set_aside_ids(folder), ["F0003"]);
@@ -74,7 +74,8 @@ fn entries_of_another_recording_are_set_aside_and_their_ids_not_used_again() {
     assert_eq!(ids(folder), ["F0001", "F0002", "F0005", "F0004"], "in presentation order");
     drop(catalog);
 
-    // Killed, and the checkpoint still says two: the same frames get the same ids.
+    // Killed while the checkpoint still covers two frames: the same frames get the same
+    // ids.
     let mut catalog = after(folder, 2);
     assert_eq!(catalog.keep(&other).unwrap().id, "F0005");
     assert_eq!(catalog.keep(&frame(3)).unwrap().id, "F0004");

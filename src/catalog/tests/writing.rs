@@ -56,7 +56,7 @@ fn a_reader_never_sees_half_a_file_and_no_temporary_file_is_left() {
             let mut most = 0;
             while !written.load(Ordering::Acquire) {
                 let items = index(folder.path());
-                assert!(items.len() >= most, "an entry went away");
+                assert!(items.len() >= most, "an entry disappeared");
                 most = items.len();
                 if let Some(last) = items.last() {
                     let path = last["path"].as_str().unwrap();
@@ -103,7 +103,7 @@ fn beyond_5000_entries_the_index_is_written_once_a_second_and_at_the_end() {
     let mut catalog = Catalog::open_with(known, clock.clone(), CORRUPT_GRACE).unwrap();
     let written = || index(folder.path()).len();
 
-    // The interval runs from the writing at opening.
+    // The interval starts with the write when the catalog was opened.
     clock.pass(Duration::from_millis(999));
     catalog.keep(&frame(6_000)).unwrap();
     assert_eq!(written(), 5_000);
@@ -162,7 +162,7 @@ fn syncing_makes_a_copy_of_the_index_that_brings_lost_entries_back() {
     }
     catalog.sync().unwrap();
     drop(catalog);
-    // As a power loss leaves a file whose bytes had not reached the disk.
+    // After a power loss, a file may be empty because its bytes were not synced.
     fs::write(frames_dir.join(INDEX_NAME), "").unwrap();
     let clock = TestClock::new();
     let mut catalog = Catalog::open_with(with_copy(3), clock, CORRUPT_GRACE).unwrap();

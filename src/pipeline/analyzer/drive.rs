@@ -1,50 +1,51 @@
-//! The loop of every analysis: packets from a file, verdicts to an outlet.
+//! The detection loop: packets from a file, verdicts to an outlet.
 //!
-//! Live detection and `scan` run the same loop; they differ in where the file ends and in
-//! what the outlet does.
+//! Live detection and scanning run the same loop; they differ in where the file ends and
+//! in what the outlet does.
 
 use super::{Analyzer, Scored};
 use crate::error::Result;
 use crate::media::ByteOffset;
 use crate::tail::{FileTail, Next};
 
-/// Packets between two calls of [`Outlet::progress`].
+/// Number of packets between two calls of [`Outlet::progress`].
 const PACKETS_PER_REPORT: u32 = 512;
 
-/// Receives verdicts and reports of progress.
+/// Receives verdicts and progress.
 pub trait Outlet {
-    /// Takes a picture that is decided.
+    /// A picture has a verdict.
     ///
     /// # Errors
     ///
-    /// If the outlet can take no more: the loop ends.
+    /// Returns an error if the outlet accepts no more: detection ends.
     fn scored(&mut self, scored: Scored) -> Result<()>;
 
-    /// The analyzer has read up to `read`; if `over`, it has decided everything in it.
+    /// Detection has read up to `read`. With `over`, everything in it has a verdict.
     ///
     /// # Errors
     ///
     /// As [`Outlet::scored`].
     fn progress(&mut self, analyzer: &Analyzer, read: ByteOffset, over: bool) -> Result<()>;
 
-    /// Bytes between packets were skipped.
+    /// Bytes that belong to no packet were skipped.
     fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64);
 }
 
 /// How the loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// The file is over, and everything in it is decided.
+    /// The file has ended, and everything in it has a verdict.
     AtEnd,
-    /// `stop` said so. What is open stays open.
+    /// `stop` returned true. Open pictures have no verdict.
     Stopped,
 }
 
-/// Runs `analyzer` over `tail` to its end, or until `stop` says so.
+/// Runs `detection` on `tail` to its end, or until `stop` returns true.
 ///
 /// # Errors
 ///
-/// If the file cannot be read, FFmpeg lacks a decoder, or the outlet fails.
+/// Returns an error if the file cannot be read, FFmpeg lacks a decoder, or the outlet
+/// fails.
 pub fn drive(
     tail: &mut FileTail,
     analyzer: &mut Analyzer,

@@ -1,5 +1,5 @@
-//! The first pictures of a stream, held back until it is known how to decode and to
-//! date them. libavformat looks ahead, too, before it hands the first one on.
+//! Holds back the first pictures of a stream until the settings for decoding and the
+//! times are known. libavformat also looks ahead before it returns the first picture.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::media::{AccessUnit, AudioFrame, PictureTiming, VideoCodec};
 use crate::timeline::Timeline;
 
-/// What the timeline is told, in the demuxer's order.
+/// Input of the timeline, in the demuxer's order.
 #[derive(Debug)]
 pub enum TimelineInput {
     Unit(AccessUnit, PictureTiming),
@@ -16,48 +16,48 @@ pub enum TimelineInput {
     PesComplete,
 }
 
-/// Looks at what comes, and holds it back meanwhile.
+/// Examines data and holds it back meanwhile.
 #[derive(Debug)]
 pub struct LookAhead {
     probe: Probe,
     held: VecDeque<TimelineInput>,
 }
 
-/// What was held back, now that everything is known, or has been looked for long enough.
+/// Held data, once everything is known or the look-ahead has reached its limit.
 #[derive(Debug)]
 pub struct Held {
     codec: VideoCodec,
-    /// Some times do not say all: what is ahead counts.
+    /// Whether some times are missing or ambiguous, so that later pictures matter.
     guesses: bool,
     held: VecDeque<TimelineInput>,
 }
 
 impl LookAhead {
-    /// For a stream that begins.
+    /// Starts at the beginning of a stream.
     ///
     /// # Errors
     ///
-    /// If there is no decoder for it.
+    /// Returns an error if there is no decoder for the codec.
     pub fn new(codec: VideoCodec) -> Result<Self> {
         Ok(LookAhead { probe: Probe::new(codec)?, held: VecDeque::new() })
     }
 
-    /// Looks at the next access unit, and adds to `timing` what it has found by now.
+    /// Examines the next access unit, and adds to `timing` what is known so far.
     pub fn look(&mut self, unit: &AccessUnit, timing: &mut PictureTiming) {
         self.probe.look(unit, timing);
     }
 
-    /// Takes what comes next.
+    /// Holds the next item.
     pub fn hold(&mut self, input: TimelineInput) {
         self.held.push_back(input);
     }
 
-    /// Whether it needs to look no further.
+    /// Whether the look-ahead is complete.
     pub fn is_done(&self) -> bool {
         self.probe.is_done()
     }
 
-    /// How to open the decoder, and what was held back.
+    /// Returns how to open the decoder, and what was held.
     pub fn finish(self) -> (VideoCodec, Settings, Held) {
         let (codec, guesses) = (self.probe.codec(), self.probe.guesses());
         (codec, self.probe.settings(), Held { codec, guesses, held: self.held })
@@ -65,8 +65,8 @@ impl LookAhead {
 }
 
 impl Held {
-    /// What was held back, for `timeline`, which learns what it has to know of it
-    /// first. `delay` is the decoder's, in pictures.
+    /// Returns the held data for `timeline`, after passing what was learned to it.
+    /// `delay` is that of the decoder, in pictures.
     pub fn release(mut self, timeline: &mut Timeline, delay: u32) -> VecDeque<TimelineInput> {
         if self.guesses {
             self.begin_again(timeline, delay);
@@ -77,7 +77,7 @@ impl Held {
         self.held
     }
 
-    /// libavformat begins again behind its look ahead, with what it has found.
+    /// Like libavformat, starts over after the look-ahead with its results.
     fn begin_again(&mut self, timeline: &mut Timeline, delay: u32) {
         timeline.look_ahead(self.units().map(|(unit, timing)| (&*unit, &*timing)));
         let delay = self.units().map(|(_, timing)| timing.delay).max().unwrap_or(0).max(delay);
@@ -86,9 +86,9 @@ impl Held {
         }
     }
 
-    /// What stands before the first headers of an HEVC stream lasts as long as they
-    /// say: libavformat has found them before it hands that on. Other codecs' parsers
-    /// do without, and it goes by the times.
+    /// Pictures before the first headers of an HEVC stream get the duration of these
+    /// headers: libavformat has read them before it returns the pictures. Other codecs'
+    /// parsers do without, and the times count.
     fn set_initial_durations(&mut self) {
         let mut known = self.units().map(|(_, timing)| timing.duration).enumerate();
         let Some((before, first)) = known.find(|(_, duration)| duration.is_some()) else { return };

@@ -1,5 +1,4 @@
-//! What is told of the stream while it is looked at: what it carries, and what is
-//! wrong with it.
+//! Logs what a stream contains, and its damage, while it is analyzed.
 
 use std::time::Instant;
 
@@ -8,7 +7,7 @@ use crate::demux::NoVideo;
 use crate::media::{ByteOffset, Damage, VideoCodec};
 use crate::telemetry::{Counters, Report};
 
-/// Tells each thing once, and damage at most once a second.
+/// Logs each fact once, and damage at most once per second.
 #[derive(Debug, Default)]
 pub struct Watch {
     video: Option<(u16, VideoCodec)>,
@@ -19,7 +18,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Looks at what `analyzer` has found by now.
+    /// Logs what `detection` has found since the last call.
     pub fn look(&mut self, analyzer: &Analyzer, counters: &Counters) {
         if let Some(program) = analyzer.program() {
             let video = (program.video_pid, program.codec);
@@ -32,7 +31,7 @@ impl Watch {
         if let Some(why) = analyzer.no_video()
             && self.no_video.as_ref() != Some(why)
         {
-            tracing::warn!("no frames will come: {why}");
+            tracing::warn!("no frames will be kept: {why}");
             self.no_video = Some(why.clone());
         }
         self.look_at_damage(analyzer, counters);
@@ -61,7 +60,7 @@ impl Watch {
         }
     }
 
-    /// Packets were out of step.
+    /// Logs a loss of packet sync.
     pub fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64, counters: &Counters) {
         counters.update_damage(|damage| damage.lost_sync += 1);
         if let Some(times) = self.damage.hit(Instant::now()) {
@@ -69,10 +68,10 @@ impl Watch {
         }
     }
 
-    /// The stream is over.
+    /// Logs a warning if the stream has ended without showing what it contains.
     pub fn over(&self, read: ByteOffset) {
         if self.video.is_none() && self.no_video.is_none() && read.0 > 0 {
-            tracing::warn!("no frames came: the stream ended before it showed what it carries");
+            tracing::warn!("no frames were kept: the stream ended before its content was known");
         }
     }
 }

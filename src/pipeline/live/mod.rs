@@ -1,4 +1,4 @@
-//! Detection beside a recorder: one recording from where detection stopped to its end.
+//! Detection beside a recorder: analyzes one recording from the checkpoint to its end.
 //!
 //! ```text
 //! thread      reads               writes                    waits for
@@ -7,15 +7,8 @@
 //! syncer      the latest state    fsync, checkpoint.json    the disk
 //! ```
 //!
-//! An attempt that failed is resumed by the next as after a restart: everything that the next one
-//! needs is in the session's folder.
-//!
-//! ```text
-//! retry       attempts, until the recording is over and everything in it is decided
-//! trust       whether an earlier process's checkpoint can be used
-//! checkpoint  what it contains
-//! publisher   the publishing thread
-//! ```
+//! After a failed attempt, the next one resumes as after a restart: all state is in the session's
+//! folder.
 
 pub mod checkpoint;
 mod publisher;
@@ -55,32 +48,33 @@ pub struct Live<'a> {
     session: Arc<OwnedSession>,
     written: Written,
     sync: SyncHandle,
-    /// Its length when this process opened it: what lies beyond is new.
+    /// Its length when this process opened it; bytes after it are new.
     opened_bytes: u64,
-    /// What an earlier process left fits the recording now.
+    /// Whether files of an earlier process have been made consistent with the recording.
     is_reconciled: bool,
-    /// Pictures up to this time are counted already.
+    /// Pictures up to this time are already counted.
     counted: Option<Ticks>,
-    /// What was detected in the recordings before.
+    /// Progress in the previous recordings.
     base: Detected,
-    /// Ends it before the end of the recording. Recorders have none: they end at the end.
+    /// Ends detection before the end of the recording. `None` in a recorder, which runs
+    /// to the end.
     stop: Option<&'a Shutdown>,
 }
 
-/// How far detection has come, over one recording or several.
+/// Progress of detection, over one or several recordings.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Detected {
-    /// Bytes.
+    /// Analyzed bytes.
     pub bytes: u64,
-    /// Time.
+    /// Analyzed time, in 90 kHz ticks.
     pub ticks: i64,
 }
 
 /// A recording that is being written.
 pub struct Job {
-    /// Its session, which this process owns.
+    /// Its session, which this process has locked.
     pub session: Arc<OwnedSession>,
-    /// How long it is.
+    /// Its length, published by the writer.
     pub written: Written,
     /// Makes it durable.
     pub sync: SyncHandle,
@@ -89,7 +83,7 @@ pub struct Job {
 }
 
 impl<'a> Live<'a> {
-    /// Nothing is opened yet.
+    /// Opens nothing yet.
     pub fn new(job: Job, base: Detected, config: &'a DetectConfig, counters: &'a Counters) -> Self {
         let Job { session, written, sync, opened_bytes } = job;
         Live {
@@ -106,28 +100,28 @@ impl<'a> Live<'a> {
         }
     }
 
-    /// Ends when `stop` says so, as well as at the end of the recording.
+    /// Also ends when `stop` is requested.
     pub fn until(mut self, stop: &'a Shutdown) -> Self {
         self.stop = Some(stop);
         self
     }
 
-    /// How far detection has come, with this recording and those before.
+    /// Returns the progress, including this recording and the previous ones.
     pub fn detected(&self) -> Detected {
         let ticks = self.counted.map_or(0, |counted| counted.0);
         Detected { bytes: self.base.bytes + self.written.length(), ticks: self.base.ticks + ticks }
     }
 
-    /// The recording's length, as its writer publishes it.
+    /// Returns the recording's length, as published by its writer.
     pub fn written(&self) -> &Written {
         &self.written
     }
 
-    /// Goes on with detection from where it stood, to the end of the recording.
+    /// Resumes detection and runs it to the end of the recording.
     ///
     /// # Errors
     ///
-    /// What keeps detection from going on. The call may be repeated.
+    /// Returns the error that prevents detection. The call may be repeated.
     pub fn run(&mut self, on_entry: &mut (dyn FnMut(&Entry) + Send)) -> Result<()> {
         let (start, catalog) = self.open()?;
         let checkpoints = CheckpointOptions {
@@ -139,19 +133,21 @@ impl<'a> Live<'a> {
         let publishes = AtomicBool::new(true);
         std::thread::scope(|scope| {
             let publishes = &publishes;
-            // The queue goes with the publisher: an analyzer that waits for it is woken.
+            // The queue is dropped with the publisher, which wakes a detector that waits
+            // for it.
             let publisher = spawn(scope, "publisher", move || {
                 let _over = LowerAtEnd(publishes);
                 publisher::run(&queue, catalog, Some(checkpoints), on_entry)
             })?;
             let analyzer = spawn(scope, "analyzer", || self.analyze(start, messages, publishes))?;
             let detected = join("the analyzer", analyzer);
-            // Where the publisher has failed, the analyzer only reports that it is gone.
+            // If the publisher has failed, the detector only reports that it is gone.
             join("the publisher", publisher).and(detected)
         })
     }
 
-    /// Opens checkpoint and catalog, and brings them in line with the recording.
+    /// Opens the checkpoint and the catalog, and makes them consistent with the
+    /// recording.
     fn open(&mut self) -> Result<(Option<RestartPoint>, Catalog)> {
         let known = if self.is_reconciled { self.written.length() } else { self.opened_bytes };
         let mut checkpoint = load_checkpoint(&self.session, known)?;
@@ -159,7 +155,7 @@ impl<'a> Live<'a> {
         let mut catalog = self.open_catalog(counted)?;
         let lacking = catalog.lacking();
         if lacking > 0 {
-            // Only detection can bring them back.
+            // Only detection can restore them.
             let path = self.session.checkpoint_json();
             let what = format!("the index lacks {lacking} of the {counted} frames that it counts");
             trust::quarantine(&path, &trust::doubt(&path, what))?;
@@ -183,7 +179,7 @@ impl<'a> Live<'a> {
         })
     }
 
-    /// The analyzer's thread.
+    /// Body of the detector thread.
     fn analyze(
         &mut self,
         start: Option<RestartPoint>,
@@ -219,7 +215,7 @@ impl<'a> Live<'a> {
     }
 }
 
-/// Reads the checkpoint, if there is one that can be trusted. Otherwise detection starts from the
+/// Returns the checkpoint if it can be trusted. Otherwise detection restarts from the
 /// beginning, and finds the same frames again.
 fn load_checkpoint(session: &OwnedSession, recording_bytes: u64) -> Result<Option<Checkpoint>> {
     let path = session.checkpoint_json();
@@ -231,7 +227,7 @@ fn load_checkpoint(session: &OwnedSession, recording_bytes: u64) -> Result<Optio
     }
 }
 
-/// Lowers a flag at the end of a thread, however it ends.
+/// Clears a flag at the end of a thread, however it ends.
 struct LowerAtEnd<'a>(&'a AtomicBool);
 
 impl Drop for LowerAtEnd<'_> {
@@ -240,11 +236,12 @@ impl Drop for LowerAtEnd<'_> {
     }
 }
 
-/// Hands live verdicts to the publisher.
+/// Passes live verdicts to the publisher.
 struct LiveOutlet<'a> {
     written: &'a Written,
     messages: Sender<Message>,
-    /// Whether there is a publisher: where no frame comes, no message would tell.
+    /// Whether the publisher runs: without frames, no failed send would show that it has
+    /// ended.
     publishes: &'a AtomicBool,
     counters: &'a Counters,
     counted: &'a mut Option<Ticks>,

@@ -1,5 +1,5 @@
-//! The publishing thread: kept frames → JPEG, index, and — a little later and out
-//! of everyone's way — checkpoints and checkpoint.
+//! The publishing thread: kept frames → JPEG and index. A little later, in the
+//! background, they become durable and the checkpoint is written.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,23 +14,24 @@ use crate::media::ByteOffset;
 use crate::pipeline::analyzer::RestartPoint;
 use crate::recording::SyncHandle;
 
-/// Kept frames between detection and the disk. Each holds a decoded picture, at
-/// 2160p and 10 bits about 25 MB. When it is full detection waits; recording never does.
+/// Capacity of the queue between detection and the publisher. Each frame holds a decoded
+/// picture, about 25 MB at 2160p and 10 bit. When it is full, detection waits; recording
+/// never does.
 const MAX_QUEUED: usize = 8;
 
-/// What the detecting thread tells the publishing one, in order.
+/// Messages from the detection thread, in order.
 pub enum Message {
-    /// A frame to be kept.
+    /// A frame to keep.
     Keep(Box<KeptFrame>),
-    /// Everything up to here is decided, and detection could go on from there.
+    /// Everything up to here has a verdict, and detection could resume from there.
     Decided {
-        /// From where detection can go on.
+        /// From where detection can resume.
         start: Box<RestartPoint>,
-        /// Offset behind the bytes that it has read.
+        /// Offset after the bytes that it has read.
         read: ByteOffset,
     },
-    /// Everything in the recording is decided: a frame of an earlier life that has
-    /// not come again is none.
+    /// Everything in the recording has a verdict: frames of an earlier run that were not
+    /// found again do not exist.
     Over,
 }
 
@@ -38,23 +39,23 @@ pub enum Message {
 pub struct CheckpointOptions {
     /// Syncs `recording.ts`.
     pub recording: SyncHandle,
-    /// `checkpoint.json`.
+    /// Path of `checkpoint.json`.
     pub path: PathBuf,
-    /// No more time than this is lost with the power.
+    /// Maximum time for which results may not be durable.
     pub interval: Duration,
 }
 
-/// The queue that [`run`] reads.
+/// Returns the queue that [`run`] reads.
 pub fn queue() -> (Sender<Message>, Receiver<Message>) {
     bounded(MAX_QUEUED)
 }
 
-/// Publishes until the queue is closed, then makes everything durable. `on_entry`
-/// is told of each entry once the index names it.
+/// Publishes until the queue is closed, then makes everything durable. Calls `on_entry`
+/// for each entry once the index lists it.
 ///
 /// # Errors
 ///
-/// If the catalog cannot be written.
+/// Returns an error if the catalog cannot be written.
 pub fn run(
     messages: &Receiver<Message>,
     catalog: Catalog,
@@ -83,13 +84,13 @@ struct Publisher<'a> {
     checkpoints: Option<CheckpointOptions>,
     syncer: Option<Syncer>,
     on_entry: &'a mut dyn FnMut(&Entry),
-    /// What the next checkpoint says.
+    /// Content of the next checkpoint.
     decided: Option<Decided>,
     synced: Instant,
 }
 
 impl Publisher<'_> {
-    /// Encodes side by side what has queued up, and commits it in order.
+    /// Encodes the queued frames in parallel, and commits them in order.
     fn publish(&mut self, batch: Vec<Message>) -> Result<()> {
         let encoder = self.catalog.encoder();
         let catalog = &self.catalog;
@@ -101,7 +102,7 @@ impl Publisher<'_> {
             }
             Message::Keep(kept) => encoder.encode(&kept).map(Step::Commit),
         };
-        // One frame alone is encoded here: to wake another thread for it would take longer.
+        // A single frame is encoded here: waking another thread would take longer.
         let steps: Vec<_> = if batch.len() > 1 {
             batch.into_par_iter().map(encode).collect()
         } else {
@@ -110,7 +111,7 @@ impl Publisher<'_> {
         for step in steps {
             match step? {
                 Step::Decided(start, read) => {
-                    // Frames behind it may be kept before it is written down.
+                    // Later frames may be kept before the checkpoint is written.
                     let kept = self.catalog.kept();
                     self.decided = Some(Decided { start, read, kept });
                 }
@@ -118,7 +119,8 @@ impl Publisher<'_> {
                     self.catalog.set_aside_unfound()?;
                 }
                 Step::Commit(frame) => {
-                    // After a restart frames come again that were told already.
+                    // After a restart, frames are found again that were already
+                    // announced.
                     let is_news = !self.catalog.is_known(&frame.verdict);
                     let entry = self.catalog.keep_encoded(frame)?;
                     if is_news {
@@ -143,8 +145,8 @@ impl Publisher<'_> {
         }
     }
 
-    /// Hands over what has to become durable; the checkpoint only if the index on
-    /// disk names every frame that it counts.
+    /// Submits what has to become durable; the checkpoint only if the index on disk lists
+    /// every frame that it covers.
     fn sync(&mut self) -> Result<()> {
         self.synced = Instant::now();
         let (Some(checkpoints), Some(syncer)) = (&self.checkpoints, &self.syncer) else {
@@ -178,12 +180,12 @@ impl Publisher<'_> {
     }
 }
 
-/// From where detection can go on, and what was there when it said so.
+/// From where detection can resume, and the state at that time.
 struct Decided {
     start: Box<RestartPoint>,
-    /// Offset behind the bytes that it had read.
+    /// Offset after the bytes that it had read.
     read: ByteOffset,
-    /// Frames kept until then.
+    /// Number of frames kept until then.
     kept: u64,
 }
 

@@ -1,5 +1,5 @@
-//! Keeps detection going: what fails is told once and tried again, while the
-//! recording goes on.
+//! Keeps detection running: failures are logged once and retried, while recording
+//! continues.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,18 +14,18 @@ use crate::media::Written;
 use crate::pause;
 use crate::telemetry::{Counters, DetectionState};
 
-/// Detection that failed is tried again after so long, then after twice as long …
+/// First retry interval of detection, doubled after each failure …
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// … and at last once in so long.
+/// … up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Detects in one recording after the other, each to its end, until there are no more.
+/// Analyzes one recording after the other, each to its end, until the channel is closed.
 ///
 /// # Errors
 ///
-/// The first failure that was there to stay: the recording was over, and detection
-/// still could not come to its end. Those after it are told in the log.
+/// Returns the first permanent failure: the recording was finished, and detection still
+/// did not reach its end. Later ones are logged.
 pub fn run(
     jobs: &Receiver<Job>,
     config: &DetectConfig,
@@ -58,8 +58,8 @@ pub fn run(
     outcome
 }
 
-/// Repeats `attempt` until it comes to the end of the recording. Once that is
-/// finished, a failure counts.
+/// Repeats `attempt` until it reaches the end of the recording. Once the recording is
+/// finished, a failure is permanent.
 fn supervise(written: &Written, attempt: &mut dyn FnMut() -> Result<()>) -> Result<()> {
     let mut pause = FIRST_PAUSE;
     let mut told = None;
@@ -71,7 +71,7 @@ fn supervise(written: &Written, attempt: &mut dyn FnMut() -> Result<()>) -> Resu
             return Err(error);
         }
         if began.elapsed() > LONGEST_PAUSE {
-            // It went well for a while: this is another trouble than the last.
+            // It has run for a while: this is a new problem.
             (pause, told) = (FIRST_PAUSE, None);
         }
         tell(&error, &mut told);
@@ -80,13 +80,13 @@ fn supervise(written: &Written, attempt: &mut dyn FnMut() -> Result<()>) -> Resu
     }
 }
 
-/// The same failure again is no news.
+/// Logs an error. A repeated one is only logged at debug level.
 fn tell(error: &Error, told: &mut Option<String>) {
     let message = error.to_string();
     if told.as_ref() == Some(&message) {
         tracing::debug!("{message}");
     } else {
-        tracing::error!("{message}; the recording goes on, and detection is tried again");
+        tracing::error!("{message}; recording continues, and detection will be retried");
         *told = Some(message);
     }
 }
@@ -109,7 +109,8 @@ mod tests {
             match attempts {
                 1 => failed(),
                 2 => {
-                    // The end comes while it fails: that attempt does not count yet.
+                    // The recording ends during the failing attempt, which does not count
+                    // yet.
                     written.finish();
                     failed()
                 }

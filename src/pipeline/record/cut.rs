@@ -1,8 +1,8 @@
-//! Where a recording can be cut in two while it is received: in front of a picture at
-//! which decoding can start, with its tables in front.
+//! Finds where a recording can be cut in two while it is received: before a picture at
+//! which decoding can start, and before its tables.
 //!
-//! A picture is known when the next one begins. So as long as a place is looked for,
-//! what may stand behind it is held back: about two pictures.
+//! A picture is only known when the next one begins. So during the search, the bytes that
+//! may follow the cut are held back: about two pictures.
 
 use std::collections::VecDeque;
 
@@ -12,13 +12,13 @@ use crate::pipeline::analyzer::units::{UnitEvent, UnitReader};
 use crate::ts::{Aligned, Aligner};
 use crate::ts::{Header, TS_PACKET_BYTES};
 
-/// More is never held back: it belongs to no picture then.
+/// Maximum number of bytes held back. Beyond that, they belong to no picture.
 const MAX_HELD_BYTES: usize = 16 << 20;
 
-/// What is taken as a place to cut.
+/// Which positions are accepted for the cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Patience {
-    /// A picture behind which nothing refers to anything before it.
+    /// A picture after which nothing refers to anything before it.
     Closed,
     /// Any picture at which decoding can start.
     Open,
@@ -26,40 +26,40 @@ pub enum Patience {
     Any,
 }
 
-/// What became of the bytes.
+/// Result of pushing bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Pushed {
-    /// These belong to the part before.
+    /// Bytes that belong to the part before the cut.
     pub before: Vec<u8>,
-    /// The part behind begins here, if the place is found.
+    /// The part after the cut, if the position is found.
     pub behind: Option<Behind>,
 }
 
-/// How the part behind a cut begins.
+/// Beginning of the part after a cut.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Behind {
-    /// Copies of the tables, where they do not stand at the place itself.
+    /// Copies of the tables, if they are not at the cut itself.
     pub tables: Vec<u8>,
     /// The bytes from the cut on.
     pub bytes: Vec<u8>,
 }
 
-/// Looks for the place.
+/// Searches for the cut.
 #[derive(Debug)]
 pub struct CutFinder {
     aligner: Aligner,
     reader: UnitReader,
     tables: TablePackets,
-    /// Bytes that may stand behind the cut.
+    /// Bytes that may follow the cut.
     held: VecDeque<u8>,
     /// Offset of the first of them.
     held_at: u64,
-    /// Nothing before this offset is a place to cut.
+    /// Nothing before this offset is accepted for the cut.
     from: u64,
 }
 
 impl CutFinder {
-    /// Looks from `at` on, where a packet begins.
+    /// Starts the search at `at`, where a packet begins.
     pub fn new(at: ByteOffset, choice: ProgramChoice) -> Self {
         CutFinder {
             aligner: Aligner::new(at, TS_PACKET_BYTES),
@@ -71,7 +71,7 @@ impl CutFinder {
         }
     }
 
-    /// Takes the bytes that follow.
+    /// Pushes the next bytes.
     pub fn push(&mut self, bytes: &[u8], patience: Patience) -> Pushed {
         self.held.extend(bytes);
         self.aligner.push(bytes);
@@ -96,28 +96,29 @@ impl CutFinder {
                 return self.cut(cut);
             }
             let end = at + TS_PACKET_BYTES as u64;
-            // What has no tables has no pictures either.
+            // Without tables, no pictures are found either.
             let held_bytes = if self.reader.program().is_some() { MAX_HELD_BYTES } else { 0 };
             self.from = self.from.max(end.saturating_sub(held_bytes as u64));
         }
         Pushed { before: self.release(self.from), behind: None }
     }
 
-    /// There will be no more: what was held back belongs to the part before.
+    /// Ends the search. Returns the held bytes, which belong to the part before the cut.
     pub fn finish(mut self) -> Vec<u8> {
         self.held.make_contiguous().to_vec()
     }
 
-    /// Whether the cut can be in front of this picture, and where it is then.
+    /// Returns the position of the cut if it can be before this picture.
     fn consider(&mut self, unit: &AccessUnit, patience: Patience) -> Option<u64> {
-        /// Zeros before a start code count as the end of the picture before.
+        /// Zeros before a start code count as part of the previous picture.
         const MOST_ZEROS: usize = 3;
         let at = unit.at.0;
         let wanted = match patience {
             Patience::Closed => RandomAccess::Closed,
             Patience::Open | Patience::Any => RandomAccess::Open,
         };
-        // The header of its PES packet has its time: the part behind has to begin with it.
+        // The header of the PES packet holds the picture's time, so the part after the
+        // cut has to begin with it.
         let begins_pes = self.header(at).is_some_and(Header::unit_start);
         if at >= self.from
             && unit.random_access >= wanted
@@ -126,12 +127,13 @@ impl CutFinder {
         {
             return Some(self.with_tables_in_front(at));
         }
-        // The next picture begins behind the packet in which this one does.
+        // The next picture begins after the packet in which this one begins.
         self.from = self.from.max(at + TS_PACKET_BYTES as u64);
         None
     }
 
-    /// The PAT before `at`, where no picture stands between them.
+    /// Returns the position of the PAT before `at`, if there is no picture between them;
+    /// otherwise `at`.
     fn with_tables_in_front(&self, at: u64) -> u64 {
         let video = self.reader.program().map(|program| program.video_pid);
         let step = TS_PACKET_BYTES as u64;
@@ -156,7 +158,7 @@ impl CutFinder {
         Pushed { before, behind: Some(Behind { tables: tables.unwrap_or_default(), bytes }) }
     }
 
-    /// Lets the bytes go that stand before `end`.
+    /// Releases the bytes before `end`.
     fn release(&mut self, end: u64) -> Vec<u8> {
         let count = usize::try_from(end.saturating_sub(self.held_at)).unwrap_or(usize::MAX);
         let released: Vec<u8> = self.held.drain(..count.min(self.held.len())).collect();
@@ -181,7 +183,7 @@ mod tests {
         std::fs::read(format!("{folder}/{name}.ts")).unwrap()
     }
 
-    /// Looks for a cut from packet `from` on, with the bytes in pieces of `piece`.
+    /// Searches for a cut from packet `from` on, with the bytes in pieces of `piece`.
     fn cut(
         stream: &[u8],
         from: usize,
@@ -203,11 +205,11 @@ mod tests {
             }
         }
         before.extend(finder.finish());
-        assert!(before == stream[from..], "no byte is lost where there is no cut");
+        assert!(before == stream[from..], "no byte is lost without a cut");
         None
     }
 
-    /// The first picture behind a cut, as somebody sees it who has nothing else.
+    /// Returns the first picture after a cut, as decoded from these bytes alone.
     fn first_picture(behind: &Behind) -> AccessUnit {
         let stream = [&behind.tables[..], &behind.bytes].concat();
         let mut reader = UnitReader::new(ProgramChoice::FirstWithVideo);

@@ -1,9 +1,9 @@
-//! Beside the network, on its runtime: who asks is answered, and the service manager is
-//! told that all is well, as long as it is.
+//! Runs beside the network, on the same runtime: answers status requests, and notifies
+//! the service manager that the recorder is alive.
 //!
-//! The watchdog is told so only while the runtime runs, since the word comes from a task
-//! on it, and while the recorder's thread is not stuck inside of one operation. Waiting
-//! for space is not being stuck: a restart would not make any.
+//! The watchdog is only notified while the runtime runs, because a task on it sends the
+//! notification, and while the writer thread is not stuck in one operation. Waiting for
+//! space does not count as stuck: a restart would not help.
 
 use std::future::{Future, pending};
 use std::net::SocketAddr;
@@ -23,26 +23,26 @@ use crate::shutdown::Shutdown;
 use crate::status::{Listener, Sender, Status, Trouble};
 use crate::telemetry::{self, Counters, Snapshot};
 
-/// How often the service manager gets a line for `systemctl status`.
+/// Interval at which `systemctl status` gets a new line.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// More often than this nobody wants to be told that we live.
+/// Minimum interval between watchdog notifications.
 const PING_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
-/// Looks after one recorder.
+/// Supervises one recorder.
 pub struct Health<'a> {
     counters: &'a Counters,
     shutdown: &'a Shutdown,
     manager: Manager,
-    /// `None` where no socket could be made: nobody can ask then.
+    /// `None` if the socket could not be created: then the status cannot be queried.
     listener: Option<Listener>,
-    /// What does not change.
+    /// The constant part of the status.
     fixed: Status,
     is_ending: AtomicBool,
 }
 
 impl<'a> Health<'a> {
-    /// Begins, with the port `bound` open and the session made: the service is ready.
+    /// Starts when the port `bound` is open and the session exists: the service is ready.
     pub fn begin(
         runtime: &Runtime,
         session: &Session,
@@ -53,7 +53,7 @@ impl<'a> Health<'a> {
         let _inside = runtime.enter();
         let listener = Listener::bind(session.folder())
             .inspect_err(|error| {
-                tracing::warn!("{error}; nobody can ask for this recorder's status");
+                tracing::warn!("{error}; scenetap status cannot query this recorder");
             })
             .ok();
         let fixed = Status {
@@ -71,7 +71,7 @@ impl<'a> Health<'a> {
         Health { counters, shutdown, manager, listener, fixed, is_ending }
     }
 
-    /// Looks after the recorder for as long as `work` takes.
+    /// Supervises the recorder while `work` runs.
     pub async fn during<T>(&self, work: impl Future<Output = T>) -> T {
         let beside = async {
             tokio::join!(self.answer(), self.ping(), self.tell(), self.say_when_stopping());
@@ -83,7 +83,7 @@ impl<'a> Health<'a> {
         }
     }
 
-    /// Looks after the recorder while `work` ends it: what is left to do may take long.
+    /// Supervises the recorder while `work` shuts it down, which may take long.
     pub fn while_ending<T>(&self, runtime: &Runtime, work: impl FnOnce() -> T) -> T {
         self.stopping();
         let over = Shutdown::new();
@@ -93,7 +93,7 @@ impl<'a> Health<'a> {
                 Ok(())
             });
             if let Err(error) = looked_after {
-                tracing::warn!("{error}; the service manager may lose its patience");
+                tracing::warn!("{error}; the service manager may kill this process too early");
             }
             let done = work();
             over.request();
@@ -101,7 +101,7 @@ impl<'a> Health<'a> {
         })
     }
 
-    /// What the recorder tells now.
+    /// Returns the current status.
     fn status(&self) -> Status {
         let seen = self.counters.snapshot();
         let troubles = self.counters.troubles();
@@ -145,7 +145,8 @@ impl<'a> Health<'a> {
         }
     }
 
-    /// Tells the watchdog at half of its time, as sd_watchdog_enabled(3) wants it.
+    /// Notifies the watchdog at half of its timeout, as sd_watchdog_enabled(3)
+    /// recommends.
     async fn ping(&self) {
         let Some(limit) = self.manager.watchdog() else { return };
         let mut ticks = interval((limit / 2).max(PING_INTERVAL_MIN));
@@ -156,10 +157,10 @@ impl<'a> Health<'a> {
             let is_stuck = busy_for >= limit;
             match (is_stuck, was_stuck) {
                 (true, false) => tracing::error!(
-                    "recording: the disk hangs: it has not done a write for {busy_for:.1?}; \
-                     the service manager is not told that we live"
+                    "recording: the disk hangs: a write has been pending for {busy_for:.1?}; \
+                     the watchdog is not notified"
                 ),
-                (false, true) => tracing::info!("recording: the disk does not hang any more"),
+                (false, true) => tracing::info!("recording: the disk responds again"),
                 _ => {}
             }
             if !is_stuck {
@@ -185,7 +186,7 @@ impl<'a> Health<'a> {
         self.stopping();
     }
 
-    /// Told once.
+    /// Notifies the service manager once that the recorder is shutting down.
     fn stopping(&self) {
         if !self.is_ending.swap(true, SeqCst) {
             self.manager.stopping();
@@ -193,12 +194,12 @@ impl<'a> Health<'a> {
     }
 }
 
-/// For `systemctl status`.
+/// Formats the line for `systemctl status`.
 fn line(seen: &Snapshot, listening: &str) -> String {
     let sender = match &seen.sender {
-        _ if seen.is_halted => "cannot write, waits for the disk".to_owned(),
-        Some(sender) => format!("{sender} sends"),
-        None => format!("waits for a sender on {listening}"),
+        _ if seen.is_halted => "cannot write, waiting for the disk".to_owned(),
+        Some(sender) => format!("receiving from {sender}"),
+        None => format!("waiting for a sender on {listening}"),
     };
     let (recorded, behind) = (BinaryBytes(seen.recorded_bytes), BinaryBytes(seen.behind_bytes()));
     let detection = seen.detection.as_str();
@@ -212,12 +213,12 @@ fn told(trouble: telemetry::Trouble) -> Trouble {
     Trouble { message: trouble.message, at: rfc3339(trouble.at) }
 }
 
-/// UTC, to the millisecond.
+/// Formats a time in UTC, with milliseconds.
 fn rfc3339(time: Timestamp) -> String {
     format!("{time:.3}")
 }
 
-/// Seconds to the millisecond: more digits would be noise.
+/// Rounds seconds to milliseconds: more digits would be noise.
 fn to_millis(seconds: f64) -> f64 {
     (seconds * 1e3).round() / 1e3
 }
@@ -230,7 +231,7 @@ mod tests {
 
     use super::*;
 
-    /// A service manager with a watchdog of 40 ms, and what supervises under it.
+    /// Returns a service manager with a watchdog of 40 ms, and the supervision under it.
     fn watched<'a>(
         folder: &tempfile::TempDir,
         counters: &'a Counters,
@@ -250,7 +251,7 @@ mod tests {
         (server, health)
     }
 
-    /// What the service manager has been told by now.
+    /// Returns the notifications received by the service manager so far.
     fn words(server: &UnixDatagram) -> Vec<String> {
         let mut told = Vec::new();
         let mut words = [0; 1024];
@@ -312,7 +313,7 @@ mod tests {
         let idle = line(&Snapshot::default(), "[::]:4444");
         assert_eq!(
             idle,
-            "waits for a sender on [::]:4444; 0 B recorded; detection running, 0 B (0.0 s) behind"
+            "waiting for a sender on [::]:4444; 0 B recorded; detection running, 0 B (0.0 s) behind"
         );
         let halted = Snapshot { is_halted: true, sender: Some("a".into()), ..Snapshot::default() };
         assert!(line(&halted, "").starts_with("cannot write"));

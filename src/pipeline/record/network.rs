@@ -11,7 +11,7 @@ use crate::error::{Error, Result, Stage};
 use crate::ingest::{self, Leaving, Tls, TlsFiles};
 use crate::telemetry::{Counters, Report};
 
-/// A socket that listens already; nobody is accepted yet.
+/// A listening socket on which no connection has been accepted yet.
 pub struct Listening {
     pub(super) runtime: tokio::runtime::Runtime,
     pub(super) listener: TcpListener,
@@ -19,12 +19,13 @@ pub struct Listening {
     pub(super) tls: Option<Tls>,
 }
 
-/// Listens. To be called before a session is made: one that nobody can send to
-/// would be an empty folder.
+/// Opens the listening socket. Must be called before a session is created: otherwise a
+/// failure would leave an empty session folder.
 ///
 /// # Errors
 ///
-/// If the address is taken, or not this machine's, or the certificates are no good.
+/// Returns an error if the address is in use or not local, or the certificates are
+/// invalid.
 pub fn listen(config: &RecordConfig) -> Result<Listening> {
     let files = config.tls.as_ref().map(|tls| TlsFiles {
         certificate: &tls.cert,
@@ -47,27 +48,27 @@ pub fn listen(config: &RecordConfig) -> Result<Listening> {
     Ok(Listening { runtime, listener, bound, tls })
 }
 
-/// Logs where senders connect, as a URL for ffmpeg, and warns if anybody may.
+/// Logs the address in the form that ffmpeg expects, and a warning if everyone may send.
 pub fn log_listening(config: &RecordConfig, bound: SocketAddr) {
     let scheme = if config.tls.is_some() { "tls://" } else { "" };
     tracing::info!("listening on {scheme}{bound}");
     let knows_senders = config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     if !bound.ip().to_canonical().is_loopback() && config.allow.is_empty() && !knows_senders {
         tracing::warn!(
-            "whoever can reach {bound} may send: say with --allow from where senders come, \
+            "everyone who can reach {bound} may send: restrict senders with --allow, \
              or listen on 127.0.0.1"
         );
     }
 }
 
-/// Counts and logs what happens on the network.
+/// Counts and logs network events.
 pub struct Network<'a> {
     counters: &'a Counters,
     refused: Report,
 }
 
 impl<'a> Network<'a> {
-    /// Nothing has happened yet.
+    /// Returns an observer that updates `counters`.
     pub fn new(counters: &'a Counters) -> Self {
         Network { counters, refused: Report::default() }
     }
@@ -89,11 +90,13 @@ impl ingest::Observer for Network<'_> {
             Leaving::Left => tracing::info!("{sender} has left"),
             Leaving::Broke(error) => tracing::warn!("the connection of {sender} broke: {error}"),
             Leaving::Silent(limit) => {
-                tracing::warn!("{sender} has sent nothing for {limit:?}: turned away");
+                tracing::warn!("{sender} has sent nothing for {limit:?}: disconnected");
             }
-            Leaving::TakenOver(newer) => tracing::info!("{sender} gives way to {newer}"),
-            Leaving::NotRecorded => tracing::warn!("{sender} was turned away"),
-            Leaving::Shutdown => tracing::info!("{sender} is disconnected"),
+            Leaving::TakenOver(newer) => tracing::info!("{sender} was replaced by {newer}"),
+            Leaving::NotRecorded => {
+                tracing::warn!("disconnected {sender}: cannot write the recording");
+            }
+            Leaving::Shutdown => tracing::info!("disconnected {sender}"),
         }
     }
 

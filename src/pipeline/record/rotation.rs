@@ -1,4 +1,4 @@
-//! When a recording has become long enough, and where the next one begins.
+//! Decides when a recording ends, and where the next one begins.
 
 use std::time::{Duration, Instant};
 
@@ -8,26 +8,26 @@ use crate::error::{Error, Result};
 use crate::media::ByteOffset;
 use crate::recording::Recording;
 
-/// So long a picture is waited for behind which nothing refers to anything before it …
+/// Wait this long for a closed random access point …
 const CLOSED_PATIENCE: Duration = Duration::from_secs(10);
 
-/// … and so long for any at which decoding can start.
+/// … and this long for an open one: both cut cleanly, but after an open one the first
+/// leading pictures may not decode.
 const OPEN_PATIENCE: Duration = Duration::from_secs(60);
 
-/// When the next recording could not be opened it is tried again after so long.
+/// Retry interval if the next recording cannot be opened.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 
-/// How long a recording may become. Without either there is no end to it, as long as
-/// nobody removes it.
+/// Limits of a recording. Without limits, it never ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Time from when it was opened.
+    /// Maximum time since it was opened.
     pub every: Option<Duration>,
-    /// Its length.
+    /// Maximum length in bytes.
     pub bytes: Option<u64>,
 }
 
-/// Opens the recording that follows.
+/// Opens the next recording.
 pub type OpenNext<'a> = Box<dyn FnMut() -> Result<Recording> + Send + 'a>;
 
 /// Decides when one recording ends and the next begins.
@@ -37,13 +37,13 @@ pub struct Rotation<'a> {
     open_next: OpenNext<'a>,
     began: Instant,
     not_before: Option<Instant>,
-    /// Since when a place to cut is looked for.
+    /// Since when a position for the cut is searched.
     due: Option<Instant>,
     finder: Option<CutFinder>,
 }
 
 impl<'a> Rotation<'a> {
-    /// For a recording that begins now. `choice` is the program whose pictures count.
+    /// Starts with a new recording. `choice` selects the program whose pictures count.
     pub fn new(limits: Limits, choice: ProgramChoice, open_next: OpenNext<'a>) -> Self {
         Rotation {
             limits,
@@ -56,8 +56,8 @@ impl<'a> Rotation<'a> {
         }
     }
 
-    /// Takes what was received behind the `length` bytes of the recording. `None`: all of
-    /// it belongs to that.
+    /// Takes received bytes that follow the first `length` bytes of the recording.
+    /// Returns `None` if all of them belong to this recording.
     pub fn push(&mut self, length: u64, bytes: &[u8]) -> Option<Pushed> {
         if self.due.is_none() && self.is_due(length) {
             self.due = Some(Instant::now());
@@ -72,22 +72,23 @@ impl<'a> Rotation<'a> {
         let pushed = finder.push(bytes, patience);
         if pushed.behind.is_some() && patience == Patience::Any {
             tracing::warn!(
-                "no key frame came for {OPEN_PATIENCE:?}: the recording is cut anywhere"
+                "no key frame for {OPEN_PATIENCE:?}: cutting the recording at any packet"
             );
         }
         Some(pushed)
     }
 
-    /// The connection is over: what was held back belongs to this recording.
+    /// Ends the search at the end of a connection. Returns the held bytes, which belong
+    /// to this recording.
     pub fn end_connection(&mut self) -> Vec<u8> {
         self.finder.take().map(CutFinder::finish).unwrap_or_default()
     }
 
-    /// Opens the next recording, now that the place is found.
+    /// Opens the next recording, once the position is found.
     ///
     /// # Errors
     ///
-    /// If it cannot be opened. It is tried again later.
+    /// Returns an error if it cannot be opened. This is retried later.
     pub fn open_next(&mut self) -> Result<Recording> {
         (self.finder, self.due) = (None, None);
         let opened = (self.open_next)();
@@ -105,7 +106,7 @@ impl<'a> Rotation<'a> {
     }
 }
 
-/// Tells that the recording goes on as it is.
+/// Logs that the recording continues in the same session.
 pub fn tell_failure(error: &Error) {
-    tracing::error!("{error}; this session goes on, and a new one is tried in {TRY_AGAIN:?}");
+    tracing::error!("{error}; continuing in this session, retrying in {TRY_AGAIN:?}");
 }

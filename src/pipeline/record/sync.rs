@@ -1,4 +1,4 @@
-//! The thread that makes recordings durable, whatever becomes of their detection.
+//! The thread that makes recordings durable, independently of detection.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use crate::error::Result;
 use crate::media::Written;
 use crate::recording::SyncHandle;
 
-/// A recording to be looked after until it is finished and on the disk.
+/// A recording to sync until it is finished and durable.
 pub struct UnsyncedRecording {
-    /// Syncs it.
+    /// Syncs the recording.
     pub sync: SyncHandle,
-    /// Says whether more will come.
+    /// Tells whether the recording is finished.
     pub written: Written,
 }
 
-/// Syncs each recording once in `interval`, until there are no more to come.
+/// Syncs each recording once per `interval`, until the channel is closed.
 ///
 /// # Errors
 ///
-/// If what was written last could not be synced. Earlier failures are told as warnings,
-/// and tried again.
+/// Returns an error if the last bytes could not be synced. Earlier failures are logged as
+/// warnings and retried.
 pub fn run(recordings: &Receiver<UnsyncedRecording>, interval: Duration) -> Result<()> {
     let mut open: Vec<UnsyncedRecording> = Vec::new();
     let mut failing = false;
@@ -36,7 +36,7 @@ pub fn run(recordings: &Receiver<UnsyncedRecording>, interval: Duration) -> Resu
         };
         let mut outcome = Ok(());
         open.retain(|recording| {
-            // Looked at before: what is written meanwhile is synced the next time.
+            // Checked before the sync: bytes written meanwhile are synced the next time.
             let was_finished = recording.written.is_finished();
             let synced = recording.sync.sync();
             let is_done = synced.is_ok() && was_finished;
@@ -47,7 +47,7 @@ pub fn run(recordings: &Receiver<UnsyncedRecording>, interval: Duration) -> Resu
             return outcome;
         }
         if let (Err(error), false) = (&outcome, failing) {
-            tracing::warn!("what was received is not on the disk yet: {error}");
+            tracing::warn!("received bytes are not synced to disk yet: {error}");
         }
         failing = outcome.is_err();
     }

@@ -1,9 +1,9 @@
-//! The writer's thread: what was received → `recording.ts`.
+//! The writer thread: appends received bytes to `recording.ts`.
 //!
-//! When the file cannot be written to (the disk is full, read-only, broken), nothing
-//! that was received is given up: it stays in memory (what the queue of chunks holds,
-//! 4 MiB), the sender is turned away, so that it knows, and writing is tried again
-//! once a second. Who sends next is heard when everything held is in the file.
+//! If the file cannot be written (disk full, read-only, broken), received bytes are not
+//! discarded: they stay in memory (at most the capacity of the queue of chunks, 4 MiB),
+//! the sender is disconnected so that it notices, and the write is retried once per
+//! second. Senders are accepted again once everything held is in the file.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,29 +21,29 @@ use crate::recording::Recording;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Counters;
 
-/// How often a file that cannot be written to is tried again, and one that can be is
-/// looked after: whether it is still there, and whether there is space.
+/// Interval at which a failed write is retried, and at which the writer checks whether
+/// the file still exists and whether there is space.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Writes chunks until there are no more.
+/// Writes chunks until the channel is closed.
 pub struct Writer<'a> {
     recording: Recording,
     rotation: Rotation<'a>,
-    /// Bytes of the recordings before this one.
+    /// Bytes of the previous recordings.
     base: u64,
     counters: Arc<Counters>,
-    /// Whether senders are listened to.
+    /// Whether senders are accepted.
     accepting: watch::Sender<bool>,
     shutdown: Shutdown,
-    /// So many bytes are to be left on the file system.
+    /// Minimum number of free bytes on the file system.
     min_free: u64,
     looked: Option<Instant>,
 }
 
 impl<'a> Writer<'a> {
-    /// A writer that says through `accepting` whether it can take more. `rotation`
-    /// says where one recording ends and the next begins. `base` is what recordings
-    /// before this have, in bytes.
+    /// Returns a writer that reports through `accepting` whether it can write. `rotation`
+    /// decides where one recording ends and the next begins. `base` is the size of the
+    /// previous recordings in bytes.
     pub fn new(
         recording: Recording,
         base: u64,
@@ -61,14 +61,15 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     ///
-    /// If the end is asked for while nothing can be written.
+    /// Returns an error if a shutdown is requested while nothing can be written.
     pub fn run(mut self, mut chunks: mpsc::Receiver<Chunk>) -> Result<()> {
         while let Some(chunk) = chunks.blocking_recv() {
             match chunk {
                 Chunk::Bytes(bytes) => self.take(&bytes)?,
                 Chunk::EndOfConnection => {
                     self.end_connection()?;
-                    // Only now: who asks how long the recording is, to send the rest, is told all.
+                    // Only now: a sender that asks for the length, to send the rest, gets
+                    // the full length.
                     self.go_on();
                 }
             }
@@ -89,7 +90,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Ends this recording, and begins the next.
+    /// Ends this recording and starts the next one.
     fn rotate(&mut self, behind: &Behind) -> Result<()> {
         match self.rotation.open_next() {
             Ok(next) => {
@@ -101,7 +102,7 @@ impl<'a> Writer<'a> {
         self.write(&behind.bytes)
     }
 
-    /// Who reads the one before knows then that there will be no more.
+    /// Replaces the recording. This marks the previous one as finished for its readers.
     fn begin(&mut self, next: Recording) {
         self.base += self.recording.length();
         self.recording = next;
@@ -126,7 +127,7 @@ impl<'a> Writer<'a> {
         self.until_done(|recording| recording.append(&mut bytes))
     }
 
-    /// Does something to the recording, however often it has to be tried.
+    /// Repeats `work` on the recording until it succeeds.
     fn until_done<T>(&mut self, mut work: impl FnMut(&mut Recording) -> Result<T>) -> Result<T> {
         let counters = Arc::clone(&self.counters);
         loop {
@@ -140,7 +141,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// What can go wrong without a write that fails.
+    /// Checks for problems that do not make a write fail.
     fn look_after(&mut self) -> Result<()> {
         if self.looked.is_some_and(|looked| looked.elapsed() < pause::of(LOOK_INTERVAL)) {
             return Ok(());
@@ -151,27 +152,27 @@ impl<'a> Writer<'a> {
         let free = self.recording.free_bytes()?;
         if free < self.min_free {
             let (free, wanted) = (BinaryBytes(free), BinaryBytes(self.min_free));
-            let what = format!("only {free} are free, and --min-free wants {wanted}");
+            let what = format!("only {free} are free, --min-free requires {wanted}");
             return Err(Error::new(Stage::Recording, what).path(self.recording.path()));
         }
         self.looked = Some(Instant::now());
         Ok(())
     }
 
-    /// Nothing can be written: tells so once, and waits before it is tried again.
+    /// Handles a failed write: logs it once, and waits before it is retried.
     fn halt(&mut self, error: Error) -> Result<()> {
         self.looked = None;
         let in_place = self.counters.recorder.during(|| self.recording.is_in_place());
         if matches!(in_place, Ok(false))
             && let Ok(next) = self.rotation.open_next()
         {
-            tracing::error!("{error}; what comes goes to {}", next.path().display());
+            tracing::error!("{error}; recording continues in {}", next.path().display());
             self.begin(next);
             return Ok(());
         }
         self.counters.is_halted.store(true, Relaxed);
         if self.accepting.send_replace(false) {
-            tracing::error!("{error}; the sender is turned away until it can be written to");
+            tracing::error!("{error}; senders are disconnected until the recording can be written");
         }
         if self.shutdown.wait_timeout(pause::of(LOOK_INTERVAL)) { Err(error) } else { Ok(()) }
     }
@@ -180,12 +181,12 @@ impl<'a> Writer<'a> {
         self.counters.is_halted.store(false, Relaxed);
         if !self.accepting.send_replace(true) {
             let at = self.recording.written().length();
-            tracing::info!("recording goes on at byte {at}");
+            tracing::info!("recording resumes at byte {at}");
         }
     }
 }
 
 fn removed(recording: &Recording) -> Error {
-    let what = "it was removed while it was recorded";
+    let what = "it was removed during recording";
     Error::new(Stage::Recording, what).path(recording.path())
 }

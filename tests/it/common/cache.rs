@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 use ring::digest::{Context, SHA256};
 
-/// Raise this if the content of a cached file changes while its command line does not.
+/// Increase this if the content of a cached file changes while its command line does not.
 const FORMAT: u64 = 1;
 
 /// The whole output of `ffmpeg -version`, since libraries and build options matter too. It does
@@ -33,7 +33,7 @@ pub struct Ffmpeg<'a> {
 pub const INPUT: &str = "INPUT";
 
 impl<'a> Ffmpeg<'a> {
-    /// A command line with the options that every run needs.
+    /// Returns a command line with the options that every run needs.
     pub fn new() -> Self {
         let arguments = ["-nostdin", "-hide_banner", "-nostats"].map(OsString::from).to_vec();
         Ffmpeg { arguments, input: None }
@@ -89,7 +89,7 @@ impl<'a> Ffmpeg<'a> {
         }
         std::fs::create_dir_all(&folder).unwrap();
         let mut command = self.command();
-        // Renamed into place, so that concurrent tests see a whole file or none.
+        // Renamed into place, so that concurrent tests see a complete file or none.
         let mut file = tempfile::NamedTempFile::new_in(&folder).unwrap();
         make(&mut command, file.as_file_mut());
         file.persist(&path).unwrap();
@@ -98,7 +98,7 @@ impl<'a> Ffmpeg<'a> {
 
     fn command(&self) -> Command {
         let mut command = Command::new("ffmpeg");
-        // The parser needs lines without colours; FFREPORT would write a file.
+        // The parser needs lines without colors; FFREPORT would write a file.
         command.env("AV_LOG_FORCE_NOCOLOR", "1").env_remove("AV_LOG_FORCE_COLOR");
         command.env_remove("FFREPORT");
         command.args(self.arguments.iter().map(|argument| match self.input {
@@ -110,7 +110,7 @@ impl<'a> Ffmpeg<'a> {
 
     fn key(&self) -> String {
         let mut hash = Context::new(&SHA256);
-        // With the length of each part, so that different lists cannot collide.
+        // Include the length of each part, so that different lists cannot collide.
         let mut part = |bytes: &[u8]| {
             hash.update(&(bytes.len() as u64).to_be_bytes());
             hash.update(bytes);
@@ -144,6 +144,6 @@ fn a_verdict_is_kept_by_the_bytes_of_its_input_and_the_command_line() {
     assert_eq!(key(&one, &["-i", INPUT]), key(&same, &["-i", INPUT]));
     assert_ne!(key(&one, &["-i", INPUT]), key(&other, &["-i", INPUT]));
     assert_ne!(key(&one, &["-i", INPUT, "a"]), key(&one, &["-i", INPUT]));
-    // Where one argument ends and the next begins counts.
+    // The boundary between two arguments is part of the key.
     assert_ne!(key(&one, &["ab", "c"]), key(&one, &["a", "bc"]));
 }

@@ -1,4 +1,4 @@
-//! What a recorder leaves, compared between one that nothing happened to and others.
+//! Compares what recorders leave: one without faults and others.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::index;
 
-/// What is left at the end, as far as it does not depend on when and where it was made.
+/// What is left at the end, as far as it does not depend on time and place.
 #[derive(Debug, PartialEq)]
 pub struct Left {
     pub recording: Vec<u8>,
@@ -44,11 +44,12 @@ pub fn left(session: &Path) -> Left {
     }
 }
 
-/// What an agent does meanwhile: it takes frames, and notes something on them.
+/// Acts as an agent: marks frames as delivered, and adds notes to them.
 pub fn acknowledge(session: &Path) -> Vec<Value> {
     let path = session.join("frames/index.json");
     let Ok(text) = std::fs::read(&path) else { return Vec::new() };
-    let mut entries: Vec<Value> = serde_json::from_slice(&text).expect("readers see no half");
+    let mut entries: Vec<Value> =
+        serde_json::from_slice(&text).expect("readers never see half a file");
     for entry in &mut entries {
         entry["sent_to_agent"] = json!(true);
         entry["note"] = json!(format!("seen {}", entry["id"]));

@@ -1,5 +1,5 @@
-//! One recorder after another on the same session, each with a sender that goes on from
-//! what is there.
+//! One recorder after another on the same session, each with a sender that continues
+//! after the recorded bytes.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpStream};
@@ -13,17 +13,17 @@ use scenetap::ts::TS_PACKET_BYTES;
 use super::left::{Left, left};
 use super::{DEADLINE, scenetap};
 
-/// How a recorder ended, and what it said.
+/// Exit status and log of a recorder.
 pub struct Ended {
     pub status: ExitStatus,
     pub log: String,
 }
 
-/// What keeps many frames.
+/// Options that keep many frames.
 pub const RULE: [&str; 4] = ["--scene-threshold", "0.02", "--max-frame-interval", "0.5"];
 
-/// A recorder of session `s` that keeps many frames and syncs often. What it says on
-/// standard error is for the caller to read.
+/// Returns a recorder of session `s` that keeps many frames and syncs often. The caller
+/// reads its standard error.
 pub fn recorder(sessions: &Path) -> Command {
     let mut command = scenetap();
     command.args(["record", "--listen", "127.0.0.1:0", "--session", "s"]);
@@ -32,13 +32,13 @@ pub fn recorder(sessions: &Path) -> Command {
     command
 }
 
-/// How many bytes of whole packets are recorded: from there a sender goes on.
+/// Returns how many bytes of whole packets are recorded, where a sender continues.
 pub fn whole_packets(recording: &Path) -> usize {
     let there = std::fs::metadata(recording).map_or(0, |file| file.len() as usize);
     there / TS_PACKET_BYTES * TS_PACKET_BYTES
 }
 
-/// What a recorder leaves that nothing happened to.
+/// Returns what a recorder without faults leaves.
 pub fn undisturbed(clip: &[u8]) -> Left {
     let folder = tempfile::tempdir().unwrap();
     let ended = record(folder.path(), clip, None);
@@ -48,7 +48,7 @@ pub fn undisturbed(clip: &[u8]) -> Left {
     left
 }
 
-/// Records what the session lacks of `clip`, as a sender that goes on from what is there.
+/// Records the rest of `clip`, like a sender that continues after the recorded bytes.
 pub fn record(sessions: &Path, clip: &[u8], fault: Option<&str>) -> Ended {
     let mut command = recorder(sessions);
     command.arg("--once");
@@ -65,14 +65,14 @@ pub fn record(sessions: &Path, clip: &[u8], fault: Option<&str>) -> Ended {
             break Some(address.to_owned());
         }
     };
-    // Read on, so that it never waits for us.
+    // Keep reading, so that the recorder never blocks on its log.
     let (tell, news) = channel();
     let rest = std::thread::spawn(move || {
         let mut rest = String::new();
         for line in stderr.lines().map_while(Result::ok) {
             rest.push_str(&line);
             rest.push('\n');
-            if line.contains("recording goes on at byte") {
+            if line.contains("recording resumes at byte") {
                 let _ = tell.send(());
             }
         }
@@ -86,13 +86,13 @@ pub fn record(sessions: &Path, clip: &[u8], fault: Option<&str>) -> Ended {
     Ended { status, log }
 }
 
-/// Sends until all of it is recorded. Whenever the recorder has turned the sender away
-/// and goes on, it tells so by `news`; at its end it tells nothing any more.
+/// Sends until everything is recorded. `news` reports when the recorder accepts senders
+/// again after a fault; it is closed when the recorder exits.
 fn send(child: &Child, address: &str, recording: &Path, clip: &[u8], news: &Receiver<()>) {
     loop {
         let there = whole_packets(recording);
         if there == clip.len() {
-            // No sender will come whose leaving would end it.
+            // No sender will connect and disconnect, so only a signal ends it.
             let _ = kill_process(Pid::from_child(child), Signal::TERM);
             return;
         }

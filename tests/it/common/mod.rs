@@ -1,4 +1,4 @@
-//! What the integration tests share: the real binary, over real sockets.
+//! Code shared by the integration tests: the real binary, over real sockets.
 pub mod cache;
 pub mod left;
 pub mod life;
@@ -19,10 +19,11 @@ use rustix::process::{Pid, Signal, kill_process};
 pub use scenetap_testkit::{fixture, has};
 use serde_json::Value;
 
-/// Longer than anything takes, on the slowest machine. Nothing waits so long that works.
+/// Longer than any step takes on the slowest machine. A passing test never waits this
+/// long.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
-/// The names of all fixtures.
+/// Names of all fixtures.
 pub const FIXTURES: [&str; 7] = [
     "bbb_h264_bframes_scenecut_360p24",
     "bbb_h264_resolution_change",
@@ -33,7 +34,7 @@ pub const FIXTURES: [&str; 7] = [
     "sintel_fades_h264_360p24",
 ];
 
-/// A golden file, without its header, split at commas.
+/// Returns a golden file, without its header, split at commas.
 pub fn golden(name: &str, kind: &str) -> Vec<Vec<String>> {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/golden/{name}.{kind}.csv"));
@@ -42,27 +43,28 @@ pub fn golden(name: &str, kind: &str) -> Vec<Vec<String>> {
     text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect()
 }
 
-/// `scenetap`, with nothing of the caller's environment that could change it.
+/// Returns `scenetap` without variables of the environment that could change its
+/// behavior.
 pub fn scenetap() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_scenetap"));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         let old =
             ["STREAM_HOST", "STREAM_PORT", "SCENE_THRESHOLD", "MAX_FRAME_INTERVAL", "SESSIONS_DIR"];
-        // Nor is it a service of whoever runs the tests.
+        // Also remove the variables of a service that runs the tests.
         let services = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "RUNTIME_DIRECTORY"];
         let named = [&old[..], &services].concat();
         if name.starts_with("SCENETAP_") || named.contains(&name.as_str()) {
             command.env_remove(name);
         }
     }
-    // What fails is tried again at once.
+    // Retry almost at once.
     command.env("SCENETAP_PAUSES", "0.02");
     command.env("NO_COLOR", "1").stdin(Stdio::null());
     command
 }
 
-/// A recorder that runs.
+/// A running recorder.
 pub struct Recorder {
     pub child: Child,
     pub address: String,
@@ -72,17 +74,17 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts one on a port of its own and waits until it listens.
+    /// Starts a recorder on its own port and waits until it listens.
     pub fn start(sessions: &Path, session: &str, arguments: &[&str]) -> Recorder {
         Recorder::start_at("127.0.0.1:0", sessions, session, arguments)
     }
 
-    /// The same, where it is to listen.
+    /// As [`Recorder::start`], on the given address.
     pub fn start_at(listen: &str, sessions: &Path, session: &str, arguments: &[&str]) -> Recorder {
         Recorder::start_with(scenetap(), listen, sessions, session, arguments)
     }
 
-    /// The same with a `command` that has an environment of its own.
+    /// As [`Recorder::start`], with a `command` that has its own environment.
     pub fn start_as(
         command: Command,
         sessions: &Path,
@@ -124,7 +126,7 @@ impl Recorder {
         recorder
     }
 
-    /// The next log line that contains `text`.
+    /// Returns the next log line that contains `text`.
     pub fn wait_for(&self, text: &str) -> String {
         loop {
             let line = self
@@ -137,12 +139,12 @@ impl Recorder {
         }
     }
 
-    /// Where it records.
+    /// Returns the path of the recording.
     pub fn recording(&self) -> PathBuf {
         self.session.join("stream/recording.ts")
     }
 
-    /// Waits until so many bytes are recorded.
+    /// Waits until this many bytes are recorded.
     pub fn wait_for_bytes(&self, count: usize) {
         let started = Instant::now();
         while std::fs::metadata(self.recording()).map_or(0, |file| file.len()) < count as u64 {
@@ -151,19 +153,19 @@ impl Recorder {
         }
     }
 
-    /// Ends it with a signal; gives the log lines that nobody has waited for.
+    /// Ends it with a signal. Returns the log lines that no call has consumed.
     pub fn end_by_signal(mut self) -> Vec<String> {
         self.signal(Signal::TERM);
         assert!(self.child.wait().unwrap().success());
         self.log.iter().collect()
     }
 
-    /// The next kept frame.
+    /// Returns the next kept frame.
     pub fn next_frame(&mut self) -> Option<Value> {
         self.frames.next().map(|line| serde_json::from_str(&line.unwrap()).unwrap())
     }
 
-    /// Waits for its end; gives the frames that it had still to tell.
+    /// Waits until it exits. Returns the remaining frames.
     pub fn end(mut self) -> (ExitStatus, Vec<Value>) {
         let rest = std::iter::from_fn(|| self.next_frame()).collect();
         (self.child.wait().unwrap(), rest)
@@ -181,18 +183,18 @@ impl Drop for Recorder {
     }
 }
 
-/// Sends bytes as one connection, as fast as they are taken.
+/// Sends bytes in one connection, as fast as they are accepted.
 pub fn send_bytes(address: &str, bytes: &[u8]) {
     use std::io::Write;
     std::net::TcpStream::connect(address).unwrap().write_all(bytes).unwrap();
 }
 
-/// The index of a session.
+/// Returns the index of a session.
 pub fn index(session: &Path) -> Vec<Value> {
     serde_json::from_slice(&std::fs::read(session.join("frames/index.json")).unwrap()).unwrap()
 }
 
-/// Asserts that entries are what ffmpeg's rule keeps: times, scores and reasons.
+/// Asserts that entries match ffmpeg's rule: times, scores and reasons.
 pub fn assert_golden(name: &str, kind: &str, entries: &[Value]) {
     let wanted: Vec<_> = golden(name, kind)
         .iter()

@@ -1,4 +1,4 @@
-//! What ffmpeg's own command line says of a file, to compare with.
+//! The results of ffmpeg's command line tool for a file, for comparison.
 
 use std::path::Path;
 
@@ -7,24 +7,24 @@ use serde_json::Value;
 use super::cache::{Ffmpeg, INPUT};
 use super::scenetap;
 
-/// What `scenetap` keeps without options.
+/// The rule of `scenetap` without options.
 pub const KEPT: &str = "isnan(prev_selected_t)+gt(scene\\,0.3)+gte(t-prev_selected_t\\,30)";
 
-/// Verdict on a file: lists of `time,score`, with six decimals each.
+/// Results for a file: lists of `time,score`, with six decimals each.
 #[derive(Debug, PartialEq)]
 pub struct Verdicts {
-    /// Of every picture.
+    /// All pictures.
     pub pictures: Vec<String>,
-    /// Of those that are kept.
+    /// Kept pictures.
     pub frames: Vec<String>,
 }
 
-/// Of the first video stream, as ffmpeg says.
+/// Returns ffmpeg's results for the first video stream.
 pub fn ffmpeg(file: &Path) -> Verdicts {
     ffmpeg_of(file, "0:v:0")
 }
 
-/// Of the stream that `map` names.
+/// Returns ffmpeg's results for the stream that `map` names.
 pub fn ffmpeg_of(file: &Path, map: &str) -> Verdicts {
     // One run yields both lists: the first `metadata` filter sees every picture, the second one
     // those that the rule keeps.
@@ -34,7 +34,7 @@ pub fn ffmpeg_of(file: &Path, map: &str) -> Verdicts {
 
 fn log_with_audio(file: &Path, map: &str, chain: &str) -> String {
     let with_audio = asked(file, map, &["-map", "0:a?", "-c:a", "copy"], chain).log();
-    // Audio that the tables name and the stream lacks ends ffmpeg's run.
+    // If the tables name audio that the stream lacks, ffmpeg fails.
     if with_audio.contains("Could not write header") {
         asked(file, map, &[], chain).log()
     } else {
@@ -48,7 +48,7 @@ fn afresh(file: &Path, chain: &str) -> String {
 }
 
 fn asked<'a>(file: &'a Path, map: &str, audio: &[&str], chain: &str) -> Ffmpeg<'a> {
-    // One thread: others conceal damage differently from run to run.
+    // One thread: with several, the concealment of damage varies from run to run.
     Ffmpeg::new()
         .args(["-threads", "1", "-i", INPUT, "-map", map])
         .args(audio)
@@ -60,7 +60,7 @@ fn parse(log: &str) -> Verdicts {
     let mut verdicts = Verdicts { pictures: Vec::new(), frames: Vec::new() };
     let mut pts = f64::NAN;
     for line in log.lines() {
-        // ffmpeg names filters by their place in the chain.
+        // ffmpeg names filters by their position in the chain.
         let is_from = |place: u8| line.starts_with(&format!("[Parsed_metadata_{place} @"));
         let list = match (is_from(1), is_from(3)) {
             (true, _) => &mut verdicts.pictures,
@@ -78,12 +78,12 @@ fn parse(log: &str) -> Verdicts {
     verdicts
 }
 
-/// The same, as we say.
+/// Returns the results of scenetap.
 pub fn ours(file: &Path) -> Verdicts {
     ours_with(file, &[])
 }
 
-/// With more options.
+/// Returns the results of scenetap with these options.
 pub fn ours_with(file: &Path, options: &[&str]) -> Verdicts {
     let folder = tempfile::tempdir().unwrap();
     let scores = folder.path().join("scores.csv");
@@ -112,7 +112,7 @@ pub fn ours_with(file: &Path, options: &[&str]) -> Verdicts {
     }
 }
 
-/// Every picture in its order, its time and its score; and the frames that are kept.
+/// Asserts that every picture's time and score, and the kept frames, equal ffmpeg's.
 pub fn assert_parity(what: &str, file: &Path) {
     let ours = ours(file);
     assert_same(what, &ffmpeg_nearest(file, &ours, 0), &ours);
@@ -169,13 +169,13 @@ pub fn linked_ffmpeg() -> u32 {
     (ffmpeg_next::codec::version() >> 16) - 54
 }
 
-/// The first that is not the same is told. A stream without a picture tells nothing.
+/// Asserts equal results and reports the first difference. There must be pictures.
 pub fn assert_same(what: &str, theirs: &Verdicts, ours: &Verdicts) {
     assert!(!theirs.pictures.is_empty(), "{what}: ffmpeg finds no picture");
     assert_alike(what, theirs, ours);
 }
 
-/// As [`assert_same`], where there may be none: of audio alone, or undecodable.
+/// As [`assert_same`], for files that may have no pictures: only audio, or undecodable.
 pub fn assert_alike(what: &str, theirs: &Verdicts, ours: &Verdicts) {
     for (kind, theirs, ours) in
         [("picture", &theirs.pictures, &ours.pictures), ("frame", &theirs.frames, &ours.frames)]

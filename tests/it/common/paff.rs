@@ -1,6 +1,6 @@
-//! H.264 whose pictures are coded as frames and as pairs of fields (PAFF, ITU-T H.264
-//! 7.3.3 `field_pic_flag`), which no encoder at hand makes: macroblocks of raw samples
-//! (`I_PCM`) and skipped ones, 64×64, 25 frames a second.
+//! H.264 with pictures coded as frames and as pairs of fields (PAFF, ITU-T H.264 7.3.3
+//! `field_pic_flag`), which no available encoder writes: macroblocks of raw samples
+//! (`I_PCM`) and skipped ones, 64×64, 25 frames per second.
 
 use scenetap_testkit::Mux;
 
@@ -10,17 +10,17 @@ const WIDTH: u32 = 4;
 const HEIGHT: u32 = 4;
 const GOP: u32 = 12;
 
-/// How a picture is coded.
+/// Coding of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
     Frame,
     /// Two fields; the second repeats the first.
     FieldsRepeated,
-    /// Two fields of samples of their own.
+    /// Two fields with different samples.
     Fields,
 }
 
-/// A stream of `pictures` pictures that become brighter and darker.
+/// Returns a stream of `pictures` pictures that become brighter and darker.
 pub fn stream(pictures: u32, coding: impl Fn(u32) -> Coding) -> Vec<u8> {
     let mut mux = Mux::default();
     for n in 0..pictures {
@@ -47,14 +47,14 @@ pub fn stream(pictures: u32, coding: impl Fn(u32) -> Coding) -> Vec<u8> {
     mux.bytes
 }
 
-/// Main profile, `frame_mbs_only_flag` 0, 50 fields a second.
+/// Returns an SPS: Main profile, `frame_mbs_only_flag` 0, 50 fields per second.
 fn sequence() -> Vec<u8> {
     let mut bits = Bits::default();
     bits.fixed(8, 77).fixed(8, 0).fixed(8, 30).golomb(0);
     bits.golomb(0).golomb(0).golomb(4).golomb(2).fixed(1, 0);
     bits.golomb(WIDTH - 1).golomb(HEIGHT / 2 - 1);
     bits.fixed(1, 0).fixed(1, 0).fixed(1, 1).fixed(1, 0);
-    // VUI: nothing but the timing.
+    // VUI with timing information only.
     bits.fixed(1, 1).fixed(4, 0).fixed(1, 1).fixed(32, 1).fixed(32, 50).fixed(1, 1);
     bits.fixed(4, 0);
     bits.finish()
@@ -67,7 +67,7 @@ fn parameters() -> Vec<u8> {
     bits.finish()
 }
 
-/// One slice of a frame, or of its top or bottom field.
+/// Returns one slice of a frame, or of its top or bottom field.
 fn slice(n: u32, bottom: Option<bool>, repeats: bool) -> Vec<u8> {
     let frame = n % GOP;
     let first = frame == 0 && bottom != Some(true);
@@ -92,7 +92,7 @@ fn slice(n: u32, bottom: Option<bool>, repeats: bool) -> Vec<u8> {
         let shade = [20, 120, 60, 160][(n / 13) as usize % 4];
         for macroblock in 0..macroblocks {
             bits.golomb(25).align();
-            // Any texture: what matters is that each picture has its own.
+            // Any texture; each picture only needs a different one.
             let field = u32::from(bottom == Some(true)) * 5;
             let sample = |at: u32| shade + (at * 7 + macroblock * 11 + n * 3 + field) % 40;
             for at in 0..256 {
@@ -106,7 +106,7 @@ fn slice(n: u32, bottom: Option<bool>, repeats: bool) -> Vec<u8> {
     nal(3, if first { 5 } else { 1 }, &bits.finish())
 }
 
-/// With start code and emulation prevention.
+/// Returns a NAL unit with start code and emulation prevention.
 fn nal(reference: u8, kind: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0, 0, 1, (reference << 5) | kind];
     let mut zeros = 0;

@@ -1,4 +1,4 @@
-//! Numbers by chance that a seed brings again.
+//! Reproducible random numbers.
 
 use std::io::Write;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ impl Random {
         Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// A number from 0 to `bound`, without `bound`.
+    /// Returns a number from 0 to `bound`, exclusive.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -21,12 +21,13 @@ impl Random {
     }
 }
 
-/// A value that the environment gives.
+/// Returns the value of an environment variable, parsed.
 pub fn from_environment<T: FromStr>(name: &str) -> Option<T> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-/// The seed that the environment gives, or a new one; said, so that it can be given.
+/// Returns the seed from the environment, or a new one. Prints it, so that a run can be
+/// repeated.
 pub fn seed() -> u64 {
     let seed = from_environment("SCENETAP_SEED")
         .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());

@@ -1,4 +1,4 @@
-//! A recording that goes on in new sessions: `s`, `s_2`, `s_3` …
+//! A recording that continues in new sessions: `s`, `s_2`, `s_3` …
 
 use std::fs::File;
 use std::io::Read;
@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::{index, scenetap};
 
-/// PAT and PMT, put in front where they did not stand at the cut.
+/// Length of PAT and PMT, which are prepended if they are not at the cut.
 const COPIES: usize = 2 * TS_PACKET_BYTES;
 
-/// The sessions in their order.
+/// Returns the sessions in order.
 pub fn series(sessions: &Path) -> Vec<PathBuf> {
     let name = |number| if number == 1 { "s".into() } else { format!("s_{number}") };
     let folders = (1..).map(|number| sessions.join(name(number)));
@@ -23,7 +23,7 @@ fn recording(session: &Path) -> PathBuf {
     session.join("stream/recording.ts")
 }
 
-/// Whether `bytes` is what stands at `at` of a stream that is `clip` again and again.
+/// Whether `bytes` occurs at offset `at` of a stream that repeats `clip`.
 fn stands(clip: &[u8], at: usize, bytes: &[u8]) -> bool {
     let mut left = bytes;
     let mut from = at % clip.len();
@@ -38,8 +38,8 @@ fn stands(clip: &[u8], at: usize, bytes: &[u8]) -> bool {
     true
 }
 
-/// How many bytes of the stream precede each session that is complete: what a sender that
-/// sends `clip` again and again needs, to know from where to go on.
+/// Tracks how many bytes of the stream precede each complete session, so that a sender
+/// that repeats `clip` knows where to continue.
 pub struct Progress {
     sessions: PathBuf,
     clip: Vec<u8>,
@@ -52,7 +52,7 @@ impl Progress {
         Progress { sessions: sessions.to_owned(), clip: clip.to_owned(), complete: 0, before: 0 }
     }
 
-    /// How many bytes of the stream are recorded, in whole packets.
+    /// Returns how many bytes of the stream are recorded, in whole packets.
     pub fn recorded(&mut self) -> usize {
         let series = series(&self.sessions);
         while self.complete + 1 < series.len() {
@@ -72,14 +72,14 @@ impl Progress {
     }
 }
 
-/// Asserts that the recordings are `clip`, again and again, cut in front of key frames with
-/// their tables; gives how many there are, and how much of the stream they hold.
+/// Asserts that the recordings together are `clip`, repeated, cut before key frames with
+/// their tables. Returns the number of recordings and of bytes of the stream.
 pub fn assert_is_cut(sessions: &Path, clip: &[u8]) -> (usize, usize) {
     let series = series(sessions);
     let mut at = 0;
     for (number, session) in series.iter().enumerate() {
         let bytes = std::fs::read(recording(session)).unwrap();
-        // The first begins as the stream does.
+        // The first one begins like the stream.
         let has_pat = number == 0 || bytes.starts_with(&[0x47, 0x40, 0]);
         assert!(has_pat, "{}: no PAT in front", session.display());
         let copies = if stands(clip, at, &bytes) { 0 } else { COPIES };
@@ -89,8 +89,8 @@ pub fn assert_is_cut(sessions: &Path, clip: &[u8]) -> (usize, usize) {
     (series.len(), at)
 }
 
-/// Asserts that detection kept the frames that a scan of the recording keeps, in a session
-/// recorded with the options `rule`; gives how many.
+/// Asserts that detection kept the same frames as a scan of the recording, in a session
+/// recorded with the options `rule`. Returns how many.
 pub fn assert_is_detected(session: &Path, rule: &[&str]) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let scanned = scenetap()

@@ -1,4 +1,4 @@
-//! Streams that ffmpeg's own encoders make.
+//! Streams made with ffmpeg's encoders.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ pub const X265: &str = "-c:v libx265 -preset ultrafast -x265-params log-level=er
 pub const MPEG2: &str = "-c:v mpeg2video -qscale:v 3 -g 12";
 pub const AAC: &str = "-c:a aac";
 
-/// Where streams are made; `None` without ffmpeg.
+/// A folder for streams; `None` without ffmpeg.
 pub struct Studio(tempfile::TempDir);
 
 impl Studio {
@@ -23,12 +23,12 @@ impl Studio {
         self.0.path().join(format!("{name}.ts"))
     }
 
-    /// Three shots, coded with `video` (and `audio`, if not empty), at `rate`.
+    /// Encodes three shots with `video` (and `audio`, if not empty) at `rate`.
     pub fn encode(&self, name: &str, rate: &str, size: &str, video: &str, audio: &str) -> PathBuf {
         self.encode_as(name, "null", rate, size, video, audio)
     }
 
-    /// The same behind a `filter`.
+    /// As [`Studio::encode`], after a `filter`.
     pub fn encode_as(
         &self,
         name: &str,
@@ -53,7 +53,7 @@ impl Studio {
         self.make(name, command.args(["-threads", "1"]).args(video.split_whitespace()))
     }
 
-    /// The stream that a command line of ffmpeg's makes.
+    /// Returns the stream that an ffmpeg command line makes.
     pub fn make(&self, name: &str, command: Ffmpeg) -> PathBuf {
         let path = self.path(name);
         std::fs::copy(command.file("mpegts"), &path).unwrap();
@@ -64,7 +64,7 @@ impl Studio {
         assert_parity(name, &self.encode(name, "25", "160x120", video, ""));
     }
 
-    /// One file behind the other, as a sender that starts again.
+    /// Concatenates files, like a sender that starts again.
     pub fn join(&self, name: &str, parts: &[&Path]) -> PathBuf {
         let path = self.path(name);
         let bytes: Vec<u8> = parts.iter().flat_map(|part| std::fs::read(part).unwrap()).collect();

@@ -1,33 +1,33 @@
-//! MPEG-TS packets written and changed by hand: what no muxer at hand makes.
+//! Writes and changes MPEG-TS packets by hand, in ways that no available muxer does.
 
 use scenetap_testkit::{Mux, Stream};
 
-/// Where [`tables`] puts the video; so does ffmpeg's muxer.
+/// PID of the video in [`tables`]; the same as that of ffmpeg's muxer.
 pub const VIDEO_PID: u16 = 0x100;
 const PMT_PID: u16 = 0x1000;
 
-/// A program of one stream.
+/// Writes the tables of a program with one stream.
 pub fn tables(mux: &mut Mux, stream_type: u8, descriptors: &[u8]) {
     mux.pat(&[(1, PMT_PID)]);
     let video = Stream { kind: stream_type, pid: VIDEO_PID, descriptors };
     mux.pmt(PMT_PID, 1, 0, &[video]);
 }
 
-/// What becomes of a PES packet's header.
+/// What to do with the header of a PES packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Header {
-    /// As it is.
+    /// Keep it.
     Kept,
-    /// It has neither PTS nor DTS.
+    /// Remove PTS and DTS.
     Timeless,
-    /// It has a PTS and no DTS.
+    /// Remove the DTS.
     PtsAlone,
-    /// There is none: the data go on with the PES packet before.
+    /// Remove the header: the data continues the previous PES packet.
     Gone,
 }
 
-/// The stream with other headers in front of its video PES packets, which are counted
-/// from 0. No byte of the video moves.
+/// Changes the headers of the video PES packets, which are counted from 0. No byte of the
+/// video moves.
 pub fn with_headers(stream: &[u8], header: impl Fn(usize) -> Header) -> Vec<u8> {
     let mut count = 0;
     let mut stream = stream.to_vec();
@@ -52,7 +52,7 @@ pub fn with_headers(stream: &[u8], header: impl Fn(usize) -> Header) -> Vec<u8> 
                 pes[14..].fill(0xff);
             }
             Header::Gone => {
-                // What it took stuffs the adaptation field.
+                // The removed bytes become stuffing of the adaptation field.
                 pes.fill(0xff);
                 packet[1] &= !0x40;
                 packet[3] |= 0x20;

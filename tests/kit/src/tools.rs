@@ -43,8 +43,8 @@ pub fn lacks_tool(why: &str) {
     leave_out(why);
 }
 
-/// Folder of the real streams, which lies beside a checkout and is no part of it. Skips the test
-/// if it is missing; panics if the streams are required.
+/// Returns the folder of the real streams, which is next to a checkout and not part of
+/// it. Skips the test if it is missing; panics if the streams are required.
 pub fn material() -> Option<PathBuf> {
     let named = std::env::var_os("SCENETAP_MATERIAL").map(PathBuf::from);
     let folder = named.unwrap_or_else(|| root().join("../shared/material"));

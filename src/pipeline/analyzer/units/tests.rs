@@ -1,4 +1,4 @@
-//! The reader on streams muxed by hand, with everything that real ones contain.
+//! The demuxer on handmade streams with everything that real ones contain.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ const VIDEO_PID: u16 = 0x100;
 const AUDIO_PID: u16 = 0x101;
 const PMT_PID: u16 = 0x1000;
 
-/// What the streams of these tests consist of: one program of video and audio.
+/// The streams of these tests: one program of video and audio.
 trait OneProgram {
     fn with_tables() -> Self;
     fn tables(&mut self, video_pid: u16, stream_type: u8, version: u8);
@@ -21,7 +21,7 @@ trait OneProgram {
 }
 
 impl OneProgram for Mux {
-    /// A stream of which the tables stand in front.
+    /// Returns a stream that begins with the tables.
     fn with_tables() -> Self {
         let mut mux = Mux::default();
         mux.tables(VIDEO_PID, 0x1b, 0);
@@ -39,7 +39,7 @@ impl OneProgram for Mux {
     }
 }
 
-/// An H.264 access unit with a delimiter and one slice, recognisable by `n`.
+/// Returns an H.264 access unit with a delimiter and one slice, identified by `n`.
 fn picture(n: u8, bytes: usize) -> Vec<u8> {
     let mut data = vec![0, 0, 0, 1, 9, 0xf0, 0, 0, 1, if n == 0 { 0x65 } else { 0x41 }, 0x88];
     data.resize(bytes.max(12), n | 0x80);
@@ -64,7 +64,7 @@ fn units(bytes: &[u8]) -> Vec<AccessUnit> {
     events(bytes).into_iter().filter_map(unit).collect()
 }
 
-/// What was muxed, whatever stands around it.
+/// Returns the times and data of all access units.
 fn contents(bytes: &[u8]) -> Vec<(Option<Ticks>, Vec<u8>)> {
     units(bytes).into_iter().map(|unit| (unit.pts, unit.data)).collect()
 }
@@ -171,7 +171,7 @@ fn video_that_moves_to_another_pid_and_codec_is_followed() {
 
 #[test]
 fn a_table_in_a_packet_that_starts_none_is_not_read_and_makes_nothing_panic() {
-    // Descriptors longer than the whole map, and a map that takes the video away.
+    // Descriptors longer than the whole map, and a map without the video.
     for body in [&[0xe1, 0, 0xf3, 0xff][..], &[0xe1, 0, 0xf0, 0]] {
         let mut mux = five_pictures();
         let at = mux.bytes.len();
@@ -205,7 +205,7 @@ fn tables_with_a_pointer_field_and_over_several_packets_are_read() {
     let mut mux = Mux::default();
     let [pmt_high, pmt_low] = (PMT_PID | 0xe000).to_be_bytes();
     mux.section(0, &section(0, 1, 0, &[0, 1, pmt_high, pmt_low]));
-    // Forty streams of a type that nobody knows, and behind them the video.
+    // Forty streams of an unknown type, followed by the video.
     let mut body = vec![0xe1, 0, 0xf0, 0];
     (0..40).for_each(|n| body.extend([0xfe, 0xe3, n, 0xf0, 0]));
     body.extend([0x1b, 0xe1, 0, 0xf0, 0]);
@@ -216,7 +216,7 @@ fn tables_with_a_pointer_field_and_over_several_packets_are_read() {
     assert_eq!(contents(&mux.bytes), expected());
 }
 
-/// A stream of two programs, of which the second is the one with tables like ours.
+/// Returns a stream of two programs; the second one is that of the other tests.
 fn two_programs() -> Mux {
     let mut mux = Mux::default();
     mux.section(0, &section(0, 1, 0, &[0, 7, 0xf0, 0x01, 0, 1, 0xf0, 0x00]));
@@ -387,7 +387,7 @@ fn a_picture_that_misses_a_packet_is_marked_and_those_around_it_are_not() {
 
 #[test]
 fn a_start_in_the_middle_of_a_picture_gives_every_later_one() {
-    // Behind the tables, and one packet into the third picture.
+    // After the tables, and one packet into the third picture.
     let bytes = five_pictures().bytes;
     let late = [&bytes[..2 * TS_PACKET_BYTES], &bytes[6 * TS_PACKET_BYTES..]].concat();
     assert_eq!(contents(&late), expected()[3..]);
@@ -446,7 +446,7 @@ fn truncation_at_every_byte_loses_no_earlier_picture() {
 }
 
 proptest! {
-    /// Null packets, other PIDs and their damage, anywhere.
+    /// Null packets, other PIDs and damage to them, anywhere.
     #[test]
     fn packets_of_other_pids_change_nothing(
         others in proptest::collection::vec((0_usize..20, 0x20_u16..0xff, any::<[u8; 184]>(), any::<u8>()), 0..40)
