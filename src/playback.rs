@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 pub use follow::{Follower, Nudge};
-pub use ipc::{Event, Ipc};
+pub use ipc::{Ipc, PlayerEvent};
 pub use player::{Player, Supervisor, Watch};
 pub use socket::socket_path;
 

@@ -38,11 +38,11 @@ pub struct Recording {
 
 /// State of a recording when it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Opened {
+pub struct Reopened {
     /// Its length in bytes, after truncation.
     pub length: u64,
     /// Bytes of a torn packet, or of zeros after a crash, that were discarded.
-    pub cut_bytes: u64,
+    pub discarded_bytes: u64,
 }
 
 /// Makes a recording durable without blocking its writer.
@@ -61,7 +61,7 @@ impl Recording {
     /// # Errors
     ///
     /// Returns an error if the file cannot be opened, read or truncated.
-    pub fn open(path: &Path) -> Result<(Self, Opened)> {
+    pub fn open(path: &Path) -> Result<(Self, Reopened)> {
         let file = disk::open_to_append(path).context(Stage::Recording, path, "cannot open")?;
         let read = |what| move |error: io::Error| (what, error);
         // From here on, its name survives a power loss.
@@ -81,7 +81,7 @@ impl Recording {
         let written = Written::new(length);
         let recording =
             Recording { file, path: path.to_owned(), length, packets, written, is_doubtful: false };
-        Ok((recording, Opened { length, cut_bytes: found - length }))
+        Ok((recording, Reopened { length, discarded_bytes: found - length }))
     }
 
     /// Appends bytes as received, and removes the written ones from the front of `bytes`.
@@ -254,10 +254,10 @@ impl SyncHandle {
 /// # Errors
 ///
 /// Returns an error if the file cannot be opened or read.
-pub fn examine(path: &Path) -> Result<Opened> {
+pub fn examine(path: &Path) -> Result<Reopened> {
     let read = || {
         let (found, length) = whole_packets(&File::open(path)?)?;
-        Ok::<_, io::Error>(Opened { length, cut_bytes: found - length })
+        Ok::<_, io::Error>(Reopened { length, discarded_bytes: found - length })
     };
     read().context(Stage::Recording, path, "cannot read")
 }
@@ -337,7 +337,7 @@ mod tests {
             let (_, opened) = Recording::open(&path).unwrap();
             let whole = torn / TS_PACKET_BYTES * TS_PACKET_BYTES;
             assert_eq!(opened.length, whole as u64, "torn at {torn}");
-            assert_eq!(opened.cut_bytes, (torn - whole) as u64);
+            assert_eq!(opened.discarded_bytes, (torn - whole) as u64);
             assert_eq!(std::fs::metadata(&path).unwrap().len(), whole as u64);
         }
     }
@@ -357,14 +357,17 @@ mod tests {
         let mut bytes = packets(4);
         bytes[3 * 188 + 10..].fill(0);
         let (_folder, path) = file_with(&bytes);
-        assert_eq!(Recording::open(&path).unwrap().1, Opened { length: 4 * 188, cut_bytes: 0 });
+        assert_eq!(
+            Recording::open(&path).unwrap().1,
+            Reopened { length: 4 * 188, discarded_bytes: 0 }
+        );
     }
 
     #[test]
     fn the_phase_is_that_of_the_last_packets_not_of_the_first() {
         let bytes = [packets(3), vec![9; 10], packets(6), packet(7)[..50].to_vec()].concat();
         let (_folder, path) = file_with(&bytes);
-        assert_eq!(Recording::open(&path).unwrap().1.cut_bytes, 50);
+        assert_eq!(Recording::open(&path).unwrap().1.discarded_bytes, 50);
     }
 
     #[test]

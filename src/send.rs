@@ -25,7 +25,7 @@ pub use pacer::{Pacer, Reading, Schedule, Span};
 
 use crate::error::{Error, Result, Stage};
 use link::Link;
-use survey::Clock;
+use survey::PacingClock;
 use tape::Tape;
 
 /// Speed at which a file is sent.
@@ -111,14 +111,14 @@ fn is_playable(factor: f64) -> bool {
     factor.is_finite() && factor > 0.0
 }
 
-fn warn_of_missing_clock(clock: Clock, file: &std::path::Path) {
+fn warn_of_missing_clock(clock: PacingClock, file: &std::path::Path) {
     let file = file.display();
     match clock {
-        Clock::Pcr(_) => {}
-        Clock::Dts(pid) => tracing::warn!(
+        PacingClock::Pcr(_) => {}
+        PacingClock::Dts(pid) => tracing::warn!(
             "{file}: no PCR in the first 4 MiB; using the decoding times of PID {pid:#x}"
         ),
-        Clock::None => tracing::warn!(
+        PacingClock::None => tracing::warn!(
             "{file}: neither PCR nor timestamps in the first 4 MiB; sending at full speed"
         ),
     }

@@ -4,11 +4,11 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 /// Returns the time and waits.
-pub trait Clock: Debug + Send + Sync {
+pub trait TimeSource: Debug + Send + Sync {
     /// Returns the current time.
     fn now(&self) -> Instant;
 
-    /// Waits for about `time`, possibly less: callers check [`Clock::now`] again.
+    /// Waits for about `time`, possibly less: callers check [`TimeSource::now`] again.
     fn wait(&self, time: Duration);
 }
 
@@ -16,7 +16,7 @@ pub trait Clock: Debug + Send + Sync {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
-impl Clock for SystemClock {
+impl TimeSource for SystemClock {
     fn now(&self) -> Instant {
         Instant::now()
     }

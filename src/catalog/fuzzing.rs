@@ -9,7 +9,7 @@ pub struct Index(Entries);
 
 /// Result of a merge.
 #[derive(Debug, Clone, Copy)]
-pub struct Merged {
+pub struct FuzzMerge {
     /// The merged text contained something new.
     pub changed: bool,
     /// The merged text lacks some of our entries.
@@ -34,9 +34,9 @@ impl Index {
     /// # Errors
     ///
     /// Returns an error if `text` is not a JSON array.
-    pub fn merge(&mut self, text: &str, behind: bool) -> serde_json::Result<Merged> {
+    pub fn merge(&mut self, text: &str, behind: bool) -> serde_json::Result<FuzzMerge> {
         let merged = self.0.merge(text, behind)?;
-        Ok(Merged { changed: merged.changed, lacking: merged.lacking })
+        Ok(FuzzMerge { changed: merged.changed, lacking: merged.lacking })
     }
 
     /// Returns our entries, in presentation order.

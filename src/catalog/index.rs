@@ -18,11 +18,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clock::Clock;
+use super::clock::TimeSource;
 use super::entries::{Entries, Restored};
 use super::lock::IndexLock;
 use super::publish::{self, temp_path};
-use super::reading::{self, Found, Reader};
+use super::reading::{self, IndexState, Reader};
 use super::stamp::Stamp;
 use super::synced_copy;
 use crate::disk::{self, Exchange};
@@ -61,7 +61,7 @@ pub(super) struct IndexFile {
 
 impl IndexFile {
     /// Returns the index in `folder`. Reads nothing yet.
-    pub fn new(folder: &Path, grace: Duration, clock: Arc<dyn Clock>) -> Result<IndexFile> {
+    pub fn new(folder: &Path, grace: Duration, clock: Arc<dyn TimeSource>) -> Result<IndexFile> {
         Ok(IndexFile {
             path: folder.join(INDEX_NAME),
             lock: IndexLock::open(folder)?,
@@ -88,12 +88,12 @@ impl IndexFile {
     fn load_locked(&mut self, entries: &mut Entries, copy: Option<&Path>) -> Result<()> {
         let copy = copy.map(synced_copy::read).transpose()?.flatten();
         match self.read_settled(&self.path)? {
-            Found::Whole(text, stamp) => {
+            IndexState::Whole(text, stamp) => {
                 self.taken_in(entries.load(&text))?;
                 self.known = stamp;
             }
-            Found::Corrupt(_) => self.set_aside_corrupt(&self.path)?,
-            Found::Nothing | Found::Known => {}
+            IndexState::Corrupt(_) => self.set_aside_corrupt(&self.path)?,
+            IndexState::Nothing | IndexState::Known => {}
         }
         if let Some(copy) = copy {
             self.restore(entries, &copy)?;
@@ -128,10 +128,10 @@ impl IndexFile {
         for path in self.io(publish::left_overs(folder, |target| target == INDEX_NAME))? {
             match self.io(self.reader.read(&path, self.known))? {
                 _ if is_own_temp(&path) => self.io(disk::remove(&path))?,
-                Found::Whole(text, _) if self.is_displaced_by_standing(&path) => {
+                IndexState::Whole(text, _) if self.is_displaced_by_standing(&path) => {
                     newer.push((path, text));
                 }
-                Found::Whole(text, _) => older.push((path, text)),
+                IndexState::Whole(text, _) => older.push((path, text)),
                 _ => self.set_aside_corrupt(&path)?,
             }
         }
@@ -172,13 +172,13 @@ impl IndexFile {
     pub fn take_in_now(&mut self, entries: &mut Entries) -> Result<bool> {
         let _held = self.lock.hold()?;
         match self.io(self.reader.read(&self.path, self.known))? {
-            Found::Whole(text, stamp) => {
+            IndexState::Whole(text, stamp) => {
                 let merged = self.taken_in(entries.merge(&text, self.is_ahead()))?;
                 self.known = stamp;
                 Ok(merged.lacking)
             }
-            Found::Nothing => Ok(true),
-            Found::Known | Found::Corrupt(_) => Ok(false),
+            IndexState::Nothing => Ok(true),
+            IndexState::Known | IndexState::Corrupt(_) => Ok(false),
         }
     }
 
@@ -205,13 +205,13 @@ impl IndexFile {
         for _ in 0..MOST_ROUNDS {
             let standing = self.read_settled(&self.path)?;
             let old = match &standing {
-                Found::Nothing => None,
-                Found::Known => self.known,
-                Found::Whole(text, stamp) => {
+                IndexState::Nothing => None,
+                IndexState::Known => self.known,
+                IndexState::Whole(text, stamp) => {
                     self.taken_in(entries.merge(text, self.is_ahead()))?;
                     *stamp
                 }
-                Found::Corrupt(stamp) => *stamp,
+                IndexState::Corrupt(stamp) => *stamp,
             };
             let (temp, new) = self.write_temp(entries)?;
             match self.swap(&temp, old, &standing) {
@@ -245,10 +245,10 @@ impl IndexFile {
     }
 
     /// Removes a displaced file without new content. After a plain rename there is none.
-    fn dispose_of(&mut self, temp: PathBuf, standing: &Found) -> Result<()> {
+    fn dispose_of(&mut self, temp: PathBuf, standing: &IndexState) -> Result<()> {
         match standing {
-            Found::Corrupt(_) if temp.exists() => self.set_aside_corrupt(&temp),
-            Found::Corrupt(_) => Ok(()),
+            IndexState::Corrupt(_) if temp.exists() => self.set_aside_corrupt(&temp),
+            IndexState::Corrupt(_) => Ok(()),
             _ => {
                 self.throw_away(temp);
                 Ok(())
@@ -290,13 +290,13 @@ impl IndexFile {
     /// next exchange leaves it under its temporary name, for [`IndexFile::load`].
     fn displaced_has_news(&mut self, temp: PathBuf, entries: &mut Entries) -> Result<bool> {
         match self.read_settled(&temp)? {
-            Found::Whole(text, _) => {
+            IndexState::Whole(text, _) => {
                 let merged = self.taken_in(entries.merge_displaced(&text))?;
                 self.displaced.push(temp);
                 Ok(merged.changed)
             }
-            Found::Corrupt(_) => self.set_aside_corrupt(&temp).map(|()| false),
-            Found::Nothing | Found::Known => Ok(false),
+            IndexState::Corrupt(_) => self.set_aside_corrupt(&temp).map(|()| false),
+            IndexState::Nothing | IndexState::Known => Ok(false),
         }
     }
 
@@ -313,7 +313,7 @@ impl IndexFile {
         let new = temp_path(&self.path, "new");
         let written = || -> io::Result<(PathBuf, Option<Stamp>)> {
             let file = disk::create(&new)?;
-            let mut out = BufWriter::with_capacity(1 << 16, disk::Writer(&file));
+            let mut out = BufWriter::with_capacity(1 << 16, disk::FileWriter(&file));
             entries.write_to(&mut out)?;
             out.flush()?;
             drop(out);
@@ -334,8 +334,8 @@ impl IndexFile {
 
     /// Exchanges `temp` and the index. A crash leaves either the old index or the new
     /// one.
-    fn swap(&mut self, temp: &Path, old: Option<Stamp>, standing: &Found) -> Result<Swapped> {
-        if !matches!(standing, Found::Nothing) && self.can_exchange {
+    fn swap(&mut self, temp: &Path, old: Option<Stamp>, standing: &IndexState) -> Result<Swapped> {
+        if !matches!(standing, IndexState::Nothing) && self.can_exchange {
             match self.io(disk::exchange(temp, &self.path))? {
                 Exchange::Done => {
                     let expected = old.is_some() && Stamp::at(temp) == old;
@@ -346,7 +346,7 @@ impl IndexFile {
             }
         }
         match standing {
-            Found::Nothing => self.rename_new(temp),
+            IndexState::Nothing => self.rename_new(temp),
             _ => self.replace(temp, old, standing),
         }
     }
@@ -359,8 +359,8 @@ impl IndexFile {
     /// Replaces the index with a plain rename, if the file system cannot exchange.
     /// Programs that write under the lock are safe. A file renamed over the index between
     /// our check and our rename, some microseconds, is lost.
-    fn replace(&self, temp: &Path, old: Option<Stamp>, standing: &Found) -> Result<Swapped> {
-        if matches!(standing, Found::Corrupt(_)) {
+    fn replace(&self, temp: &Path, old: Option<Stamp>, standing: &IndexState) -> Result<Swapped> {
+        if matches!(standing, IndexState::Corrupt(_)) {
             self.set_aside_corrupt(&self.path)?;
             return self.rename_new(temp);
         }
@@ -371,7 +371,7 @@ impl IndexFile {
         Ok(Swapped::Done)
     }
 
-    fn read_settled(&self, path: &Path) -> Result<Found> {
+    fn read_settled(&self, path: &Path) -> Result<IndexState> {
         self.io(self.reader.read_settled(path, self.known))
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use super::JpegOptions;
 use super::frames::encode_jpeg;
 use crate::error::Result;
 use crate::media::{ByteOffset, Frame, Verdict};
@@ -50,10 +51,8 @@ impl EncodedFrame {
 pub struct Encoder {
     /// Whether to write JPEGs.
     pub write_jpegs: bool,
-    /// JPEG quality, 1 to 100.
-    pub jpeg_quality: u8,
-    /// Maximum width in pixels; wider pictures are scaled down.
-    pub frame_width: Option<u32>,
+    /// How pictures are encoded.
+    pub jpeg: JpegOptions,
 }
 
 impl Encoder {
@@ -69,8 +68,8 @@ impl Encoder {
             let jpeg = kept
                 .frame
                 .picture
-                .to_rgb(self.frame_width)
-                .and_then(|rgb| encode_jpeg(&rgb, self.jpeg_quality))
+                .to_rgb(self.jpeg.max_width_px)
+                .and_then(|rgb| encode_jpeg(&rgb, self.jpeg.quality))
                 .map_err(|error| error.at(kept.verdict.at))?;
             encoded.jpeg = Some(jpeg);
         }

@@ -20,7 +20,7 @@ pub(super) struct IndexLock {
 
 /// Holds the lock until dropped.
 #[derive(Debug)]
-pub(super) struct Held(File);
+pub(super) struct HeldLock(File);
 
 impl IndexLock {
     /// Creates the lock file if it does not exist.
@@ -30,14 +30,14 @@ impl IndexLock {
     }
 
     /// Waits for the lock and takes it.
-    pub fn hold(&mut self) -> Result<Held> {
+    pub fn hold(&mut self) -> Result<HeldLock> {
         loop {
             match self.file.lock() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 locked => locked.context(Stage::Catalog, &self.path, "cannot lock the index")?,
             }
             // Both handles share one lock: releasing either releases it.
-            let held = self.file.try_clone().map(Held);
+            let held = self.file.try_clone().map(HeldLock);
             let held = held.context(Stage::Catalog, &self.path, "cannot lock the index")?;
             if identity(self.file.metadata()) == identity(fs::metadata(&self.path)) {
                 return Ok(held);
@@ -49,7 +49,7 @@ impl IndexLock {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldLock {
     fn drop(&mut self) {
         if let Err(error) = self.0.unlock() {
             tracing::warn!("cannot unlock the index: {error}");

@@ -39,14 +39,14 @@ mod synced_copy;
 #[cfg(test)]
 mod tests;
 
-pub use clock::{Clock, SystemClock};
+pub use clock::{SystemClock, TimeSource};
 pub use durability::{FramesJob, SyncJob, SyncRecording, Syncer};
 pub use entry::Entry;
 pub use frames::{DEFAULT_JPEG_QUALITY, encode_jpeg};
 pub use index::INDEX_NAME;
 pub use kept::{EncodedFrame, Encoder, KeptFrame};
 pub use lock::LOCK_NAME;
-pub use options::CatalogOptions;
+pub use options::{CatalogOptions, JpegOptions};
 pub use pace::AT_ONCE_ENTRIES;
 pub use reading::CORRUPT_GRACE;
 pub use set_aside::SET_ASIDE_NAME;
@@ -74,7 +74,7 @@ pub struct Catalog {
     unwritten: bool,
     writing: Pace,
     reading: Pace,
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn TimeSource>,
     unsynced: FramesJob,
 }
 
@@ -96,7 +96,7 @@ impl Catalog {
     /// As [`Catalog::open`].
     pub fn open_with(
         options: CatalogOptions,
-        clock: Arc<dyn Clock>,
+        clock: Arc<dyn TimeSource>,
         corrupt_grace: Duration,
     ) -> Result<Catalog> {
         let folder = absolute(&options.frames_dir)?;
@@ -109,11 +109,7 @@ impl Catalog {
             index: IndexFile::new(&folder, corrupt_grace, Arc::clone(&clock))?,
             set_aside: SetAside::open(&folder)?,
             folder,
-            encoder: Encoder {
-                write_jpegs: options.write_jpegs,
-                jpeg_quality: options.jpeg_quality,
-                frame_width: options.frame_width,
-            },
+            encoder: Encoder { write_jpegs: options.write_jpegs, jpeg: options.jpeg },
             index_copy: options.index_copy,
             entries: Entries::default(),
             last_number: 0,

@@ -4,6 +4,22 @@ use std::path::PathBuf;
 
 use super::frames::DEFAULT_JPEG_QUALITY;
 
+/// How kept pictures are encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JpegOptions {
+    /// 1 to 100.
+    pub quality: u8,
+    /// Wider pictures are scaled down to this width in pixels, 16 to 65,535. `None` keeps
+    /// the size of every picture.
+    pub max_width_px: Option<u32>,
+}
+
+impl Default for JpegOptions {
+    fn default() -> Self {
+        JpegOptions { quality: DEFAULT_JPEG_QUALITY, max_width_px: None }
+    }
+}
+
 /// Options of a catalog.
 #[derive(Debug, Clone)]
 pub struct CatalogOptions {
@@ -11,10 +27,8 @@ pub struct CatalogOptions {
     pub frames_dir: PathBuf,
     /// Whether to write JPEGs.
     pub write_jpegs: bool,
-    /// JPEG quality, 1 to 100.
-    pub jpeg_quality: u8,
-    /// Maximum width of a JPEG in pixels.
-    pub frame_width: Option<u32>,
+    /// How pictures are encoded.
+    pub jpeg: JpegOptions,
     /// Number of frames kept according to the checkpoint: [`super::Catalog::kept`] when
     /// it was made.
     pub next_ordinal: u64,
@@ -29,8 +43,7 @@ impl CatalogOptions {
         CatalogOptions {
             frames_dir: frames_dir.into(),
             write_jpegs: true,
-            jpeg_quality: DEFAULT_JPEG_QUALITY,
-            frame_width: None,
+            jpeg: JpegOptions::default(),
             next_ordinal: 0,
             index_copy: None,
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clock::Clock;
+use super::clock::TimeSource;
 use super::entries::each_item;
 use super::publish::set_aside;
 use super::stamp::Stamp;
@@ -19,7 +19,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Content of a file. The stamp is only given if it is reliable.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum IndexState {
     /// The file does not exist.
     Nothing,
     /// The content is known already and was not read.
@@ -34,41 +34,43 @@ pub(super) enum Found {
 #[derive(Debug)]
 pub(super) struct Reader {
     grace: Duration,
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn TimeSource>,
 }
 
 impl Reader {
     /// Returns a reader that waits up to `grace`, measured by `clock`.
-    pub fn new(grace: Duration, clock: Arc<dyn Clock>) -> Reader {
+    pub fn new(grace: Duration, clock: Arc<dyn TimeSource>) -> Reader {
         Reader { grace, clock }
     }
 
     /// Reads a file as it is.
-    pub fn read(&self, path: &Path, known: Option<Stamp>) -> io::Result<Found> {
+    pub fn read(&self, path: &Path, known: Option<Stamp>) -> io::Result<IndexState> {
         let mut file = match File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(IndexState::Nothing);
+            }
             file => file?,
         };
         let before = file.metadata()?;
         if known == Some(Stamp::of(&before)) {
-            return Ok(Found::Known);
+            return Ok(IndexState::Known);
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let stamp = Stamp::of_read(&before, &file.metadata()?);
         Ok(match String::from_utf8(bytes) {
-            Ok(text) if each_item(&text, |_| ()).is_ok() => Found::Whole(text, stamp),
-            _ => Found::Corrupt(stamp),
+            Ok(text) if each_item(&text, |_| ()).is_ok() => IndexState::Whole(text, stamp),
+            _ => IndexState::Corrupt(stamp),
         })
     }
 
     /// Reads a file, waiting up to the grace time for it to become complete.
-    pub fn read_settled(&self, path: &Path, known: Option<Stamp>) -> io::Result<Found> {
+    pub fn read_settled(&self, path: &Path, known: Option<Stamp>) -> io::Result<IndexState> {
         let began = self.clock.now();
         loop {
             let found = self.read(path, known)?;
             let waited = self.clock.now().saturating_duration_since(began);
-            if !matches!(found, Found::Corrupt(_)) || waited >= self.grace {
+            if !matches!(found, IndexState::Corrupt(_)) || waited >= self.grace {
                 return Ok(found);
             }
             self.clock.wait(LOOK_AGAIN.min(self.grace - waited));

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::output::JsonLines;
+use super::pictures::PictureOptions;
 use super::progress::ScanBar;
 use super::{ExitStatus, World, pictures};
-use crate::config::{CheckConfig, DetectConfig, Layers, key};
+use crate::config::{CheckConfig, Layers, key};
 use crate::error::{Error, Result, Stage};
-use crate::pipeline;
+use crate::pipeline::{self, DetectOptions};
 use crate::session::Session;
 use crate::telemetry::Counters;
 
@@ -19,7 +20,7 @@ use crate::telemetry::Counters;
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(after_help = super::help::CHECK_EXAMPLES)]
-pub struct Args {
+pub struct CheckArgs {
     /// Session name or session folder
     #[arg(value_name = "SESSION")]
     session: PathBuf,
@@ -40,23 +41,23 @@ pub struct Args {
     sessions_dir: Option<PathBuf>,
 
     #[command(flatten)]
-    pictures: pictures::Args,
+    pictures: pictures::PictureArgs,
 }
 
-impl Args {
+impl CheckArgs {
     /// Resolves each option from the command line, the environment and the file.
     ///
     /// # Errors
     ///
     /// Returns an error if a value in effect is invalid.
     pub fn resolve(self, layers: &Layers<'_>) -> Result<CheckConfig> {
-        let (rule, jpeg, program) = self.pictures.resolve(layers)?;
+        let PictureOptions { rule, jpeg, program } = self.pictures.resolve(layers)?;
         let sync_interval = layers.required(None, &key::SYNC_INTERVAL)?;
         Ok(CheckConfig {
             session: self.session,
             sessions_dir: layers.required(self.sessions_dir, &key::SESSIONS_DIR)?,
             repair: layers.required(self.repair, &key::REPAIR)?,
-            detection: DetectConfig { rule, jpeg, program, sync_interval },
+            detect: DetectOptions { rule, program, jpeg, sync_interval },
         })
     }
 }
@@ -66,7 +67,7 @@ impl Args {
 /// # Errors
 ///
 /// Returns an error if a problem remains, or if a file cannot be read or written.
-pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
+pub fn run(args: CheckArgs, world: &World<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&world.layers)?;
     tracing::debug!(?config, "resolved");
     let session = Session::find(&config.sessions_dir, &config.session)?;
@@ -78,8 +79,7 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     if config.repair && !found.problems.is_empty() {
         let counters = Arc::new(Counters::new());
         let bar = ScanBar::start(&world.terminal, Arc::clone(&counters));
-        let mended =
-            pipeline::repair(&session, &found, &config.detection, &counters, &world.shutdown);
+        let mended = pipeline::repair(&session, &found, &config.detect, &counters, &world.shutdown);
         bar.end();
         mended?;
         let before = found.problems.len();

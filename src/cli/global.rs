@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use crate::config::{Layer, Layers, LogConfig, LogFormat, key};
+use crate::config::{Layer, Layers, key};
 use crate::error::Result;
+use crate::telemetry::{LogFormat, LogOptions};
 
 /// Global options, as typed.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(next_help_heading = "Global options")]
-pub struct Args {
+pub struct GlobalArgs {
     /// Log more: -v for debug messages, -vv for trace messages
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     #[arg(conflicts_with = "quiet", display_order = 900)]
@@ -40,9 +41,9 @@ pub struct Args {
     pub config: Option<PathBuf>,
 }
 
-impl Args {
+impl GlobalArgs {
     /// Resolves the log filter, the log format and whether to show progress.
-    pub fn resolve(&self, layers: &Layers<'_>) -> Result<LogConfig> {
+    pub fn resolve(&self, layers: &Layers<'_>) -> Result<LogOptions> {
         let verbose = layers.ranked((self.verbose > 0).then_some(self.verbose), &key::VERBOSE)?;
         let quiet = layers.ranked(self.quiet.then_some(true), &key::QUIET)?;
         let (level, loud) =
@@ -64,7 +65,7 @@ impl Args {
             _ => words.to_owned(),
         };
         let format = layers.required(self.log_format, &key::LOG_FORMAT)?;
-        Ok(LogConfig { filter, format, progress: !is_quiet })
+        Ok(LogOptions { filter, format, progress: !is_quiet })
     }
 }
 
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
     use crate::config::File;
 
-    fn filter(args: Args, variables: &[(&str, &str)], file: &str) -> String {
+    fn filter(args: GlobalArgs, variables: &[(&str, &str)], file: &str) -> String {
         let environment = |name: &str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
         };
@@ -86,24 +87,27 @@ mod tests {
 
     #[test]
     fn information_is_told_unless_somebody_says_otherwise() {
-        assert_eq!(filter(Args::default(), &[], ""), "warn,scenetap=info");
-        assert_eq!(filter(Args { quiet: true, ..Args::default() }, &[], ""), "error");
-        let verbose = Args { verbose: 1, ..Args::default() };
+        assert_eq!(filter(GlobalArgs::default(), &[], ""), "warn,scenetap=info");
+        assert_eq!(filter(GlobalArgs { quiet: true, ..GlobalArgs::default() }, &[], ""), "error");
+        let verbose = GlobalArgs { verbose: 1, ..GlobalArgs::default() };
         assert_eq!(filter(verbose, &[], ""), "info,scenetap=debug");
-        assert_eq!(filter(Args::default(), &[], "quiet = true"), "error");
+        assert_eq!(filter(GlobalArgs::default(), &[], "quiet = true"), "error");
     }
 
     #[test]
     fn verbose_on_the_command_line_outranks_quiet_and_a_filter_below() {
-        let verbose = || Args { verbose: 2, ..Args::default() };
+        let verbose = || GlobalArgs { verbose: 2, ..GlobalArgs::default() };
         let below = [("SCENETAP_QUIET", "1"), ("SCENETAP_LOG", "warn")];
         assert_eq!(filter(verbose(), &below, "quiet = true"), "debug,scenetap=trace");
-        let above = Args { log: Some("off".into()), ..verbose() };
+        let above = GlobalArgs { log: Some("off".into()), ..verbose() };
         assert_eq!(filter(above, &below, ""), "off");
     }
 
     #[test]
     fn a_filter_in_the_environment_counts() {
-        assert_eq!(filter(Args::default(), &[("SCENETAP_LOG", "trace")], "verbose = 1"), "trace");
+        assert_eq!(
+            filter(GlobalArgs::default(), &[("SCENETAP_LOG", "trace")], "verbose = 1"),
+            "trace"
+        );
     }
 }

@@ -15,10 +15,10 @@ use crate::pipeline::list::list;
 ///
 /// Returns an error if the file cannot be read or contains no program.
 pub fn run(config: &ScanConfig, world: &World<'_>) -> Result<ExitStatus> {
-    let programs = list(&config.file, config.program)?;
+    let programs = list(&config.scan.file, config.scan.program)?;
     if programs.is_empty() {
         return Err(Error::new(Stage::Tail, "no program tables, and no video found without them")
-            .path(&config.file));
+            .path(&config.scan.file));
     }
     let mut output = JsonLines::stdout(&world.terminal);
     for program in &programs {

@@ -33,7 +33,7 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::{self, Terminal, Troubles};
 
 pub use exit_status::ExitStatus;
-pub use output::{JsonLines, Written};
+pub use output::{JsonLines, WriteOutcome};
 
 /// The command line, as typed.
 #[derive(Debug, Parser)]
@@ -42,19 +42,19 @@ pub use output::{JsonLines, Written};
 #[command(subcommand_value_name = "COMMAND", disable_help_subcommand = true)]
 struct Cli {
     #[command(flatten)]
-    global: global::Args,
+    global: global::GlobalArgs,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Record(record::Args),
-    Scan(scan::Args),
-    Send(send::Args),
-    Play(play::Args),
-    Status(status::Args),
-    Check(check::Args),
+    Record(record::RecordArgs),
+    Scan(scan::ScanArgs),
+    Send(send::SendArgs),
+    Play(play::PlayArgs),
+    Status(status::StatusArgs),
+    Check(check::CheckArgs),
 }
 
 /// What a command needs besides its arguments.
@@ -213,6 +213,6 @@ mod tests {
         let environment = |_: &str| None;
         let config = args.resolve(&Layers::new(&environment, None)).unwrap();
         assert!(config.json);
-        assert_eq!(config.file.to_str(), Some("a.ts"));
+        assert_eq!(config.scan.file.to_str(), Some("a.ts"));
     }
 }

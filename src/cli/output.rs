@@ -7,7 +7,7 @@ use crate::telemetry::Terminal;
 
 /// Result of writing a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
+pub enum WriteOutcome {
     /// The line was written and flushed.
     Yes,
     /// The reader has closed the pipe (`| head -1`): the command ends successfully.
@@ -41,7 +41,7 @@ impl<W: Write> JsonLines<W> {
     }
 
     /// Writes `line` and a line feed, and flushes them.
-    pub fn write_line(&mut self, line: &str) -> Written {
+    pub fn write_line(&mut self, line: &str) -> WriteOutcome {
         if self.ended.is_none() {
             let line = format!("{line}\n");
             let writer = &mut self.writer;
@@ -56,9 +56,9 @@ impl<W: Write> JsonLines<W> {
             }
         }
         match &self.ended {
-            None => Written::Yes,
-            Some(error) if error.kind() == ErrorKind::BrokenPipe => Written::ReaderLeft,
-            Some(_) => Written::Failed,
+            None => WriteOutcome::Yes,
+            Some(error) if error.kind() == ErrorKind::BrokenPipe => WriteOutcome::ReaderLeft,
+            Some(_) => WriteOutcome::Failed,
         }
     }
 
@@ -107,9 +107,9 @@ mod tests {
     #[test]
     fn a_reader_that_leaves_is_no_failure() {
         let mut lines = lines(ErrorKind::BrokenPipe);
-        assert_eq!(lines.write_line("{}"), Written::Yes);
-        assert_eq!(lines.write_line("{}"), Written::ReaderLeft);
-        assert_eq!(lines.write_line("{}"), Written::ReaderLeft);
+        assert_eq!(lines.write_line("{}"), WriteOutcome::Yes);
+        assert_eq!(lines.write_line("{}"), WriteOutcome::ReaderLeft);
+        assert_eq!(lines.write_line("{}"), WriteOutcome::ReaderLeft);
         assert_eq!(lines.writer.1, b"{}\n");
         assert!(lines.finish().is_ok());
     }
@@ -117,8 +117,8 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_at_the_end() {
         let mut lines = lines(ErrorKind::StorageFull);
-        assert_eq!(lines.write_line("{}"), Written::Yes);
-        assert_eq!(lines.write_line("{}"), Written::Failed);
+        assert_eq!(lines.write_line("{}"), WriteOutcome::Yes);
+        assert_eq!(lines.write_line("{}"), WriteOutcome::Failed);
         let told = lines.finish().unwrap_err().to_string();
         assert!(told.contains("cannot write to stdout"), "{told}");
     }

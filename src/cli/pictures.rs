@@ -1,12 +1,15 @@
 //! Detection options, shared by `record` and `scan`.
 
-use crate::config::{FrameRule, JpegConfig, Layers, key};
+use crate::catalog::JpegOptions;
+use crate::config::{Layers, key};
+use crate::demux::ProgramChoice;
+use crate::detect::Rule;
 use crate::error::Result;
 
 /// Detection options, as typed.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
-pub struct Args {
+pub struct PictureArgs {
     /// Keep a picture whose scene score exceeds this, 0 to 1
     ///
     /// The score is that of ffmpeg's select filter: 0 means no change. Lower values keep
@@ -44,18 +47,34 @@ pub struct Args {
     frame_width: Option<u32>,
 }
 
-impl Args {
-    /// Resolves which pictures are kept, how they are written, and the program number.
-    pub fn resolve(&self, layers: &Layers<'_>) -> Result<(FrameRule, JpegConfig, Option<u16>)> {
-        let rule = FrameRule {
+/// The options of detection, resolved.
+pub struct PictureOptions {
+    /// Which pictures are kept.
+    pub rule: Rule,
+    /// How they are encoded.
+    pub jpeg: JpegOptions,
+    /// Which program is analyzed.
+    pub program: ProgramChoice,
+}
+
+impl PictureArgs {
+    /// Resolves each option from the command line, the environment and the file.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a value in effect is invalid.
+    pub fn resolve(&self, layers: &Layers<'_>) -> Result<PictureOptions> {
+        let rule = Rule {
             scene_threshold: layers.required(self.scene_threshold, &key::SCENE_THRESHOLD)?,
             max_frame_interval_s: layers
                 .required(self.max_frame_interval, &key::MAX_FRAME_INTERVAL)?,
         };
-        let jpeg = JpegConfig {
+        let jpeg = JpegOptions {
             quality: layers.required(self.jpeg_quality, &key::JPEG_QUALITY)?,
             max_width_px: layers.optional(self.frame_width, &key::FRAME_WIDTH)?,
         };
-        Ok((rule, jpeg, layers.optional(self.program, &key::PROGRAM)?))
+        let program = layers.optional(self.program, &key::PROGRAM)?;
+        let program = program.map_or(ProgramChoice::FirstWithVideo, ProgramChoice::Number);
+        Ok(PictureOptions { rule, jpeg, program })
     }
 }

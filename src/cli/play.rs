@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{ExitStatus, World};
-use crate::config::{Layer, Layers, PlayConfig, PlayFrom, key};
+use crate::config::{Layer, Layers, PlayConfig, key};
 use crate::error::Result;
 use crate::playback::{self, PlayOptions, PlayOutcome, Position};
 use crate::session::Session;
@@ -15,7 +15,7 @@ use crate::session::Session;
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(after_help = super::help::PLAY_EXAMPLES)]
-pub struct Args {
+pub struct PlayArgs {
     /// Session name, session folder or MPEG-TS file
     #[arg(value_name = "SESSION-OR-FILE")]
     target: PathBuf,
@@ -37,7 +37,7 @@ pub struct Args {
     sessions_dir: Option<PathBuf>,
 }
 
-impl Args {
+impl PlayArgs {
     /// Resolves each option from the command line, the environment and the file.
     ///
     /// # Errors
@@ -50,9 +50,9 @@ impl Args {
             live.map_or((true, Layer::Default), |ranked| (ranked.value, ranked.layer));
         let from = match at {
             // `--live` on the command line overrides `at` in the file.
-            Some(at) if at.layer >= layer => PlayFrom::Seconds(at.value),
-            _ if is_live => PlayFrom::Live,
-            _ => PlayFrom::Seconds(0.0),
+            Some(at) if at.layer >= layer => Position::Seconds(at.value),
+            _ if is_live => Position::Live,
+            _ => Position::Seconds(0.0),
         };
         Ok(PlayConfig {
             target: self.target,
@@ -80,16 +80,12 @@ pub fn find_recording(target: &Path, sessions_dir: &Path) -> Result<PathBuf> {
 /// # Errors
 ///
 /// Returns an error if the recording does not exist or mpv cannot be run.
-pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
+pub fn run(args: PlayArgs, world: &World<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&world.layers)?;
     tracing::debug!(?config, "resolved");
     let recording = find_recording(&config.target, &config.sessions_dir)?;
 
-    let from = match config.from {
-        PlayFrom::Live => Position::Live,
-        PlayFrom::Seconds(seconds) => Position::Seconds(seconds),
-    };
-    match playback::play(&recording, from, &PlayOptions::default(), world.shutdown.flag())? {
+    match playback::play(&recording, config.from, &PlayOptions::default(), world.shutdown.flag())? {
         PlayOutcome::Steered => tracing::info!("moved the open player"),
         PlayOutcome::Ended(_) | PlayOutcome::Stopped => {}
     }
@@ -102,7 +98,7 @@ mod tests {
     use super::*;
     use crate::config::File;
 
-    fn from(args: Args, file: &str) -> PlayFrom {
+    fn from(args: PlayArgs, file: &str) -> Position {
         let environment = |_: &str| None;
         let file = File::parse(Path::new("f"), file).unwrap();
         args.resolve(&Layers::new(&environment, Some(file))).unwrap().from
@@ -110,18 +106,21 @@ mod tests {
 
     #[test]
     fn the_live_edge_is_where_it_begins_unless_a_time_is_given() {
-        assert_eq!(from(Args::default(), ""), PlayFrom::Live);
-        assert_eq!(from(Args::default(), "at = 12.5"), PlayFrom::Seconds(12.5));
-        assert_eq!(from(Args { at: Some(3.0), ..Args::default() }, ""), PlayFrom::Seconds(3.0));
-        assert_eq!(from(Args::default(), "live = false"), PlayFrom::Seconds(0.0));
+        assert_eq!(from(PlayArgs::default(), ""), Position::Live);
+        assert_eq!(from(PlayArgs::default(), "at = 12.5"), Position::Seconds(12.5));
+        assert_eq!(
+            from(PlayArgs { at: Some(3.0), ..PlayArgs::default() }, ""),
+            Position::Seconds(3.0)
+        );
+        assert_eq!(from(PlayArgs::default(), "live = false"), Position::Seconds(0.0));
     }
 
     #[test]
     fn live_on_the_command_line_outranks_a_time_in_the_file() {
-        let live = Args { live: Some(true), ..Args::default() };
-        assert_eq!(from(live, "at = 12.5"), PlayFrom::Live);
-        let at = Args { at: Some(3.0), ..Args::default() };
-        assert_eq!(from(at, "live = true"), PlayFrom::Seconds(3.0));
+        let live = PlayArgs { live: Some(true), ..PlayArgs::default() };
+        assert_eq!(from(live, "at = 12.5"), Position::Live);
+        let at = PlayArgs { at: Some(3.0), ..PlayArgs::default() };
+        assert_eq!(from(at, "live = true"), Position::Seconds(3.0));
     }
 
     #[test]

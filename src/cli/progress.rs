@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
+use bytesize::ByteSize;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::rate::Rate;
 use crate::shutdown::Shutdown;
@@ -131,7 +132,7 @@ impl SendBar {
 /// Formats the speed: `1.20 MiB/s  2.0x`, and `pass 3` from the second pass on.
 fn pace(sent_bytes: u64, media: Duration, passes: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(0.001);
-    let bytes_per_s = BinaryBytes((sent_bytes as f64 / seconds) as u64);
+    let bytes_per_s = ByteSize((sent_bytes as f64 / seconds) as u64);
     let times = media.as_secs_f64() / seconds;
     let pass = if passes > 0 { format!("  pass {}", passes + 1) } else { String::new() };
     format!("{bytes_per_s}/s  {times:.1}x{pass}")

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::output::{JsonLines, Written};
+use super::output::{JsonLines, WriteOutcome};
+use super::pictures::PictureOptions;
 use super::status_line::{StatusLine, summary};
 use super::{ExitStatus, World, pictures, tls};
 use crate::catalog::Entry;
 use crate::config::{HostPort, Layers, RecordConfig, key};
 use crate::error::Result;
-use crate::pipeline::{self, Sessions};
+use crate::ingest;
+use crate::pipeline::{self, DetectOptions, RecordOptions, RotationLimits, Sessions};
 use crate::playback::{self, PlayOptions, PlayOutcome, Position};
 use crate::telemetry::Counters;
 
@@ -31,7 +33,7 @@ type Timeout = Option<Duration>;
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(after_help = super::help::RECORD_EXAMPLES)]
-pub struct Args {
+pub struct RecordArgs {
     /// Listen on this address; 0.0.0.0:4444 for all interfaces, port 0 for any free port
     ///
     /// There is no password. Listen where only your senders can connect, restrict
@@ -66,7 +68,7 @@ pub struct Args {
     idle_timeout: Option<Timeout>,
 
     #[command(flatten)]
-    tls: tls::Args,
+    tls: tls::TlsArgs,
 
     /// Exit when the sender disconnects, instead of waiting for the next one
     #[arg(long, help_heading = "Network", num_args = 0..=1, require_equals = true)]
@@ -116,7 +118,7 @@ pub struct Args {
     rotate_bytes: Option<u64>,
 
     #[command(flatten)]
-    pictures: pictures::Args,
+    pictures: pictures::PictureArgs,
 
     /// Open mpv on the recording as soon as it starts
     #[arg(long, help_heading = "Output", num_args = 0..=1, require_equals = true)]
@@ -131,34 +133,40 @@ pub struct Args {
     json: Option<bool>,
 }
 
-impl Args {
+impl RecordArgs {
     /// Resolves each option from the command line, the environment and the file.
     ///
     /// # Errors
     ///
     /// Returns an error if a value in effect is invalid.
     pub fn resolve(self, layers: &Layers<'_>) -> Result<RecordConfig> {
-        let (rule, jpeg, program) = self.pictures.resolve(layers)?;
+        let PictureOptions { rule, jpeg, program } = self.pictures.resolve(layers)?;
         let allow = Some(self.allow.concat()).filter(|allow| !allow.is_empty());
-        Ok(RecordConfig {
-            listen: layers.listen(self.listen)?,
+        let network = ingest::Options {
+            listen: layers.listen(self.listen)?.to_string(),
             allow: layers.optional(allow, &key::ALLOW)?.unwrap_or_default(),
             takeover: layers.required(self.takeover, &key::TAKEOVER)?,
             idle_timeout: layers.required(self.idle_timeout, &key::IDLE_TIMEOUT)?,
-            tls: self.tls.resolve(layers)?,
-            min_free_bytes: layers.required(self.min_free, &key::MIN_FREE)?,
-            rotate_every: Some(layers.required(self.rotate_every, &key::ROTATE_EVERY)?)
-                .filter(|every| !every.is_zero()),
-            rotate_bytes: Some(layers.required(self.rotate_bytes, &key::ROTATE_BYTES)?)
-                .filter(|bytes| *bytes > 0),
-            sessions_dir: layers.required(self.sessions_dir, &key::SESSIONS_DIR)?,
-            session: layers.optional(self.session, &key::SESSION)?,
-            rule,
-            jpeg,
-            program,
-            sync_interval: layers.required(self.sync_interval, &key::SYNC_INTERVAL)?,
-            play: layers.required(self.play, &key::PLAY)?,
             once: layers.required(self.once, &key::ONCE)?,
+            tls: self.tls.resolve(layers)?,
+        };
+        let every = layers.required(self.rotate_every, &key::ROTATE_EVERY)?;
+        let bytes = layers.required(self.rotate_bytes, &key::ROTATE_BYTES)?;
+        let rotation = RotationLimits {
+            every: Some(every).filter(|every| !every.is_zero()),
+            bytes: Some(bytes).filter(|bytes| *bytes > 0),
+        };
+        let sync_interval = layers.required(self.sync_interval, &key::SYNC_INTERVAL)?;
+        Ok(RecordConfig {
+            record: RecordOptions {
+                network,
+                sessions_dir: layers.required(self.sessions_dir, &key::SESSIONS_DIR)?,
+                session: layers.optional(self.session, &key::SESSION)?,
+                rotation,
+                min_free_bytes: layers.required(self.min_free, &key::MIN_FREE)?,
+                detect: DetectOptions { rule, program, jpeg, sync_interval },
+            },
+            play: layers.required(self.play, &key::PLAY)?,
             json: layers.required(self.json, &key::JSON)?,
         })
     }
@@ -169,7 +177,7 @@ impl Args {
 /// # Errors
 ///
 /// Returns the error that prevents recording.
-pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
+pub fn run(args: RecordArgs, world: &World<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&world.layers)?;
     tracing::debug!(?config, "resolved");
     let counters = Arc::new(Counters::with(world.troubles.clone()));
@@ -180,12 +188,12 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
         tracing::debug!(id = entry.id, timestamp = entry.timestamp, "kept");
         // If stdout fails (a full disk), recording continues without the JSON lines, and
         // the exit status reports the failure.
-        if config.json && output.write_line(&entry.to_json()) == Written::ReaderLeft {
+        if config.json && output.write_line(&entry.to_json()) == WriteOutcome::ReaderLeft {
             shutdown.request();
         }
     };
-    let listening = pipeline::listen(&config)?;
-    let sessions = Sessions::open(&config)?;
+    let listening = pipeline::listen(&config.record.network)?;
+    let sessions = Sessions::open(&config.record)?;
     tracing::info!("session {}", sessions.current().folder().display());
     let recorded = AtomicBool::new(false);
     let recording = sessions.recording_ts();
@@ -193,8 +201,14 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
         if config.play {
             scope.spawn(|| watch(&recording, &recorded));
         }
-        let ended =
-            pipeline::record(&config, listening, sessions, &counters, &shutdown, &mut on_frame);
+        let ended = pipeline::record(
+            &config.record,
+            listening,
+            sessions,
+            &counters,
+            &shutdown,
+            &mut on_frame,
+        );
         // The player stays open but no longer follows the recording.
         recorded.store(true, Ordering::Relaxed);
         ended
@@ -220,29 +234,37 @@ fn watch(recording: &Path, recorded: &AtomicBool) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::config::{File, FrameRule, JpegConfig};
+    use crate::catalog::JpegOptions;
+    use crate::config::File;
+    use crate::demux::ProgramChoice;
+    use crate::detect::Rule;
 
     #[test]
     fn the_defaults_are_those_of_the_contract() {
         let environment = |_: &str| None;
-        let config = Args::default().resolve(&Layers::new(&environment, None)).unwrap();
+        let config = RecordArgs::default().resolve(&Layers::new(&environment, None)).unwrap();
         let expected = RecordConfig {
-            listen: HostPort { host: "127.0.0.1".into(), port: 4444 },
-            sessions_dir: "./sessions".into(),
-            session: None,
-            rule: FrameRule { scene_threshold: 0.3, max_frame_interval_s: 30.0 },
-            jpeg: JpegConfig { quality: 90, max_width_px: None },
-            program: None,
-            sync_interval: Duration::from_secs(1),
-            allow: Vec::new(),
-            takeover: false,
-            idle_timeout: None,
-            tls: None,
-            min_free_bytes: 0,
-            rotate_every: None,
-            rotate_bytes: None,
+            record: RecordOptions {
+                network: ingest::Options {
+                    listen: "127.0.0.1:4444".into(),
+                    allow: Vec::new(),
+                    takeover: false,
+                    idle_timeout: None,
+                    once: false,
+                    tls: None,
+                },
+                sessions_dir: "./sessions".into(),
+                session: None,
+                rotation: RotationLimits { every: None, bytes: None },
+                min_free_bytes: 0,
+                detect: DetectOptions {
+                    rule: Rule { scene_threshold: 0.3, max_frame_interval_s: 30.0 },
+                    program: ProgramChoice::FirstWithVideo,
+                    jpeg: JpegOptions { quality: 90, max_width_px: None },
+                    sync_interval: Duration::from_secs(1),
+                },
+            },
             play: false,
-            once: false,
             json: false,
         };
         assert_eq!(config, expected);
@@ -260,9 +282,11 @@ mod tests {
                 _ => return None,
             })
         };
-        let config = Args::default().resolve(&Layers::new(&environment, None)).unwrap();
-        assert_eq!(config.listen.to_string(), "0.0.0.0:9000");
-        assert_eq!(config.rule, FrameRule { scene_threshold: 0.25, max_frame_interval_s: 12.5 });
+        let config =
+            RecordArgs::default().resolve(&Layers::new(&environment, None)).unwrap().record;
+        assert_eq!(config.network.listen, "0.0.0.0:9000");
+        let moved = Rule { scene_threshold: 0.25, max_frame_interval_s: 12.5 };
+        assert_eq!(config.detect.rule, moved);
         assert_eq!(config.sessions_dir, Path::new("/srv/sessions"));
     }
 
@@ -270,10 +294,10 @@ mod tests {
     fn a_flag_can_turn_off_what_the_file_turns_on() {
         let environment = |_: &str| None;
         let file = || File::parse(Path::new("f"), "once = true\njson = true\n").unwrap();
-        let on = Args::default().resolve(&Layers::new(&environment, Some(file()))).unwrap();
-        assert!(on.once && on.json);
-        let off = Args { once: Some(false), ..Args::default() };
+        let on = RecordArgs::default().resolve(&Layers::new(&environment, Some(file()))).unwrap();
+        assert!(on.record.network.once && on.json);
+        let off = RecordArgs { once: Some(false), ..RecordArgs::default() };
         let off = off.resolve(&Layers::new(&environment, Some(file()))).unwrap();
-        assert!(!off.once && off.json);
+        assert!(!off.record.network.once && off.json);
     }
 }

@@ -4,13 +4,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::output::{JsonLines, Written};
+use super::output::{JsonLines, WriteOutcome};
+use super::pictures::PictureOptions;
 use super::progress::ScanBar;
 use super::{ExitStatus, World, pictures};
 use crate::catalog::Entry;
 use crate::config::{Layers, ScanConfig, key};
 use crate::error::Result;
-use crate::pipeline;
+use crate::pipeline::{self, ScanOptions};
 use crate::telemetry::Counters;
 
 /// Find the scene changes of a finished recording
@@ -20,7 +21,7 @@ use crate::telemetry::Counters;
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(after_help = super::help::SCAN_EXAMPLES)]
-pub struct Args {
+pub struct ScanArgs {
     /// MPEG-TS file to scan
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -49,7 +50,7 @@ pub struct Args {
     scores: Option<PathBuf>,
 
     #[command(flatten)]
-    pictures: pictures::Args,
+    pictures: pictures::PictureArgs,
 
     /// Number of threads for scoring and encoding [default: one per core]
     #[arg(long, help_heading = "Speed")]
@@ -57,25 +58,27 @@ pub struct Args {
     jobs: Option<NonZeroUsize>,
 }
 
-impl Args {
+impl ScanArgs {
     /// Resolves each option from the command line, the environment and the file.
     ///
     /// # Errors
     ///
     /// Returns an error if a value in effect is invalid.
     pub fn resolve(self, layers: &Layers<'_>) -> Result<ScanConfig> {
-        let (rule, jpeg, program) = self.pictures.resolve(layers)?;
+        let PictureOptions { rule, jpeg, program } = self.pictures.resolve(layers)?;
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Ok(ScanConfig {
-            file: self.file,
+            scan: ScanOptions {
+                file: self.file,
+                frames_dir: layers.optional(self.frames_dir, &key::FRAMES_DIR)?,
+                scores: layers.optional(self.scores, &key::SCORES)?,
+                rule,
+                program,
+                jpeg,
+                jobs: layers.optional(self.jobs, &key::JOBS)?.unwrap_or_else(cores),
+            },
             list: layers.required(self.list, &key::LIST)?,
-            frames_dir: layers.optional(self.frames_dir, &key::FRAMES_DIR)?,
             json: layers.required(self.json, &key::JSON)?,
-            scores: layers.optional(self.scores, &key::SCORES)?,
-            rule,
-            jpeg,
-            program,
-            jobs: layers.optional(self.jobs, &key::JOBS)?.unwrap_or_else(cores),
         })
     }
 }
@@ -85,7 +88,7 @@ impl Args {
 /// # Errors
 ///
 /// Returns an error if the file cannot be read or a result cannot be written.
-pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
+pub fn run(args: ScanArgs, world: &World<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&world.layers)?;
     tracing::debug!(?config, "resolved");
     if config.list {
@@ -97,11 +100,11 @@ pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
     let shutdown = world.shutdown.clone();
     let mut on_frame = |entry: &Entry| {
         // Ending early loses nothing: the file is still there.
-        if config.json && output.write_line(&entry.to_json()) != Written::Yes {
+        if config.json && output.write_line(&entry.to_json()) != WriteOutcome::Yes {
             shutdown.request();
         }
     };
-    let ended = pipeline::scan(&config, &counters, &shutdown, &mut on_frame);
+    let ended = pipeline::scan(&config.scan, &counters, &shutdown, &mut on_frame);
     bar.end();
     ended?;
     let found = counters.snapshot();
@@ -120,8 +123,11 @@ mod tests {
         let environment = |_: &str| None;
         let layers = Layers::new(&environment, None);
         let cores = std::thread::available_parallelism().unwrap();
-        assert_eq!(Args::default().resolve(&layers).unwrap().jobs, cores);
+        assert_eq!(ScanArgs::default().resolve(&layers).unwrap().scan.jobs, cores);
         let one = |name: &str| (name == "SCENETAP_JOBS").then(|| "1".into());
-        assert_eq!(Args::default().resolve(&Layers::new(&one, None)).unwrap().jobs.get(), 1);
+        assert_eq!(
+            ScanArgs::default().resolve(&Layers::new(&one, None)).unwrap().scan.jobs.get(),
+            1
+        );
     }
 }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use super::progress::SendBar;
 use super::{ExitStatus, World};
-use crate::config::{HostPort, Layers, SendConfig, Speed, key};
+use crate::config::{HostPort, Layers, key};
 use crate::error::Result;
-use crate::send::{self, SendOptions};
+use crate::send::{self, SendOptions, Speed};
 
 /// Send a file to a recorder in real time
 ///
@@ -14,7 +14,7 @@ use crate::send::{self, SendOptions};
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(after_help = super::help::SEND_EXAMPLES)]
-pub struct Args {
+pub struct SendArgs {
     /// MPEG-TS file to send
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -38,18 +38,18 @@ pub struct Args {
     repeat: Option<bool>,
 }
 
-impl Args {
+impl SendArgs {
     /// Resolves each option from the command line, the environment and the file.
     ///
     /// # Errors
     ///
     /// Returns an error if a value in effect is invalid or `--to` is missing.
-    pub fn resolve(self, layers: &Layers<'_>) -> Result<SendConfig> {
-        Ok(SendConfig {
+    pub fn resolve(self, layers: &Layers<'_>) -> Result<SendOptions> {
+        Ok(SendOptions {
             file: self.file,
-            to: layers.required(self.to, &key::TO)?,
+            to: layers.required(self.to, &key::TO)?.to_string(),
             speed: layers.required(self.speed, &key::SPEED)?,
-            repeat: layers.required(self.repeat, &key::LOOP)?,
+            looped: layers.required(self.repeat, &key::LOOP)?,
         })
     }
 }
@@ -60,20 +60,11 @@ impl Args {
 ///
 /// Returns an error if the file cannot be read, or if the recorder cannot be reached or
 /// disconnects.
-pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
-    let config = args.resolve(&world.layers)?;
-    tracing::debug!(?config, "resolved");
+pub fn run(args: SendArgs, world: &World<'_>) -> Result<ExitStatus> {
+    let options = args.resolve(&world.layers)?;
+    tracing::debug!(?options, "resolved");
     let bar = SendBar::new(&world.terminal);
 
-    let options = SendOptions {
-        file: config.file,
-        to: config.to.to_string(),
-        speed: match config.speed {
-            Speed::Times(times) => send::Speed::Factor(times),
-            Speed::Max => send::Speed::Max,
-        },
-        looped: config.repeat,
-    };
     let sent = send::send(&options, world.shutdown.flag(), &mut |sent| {
         bar.show(sent.sent_bytes, sent.total_bytes, sent.media, sent.passes);
     });
@@ -96,11 +87,11 @@ mod tests {
     #[test]
     fn where_to_send_may_come_from_the_environment_but_must_come() {
         let nothing = |_: &str| None;
-        let refused = Args::default().resolve(&Layers::new(&nothing, None)).unwrap_err();
+        let refused = SendArgs::default().resolve(&Layers::new(&nothing, None)).unwrap_err();
         assert_eq!(ExitStatus::from(&refused), ExitStatus::Usage);
         let to = |name: &str| (name == "SCENETAP_TO").then(|| "[::1]:4444".into());
-        let config = Args::default().resolve(&Layers::new(&to, None)).unwrap();
-        assert_eq!(config.to.to_string(), "[::1]:4444");
-        assert_eq!(config.speed, Speed::Times(1.0));
+        let options = SendArgs::default().resolve(&Layers::new(&to, None)).unwrap();
+        assert_eq!(options.to, "[::1]:4444");
+        assert_eq!(options.speed, Speed::Factor(1.0));
     }
 }

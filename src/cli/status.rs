@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(after_help = super::help::STATUS_EXAMPLES)]
-pub struct Args {
+pub struct StatusArgs {
     /// Session name or session folder
     #[arg(value_name = "SESSION")]
     session: Option<PathBuf>,
@@ -42,7 +42,7 @@ pub struct Args {
     json: Option<bool>,
 }
 
-impl Args {
+impl StatusArgs {
     /// Resolves each option from the command line, the environment and the file.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Args {
 /// # Errors
 ///
 /// Returns an error if no recorder runs, or if one hangs.
-pub fn run(args: Args, world: &World<'_>) -> Result<ExitStatus> {
+pub fn run(args: StatusArgs, world: &World<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&world.layers)?;
     tracing::debug!(?config, "resolved");
     let mut output = JsonLines::stdout(&world.terminal);

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use indicatif::{BinaryBytes, ProgressBar};
+use bytesize::ByteSize;
+use indicatif::ProgressBar;
 
 use super::progress::{Refresher, style};
 use super::rate::Rate;
@@ -39,10 +40,10 @@ impl StatusLine {
 /// forms drop the least important fields first.
 fn render(seen: &Snapshot, bytes_per_s: f64, width: usize) -> String {
     let sender = seen.sender.as_deref().unwrap_or("no sender");
-    let received = BinaryBytes(seen.recorded_bytes).to_string();
+    let received = ByteSize(seen.recorded_bytes).to_string();
     let rate = bit_rate(bytes_per_s);
     let time = clock(seen.recorded);
-    let behind_bytes = BinaryBytes(seen.behind_bytes());
+    let behind_bytes = ByteSize(seen.behind_bytes());
     let behind = format!("{:.1} s", seen.behind_s());
     let frames = match seen.frames_kept {
         1 => "1 frame".to_owned(),
@@ -78,13 +79,13 @@ pub(super) fn clock(time: Ticks) -> String {
 
 /// Returns the line that is logged when a recording ends.
 pub fn summary(seen: &Snapshot) -> String {
-    let (bytes, time) = (BinaryBytes(seen.recorded_bytes), clock(seen.recorded));
+    let (bytes, time) = (ByteSize(seen.recorded_bytes), clock(seen.recorded));
     let mut told = format!(
         "recorded {bytes}, {time}; {} pictures, {} frames kept",
         seen.pictures, seen.frames_kept
     );
     if seen.behind_bytes() > 0 {
-        let left = BinaryBytes(seen.behind_bytes());
+        let left = ByteSize(seen.behind_bytes());
         told.push_str(&format!("; {left} not analyzed yet"));
     }
     if !seen.damage.is_none() {

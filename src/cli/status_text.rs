@@ -1,18 +1,18 @@
 //! Formats a recorder's status as text for people.
 
-use indicatif::BinaryBytes;
+use bytesize::ByteSize;
 use jiff::Timestamp;
 
 use super::status_line::clock;
 use crate::media::Ticks;
-use crate::status::{Status, Trouble};
+use crate::status::{LoggedLine, Status};
 
 /// A write that takes at least this many seconds changes the displayed state.
 const LONG_WRITE_S: f64 = 3.0;
 
 /// Returns the lines to print; ages are relative to `now`.
 pub fn to_text(status: &Status, now: Timestamp) -> Vec<String> {
-    let lag = BinaryBytes(status.lag_bytes);
+    let lag = ByteSize(status.lag_bytes);
     let time = clock(Ticks((status.recorded_seconds * 90_000.0) as i64));
     let sender = match &status.sender {
         Some(sender) => format!("{}, for {}", sender.address, age(&sender.since, now)),
@@ -20,9 +20,8 @@ pub fn to_text(status: &Status, now: Timestamp) -> Vec<String> {
     };
     let damage =
         if status.damage.is_none() { "none".to_owned() } else { status.damage.to_string() };
-    let free =
-        status.free_bytes.map_or("not known".to_owned(), |free| BinaryBytes(free).to_string());
-    let trouble = |trouble: &Option<Trouble>| match trouble {
+    let free = status.free_bytes.map_or("not known".to_owned(), |free| ByteSize(free).to_string());
+    let trouble = |trouble: &Option<LoggedLine>| match trouble {
         Some(trouble) => format!("{} ({} ago)", trouble.message, age(&trouble.at, now)),
         None => "none".to_owned(),
     };
@@ -32,7 +31,7 @@ pub fn to_text(status: &Status, now: Timestamp) -> Vec<String> {
         ("listening", format!("{}, for {}", status.listening, age(&status.since, now))),
         ("process", format!("{}, scenetap {}", status.pid, status.version)),
         ("sender", sender),
-        ("recorded", format!("{}, {time}", BinaryBytes(status.recorded_bytes))),
+        ("recorded", format!("{}, {time}", ByteSize(status.recorded_bytes))),
         ("detection", format!("{}, {lag} ({:.1} s) behind", status.detection, status.lag_seconds)),
         ("frames", format!("{} kept of {} pictures", status.frames_kept, status.pictures)),
         ("damage", damage),
@@ -111,7 +110,7 @@ mod tests {
             damage: Damage { continuity_gaps: 3, ..Damage::default() },
             refused: 2,
             free_bytes: Some(5 << 30),
-            last_error: Some(Trouble {
+            last_error: Some(LoggedLine {
                 message: "disk full\u{1b}[2J".into(),
                 at: "2026-11-21T05:00:00Z".into(),
             }),

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use crate::config::{Layers, TlsConfig, key};
+use crate::config::{Layers, key};
 use crate::error::{Error, Result, Stage};
+use crate::ingest::TlsFiles;
 
 /// TLS options, as typed.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(next_help_heading = "Network")]
-pub struct Args {
+pub struct TlsArgs {
     /// Require TLS, with the certificate chain in this PEM file; senders use tls://
     ///
     /// The recorder's own certificate comes first, followed by intermediate certificates.
@@ -31,19 +32,19 @@ pub struct Args {
     tls_client_ca: Option<PathBuf>,
 }
 
-impl Args {
+impl TlsArgs {
     /// Resolves the TLS files; `None` means plain TCP.
     ///
     /// # Errors
     ///
     /// Returns an error if a key or an authority is given without a certificate.
-    pub fn resolve(self, layers: &Layers<'_>) -> Result<Option<TlsConfig>> {
-        let cert = layers.optional(self.tls_cert, &key::TLS_CERT)?;
+    pub fn resolve(self, layers: &Layers<'_>) -> Result<Option<TlsFiles>> {
+        let certificate = layers.optional(self.tls_cert, &key::TLS_CERT)?;
         let key = layers.optional(self.tls_key, &key::TLS_KEY)?;
         let client_ca = layers.optional(self.tls_client_ca, &key::TLS_CLIENT_CA)?;
-        if let Some(cert) = cert {
-            let key = key.unwrap_or_else(|| cert.clone());
-            return Ok(Some(TlsConfig { cert, key, client_ca }));
+        if let Some(certificate) = certificate {
+            let key = key.unwrap_or_else(|| certificate.clone());
+            return Ok(Some(TlsFiles { certificate, key, client_ca }));
         }
         let alone = [(key, "tls-key"), (client_ca, "tls-client-ca")];
         match alone.iter().find(|(path, _)| path.is_some()) {
@@ -63,10 +64,10 @@ mod tests {
     use super::*;
     use crate::config::File;
 
-    fn resolve(file: &str) -> Result<Option<TlsConfig>> {
+    fn resolve(file: &str) -> Result<Option<TlsFiles>> {
         let environment = |_: &str| None;
         let file = File::parse(Path::new("f"), file).unwrap();
-        Args::default().resolve(&Layers::new(&environment, Some(file)))
+        TlsArgs::default().resolve(&Layers::new(&environment, Some(file)))
     }
 
     #[test]
@@ -83,7 +84,7 @@ mod tests {
     fn the_key_may_be_in_the_file_of_the_certificate() {
         let tls = resolve("tls-cert = 'a.pem'").unwrap().unwrap();
         assert_eq!(
-            (tls.cert.as_path(), tls.key.as_path()),
+            (tls.certificate.as_path(), tls.key.as_path()),
             (Path::new("a.pem"), Path::new("a.pem"))
         );
         let tls = resolve("tls-cert = 'a.pem'\ntls_key = 'b.pem'").unwrap().unwrap();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Spanned, Value};
 
-use super::keys::{ALL, AnyKey, Kind};
+use super::keys::{ALL, AnyKey, ValueKind};
 use crate::error::{Context, Error, Result, Stage};
 
 /// A configuration file in which every key is known and every value is valid.
@@ -110,20 +110,21 @@ fn known(name: &str) -> Result<&'static dyn AnyKey, String> {
 /// Converts a value to the form in which it would be typed, if the option accepts it.
 fn as_typed(key: &dyn AnyKey, value: Value) -> Result<OsString, String> {
     let wanted = match key.kind() {
-        Kind::Text => "a string in quotes",
-        Kind::Number => "a number",
-        Kind::Whole => "a whole number",
-        Kind::Switch => "true or false",
-        Kind::NumberOrText => "a number or a string in quotes",
+        ValueKind::Text => "a string in quotes",
+        ValueKind::Number => "a number",
+        ValueKind::Whole => "a whole number",
+        ValueKind::Switch => "true or false",
+        ValueKind::NumberOrText => "a number or a string in quotes",
     };
     let text = match (key.kind(), &value) {
-        (Kind::Text | Kind::NumberOrText, Value::String(text)) => text.clone(),
-        (Kind::Number | Kind::Whole | Kind::NumberOrText, Value::Integer(number)) => {
-            number.to_string()
-        }
+        (ValueKind::Text | ValueKind::NumberOrText, Value::String(text)) => text.clone(),
+        (
+            ValueKind::Number | ValueKind::Whole | ValueKind::NumberOrText,
+            Value::Integer(number),
+        ) => number.to_string(),
         // `Display` prints the shortest text that parses as the same `f64`.
-        (Kind::Number | Kind::NumberOrText, Value::Float(number)) => number.to_string(),
-        (Kind::Switch, Value::Boolean(on)) => on.to_string(),
+        (ValueKind::Number | ValueKind::NumberOrText, Value::Float(number)) => number.to_string(),
+        (ValueKind::Switch, Value::Boolean(on)) => on.to_string(),
         (_, Value::Table(_)) => {
             return Err(format!("`{}` must be {wanted}; tables are not supported", key.name()));
         }

@@ -12,14 +12,16 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use ipnet::IpNet;
 
-use super::values::{self, HostPort, LogFormat, Parsed, Speed};
+use super::values::{self, HostPort, Parsed};
+use crate::send::Speed;
+use crate::telemetry::LogFormat;
 
 /// Environment variable that names the configuration file if `--config` is not given.
 pub const CONFIG_VARIABLE: &str = "SCENETAP_CONFIG";
 
 /// Type of a value in the configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// A quoted string.
     Text,
     /// A number, with or without a fraction.
@@ -42,12 +44,12 @@ pub struct Key<T> {
     /// An older environment variable with the same meaning.
     pub old_variable: Option<&'static str>,
     /// Type of the value in the file.
-    pub kind: Kind,
+    pub kind: ValueKind,
     parse: fn(&OsStr) -> Parsed<T>,
 }
 
 impl<T> Key<T> {
-    const fn new(name: &'static str, kind: Kind, parse: fn(&OsStr) -> Parsed<T>) -> Self {
+    const fn new(name: &'static str, kind: ValueKind, parse: fn(&OsStr) -> Parsed<T>) -> Self {
         Key { name, default: None, old_variable: None, kind, parse }
     }
 
@@ -86,7 +88,7 @@ pub trait AnyKey: Sync {
     /// The default, in the form in which it would be typed.
     fn default(&self) -> Option<&'static str>;
     /// Type of the value in the file.
-    fn kind(&self) -> Kind;
+    fn kind(&self) -> ValueKind;
     /// Validates a value.
     ///
     /// # Errors
@@ -109,7 +111,7 @@ impl<T> AnyKey for Key<T> {
         self.default
     }
 
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> ValueKind {
         self.kind
     }
 
@@ -124,64 +126,68 @@ pub mod key {
     use super::*;
 
     pub static LISTEN: Key<HostPort> =
-        Key::new("listen", Kind::Text, values::listen).or("127.0.0.1:4444");
-    pub static SESSIONS_DIR: Key<PathBuf> = Key::new("sessions-dir", Kind::Text, values::path)
+        Key::new("listen", ValueKind::Text, values::listen).or("127.0.0.1:4444");
+    pub static SESSIONS_DIR: Key<PathBuf> = Key::new("sessions-dir", ValueKind::Text, values::path)
         .or("./sessions")
         .once_called("SESSIONS_DIR");
-    pub static SESSION: Key<String> = Key::new("session", Kind::Text, values::session);
-    pub static ONCE: Key<bool> = Key::new("once", Kind::Switch, values::switch).or("no");
-    pub static ALLOW: Key<Vec<IpNet>> = Key::new("allow", Kind::Text, values::networks);
+    pub static SESSION: Key<String> = Key::new("session", ValueKind::Text, values::session);
+    pub static ONCE: Key<bool> = Key::new("once", ValueKind::Switch, values::switch).or("no");
+    pub static ALLOW: Key<Vec<IpNet>> = Key::new("allow", ValueKind::Text, values::networks);
     pub static IDLE_TIMEOUT: Key<Option<Duration>> =
-        Key::new("idle-timeout", Kind::Number, values::idle_timeout).or("0");
-    pub static TAKEOVER: Key<bool> = Key::new("takeover", Kind::Switch, values::switch).or("no");
-    pub static TLS_CERT: Key<PathBuf> = Key::new("tls-cert", Kind::Text, values::path);
-    pub static TLS_KEY: Key<PathBuf> = Key::new("tls-key", Kind::Text, values::path);
-    pub static TLS_CLIENT_CA: Key<PathBuf> = Key::new("tls-client-ca", Kind::Text, values::path);
+        Key::new("idle-timeout", ValueKind::Number, values::idle_timeout).or("0");
+    pub static TAKEOVER: Key<bool> =
+        Key::new("takeover", ValueKind::Switch, values::switch).or("no");
+    pub static TLS_CERT: Key<PathBuf> = Key::new("tls-cert", ValueKind::Text, values::path);
+    pub static TLS_KEY: Key<PathBuf> = Key::new("tls-key", ValueKind::Text, values::path);
+    pub static TLS_CLIENT_CA: Key<PathBuf> =
+        Key::new("tls-client-ca", ValueKind::Text, values::path);
     pub static MIN_FREE: Key<u64> =
-        Key::new("min-free", Kind::NumberOrText, values::byte_count).or("0");
+        Key::new("min-free", ValueKind::NumberOrText, values::byte_count).or("0");
     pub static ROTATE_EVERY: Key<Duration> =
-        Key::new("rotate-every", Kind::NumberOrText, values::rotate_every).or("0");
+        Key::new("rotate-every", ValueKind::NumberOrText, values::rotate_every).or("0");
     pub static ROTATE_BYTES: Key<u64> =
-        Key::new("rotate-bytes", Kind::NumberOrText, values::byte_count).or("0");
-    pub static PLAY: Key<bool> = Key::new("play", Kind::Switch, values::switch).or("no");
+        Key::new("rotate-bytes", ValueKind::NumberOrText, values::byte_count).or("0");
+    pub static PLAY: Key<bool> = Key::new("play", ValueKind::Switch, values::switch).or("no");
     pub static SYNC_INTERVAL: Key<Duration> =
-        Key::new("sync-interval", Kind::Number, values::sync_interval).or("1");
+        Key::new("sync-interval", ValueKind::Number, values::sync_interval).or("1");
 
     pub static SCENE_THRESHOLD: Key<f64> =
-        Key::new("scene-threshold", Kind::Number, values::scene_threshold)
+        Key::new("scene-threshold", ValueKind::Number, values::scene_threshold)
             .or("0.3")
             .once_called("SCENE_THRESHOLD");
     pub static MAX_FRAME_INTERVAL: Key<f64> =
-        Key::new("max-frame-interval", Kind::Number, values::max_frame_interval_s)
+        Key::new("max-frame-interval", ValueKind::Number, values::max_frame_interval_s)
             .or("30")
             .once_called("MAX_FRAME_INTERVAL");
-    pub static PROGRAM: Key<u16> = Key::new("program", Kind::Whole, values::program);
+    pub static PROGRAM: Key<u16> = Key::new("program", ValueKind::Whole, values::program);
 
     // About ffmpeg's -q:v 2.
     pub static JPEG_QUALITY: Key<u8> =
-        Key::new("jpeg-quality", Kind::Whole, values::jpeg_quality).or("90");
-    pub static FRAME_WIDTH: Key<u32> = Key::new("frame-width", Kind::Whole, values::frame_width_px);
+        Key::new("jpeg-quality", ValueKind::Whole, values::jpeg_quality).or("90");
+    pub static FRAME_WIDTH: Key<u32> =
+        Key::new("frame-width", ValueKind::Whole, values::frame_width_px);
 
-    pub static JSON: Key<bool> = Key::new("json", Kind::Switch, values::switch).or("no");
-    pub static LIST: Key<bool> = Key::new("list", Kind::Switch, values::switch).or("no");
-    pub static FRAMES_DIR: Key<PathBuf> = Key::new("frames-dir", Kind::Text, values::path);
-    pub static SCORES: Key<PathBuf> = Key::new("scores", Kind::Text, values::path);
-    pub static JOBS: Key<NonZeroUsize> = Key::new("jobs", Kind::Whole, values::jobs);
+    pub static JSON: Key<bool> = Key::new("json", ValueKind::Switch, values::switch).or("no");
+    pub static LIST: Key<bool> = Key::new("list", ValueKind::Switch, values::switch).or("no");
+    pub static FRAMES_DIR: Key<PathBuf> = Key::new("frames-dir", ValueKind::Text, values::path);
+    pub static SCORES: Key<PathBuf> = Key::new("scores", ValueKind::Text, values::path);
+    pub static JOBS: Key<NonZeroUsize> = Key::new("jobs", ValueKind::Whole, values::jobs);
 
-    pub static TO: Key<HostPort> = Key::new("to", Kind::Text, values::destination);
-    pub static SPEED: Key<Speed> = Key::new("speed", Kind::NumberOrText, values::speed).or("1");
-    pub static LOOP: Key<bool> = Key::new("loop", Kind::Switch, values::switch).or("no");
+    pub static TO: Key<HostPort> = Key::new("to", ValueKind::Text, values::destination);
+    pub static SPEED: Key<Speed> =
+        Key::new("speed", ValueKind::NumberOrText, values::speed).or("1");
+    pub static LOOP: Key<bool> = Key::new("loop", ValueKind::Switch, values::switch).or("no");
 
-    pub static REPAIR: Key<bool> = Key::new("repair", Kind::Switch, values::switch).or("no");
+    pub static REPAIR: Key<bool> = Key::new("repair", ValueKind::Switch, values::switch).or("no");
 
-    pub static LIVE: Key<bool> = Key::new("live", Kind::Switch, values::switch).or("yes");
-    pub static AT: Key<f64> = Key::new("at", Kind::Number, values::play_from_s);
+    pub static LIVE: Key<bool> = Key::new("live", ValueKind::Switch, values::switch).or("yes");
+    pub static AT: Key<f64> = Key::new("at", ValueKind::Number, values::play_from_s);
 
-    pub static VERBOSE: Key<u8> = Key::new("verbose", Kind::Whole, values::verbosity).or("0");
-    pub static QUIET: Key<bool> = Key::new("quiet", Kind::Switch, values::switch).or("no");
-    pub static LOG: Key<String> = Key::new("log", Kind::Text, values::log_filter);
+    pub static VERBOSE: Key<u8> = Key::new("verbose", ValueKind::Whole, values::verbosity).or("0");
+    pub static QUIET: Key<bool> = Key::new("quiet", ValueKind::Switch, values::switch).or("no");
+    pub static LOG: Key<String> = Key::new("log", ValueKind::Text, values::log_filter);
     pub static LOG_FORMAT: Key<LogFormat> =
-        Key::new("log-format", Kind::Text, values::log_format).or("text");
+        Key::new("log-format", ValueKind::Text, values::log_format).or("text");
 }
 
 /// All keys, in the order of the help texts.

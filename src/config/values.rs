@@ -11,7 +11,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use jiff::{Span, SpanRelativeTo};
 use tracing_subscriber::EnvFilter;
+
+use crate::send::Speed;
+use crate::telemetry::LogFormat;
 
 /// Result of a parser: the value, or what it must be.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -54,24 +58,6 @@ impl fmt::Display for HostPort {
         let HostPort { host, port } = self;
         if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
-}
-
-/// Speed at which a file is sent.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Speed {
-    /// This factor of real time, 0.001 to 1000.
-    Times(f64),
-    /// As fast as the recorder accepts data.
-    Max,
-}
-
-/// Format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One line of text, for people.
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 fn utf8(value: &OsStr) -> Parsed<&str> {
@@ -135,43 +121,40 @@ pub(super) fn idle_timeout(value: &OsStr) -> Parsed<Option<Duration>> {
     Ok(Some(timeout).filter(|timeout| !timeout.is_zero()))
 }
 
-/// Parses a number of bytes with the suffixes of coreutils.
+/// Parses a number of bytes with the suffixes of coreutils, for which `K` is 1024 bytes and `KB`
+/// 1000.
 pub(super) fn byte_count(value: &OsStr) -> Parsed<u64> {
-    const UNITS: [(&str, u64); 13] = [
-        ("", 1),
-        ("K", 1 << 10),
-        ("KIB", 1 << 10),
-        ("KB", 1_000),
-        ("M", 1 << 20),
-        ("MIB", 1 << 20),
-        ("MB", 1_000_000),
-        ("G", 1 << 30),
-        ("GIB", 1 << 30),
-        ("GB", 1_000_000_000),
-        ("T", 1 << 40),
-        ("TIB", 1 << 40),
-        ("TB", 1_000_000_000_000),
-    ];
-    let text = utf8(value)?.to_ascii_uppercase();
+    let text = utf8(value)?;
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let scale = UNITS.iter().find(|(unit, _)| *unit == &text[digits.len()..]);
-    let count = digits.trim_end().parse::<u64>().ok();
-    count.zip(scale).and_then(|(count, (_, scale))| count.checked_mul(*scale)).ok_or_else(|| {
-        "must be a whole number of bytes, optionally followed by K, M, G or T (KiB, MiB, GiB, TiB) \
-         or by KB, MB, GB or TB (powers of 1000)"
+    let unit = match &text[digits.len()..] {
+        "" => "B".to_owned(),
+        // bytesize reads a single letter as a power of 1000.
+        letter if letter.len() == 1 && letter != "B" => format!("{letter}iB"),
+        unit => unit.to_owned(),
+    };
+    let count = digits.trim_end().parse::<u64>().ok().zip(unit.parse::<bytesize::Unit>().ok());
+    count.and_then(|(count, unit)| count.checked_mul(unit * 1_u64)).ok_or_else(|| {
+        "must be a number of bytes: a whole number, optionally with the suffix K, M, G or T for \
+         KiB, MiB, GiB or TiB, or KB, MB, GB or TB for powers of 1000"
             .to_owned()
     })
 }
 
-/// Parses a time with the suffixes of sleep(1): 90, 90s, 15m, 6h, 1d. 0 means never.
+/// Parses a time as `sleep` of coreutils does, 90, 90s, 15m, 6h, 1d; and several units, 1d 12h.
+/// 0 stands for never.
 pub(super) fn rotate_every(value: &OsStr) -> Parsed<Duration> {
-    const UNITS: [(&str, u64); 5] = [("", 1), ("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
-    let wanted = "must be a whole number of seconds, or one followed by s, m, h or d; 0 for never";
+    let wanted =
+        "must be a whole number of seconds, or a time such as 90s, 15m, 6h or 1d; 0 means never";
     let text = utf8(value)?;
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let scale = UNITS.iter().find(|(unit, _)| *unit == &text[digits.len()..]);
-    let seconds = digits.trim_end().parse::<u64>().ok().zip(scale);
-    let seconds = seconds.and_then(|(count, (_, scale))| count.checked_mul(*scale));
+    let seconds = match text.parse::<u64>() {
+        Ok(seconds) => Some(seconds),
+        Err(_) => text
+            .parse::<Span>()
+            .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
+            .ok()
+            .filter(|duration| duration.subsec_nanos() == 0)
+            .and_then(|duration| u64::try_from(duration.as_secs()).ok()),
+    };
     let seconds = seconds.filter(|seconds| *seconds <= ROTATE_EVERY_MAX_S).ok_or(wanted)?;
     Ok(Duration::from_secs(seconds))
 }
@@ -232,7 +215,7 @@ pub(super) fn speed(value: &OsStr) -> Parsed<Speed> {
     if value == "max" {
         return Ok(Speed::Max);
     }
-    within(value, SPEED_MIN..=SPEED_MAX, wanted).map(Speed::Times)
+    within(value, SPEED_MIN..=SPEED_MAX, wanted).map(Speed::Factor)
 }
 
 pub(super) fn session(value: &OsStr) -> Parsed<String> {
@@ -402,7 +385,7 @@ mod tests {
     #[test]
     fn speeds_are_a_factor_or_max() {
         assert_eq!(speed(OsStr::new("max")).unwrap(), Speed::Max);
-        assert_eq!(speed(OsStr::new("2.5")).unwrap(), Speed::Times(2.5));
+        assert_eq!(speed(OsStr::new("2.5")).unwrap(), Speed::Factor(2.5));
         refuses(speed, &["0", "-1", "inf", "MAX", "1e9", "2x"]);
     }
 

@@ -19,7 +19,7 @@ use ffmpeg_next as ffmpeg;
 
 pub use best_effort::BestEffort;
 use picture::DecodedPicture;
-pub use probe::Probe;
+pub use probe::StreamProbe;
 
 use crate::error::{Error, Result, Stage};
 use crate::libav::{codec_id, context, log};

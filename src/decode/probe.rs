@@ -34,7 +34,7 @@ const GUESSED_UNITS: usize = 40;
 
 /// Looks ahead until everything is known.
 #[derive(Debug)]
-pub struct Probe {
+pub struct StreamProbe {
     codec: VideoCodec,
     /// Decodes ahead to determine the output delay.
     decoder: Option<Decoder>,
@@ -47,7 +47,7 @@ pub struct Probe {
     bytes: usize,
 }
 
-impl Probe {
+impl StreamProbe {
     /// Returns a probe for the beginning of a stream.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl Probe {
             }
             _ => None,
         };
-        Ok(Probe {
+        Ok(StreamProbe {
             codec,
             delay_known: codec != VideoCodec::H264,
             decoder,

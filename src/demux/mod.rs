@@ -41,7 +41,7 @@ const MAX_HELD_BYTES: usize = 5_000_000;
 
 /// Output of the demuxer, in stream order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event<'a> {
+pub enum DemuxEvent<'a> {
     /// The selected program is known, or has changed.
     Program(Program),
     /// Another video stream is followed from here on: whatever was open of the one before is
@@ -165,7 +165,7 @@ impl Demuxer {
     }
 
     /// Pushes the next packet.
-    pub fn push(&mut self, packet: TsPacket<'_>, sink: &mut impl FnMut(Event<'_>)) {
+    pub fn push(&mut self, packet: TsPacket<'_>, sink: &mut impl FnMut(DemuxEvent<'_>)) {
         let Some(parsed) = self.parser.parse(packet.bytes) else { return };
         if parsed.pid == NULL_PID {
             return;
@@ -184,12 +184,12 @@ impl Demuxer {
     }
 
     /// The stream is over: hands what is open to `sink`.
-    pub fn finish(&mut self, sink: &mut impl FnMut(Event<'_>)) {
+    pub fn finish(&mut self, sink: &mut impl FnMut(DemuxEvent<'_>)) {
         self.release(sink);
         self.audio
             .iter_mut()
             .filter_map(AudioReader::finish)
-            .for_each(|pes| sink(Event::Audio(pes)));
+            .for_each(|pes| sink(DemuxEvent::Audio(pes)));
     }
 
     /// Returns the selected program, once it is known.
@@ -197,7 +197,7 @@ impl Demuxer {
         self.program.as_ref()
     }
 
-    fn read_tables(&mut self, packet: &Packet<'_>, sink: &mut impl FnMut(Event<'_>)) {
+    fn read_tables(&mut self, packet: &Packet<'_>, sink: &mut impl FnMut(DemuxEvent<'_>)) {
         if !self.tables.push(packet) {
             return;
         }
@@ -210,21 +210,21 @@ impl Demuxer {
         }
     }
 
-    fn report_no_video(&mut self, why: NoVideo, sink: &mut impl FnMut(Event<'_>)) {
+    fn report_no_video(&mut self, why: NoVideo, sink: &mut impl FnMut(DemuxEvent<'_>)) {
         if self.no_video.as_ref() != Some(&why) {
             self.no_video = Some(why.clone());
-            sink(Event::NoVideo(why));
+            sink(DemuxEvent::NoVideo(why));
         }
     }
 
     /// Switches to `program` and finishes the open access unit of the old one.
-    fn follow(&mut self, program: Program, sink: &mut impl FnMut(Event<'_>)) {
+    fn follow(&mut self, program: Program, sink: &mut impl FnMut(DemuxEvent<'_>)) {
         let moved = self
             .program
             .as_ref()
             .is_none_or(|old| (old.video_pid, old.codec) != (program.video_pid, program.codec));
         if moved {
-            sink(Event::VideoStream(program.codec));
+            sink(DemuxEvent::VideoStream(program.codec));
             self.video = PesParser::default();
             self.counter = None;
         }
@@ -235,12 +235,12 @@ impl Demuxer {
                 self.audio.push(AudioReader { stream, found: None, parser, open: None });
             }
         }
-        sink(Event::Program(program.clone()));
+        sink(DemuxEvent::Program(program.clone()));
         self.program = Some(program);
     }
 
     /// Demuxes the held packets, now that the PIDs are known.
-    fn release(&mut self, sink: &mut impl FnMut(Event<'_>)) {
+    fn release(&mut self, sink: &mut impl FnMut(DemuxEvent<'_>)) {
         let Some(held) = self.held.take() else { return };
         // A guessed program has no number.
         if self.program.is_none()
@@ -259,7 +259,12 @@ impl Demuxer {
         }
     }
 
-    fn demux(&mut self, at: ByteOffset, packet: &Packet<'_>, sink: &mut impl FnMut(Event<'_>)) {
+    fn demux(
+        &mut self,
+        at: ByteOffset,
+        packet: &Packet<'_>,
+        sink: &mut impl FnMut(DemuxEvent<'_>),
+    ) {
         let Some(program) = &self.program else { return };
         if packet.pid == program.video_pid {
             if at >= self.video_from {
@@ -277,10 +282,10 @@ impl Demuxer {
         &mut self,
         at: ByteOffset,
         packet: &Packet<'_>,
-        sink: &mut impl FnMut(Event<'_>),
+        sink: &mut impl FnMut(DemuxEvent<'_>),
     ) {
         if packet.scrambled {
-            sink(Event::Fault(StreamFault::Scrambled(at)));
+            sink(DemuxEvent::Fault(StreamFault::Scrambled(at)));
             return;
         }
         if let Some(last) = &self.counter
@@ -291,7 +296,7 @@ impl Demuxer {
                 return;
             }
             if !follows(last.value, packet) {
-                sink(Event::Fault(StreamFault::Discontinuity(at)));
+                sink(DemuxEvent::Fault(StreamFault::Discontinuity(at)));
             }
         }
         if !packet.has_payload {
@@ -300,24 +305,24 @@ impl Demuxer {
         self.counter = Some(Counter::of(packet));
         self.video.push(packet, |part| {
             sink(match part {
-                PesPart::Start(PesHeader { pts, dts, .. }) => Event::PesStart { pts, dts },
-                PesPart::Data(data) => Event::Payload { at, data },
-                PesPart::End => Event::PesEnd,
+                PesPart::Start(PesHeader { pts, dts, .. }) => DemuxEvent::PesStart { pts, dts },
+                PesPart::Data(data) => DemuxEvent::Payload { at, data },
+                PesPart::End => DemuxEvent::PesEnd,
             });
         });
         // By now, a picture that begins in this packet is open.
         if packet.transport_error {
-            sink(Event::Fault(StreamFault::TransportError(at)));
+            sink(DemuxEvent::Fault(StreamFault::TransportError(at)));
         }
     }
 }
 
 impl AudioReader {
-    fn push(&mut self, at: ByteOffset, packet: &Packet<'_>, sink: &mut impl FnMut(Event<'_>)) {
+    fn push(&mut self, at: ByteOffset, packet: &Packet<'_>, sink: &mut impl FnMut(DemuxEvent<'_>)) {
         let AudioReader { stream, found, parser, open } = self;
         let mut complete = |open: &mut Option<AudioPes>| {
             if let Some(pes) = open.take().and_then(|pes| identify(pes, found)) {
-                sink(Event::Audio(pes));
+                sink(DemuxEvent::Audio(pes));
             }
         };
         parser.push(packet, |part| match part {

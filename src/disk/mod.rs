@@ -65,9 +65,9 @@ pub fn write_all(mut file: &File, bytes: &[u8]) -> io::Result<()> {
 
 /// Adapts a file to [`std::io::Write`] through [`write()`].
 #[derive(Debug)]
-pub struct Writer<'a>(pub &'a File);
+pub struct FileWriter<'a>(pub &'a File);
 
-impl Write for Writer<'_> {
+impl Write for FileWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         write(self.0, bytes)
     }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::connection::{Connection, Socket, keep_alive};
-use super::probe::{Probe, probe};
+use super::probe::{ProbeOutcome, probe};
 use super::tls::Tls;
 
 /// Maximum number of connections probed at a time. Each holds up to 64 KiB of received
@@ -103,12 +103,12 @@ async fn judge(socket: TcpStream, sender: SocketAddr, tls: Option<Tls>) -> Optio
         let over = !matches!(socket.read(&mut bytes).await, Ok(1..));
         match probe(&bytes, over) {
             _ if bytes.is_empty() => return None,
-            Probe::Starts(at) => {
+            ProbeOutcome::Starts(at) => {
                 let connection = Connection::new(socket, sender);
                 return Some(Judged::Sender(connection, bytes.split_off(at)));
             }
-            Probe::Not(why) => return Some(Judged::Refused(sender, why.into())),
-            Probe::More => {}
+            ProbeOutcome::Not(why) => return Some(Judged::Refused(sender, why.into())),
+            ProbeOutcome::More => {}
         }
     }
 }

@@ -75,19 +75,21 @@ impl Leaving {
     }
 }
 
-/// Options of [`run`].
-#[derive(Debug, Clone, Default)]
+/// Where to listen, and whom to accept.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
-    /// Return when an accepted sender disconnects.
-    pub once: bool,
-    /// Disconnect a sender that stays silent for longer. `None` means no limit.
-    pub idle_timeout: Option<Duration>,
-    /// Let a new sender replace the connected one.
-    pub takeover: bool,
-    /// Networks from which senders may connect. Empty allows all.
+    /// `HOST:PORT` to listen on. Port 0 lets the system choose.
+    pub listen: String,
+    /// Networks from which senders may connect. Empty: senders may connect from everywhere.
     pub allow: Vec<IpNet>,
-    /// Require TLS.
-    pub tls: Option<Tls>,
+    /// A new sender replaces the connected one.
+    pub takeover: bool,
+    /// Disconnect a sender that stays silent for longer. `None`: it may be silent for ever.
+    pub idle_timeout: Option<Duration>,
+    /// End when a sender that was accepted leaves.
+    pub once: bool,
+    /// Require TLS of senders. `None`: senders use plain TCP.
+    pub tls: Option<TlsFiles>,
 }
 
 impl Options {
@@ -111,8 +113,9 @@ impl Options {
 /// Returns an error if the writer has ended. The writer reports its own reason.
 pub async fn run(
     listener: TcpListener,
+    tls: Option<Tls>,
     recorder: mpsc::Sender<Chunk>,
-    options: Options,
+    options: &Options,
     observer: &mut dyn Observer,
     accepting: watch::Receiver<bool>,
     shutdown: impl Future<Output = ()>,
@@ -121,7 +124,7 @@ pub async fn run(
         tracing::debug!(%error, "cannot enlarge the queue of connections");
     }
     let desk = Desk {
-        candidates: Candidates::new(options.tls.clone()),
+        candidates: Candidates::new(tls),
         options,
         observer,
         accepting,
@@ -133,7 +136,7 @@ pub async fn run(
 
 /// The connected sender, the candidates, and the chunks to be queued for the writer.
 struct Desk<'a> {
-    options: Options,
+    options: &'a Options,
     observer: &'a mut dyn Observer,
     accepting: watch::Receiver<bool>,
     candidates: Candidates,

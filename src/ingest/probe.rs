@@ -10,7 +10,7 @@ const MAX_PROBED_BYTES: usize = 64 << 10;
 
 /// Result of a probe.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Probe {
+pub enum ProbeOutcome {
     /// The first packet begins at this index.
     Starts(usize),
     /// More bytes are needed.
@@ -21,7 +21,7 @@ pub enum Probe {
 
 /// Looks for the first packet in the first bytes of a connection. `over` means that no
 /// more bytes will follow.
-pub fn probe(bytes: &[u8], over: bool) -> Probe {
+pub fn probe(bytes: &[u8], over: bool) -> ProbeOutcome {
     let candidates = memchr::memchr_iter(SYNC_BYTE, bytes).take_while(|at| *at < MAX_PROBED_BYTES);
     let mut undecided = false;
     for at in candidates {
@@ -30,27 +30,27 @@ pub fn probe(bytes: &[u8], over: bool) -> Probe {
             continue;
         }
         if is_judged(rest, TS_PACKET_BYTES) {
-            return Probe::Starts(at);
+            return ProbeOutcome::Starts(at);
         }
         if over && rest.first_chunk().is_some_and(is_plausible) {
-            return Probe::Starts(at);
+            return ProbeOutcome::Starts(at);
         }
         undecided = true;
     }
     if is_client_hello(bytes) {
-        return Probe::Not("it uses TLS, and --tls-cert is not set");
+        return ProbeOutcome::Not("it uses TLS, and --tls-cert is not set");
     }
     if over {
-        return Probe::Not("not MPEG-TS: no packet found");
+        return ProbeOutcome::Not("not MPEG-TS: no packet found");
     }
     if !undecided && bytes.len() >= MAX_PROBED_BYTES {
-        return Probe::Not("not MPEG-TS: no packets within 64 KiB");
+        return ProbeOutcome::Not("not MPEG-TS: no packets within 64 KiB");
     }
     // With packets of 192 or 204 bytes, some sync byte always remains undecided.
     if bytes.len() >= MAX_PROBED_BYTES + PACKETS * TS_PACKET_BYTES {
-        return Probe::Not("not MPEG-TS: no packets of 188 bytes within 64 KiB");
+        return ProbeOutcome::Not("not MPEG-TS: no packets of 188 bytes within 64 KiB");
     }
-    Probe::More
+    ProbeOutcome::More
 }
 
 /// Returns whether the bytes start a TLS handshake, whose client would wait for an
@@ -83,38 +83,40 @@ mod tests {
 
     #[test]
     fn five_packets_in_step_are_mpeg_ts_and_four_may_become_it() {
-        assert_eq!(probe(&packets(5), false), Probe::Starts(0));
-        assert_eq!(probe(&packets(4), false), Probe::More);
-        assert_eq!(probe(&packets(4), true), Probe::Starts(0));
+        assert_eq!(probe(&packets(5), false), ProbeOutcome::Starts(0));
+        assert_eq!(probe(&packets(4), false), ProbeOutcome::More);
+        assert_eq!(probe(&packets(4), true), ProbeOutcome::Starts(0));
     }
 
     #[test]
     fn garbage_in_front_is_left_out() {
         let bytes = [vec![SYNC_BYTE, 1, 2], packets(6)].concat();
-        assert_eq!(probe(&bytes, false), Probe::Starts(3));
+        assert_eq!(probe(&bytes, false), ProbeOutcome::Starts(3));
     }
 
     #[test]
     fn http_is_refused_however_long_its_request() {
         let mut request = b"GET / HTTP/1.1\r\nHost: G\r\n".to_vec();
-        assert!(matches!(probe(&request, true), Probe::Not(_)));
+        assert!(matches!(probe(&request, true), ProbeOutcome::Not(_)));
         request.resize(300, b'a');
-        assert!(matches!(probe(&request, true), Probe::Not(_)));
+        assert!(matches!(probe(&request, true), ProbeOutcome::Not(_)));
         request.resize(MAX_PROBED_BYTES, b'a');
-        assert!(matches!(probe(&request, false), Probe::Not(_)));
+        assert!(matches!(probe(&request, false), ProbeOutcome::Not(_)));
     }
 
     #[test]
     fn tls_is_told_at_once_and_a_stream_that_begins_like_it_is_none() {
         let hello = [22, 3, 1, 2, 0, 1, 0, 1, 0xfc];
-        assert!(matches!(probe(&hello, false), Probe::Not(why) if why.contains("--tls-cert")));
-        assert_eq!(probe(&[&hello[..], &packets(5)].concat(), false), Probe::Starts(9));
+        assert!(
+            matches!(probe(&hello, false), ProbeOutcome::Not(why) if why.contains("--tls-cert"))
+        );
+        assert_eq!(probe(&[&hello[..], &packets(5)].concat(), false), ProbeOutcome::Starts(9));
     }
 
     #[test]
     fn packets_of_204_bytes_are_refused_within_bounds() {
         let mut packet = packets(1);
         packet.resize(204, 0);
-        assert!(matches!(probe(&packet.repeat(400), false), Probe::Not(_)));
+        assert!(matches!(probe(&packet.repeat(400), false), ProbeOutcome::Not(_)));
     }
 }

@@ -52,7 +52,7 @@ async fn listen_with(options: Options) -> World {
     let (accepting, accepts) = watch::channel(true);
     let run = tokio::spawn(async move {
         let shutdown = async { drop(ended.await) };
-        run(listener, recorder, options, &mut Log(log), accepts, shutdown).await
+        run(listener, None, recorder, &options, &mut Log(log), accepts, shutdown).await
     });
     World { address, seen, recorded, end: Some(end), accepting, run }
 }

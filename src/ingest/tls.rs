@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
@@ -27,14 +27,14 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 const HANDSHAKE_RECORD: u8 = 22;
 
 /// Paths of the certificates, all PEM.
-#[derive(Debug, Clone, Copy)]
-pub struct TlsFiles<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
     /// The recorder's certificate, followed by intermediate certificates.
-    pub certificate: &'a Path,
+    pub certificate: PathBuf,
     /// Private key of the certificate. May be the same file.
-    pub key: &'a Path,
+    pub key: PathBuf,
     /// Authorities that must have issued the senders' certificates. `None` requires none.
-    pub client_ca: Option<&'a Path>,
+    pub client_ca: Option<PathBuf>,
 }
 
 /// The recorder's identity, and the rules for senders' certificates.
@@ -54,13 +54,13 @@ impl Tls {
     ///
     /// Returns an error that names the file if a file cannot be read, lacks its
     /// certificate or key, or does not match the others.
-    pub fn load(files: TlsFiles<'_>) -> Result<Self> {
+    pub fn load(files: &TlsFiles) -> Result<Self> {
         let provider = Arc::new(ring::default_provider());
         let identity = load_identity(files, &provider)?;
         let versions = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|cause| Error::new(Stage::Ingest, "cannot set up TLS").because(cause))?;
-        let verified = match files.client_ca {
+        let verified = match &files.client_ca {
             None => versions.with_no_client_auth(),
             Some(path) => {
                 let unusable = "cannot be used to verify senders' certificates";
@@ -100,9 +100,9 @@ impl Tls {
     }
 }
 
-fn load_identity(files: TlsFiles<'_>, provider: &CryptoProvider) -> Result<CertifiedKey> {
-    let chain = load_certificates(files.certificate)?;
-    let path = files.key;
+fn load_identity(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey> {
+    let chain = load_certificates(&files.certificate)?;
+    let path = &files.key;
     let pem = read(path)?;
     let key = PrivateKeyDer::pem_slice_iter(&pem).next().transpose();
     let Some(key) = key.context(Stage::Ingest, path, "cannot be read as PEM")? else {
@@ -121,7 +121,7 @@ fn load_identity(files: TlsFiles<'_>, provider: &CryptoProvider) -> Result<Certi
             let what = format!("the private key does not belong to the certificate {certificate}");
             Err(Error::new(Stage::Ingest, what).path(path))
         }
-        Err(cause) => Err(unusable(files.certificate, cause)),
+        Err(cause) => Err(unusable(&files.certificate, cause)),
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use super::DetectOptions;
 use super::live::checkpoint::Checkpoint;
 use super::live::trust::{self, StoredCheckpoint};
 use super::live::{Detected, Live};
 use super::record::finished_job;
 use crate::catalog::examine::{self, Examined};
 use crate::catalog::publish::left_overs;
-use crate::config::DetectConfig;
 use crate::error::{Context, Error, Result, Stage};
 use crate::recording;
 use crate::session::Session;
@@ -24,14 +24,14 @@ use crate::telemetry::Counters;
 pub fn check(session: &Session) -> Result<Examined> {
     let is_recorded = session.is_recorded();
     let path = session.recording_ts();
-    let recording::Opened { length, cut_bytes } = recording::examine(&path)?;
+    let recording::Reopened { length, discarded_bytes } = recording::examine(&path)?;
     let mut found = examine::examine(&session.frames_dir(), &path, length, is_recorded)?;
     if is_recorded {
         return Ok(found);
     }
     let mut problem = |error: Error| found.problems.push(error);
-    if cut_bytes > 0 {
-        let what = format!("{cut_bytes} bytes of a torn packet at byte {length}");
+    if discarded_bytes > 0 {
+        let what = format!("{discarded_bytes} bytes of a torn packet at byte {length}");
         problem(Error::new(Stage::Recording, what).path(&path));
     }
     let path = session.checkpoint_json();
@@ -77,7 +77,7 @@ fn doubt(checkpoint: &Checkpoint, length: u64, entries: u64) -> Option<String> {
 pub fn repair(
     session: &Session,
     found: &Examined,
-    config: &DetectConfig,
+    options: &DetectOptions,
     counters: &Arc<Counters>,
     shutdown: &Shutdown,
 ) -> Result<()> {
@@ -88,7 +88,7 @@ pub fn repair(
     }
     let job = finished_job(owned)?;
     counters.recorded_bytes.store(job.opened_bytes, std::sync::atomic::Ordering::Relaxed);
-    let live = Live::new(job, Detected::default(), config, counters);
+    let live = Live::new(job, Detected::default(), options, counters);
     live.until(shutdown).run(&mut |_| ())?;
     if !shutdown.is_requested() {
         let strays = examine::set_strays_aside(&session.frames_dir())?;

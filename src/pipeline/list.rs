@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use super::choice_of;
 use super::scan::probe_file;
-use crate::demux::{ListedProgram, Listing};
+use crate::demux::{ListedProgram, Listing, ProgramChoice};
 use crate::error::Result;
 use crate::media::ByteOffset;
 use crate::tail::{End, FileTail, Next};
@@ -14,10 +13,10 @@ use crate::tail::{End, FileTail, Next};
 /// # Errors
 ///
 /// Returns an error if the file cannot be read or is not MPEG-TS.
-pub fn list(file: &Path, program: Option<u16>) -> Result<Vec<ListedProgram>> {
+pub fn list(file: &Path, program: ProgramChoice) -> Result<Vec<ListedProgram>> {
     let (length, packet_bytes) = probe_file(file)?;
     let mut tail = FileTail::open(file, ByteOffset(0), packet_bytes, End::Finished(length))?;
-    let mut listing = Listing::new(choice_of(program));
+    let mut listing = Listing::new(program);
     loop {
         match tail.next_packet()? {
             Next::Packet(packet) if listing.push(packet) => break,

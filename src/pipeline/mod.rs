@@ -4,26 +4,16 @@ pub mod analyzer;
 mod check;
 pub mod list;
 pub mod live;
+mod options;
 mod record;
 mod scan;
 
 pub use check::{check, repair};
+pub use options::{DetectOptions, RecordOptions, RotationLimits, ScanOptions};
 pub use record::{Listening, Sessions, listen, record};
 pub use scan::scan;
 
-use crate::config::FrameRule;
-use crate::demux::ProgramChoice;
-use crate::detect::Rule;
-use crate::error::{Error, Result, Stage};
-
-fn rule_of(rule: FrameRule) -> Rule {
-    let FrameRule { scene_threshold, max_frame_interval_s } = rule;
-    Rule { scene_threshold, max_frame_interval_s }
-}
-
-fn choice_of(program: Option<u16>) -> ProgramChoice {
-    program.map_or(ProgramChoice::FirstWithVideo, ProgramChoice::Number)
-}
+use crate::error::{Error, Kind, Result, Stage};
 
 fn spawn<'scope, 'env, T: Send + 'scope>(
     scope: &'scope std::thread::Scope<'scope, 'env>,
@@ -42,6 +32,6 @@ fn join<T>(who: &str, thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> R
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         let what = format!("{who} has panicked: {}", text.unwrap_or("no message"));
-        Err(Error::new(Stage::Pipeline, what))
+        Err(Error::new(Stage::Pipeline, what).of_kind(Kind::Bug))
     })
 }

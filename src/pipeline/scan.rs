@@ -8,11 +8,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_channel::Sender;
 
-use super::analyzer::{Analyzer, Outlet, Scored, Watch, drive};
+use super::analyzer::{Analyzer, Outlet, Scored, StreamLog, drive};
 use super::live::{self, Message};
-use super::{choice_of, join, rule_of, spawn};
+use super::{ScanOptions, join, spawn};
 use crate::catalog::{Catalog, CatalogOptions, EncodedFrame, Entry, KeptFrame};
-use crate::config::ScanConfig;
 use crate::demux::NoVideo;
 use crate::error::{Context, Error, Result, Stage};
 use crate::media::{ByteOffset, Verdict};
@@ -32,56 +31,53 @@ const PROBED_BYTES: usize = 64 << 10;
 /// Returns an error if the file cannot be read, is not MPEG-TS, or a result cannot be
 /// written.
 pub fn scan(
-    config: &ScanConfig,
+    options: &ScanOptions,
     counters: &Arc<Counters>,
     shutdown: &Shutdown,
     on_entry: &mut (dyn FnMut(&Entry) + Send),
 ) -> Result<()> {
-    let (length, packet_bytes) = probe_file(&config.file)?;
+    let (length, packet_bytes) = probe_file(&options.file)?;
     // Fails only if the pool already exists; then it keeps its size.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(config.jobs.get()).build_global();
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.get()).build_global();
     counters.recorded_bytes.store(length, Relaxed);
     let end = End::Finished(length);
-    let tail = FileTail::open(&config.file, ByteOffset(0), packet_bytes, end)?;
-    let scores = config.scores.as_deref().map(Scores::create).transpose()?;
-    let Some(frames_dir) = &config.frames_dir else {
+    let tail = FileTail::open(&options.file, ByteOffset(0), packet_bytes, end)?;
+    let scores = options.scores.as_deref().map(Scores::create).transpose()?;
+    let Some(frames_dir) = &options.frames_dir else {
         let frames = Frames::Told { on_entry, next: 1 };
-        let outlet = ScanOutlet { frames, scores, counters, watch: Watch::default() };
-        return detect(config, tail, outlet, shutdown);
+        let outlet = ScanOutlet { frames, scores, counters, watch: StreamLog::default() };
+        return detect(options, tail, outlet, shutdown);
     };
-    let catalog = Catalog::open(CatalogOptions {
-        jpeg_quality: config.jpeg.quality,
-        frame_width: config.jpeg.max_width_px,
-        ..CatalogOptions::new(frames_dir)
-    })?;
+    let catalog =
+        Catalog::open(CatalogOptions { jpeg: options.jpeg, ..CatalogOptions::new(frames_dir) })?;
     let (messages, queue) = live::queue();
     std::thread::scope(|scope| {
         let publisher = spawn(scope, "publisher", move || {
             live::publish_frames(&queue, catalog, None, on_entry)
         })?;
         let frames = Frames::Published(messages);
-        let outlet = ScanOutlet { frames, scores, counters, watch: Watch::default() };
+        let outlet = ScanOutlet { frames, scores, counters, watch: StreamLog::default() };
         // The publisher ends when its queue is closed, which is dropped with the outlet.
-        let detected = detect(config, tail, outlet, shutdown);
+        let detected = detect(options, tail, outlet, shutdown);
         join("the publisher", publisher).and(detected)
     })
 }
 
 fn detect(
-    config: &ScanConfig,
+    options: &ScanOptions,
     mut tail: FileTail,
     mut outlet: ScanOutlet<'_>,
     shutdown: &Shutdown,
 ) -> Result<()> {
-    let mut analyzer = Analyzer::new(rule_of(config.rule), choice_of(config.program));
+    let mut analyzer = Analyzer::new(options.rule, options.program);
     drive(&mut tail, &mut analyzer, &mut outlet, &|| shutdown.is_requested())?;
     if let Some(why @ NoVideo::NoSuchProgram { .. }) = analyzer.no_video() {
-        return Err(Error::new(Stage::Tail, why.to_string()).path(&config.file));
+        return Err(Error::new(Stage::Tail, why.to_string()).path(&options.file));
     }
     outlet.scores.map_or(Ok(()), Scores::finish)?;
     // The frames found so far are published, but a result that lacks pictures is a
     // failure.
-    analyzer.take_unusable().map_or(Ok(()), |error| Err(error.path(&config.file)))
+    analyzer.take_unusable().map_or(Ok(()), |error| Err(error.path(&options.file)))
 }
 
 /// Returns length and packet size, both in bytes.
@@ -126,7 +122,7 @@ struct ScanOutlet<'a> {
     frames: Frames<'a>,
     scores: Option<Scores<'a>>,
     counters: &'a Counters,
-    watch: Watch,
+    watch: StreamLog,
 }
 
 impl Outlet for ScanOutlet<'_> {

@@ -22,7 +22,7 @@ const EVENTS_MAX: usize = 256;
 
 /// Events of mpv that are used.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Event {
+pub enum PlayerEvent {
     /// Value of an observed property; null if it has none.
     Property {
         /// Name of the property.
@@ -40,7 +40,7 @@ pub struct Ipc {
     socket: PathBuf,
     stream: UnixStream,
     received: Vec<u8>,
-    events: VecDeque<Event>,
+    events: VecDeque<PlayerEvent>,
     last_id: u64,
 }
 
@@ -106,7 +106,7 @@ impl Ipc {
     /// # Errors
     ///
     /// Returns an error if mpv has closed the connection.
-    pub fn event(&mut self, wait: Duration) -> io::Result<Option<Event>> {
+    pub fn event(&mut self, wait: Duration) -> io::Result<Option<PlayerEvent>> {
         let deadline = Instant::now() + wait;
         while self.events.is_empty() {
             match self.message(deadline)? {
@@ -120,11 +120,11 @@ impl Ipc {
     /// Queues a known event; ignores everything else.
     fn keep(&mut self, message: &Value) {
         let event = match message["event"].as_str() {
-            Some("property-change") => Event::Property {
+            Some("property-change") => PlayerEvent::Property {
                 name: message["name"].as_str().unwrap_or_default().to_owned(),
                 value: message["data"].clone(),
             },
-            Some("playback-restart") => Event::PlaybackRestart,
+            Some("playback-restart") => PlayerEvent::PlaybackRestart,
             _ => return,
         };
         if self.events.len() >= EVENTS_MAX {
@@ -210,7 +210,7 @@ mod tests {
             lines
         }]);
         assert_eq!(ipc.get("time-pos").unwrap(), json!(7.5));
-        let pause = Event::Property { name: "pause".to_owned(), value: json!(true) };
+        let pause = PlayerEvent::Property { name: "pause".to_owned(), value: json!(true) };
         assert_eq!(ipc.event(Duration::ZERO).unwrap(), Some(pause));
     }
 

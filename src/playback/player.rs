@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::follow::{Follower, Nudge};
-use super::ipc::{Event, Ipc};
+use super::ipc::{Ipc, PlayerEvent};
 use super::words::Words;
 use super::{PlayOptions, Position, steer};
 use crate::error::{Error, Result, Stage};
@@ -164,9 +164,9 @@ impl Supervisor {
         Watch::Stopped
     }
 
-    fn take(&mut self, event: Event) {
+    fn take(&mut self, event: PlayerEvent) {
         let now = self.started.elapsed();
-        if let Event::Property { name, value } = &event {
+        if let PlayerEvent::Property { name, value } = &event {
             match (name.as_str(), value.as_bool()) {
                 ("eof-reached", Some(is_reached)) => self.follower.eof_reached(is_reached, now),
                 ("pause", Some(is_paused)) => self.follower.paused(is_paused, now),

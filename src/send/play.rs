@@ -27,12 +27,12 @@ const NAP: Duration = Duration::from_millis(50);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Receives the bytes.
-pub trait Outlet {
+pub trait PacketOutlet {
     /// Writes all of `bytes`, unless `stop` is set while it has to wait.
     fn write(&mut self, bytes: &[u8], stop: &AtomicBool) -> Result<Sent>;
 }
 
-impl Outlet for Link {
+impl PacketOutlet for Link {
     fn write(&mut self, bytes: &[u8], stop: &AtomicBool) -> Result<Sent> {
         Link::write(self, bytes, stop)
     }
@@ -75,7 +75,7 @@ impl Time for SystemTime {
 pub fn play(
     tape: &mut Tape<'_>,
     speed: Speed,
-    outlet: &mut dyn Outlet,
+    outlet: &mut dyn PacketOutlet,
     time: &dyn Time,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(SendProgress),
@@ -129,7 +129,7 @@ pub fn play(
 
 /// Collects packets into bursts and sends each burst when its first byte is due.
 struct Bursts<'a> {
-    outlet: &'a mut dyn Outlet,
+    outlet: &'a mut dyn PacketOutlet,
     time: &'a dyn Time,
     stop: &'a AtomicBool,
     schedule: Schedule,
@@ -204,7 +204,7 @@ mod tests {
         stop_at: usize,
     }
 
-    impl Outlet for Notes<'_> {
+    impl PacketOutlet for Notes<'_> {
         fn write(&mut self, bytes: &[u8], stop: &AtomicBool) -> Result<Sent> {
             self.bursts.push((self.time.now(), bytes.len()));
             self.bytes.extend_from_slice(bytes);

@@ -20,7 +20,7 @@ const CODED_PACKET_BYTES: usize = 204;
 
 /// The clock used for pacing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Clock {
+pub enum PacingClock {
     /// The PCR of a PID.
     Pcr(u16),
     /// The decoding times of a PID, if there is no PCR.
@@ -29,15 +29,15 @@ pub enum Clock {
     None,
 }
 
-impl Clock {
+impl PacingClock {
     /// Returns the reading of the clock at `packet`, if it has one.
     pub fn read(self, packet: &[u8; TS_PACKET_BYTES]) -> Option<Reading> {
         let discontinuity = ts::discontinuity(packet);
         match self {
-            Clock::Pcr(pid) if Header::of(packet).pid() == pid => {
+            PacingClock::Pcr(pid) if Header::of(packet).pid() == pid => {
                 fields::pcr(packet).map(|ticks| Reading { ticks, discontinuity })
             }
-            Clock::Dts(pid) if Header::of(packet).pid() == pid => {
+            PacingClock::Dts(pid) if Header::of(packet).pid() == pid => {
                 let ticks = PesStamps::find(packet)?.dts(packet) * PCR_PER_TICK;
                 Some(Reading { ticks, discontinuity })
             }
@@ -52,7 +52,7 @@ impl Clock {
 ///
 /// Returns an error if it is empty, not MPEG-TS, or MPEG-TS in packets of 192 or 204
 /// bytes.
-pub fn survey(head: &[u8], path: &Path) -> Result<Clock> {
+pub fn survey(head: &[u8], path: &Path) -> Result<PacingClock> {
     let refuse = |what: &str| Err(Error::new(Stage::Send, what).path(path));
     if head.is_empty() {
         return refuse("the file is empty");
@@ -81,20 +81,20 @@ fn packet_bytes(head: &[u8]) -> Option<usize> {
         .find_map(|at| strides.into_iter().find(|stride| begins_packet(&head[at..], *stride)))
 }
 
-fn find_clock(head: &[u8], path: &Path) -> Result<Clock> {
+fn find_clock(head: &[u8], path: &Path) -> Result<PacingClock> {
     let mut with_stamps = None;
     let mut pieces = Pieces::new(head);
     while let Some(piece) = pieces.next().context(Stage::Send, path, "cannot read")? {
         let Piece::Packet(packet) = piece else { continue };
         let pid = Header::of(packet).pid();
         if fields::pcr(packet).is_some() {
-            return Ok(Clock::Pcr(pid));
+            return Ok(PacingClock::Pcr(pid));
         }
         if with_stamps.is_none() && PesStamps::find(packet).is_some() {
             with_stamps = Some(pid);
         }
     }
-    Ok(with_stamps.map_or(Clock::None, Clock::Dts))
+    Ok(with_stamps.map_or(PacingClock::None, PacingClock::Dts))
 }
 
 #[cfg(test)]
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use scenetap_testkit as testkit;
 
-    fn judge(head: &[u8]) -> std::result::Result<Clock, String> {
+    fn judge(head: &[u8]) -> std::result::Result<PacingClock, String> {
         survey(head, Path::new("f.ts")).map_err(|error| error.to_string())
     }
 
@@ -111,8 +111,8 @@ mod tests {
     fn the_first_pid_with_a_pcr_is_the_clock() {
         let mut file = testkit::timed(300, 0, None, 5, 5).to_vec();
         file.extend(testkit::paced_stream(3, 2, 77));
-        assert_eq!(judge(&file), Ok(Clock::Pcr(256)));
-        let reading = Clock::Pcr(256).read(&testkit::timed(256, 0, Some(77), 0, 0));
+        assert_eq!(judge(&file), Ok(PacingClock::Pcr(256)));
+        let reading = PacingClock::Pcr(256).read(&testkit::timed(256, 0, Some(77), 0, 0));
         assert_eq!(reading, Some(Reading { ticks: 77, discontinuity: false }));
     }
 
@@ -120,10 +120,10 @@ mod tests {
     fn without_a_pcr_the_first_stream_with_timestamps_is_the_clock() {
         let mut file = testkit::filler(17, 0).to_vec();
         file.extend(testkit::timed(300, 0, None, 9, 5));
-        assert_eq!(judge(&file), Ok(Clock::Dts(300)));
-        let reading = Clock::Dts(300).read(&testkit::timed(300, 0, None, 9, 5));
+        assert_eq!(judge(&file), Ok(PacingClock::Dts(300)));
+        let reading = PacingClock::Dts(300).read(&testkit::timed(300, 0, None, 9, 5));
         assert_eq!(reading, Some(Reading { ticks: 1500, discontinuity: false }));
-        assert_eq!(judge(&testkit::filler(17, 0)), Ok(Clock::None));
+        assert_eq!(judge(&testkit::filler(17, 0)), Ok(PacingClock::None));
     }
 
     #[test]
@@ -133,7 +133,7 @@ mod tests {
             let frame = |p: &[u8]| [&vec![1; front][..], p, &vec![2; behind][..]].concat();
             stream.chunks(TS_PACKET_BYTES).flat_map(frame).collect()
         };
-        assert_eq!(judge(&framed(0, 0)), Ok(Clock::Pcr(256)));
+        assert_eq!(judge(&framed(0, 0)), Ok(PacingClock::Pcr(256)));
         assert!(judge(&framed(4, 0)).is_err_and(|e| e.contains("192 bytes")));
         assert!(judge(&framed(0, 16)).is_err_and(|e| e.contains("204 bytes")));
         assert!(judge(&vec![7; 5000]).is_err_and(|e| e.starts_with("send: f.ts: no MPEG-TS")));

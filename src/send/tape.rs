@@ -7,7 +7,7 @@ use std::path::Path;
 use super::looper::Looper;
 use super::pacer::Reading;
 use super::pieces::{Piece, Pieces};
-use super::survey::{Clock, HEAD_BYTES, survey};
+use super::survey::{HEAD_BYTES, PacingClock, survey};
 use crate::error::{Context, Error, Result, Stage};
 
 /// Maximum length of a run, if no reading follows sooner. Limits how much is read ahead.
@@ -17,7 +17,7 @@ const RUN_BYTES: usize = 4 * 1024 * 1024;
 pub struct Tape<'p> {
     path: &'p Path,
     file: File,
-    clock: Clock,
+    clock: PacingClock,
     pieces: Pieces<Box<dyn Read>>,
     looper: Option<Looper>,
     /// Bytes returned so far in this pass.
@@ -66,7 +66,7 @@ impl<'p> Tape<'p> {
     }
 
     /// Returns the clock used for pacing.
-    pub fn clock(&self) -> Clock {
+    pub fn clock(&self) -> PacingClock {
         self.clock
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::disk;
 use crate::error::{Context, Error, Kind, Result, Stage};
 
-pub use series::{Opened, Series};
+pub use series::{OpenedSessions, Series};
 
 /// The folder of one recording.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub struct Series {
 
 /// The sessions with which a recorder begins.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedSessions {
     /// The one to record in.
     pub current: OwnedSession,
     /// Those before it whose detection an earlier process has not finished, the oldest first.
@@ -46,15 +46,22 @@ impl Series {
     /// # Errors
     ///
     /// If the folders cannot be made, or another process records the session.
-    pub fn open(&self, now: &Zoned, is_finished: &dyn Fn(&Session) -> bool) -> Result<Opened> {
+    pub fn open(
+        &self,
+        now: &Zoned,
+        is_finished: &dyn Fn(&Session) -> bool,
+    ) -> Result<OpenedSessions> {
         self.create_sessions_dir()?;
         let Some(name) = &self.name else {
             let folder = self.new_folder(&time_id(now), 1)?;
-            return Ok(Opened { current: Session::own_folder(&folder)?, unfinished: Vec::new() });
+            return Ok(OpenedSessions {
+                current: Session::own_folder(&folder)?,
+                unfinished: Vec::new(),
+            });
         };
         if !self.rotates {
             let current = Session::own_folder(&self.sessions_dir.join(name))?;
-            return Ok(Opened { current, unfinished: Vec::new() });
+            return Ok(OpenedSessions { current, unfinished: Vec::new() });
         }
         let mut existing = self.existing(name);
         let last = existing.pop().unwrap_or_else(|| self.sessions_dir.join(name));
@@ -75,7 +82,7 @@ impl Series {
                 unfinished.insert(0, session);
             }
         }
-        Ok(Opened { current, unfinished })
+        Ok(OpenedSessions { current, unfinished })
     }
 
     /// Opens the session that follows: the first of `NAME_2`, `NAME_3` … that does not exist, or,
@@ -138,7 +145,7 @@ mod tests {
         time.to_zoned(jiff::tz::TimeZone::UTC)
     }
 
-    fn open(series: &Series) -> Opened {
+    fn open(series: &Series) -> OpenedSessions {
         series.open(&now(), &|session| session.id() == "a_2").unwrap()
     }
 

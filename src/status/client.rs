@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::Status;
-use super::socket::{Found, find, pid_of, session_part, sockets_in};
+use super::socket::{SocketOwner, find, pid_of, session_part, sockets_in};
 use crate::error::{Context, Result, Stage};
 use crate::runtime_folder;
 
@@ -61,9 +61,9 @@ pub fn ask(socket: &Path, patience: Duration) -> Result<Answer> {
     let deadline = Instant::now() + patience;
     let hangs = || Answer::Hangs { pid: pid_of(socket) };
     let found = match find(socket).context(Stage::Status, socket, "cannot connect")? {
-        Found::Connected(found) => found,
-        Found::Busy => return Ok(hangs()),
-        Found::Nobody => return Ok(Answer::Gone),
+        SocketOwner::Connected(found) => found,
+        SocketOwner::Busy => return Ok(hangs()),
+        SocketOwner::Nobody => return Ok(Answer::Gone),
     };
     match read_line(found, deadline) {
         // The recorder ended while it was asked.

@@ -66,9 +66,9 @@ pub struct Status {
     /// Connections refused since startup.
     pub refused: u64,
     /// The last error that was logged, if any.
-    pub last_error: Option<Trouble>,
+    pub last_error: Option<LoggedLine>,
     /// The last warning that was logged, if any.
-    pub last_warning: Option<Trouble>,
+    pub last_warning: Option<LoggedLine>,
     /// Free bytes on the session's file system; null if it does not report them.
     pub free_bytes: Option<u64>,
 }
@@ -86,7 +86,7 @@ pub struct Sender {
 /// A line of the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Trouble {
+pub struct LoggedLine {
     /// The message, with its fields.
     pub message: String,
     /// Time when it was logged, RFC 3339.

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::Status;
-use super::socket::{Found, find, name_of, session_part, sockets_in};
+use super::socket::{SocketOwner, find, name_of, session_part, sockets_in};
 use crate::error::{Context, Error, Result, Stage};
 use crate::runtime_folder;
 
@@ -144,7 +144,9 @@ fn lock(folder: &Path) -> Result<File> {
 fn remove_left_overs(folder: &Path, session: &Path) -> Result<()> {
     let ours = session_part(session)?;
     for socket in sockets_in(folder) {
-        if socket.to_string_lossy().ends_with(&ours) || matches!(find(&socket), Ok(Found::Nobody)) {
+        if socket.to_string_lossy().ends_with(&ours)
+            || matches!(find(&socket), Ok(SocketOwner::Nobody))
+        {
             let _ = fs::remove_file(&socket);
         }
     }

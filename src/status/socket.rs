@@ -48,7 +48,7 @@ pub(super) fn sockets_in(folder: &Path) -> Vec<PathBuf> {
 
 /// Result of connecting to a socket.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum SocketOwner {
     /// Connected.
     Connected(UnixStream),
     /// A process listens, but its queue of pending connections is full.
@@ -59,13 +59,13 @@ pub(super) enum Found {
 }
 
 /// Connects without blocking.
-pub(super) fn find(socket: &Path) -> io::Result<Found> {
+pub(super) fn find(socket: &Path) -> io::Result<SocketOwner> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let client = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     match connect(&client, &SocketAddrUnix::new(socket)?) {
-        Ok(()) => Ok(Found::Connected(UnixStream::from(client))),
-        Err(Errno::AGAIN) => Ok(Found::Busy),
-        Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(Found::Nobody),
+        Ok(()) => Ok(SocketOwner::Connected(UnixStream::from(client))),
+        Err(Errno::AGAIN) => Ok(SocketOwner::Busy),
+        Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(SocketOwner::Nobody),
         Err(error) => Err(error.into()),
     }
 }
@@ -91,15 +91,15 @@ mod tests {
     fn a_socket_that_nobody_listens_on_is_told_from_one_that_is_full() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("record-1-a.sock");
-        assert!(matches!(find(&path).unwrap(), Found::Nobody));
+        assert!(matches!(find(&path).unwrap(), SocketOwner::Nobody));
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let mut waiting = Vec::new();
-        while let Found::Connected(client) = find(&path).unwrap() {
+        while let SocketOwner::Connected(client) = find(&path).unwrap() {
             waiting.push(client);
         }
-        assert!(matches!(find(&path).unwrap(), Found::Busy));
+        assert!(matches!(find(&path).unwrap(), SocketOwner::Busy));
         drop(listener);
-        assert!(matches!(find(&path).unwrap(), Found::Nobody));
+        assert!(matches!(find(&path).unwrap(), SocketOwner::Nobody));
         assert_eq!(sockets_in(folder.path()), [path]);
     }
 }

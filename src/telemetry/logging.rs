@@ -1,5 +1,7 @@
 //! Log lines on stderr.
 
+use std::ffi::OsString;
+
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -7,8 +9,27 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use super::Troubles;
 use super::terminal::{Terminal, is_journal, wants_colours};
-use crate::config::{Environment, LogConfig, LogFormat};
 use crate::error::{Error, Result, Stage};
+
+/// What is logged on stderr, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Directives as `tracing_subscriber::EnvFilter` parses them.
+    pub filter: String,
+    /// Format of log lines.
+    pub format: LogFormat,
+    /// Whether to show the status line and progress bars if stderr is a terminal.
+    pub progress: bool,
+}
+
+/// Format of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One line for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
 
 /// Writes log lines to `terminal` from now on, and remembers the last error and warning
 /// whether they are shown or not.
@@ -17,12 +38,12 @@ use crate::error::{Error, Result, Stage};
 ///
 /// Returns an error if the filter is invalid, or if there already is a subscriber.
 pub fn init(
-    config: &LogConfig,
+    options: &LogOptions,
     terminal: &Terminal,
-    environment: Environment<'_>,
+    environment: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<Troubles> {
-    let filter = EnvFilter::builder().parse(&config.filter).map_err(|cause| {
-        Error::new(Stage::Config, format!("log filter {:?}", config.filter)).because(cause)
+    let filter = EnvFilter::builder().parse(&options.filter).map_err(|cause| {
+        Error::new(Stage::Config, format!("log filter {:?}", options.filter)).because(cause)
     })?;
     let lines = fmt::layer()
         .with_writer(terminal.clone())
@@ -31,7 +52,7 @@ pub fn init(
         // closed pipe.
         .log_internal_errors(false);
     let journal = is_journal(environment("JOURNAL_STREAM"));
-    let lines = match (config.format, journal) {
+    let lines = match (options.format, journal) {
         (LogFormat::Json, _) => lines.json().flatten_event(true).boxed(),
         (LogFormat::Text, true) => lines.without_time().with_target(false).boxed(),
         (LogFormat::Text, false) => lines.with_target(false).boxed(),

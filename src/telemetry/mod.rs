@@ -9,7 +9,7 @@ mod troubles;
 
 pub use counters::{Counters, DetectionState, Snapshot};
 pub use heartbeat::Heartbeat;
-pub use logging::init;
+pub use logging::{LogFormat, LogOptions, init};
 pub use report::Report;
 pub use terminal::Terminal;
 pub use troubles::{Trouble, Troubles};

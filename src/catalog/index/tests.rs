@@ -84,7 +84,7 @@ fn a_file_that_is_not_the_one_taken_in_comes_back_as_displaced() {
     let news = folder.join("news");
     fs::write(&news, TWO.replacen("false", "true", 1)).unwrap();
     fs::rename(&news, folder.join(INDEX_NAME)).unwrap();
-    let swapped = index.swap(&temp, old, &Found::Known).unwrap();
+    let swapped = index.swap(&temp, old, &IndexState::Known).unwrap();
     assert!(matches!(swapped, Swapped::Displaced));
     assert!(index.displaced_has_news(temp, &mut entries).unwrap());
     assert!(index.publish(&mut entries).unwrap());
@@ -110,7 +110,7 @@ fn crash_after_exchange(folder: &Path, meanwhile: impl Fn()) {
     assert!(index.publish(&mut entries).unwrap());
     let (temp, _) = index.write_temp(&entries).unwrap();
     meanwhile();
-    index.swap(&temp, index.known, &Found::Known).unwrap();
+    index.swap(&temp, index.known, &IndexState::Known).unwrap();
     assert!(temp.exists());
 }
 

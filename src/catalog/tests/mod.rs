@@ -120,7 +120,7 @@ impl std::fmt::Debug for TestClock {
     }
 }
 
-impl Clock for TestClock {
+impl TimeSource for TestClock {
     fn now(&self) -> Instant {
         *self.now.lock().unwrap()
     }

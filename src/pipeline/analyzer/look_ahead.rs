@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::decode::{Probe, Settings};
+use crate::decode::{Settings, StreamProbe};
 use crate::error::Result;
 use crate::media::{AccessUnit, AudioFrame, PictureTiming, VideoCodec};
 use crate::timeline::Timeline;
@@ -19,13 +19,13 @@ pub enum TimelineInput {
 /// Examines data and holds it back meanwhile.
 #[derive(Debug)]
 pub struct LookAhead {
-    probe: Probe,
+    probe: StreamProbe,
     held: VecDeque<TimelineInput>,
 }
 
-/// Held data, once everything is known or the look-ahead has reached its limit.
+/// HeldInput data, once everything is known or the look-ahead has reached its limit.
 #[derive(Debug)]
-pub struct Held {
+pub struct HeldInput {
     codec: VideoCodec,
     /// Whether some times are missing or ambiguous, so that later pictures matter.
     guesses: bool,
@@ -39,7 +39,7 @@ impl LookAhead {
     ///
     /// Returns an error if there is no decoder for the codec.
     pub fn new(codec: VideoCodec) -> Result<Self> {
-        Ok(LookAhead { probe: Probe::new(codec)?, held: VecDeque::new() })
+        Ok(LookAhead { probe: StreamProbe::new(codec)?, held: VecDeque::new() })
     }
 
     /// Examines the next access unit, and adds to `timing` what is known so far.
@@ -58,13 +58,13 @@ impl LookAhead {
     }
 
     /// Returns how to open the decoder, and what was held.
-    pub fn finish(self) -> (VideoCodec, Settings, Held) {
+    pub fn finish(self) -> (VideoCodec, Settings, HeldInput) {
         let (codec, guesses) = (self.probe.codec(), self.probe.guesses());
-        (codec, self.probe.settings(), Held { codec, guesses, held: self.held })
+        (codec, self.probe.settings(), HeldInput { codec, guesses, held: self.held })
     }
 }
 
-impl Held {
+impl HeldInput {
     /// Returns the held data for `timeline`, after passing what was learned to it.
     /// `delay` is that of the decoder, in pictures.
     pub fn release(mut self, timeline: &mut Timeline, delay: u32) -> VecDeque<TimelineInput> {

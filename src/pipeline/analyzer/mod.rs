@@ -10,23 +10,23 @@
 //!              │        └ look_ahead: a stream's first pictures, held back
 //!              └────────┴─────────┴──▶ restart: where another could resume
 //!
-//! drive  the loop: a file's packets into an analyzer, its verdicts into an outlet
-//! watch  what is logged of the stream meanwhile
+//! drive       the loop: a file's packets into an analyzer, its verdicts into an outlet
+//! stream_log  what is logged of the stream meanwhile
 //! ```
 
 mod decoders;
 mod drive;
 mod look_ahead;
 mod restart;
+mod stream_log;
 mod timer;
 pub mod units;
-mod watch;
 
 use std::collections::VecDeque;
 
 pub use drive::{Ended, Outlet, drive};
 pub use restart::RestartPoint;
-pub use watch::Watch;
+pub use stream_log::StreamLog;
 
 use crate::decode::Decoded;
 use crate::demux::{NoVideo, Program, ProgramChoice, StreamFault};

@@ -24,10 +24,9 @@ use crossbeam_channel::Sender;
 pub use publisher::{Message, queue, run as publish_frames};
 pub use retry::run;
 
-use super::analyzer::{Analyzer, Outlet, RestartPoint, Scored, Watch, drive};
-use super::{choice_of, join, rule_of, spawn};
+use super::analyzer::{Analyzer, Outlet, RestartPoint, Scored, StreamLog, drive};
+use super::{DetectOptions, join, spawn};
 use crate::catalog::{Catalog, CatalogOptions, Entry, KeptFrame, publish};
-use crate::config::DetectConfig;
 use crate::error::{Error, Result, Stage};
 use crate::media::{ByteOffset, Ticks, Written};
 use crate::recording::SyncHandle;
@@ -43,7 +42,7 @@ use trust::StoredCheckpoint;
 
 /// A recording in which frames are to be found while it is written.
 pub struct Live<'a> {
-    config: &'a DetectConfig,
+    options: &'a DetectOptions,
     counters: &'a Counters,
     session: Arc<OwnedSession>,
     written: Written,
@@ -84,10 +83,15 @@ pub struct Job {
 
 impl<'a> Live<'a> {
     /// Opens nothing yet.
-    pub fn new(job: Job, base: Detected, config: &'a DetectConfig, counters: &'a Counters) -> Self {
+    pub fn new(
+        job: Job,
+        base: Detected,
+        options: &'a DetectOptions,
+        counters: &'a Counters,
+    ) -> Self {
         let Job { session, written, sync, opened_bytes } = job;
         Live {
-            config,
+            options,
             counters,
             session,
             written,
@@ -127,7 +131,7 @@ impl<'a> Live<'a> {
         let checkpoints = CheckpointOptions {
             recording: self.sync.clone(),
             path: self.session.checkpoint_json(),
-            interval: self.config.sync_interval,
+            interval: self.options.sync_interval,
         };
         let (messages, queue) = publisher::queue();
         let publishes = AtomicBool::new(true);
@@ -171,8 +175,7 @@ impl<'a> Live<'a> {
 
     fn open_catalog(&self, next_ordinal: u64) -> Result<Catalog> {
         Catalog::open(CatalogOptions {
-            jpeg_quality: self.config.jpeg.quality,
-            frame_width: self.config.jpeg.max_width_px,
+            jpeg: self.options.jpeg,
             next_ordinal,
             index_copy: Some(self.session.index_copy()),
             ..CatalogOptions::new(self.session.frames_dir())
@@ -186,14 +189,14 @@ impl<'a> Live<'a> {
         messages: Sender<Message>,
         publishes: &AtomicBool,
     ) -> Result<()> {
-        let (rule, choice) = (rule_of(self.config.rule), choice_of(self.config.program));
+        let DetectOptions { rule, program, .. } = *self.options;
         let from = start.as_ref().map_or(ByteOffset(0), |start| start.read_from.audio_offset);
         let mut analyzer = match start.clone() {
             Some(start) => {
                 tracing::info!("detection resumes at byte {from}");
-                Analyzer::resume(rule, choice, start)
+                Analyzer::resume(rule, program, start)
             }
-            None => Analyzer::new(rule, choice),
+            None => Analyzer::new(rule, program),
         };
         let end = End::Growing(self.written.clone());
         let path = self.session.recording_ts();
@@ -205,10 +208,10 @@ impl<'a> Live<'a> {
             counters: self.counters,
             counted: &mut self.counted,
             base: self.base,
-            interval: self.config.sync_interval,
+            interval: self.options.sync_interval,
             reported: Instant::now(),
             last_start: start,
-            watch: Watch::default(),
+            watch: StreamLog::default(),
         };
         let stop = || self.stop.is_some_and(Shutdown::is_requested);
         drive(&mut tail, &mut analyzer, &mut outlet, &stop).map(drop)
@@ -249,7 +252,7 @@ struct LiveOutlet<'a> {
     interval: Duration,
     reported: Instant,
     last_start: Option<RestartPoint>,
-    watch: Watch,
+    watch: StreamLog,
 }
 
 impl LiveOutlet<'_> {

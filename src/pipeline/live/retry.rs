@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-use super::{Detected, Job, Live};
+use super::{DetectOptions, Detected, Job, Live};
 use crate::catalog::Entry;
-use crate::config::DetectConfig;
 use crate::error::{Error, Result};
 use crate::media::Written;
 use crate::pause;
@@ -28,7 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// did not reach its end. Later ones are logged.
 pub fn run(
     jobs: &Receiver<Job>,
-    config: &DetectConfig,
+    options: &DetectOptions,
     counters: &Arc<Counters>,
     on_entry: &mut (dyn FnMut(&Entry) + Send),
 ) -> Result<()> {
@@ -36,7 +35,7 @@ pub fn run(
     let mut detected_before = Detected::default();
     for job in jobs {
         let id = job.session.id();
-        let mut live = Live::new(job, detected_before, config, counters);
+        let mut live = Live::new(job, detected_before, options, counters);
         let written = live.written().clone();
         let detected = supervise(&written, &mut || {
             counters.set_detection(DetectionState::Running);

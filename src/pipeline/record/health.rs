@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-use indicatif::BinaryBytes;
+use bytesize::ByteSize;
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
 use tokio::time::interval;
@@ -20,7 +20,7 @@ use crate::pipeline::spawn;
 use crate::service::Manager;
 use crate::session::Session;
 use crate::shutdown::Shutdown;
-use crate::status::{Listener, Sender, Status, Trouble};
+use crate::status::{Listener, LoggedLine, Sender, Status};
 use crate::telemetry::{self, Counters, Snapshot};
 
 /// Interval at which `systemctl status` gets a new line.
@@ -133,8 +133,8 @@ impl<'a> Health<'a> {
             frames_kept: seen.frames_kept,
             damage: seen.damage,
             refused: seen.refused,
-            last_error: troubles.last_error().map(told),
-            last_warning: troubles.last_warning().map(told),
+            last_error: troubles.last_error().map(logged_line),
+            last_warning: troubles.last_warning().map(logged_line),
             ..self.fixed.clone()
         }
     }
@@ -201,7 +201,7 @@ fn line(seen: &Snapshot, listening: &str) -> String {
         Some(sender) => format!("receiving from {sender}"),
         None => format!("waiting for a sender on {listening}"),
     };
-    let (recorded, behind) = (BinaryBytes(seen.recorded_bytes), BinaryBytes(seen.behind_bytes()));
+    let (recorded, behind) = (ByteSize(seen.recorded_bytes), ByteSize(seen.behind_bytes()));
     let detection = seen.detection.as_str();
     let seconds = seen.behind_s();
     format!(
@@ -209,8 +209,8 @@ fn line(seen: &Snapshot, listening: &str) -> String {
     )
 }
 
-fn told(trouble: telemetry::Trouble) -> Trouble {
-    Trouble { message: trouble.message, at: rfc3339(trouble.at) }
+fn logged_line(trouble: telemetry::Trouble) -> LoggedLine {
+    LoggedLine { message: trouble.message, at: rfc3339(trouble.at) }
 }
 
 /// Formats a time in UTC, with milliseconds.

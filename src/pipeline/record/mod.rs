@@ -37,16 +37,15 @@ use tokio::sync::{mpsc, watch};
 pub use network::{Listening, listen};
 pub use sessions::{Sessions, finished_job};
 
-use super::{choice_of, join, live, spawn};
+use super::{RecordOptions, join, live, spawn};
 use crate::catalog::Entry;
-use crate::config::RecordConfig;
 use crate::error::Result;
 use crate::ingest;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Counters;
 use health::Health;
 use network::Network;
-use rotation::{Limits, Rotation};
+use rotation::Rotation;
 use sessions::Started;
 use writer::Writer;
 
@@ -59,7 +58,7 @@ use writer::Writer;
 /// What keeps it from recording. Detection that fails is logged and retried; once the recording is
 /// over, its failure is an error.
 pub fn record(
-    config: &RecordConfig,
+    options: &RecordOptions,
     listening: Listening,
     sessions: Sessions,
     counters: &Arc<Counters>,
@@ -70,14 +69,13 @@ pub fn record(
     let Started { rotation: handover, session, recording, earlier_bytes, jobs, unsynced } = started;
     let Listening { runtime, listener, bound, tls } = listening;
     let health = Health::begin(&runtime, &session, bound, counters, shutdown);
-    network::log_listening(config, bound);
-    let detect = config.detection();
+    network::log_listening(&options.network, bound);
+    let detect = &options.detect;
     let (chunks, from_socket) = mpsc::channel(ingest::QUEUED_CHUNKS);
     std::thread::scope(|scope| {
         let (accepting, accepts) = watch::channel(true);
-        let limits = Limits { every: config.rotate_every, bytes: config.rotate_bytes };
         let next = Box::new(move || handover.open_next());
-        let rotation = Rotation::new(limits, choice_of(config.program), next);
+        let rotation = Rotation::new(options.rotation, detect.program, next);
         let writer = spawn(scope, "writer", {
             let writer = Writer::new(
                 recording,
@@ -86,26 +84,20 @@ pub fn record(
                 Arc::clone(counters),
                 accepting,
                 shutdown.clone(),
-                config.min_free_bytes,
+                options.min_free_bytes,
             );
             move || writer.run(from_socket)
         })?;
         let syncer =
-            spawn(scope, "recording-sync", move || sync::run(&unsynced, config.sync_interval))?;
+            spawn(scope, "recording-sync", move || sync::run(&unsynced, detect.sync_interval))?;
         let detection =
-            spawn(scope, "detection", move || live::run(&jobs, &detect, counters, on_entry))?;
+            spawn(scope, "detection", move || live::run(&jobs, detect, counters, on_entry))?;
         let mut network = Network::new(counters);
-        let options = ingest::Options {
-            once: config.once,
-            idle_timeout: config.idle_timeout,
-            takeover: config.takeover,
-            allow: config.allow.clone(),
-            tls,
-        };
         let listened = runtime.block_on(health.during(ingest::run(
             listener,
+            tls,
             chunks,
-            options,
+            &options.network,
             &mut network,
             accepts,
             shutdown.requested(),

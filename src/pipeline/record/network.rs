@@ -6,9 +6,8 @@ use std::time::Instant;
 
 use tokio::net::TcpListener;
 
-use crate::config::RecordConfig;
 use crate::error::{Error, Result, Stage};
-use crate::ingest::{self, Leaving, Tls, TlsFiles};
+use crate::ingest::{self, Leaving, Tls};
 use crate::telemetry::{Counters, Report};
 
 /// A listening socket on which no connection has been accepted yet.
@@ -26,22 +25,17 @@ pub struct Listening {
 ///
 /// Returns an error if the address is in use or not local, or the certificates are
 /// invalid.
-pub fn listen(config: &RecordConfig) -> Result<Listening> {
-    let files = config.tls.as_ref().map(|tls| TlsFiles {
-        certificate: &tls.cert,
-        key: &tls.key,
-        client_ca: tls.client_ca.as_deref(),
-    });
-    let tls = files.map(Tls::load).transpose()?;
+pub fn listen(options: &ingest::Options) -> Result<Listening> {
+    let tls = options.tls.as_ref().map(Tls::load).transpose()?;
     let failed =
         |what: String, cause: std::io::Error| Error::new(Stage::Ingest, what).because(cause);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|cause| failed("cannot start tokio".into(), cause))?;
-    let address = config.listen.to_string();
+    let address = &options.listen;
     let listener = runtime
-        .block_on(TcpListener::bind(&address))
+        .block_on(TcpListener::bind(address))
         .and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (bound, listener) =
         listener.map_err(|cause| failed(format!("cannot listen on {address}"), cause))?;
@@ -49,11 +43,11 @@ pub fn listen(config: &RecordConfig) -> Result<Listening> {
 }
 
 /// Logs the address in the form that ffmpeg expects, and a warning if everyone may send.
-pub fn log_listening(config: &RecordConfig, bound: SocketAddr) {
-    let scheme = if config.tls.is_some() { "tls://" } else { "" };
+pub fn log_listening(options: &ingest::Options, bound: SocketAddr) {
+    let scheme = if options.tls.is_some() { "tls://" } else { "" };
     tracing::info!("listening on {scheme}{bound}");
-    let knows_senders = config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-    if !bound.ip().to_canonical().is_loopback() && config.allow.is_empty() && !knows_senders {
+    let knows_senders = options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    if !bound.ip().to_canonical().is_loopback() && options.allow.is_empty() && !knows_senders {
         tracing::warn!(
             "everyone who can reach {bound} may send: restrict senders with --allow, \
              or listen on 127.0.0.1"

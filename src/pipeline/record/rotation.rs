@@ -6,6 +6,7 @@ use super::cut::{CutFinder, Patience, Pushed};
 use crate::demux::ProgramChoice;
 use crate::error::{Error, Result};
 use crate::media::ByteOffset;
+use crate::pipeline::RotationLimits;
 use crate::recording::Recording;
 
 /// Wait this long for a closed random access point …
@@ -18,21 +19,12 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(60);
 /// Retry interval if the next recording cannot be opened.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 
-/// Limits of a recording. Without limits, it never ends.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Maximum time since it was opened.
-    pub every: Option<Duration>,
-    /// Maximum length in bytes.
-    pub bytes: Option<u64>,
-}
-
 /// Opens the next recording.
 pub type OpenNext<'a> = Box<dyn FnMut() -> Result<Recording> + Send + 'a>;
 
 /// Decides when one recording ends and the next begins.
 pub struct Rotation<'a> {
-    limits: Limits,
+    limits: RotationLimits,
     choice: ProgramChoice,
     open_next: OpenNext<'a>,
     began: Instant,
@@ -44,7 +36,7 @@ pub struct Rotation<'a> {
 
 impl<'a> Rotation<'a> {
     /// Starts with a new recording. `choice` selects the program whose pictures count.
-    pub fn new(limits: Limits, choice: ProgramChoice, open_next: OpenNext<'a>) -> Self {
+    pub fn new(limits: RotationLimits, choice: ProgramChoice, open_next: OpenNext<'a>) -> Self {
         Rotation {
             limits,
             choice,

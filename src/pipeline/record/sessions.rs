@@ -10,12 +10,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::sync::UnsyncedRecording;
-use crate::config::RecordConfig;
 use crate::error::{Error, Kind, Result, Stage};
+use crate::pipeline::RecordOptions;
 use crate::pipeline::live::Job;
 use crate::pipeline::live::trust::{self, StoredCheckpoint};
 use crate::recording::Recording;
-use crate::session::{Opened, OwnedSession, Series, Session};
+use crate::session::{OpenedSessions, OwnedSession, Series, Session};
 use crate::telemetry::Counters;
 
 /// Recordings whose detection has not begun yet, at most: beyond that a recorder
@@ -28,7 +28,7 @@ const BEHIND: &str = "detection is too many recordings behind";
 #[derive(Debug)]
 pub struct Sessions {
     series: Series,
-    opened: Opened,
+    opened: OpenedSessions,
 }
 
 /// What a recorder that starts needs of its sessions.
@@ -54,9 +54,9 @@ impl Sessions {
     /// # Errors
     ///
     /// If the folders cannot be made, or another process records the session.
-    pub fn open(config: &RecordConfig) -> Result<Self> {
-        let rotates = config.rotate_every.is_some() || config.rotate_bytes.is_some();
-        let series = Series::new(&config.sessions_dir, config.session.as_deref(), rotates);
+    pub fn open(options: &RecordOptions) -> Result<Self> {
+        let rotates = options.rotation.is_some();
+        let series = Series::new(&options.sessions_dir, options.session.as_deref(), rotates);
         let opened = series.open(&jiff::Zoned::now(), &is_finished)?;
         Ok(Sessions { series, opened })
     }
@@ -145,8 +145,8 @@ pub fn finished_job(session: OwnedSession) -> Result<Job> {
 /// Opens a session's recording, and returns what detection needs to follow it.
 fn open_recording(session: OwnedSession) -> Result<(Recording, Job)> {
     let (recording, opened) = Recording::open(&session.recording_ts())?;
-    if opened.cut_bytes > 0 {
-        let (bytes, at) = (opened.cut_bytes, opened.length);
+    if opened.discarded_bytes > 0 {
+        let (bytes, at) = (opened.discarded_bytes, opened.length);
         tracing::warn!("recording: discarded {bytes} bytes of a torn packet at byte {at}");
     }
     let job = Job {

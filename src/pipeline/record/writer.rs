@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use indicatif::BinaryBytes;
+use bytesize::ByteSize;
 use tokio::sync::{mpsc, watch};
 
 use super::cut::{Behind, Pushed};
@@ -151,7 +151,7 @@ impl<'a> Writer<'a> {
         }
         let free = self.recording.free_bytes()?;
         if free < self.min_free {
-            let (free, wanted) = (BinaryBytes(free), BinaryBytes(self.min_free));
+            let (free, wanted) = (ByteSize(free), ByteSize(self.min_free));
             let what = format!("only {free} are free, --min-free requires {wanted}");
             return Err(Error::new(Stage::Recording, what).path(self.recording.path()));
         }

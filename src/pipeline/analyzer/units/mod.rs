@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::demux::{AudioPes, Demuxer, Event, NoVideo, Program, ProgramChoice, StreamFault};
+use crate::demux::{AudioPes, DemuxEvent, Demuxer, NoVideo, Program, ProgramChoice, StreamFault};
 use crate::framing::{Framer, FramerStart};
 use crate::media::{AccessUnit, ByteOffset};
 use crate::ts::TsPacket;
@@ -84,29 +84,29 @@ struct Framing {
 }
 
 impl Framing {
-    fn take(&mut self, event: Event<'_>) {
+    fn take(&mut self, event: DemuxEvent<'_>) {
         match event {
-            Event::Program(program) => self.events.push_back(UnitEvent::Program(program)),
-            Event::VideoStream(codec) => {
+            DemuxEvent::Program(program) => self.events.push_back(UnitEvent::Program(program)),
+            DemuxEvent::VideoStream(codec) => {
                 self.finish_stream();
                 self.framer = Some(Framer::new(codec));
             }
-            Event::PesStart { pts, dts } => {
+            DemuxEvent::PesStart { pts, dts } => {
                 self.events.push_back(UnitEvent::PesComplete);
                 if let Some(framer) = &mut self.framer {
                     framer.begin_pes(pts, dts);
                 }
             }
-            Event::Payload { at, data } => {
+            DemuxEvent::Payload { at, data } => {
                 if let Some(framer) = &mut self.framer {
                     framer.push(at, data, &mut self.units);
                 }
                 self.emit_units();
             }
-            Event::PesEnd => self.events.push_back(UnitEvent::PesComplete),
-            Event::Audio(pes) => self.events.push_back(UnitEvent::Audio(pes)),
-            Event::NoVideo(why) => self.events.push_back(UnitEvent::NoVideo(why)),
-            Event::Fault(fault) => {
+            DemuxEvent::PesEnd => self.events.push_back(UnitEvent::PesComplete),
+            DemuxEvent::Audio(pes) => self.events.push_back(UnitEvent::Audio(pes)),
+            DemuxEvent::NoVideo(why) => self.events.push_back(UnitEvent::NoVideo(why)),
+            DemuxEvent::Fault(fault) => {
                 if let Some(framer) = &mut self.framer {
                     framer.damage();
                 }

@@ -9,7 +9,7 @@ use crate::telemetry::{Counters, Report};
 
 /// Logs each fact once, and damage at most once per second.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub struct StreamLog {
     video: Option<(u16, VideoCodec)>,
     no_video: Option<NoVideo>,
     scrambled: bool,
@@ -17,7 +17,7 @@ pub struct Watch {
     damage: Report,
 }
 
-impl Watch {
+impl StreamLog {
     /// Logs what `detection` has found since the last call.
     pub fn look(&mut self, analyzer: &Analyzer, counters: &Counters) {
         if let Some(program) = analyzer.program() {

@@ -1,0 +1,76 @@
+//! What the pipeline can be asked for. The configuration builds these.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::catalog::JpegOptions;
+use crate::demux::ProgramChoice;
+use crate::detect::Rule;
+use crate::ingest;
+
+/// How frames are found in a session's recording and written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DetectOptions {
+    /// Which pictures are kept.
+    pub rule: Rule,
+    /// Which program is analyzed.
+    pub program: ProgramChoice,
+    /// How kept pictures are encoded.
+    pub jpeg: JpegOptions,
+    /// Maximum time for which results may not be durable.
+    pub sync_interval: Duration,
+}
+
+/// How to record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordOptions {
+    /// Where senders connect, and which of them are accepted.
+    pub network: ingest::Options,
+    /// The folder that contains the session folders.
+    pub sessions_dir: PathBuf,
+    /// Name of the session; an existing session is resumed. `None` creates a new one, named
+    /// for the local time.
+    pub session: Option<String>,
+    /// When the recording continues in a new session.
+    pub rotation: RotationLimits,
+    /// Recording pauses while the file system has less free space, in bytes.
+    pub min_free_bytes: u64,
+    /// How frames are found.
+    pub detect: DetectOptions,
+}
+
+/// How long a recording may become. Without either limit it continues for ever.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RotationLimits {
+    /// Maximum age of a recording.
+    pub every: Option<Duration>,
+    /// Maximum size of a recording in bytes.
+    pub bytes: Option<u64>,
+}
+
+impl RotationLimits {
+    /// Whether there is a limit.
+    pub fn is_some(self) -> bool {
+        self != RotationLimits::default()
+    }
+}
+
+/// How to scan a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScanOptions {
+    /// The file.
+    pub file: PathBuf,
+    /// Folder for JPEGs and `index.json`. `None` writes neither.
+    pub frames_dir: Option<PathBuf>,
+    /// CSV file for the time and score of every picture.
+    pub scores: Option<PathBuf>,
+    /// Which pictures are kept.
+    pub rule: Rule,
+    /// Which program is analyzed.
+    pub program: ProgramChoice,
+    /// How kept pictures are encoded.
+    pub jpeg: JpegOptions,
+    /// Number of threads that work at the same time.
+    pub jobs: NonZeroUsize,
+}
