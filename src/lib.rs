@@ -1,34 +1,36 @@
 //! scenetap records an MPEG-TS stream and detects its scene changes while it arrives.
 //!
-//! # Overview
+//! # The map
 //!
 //! ```text
-//!     async edge (tokio)    │        sync core (threads; no sockets, no clock)
-//!                           │
-//!     TCP ─▶ ingest ─Chunk─▶ recording ═▶ recording.ts ═▶ tail ─TsPacket─▶ demux
-//!                                └── written length ──▲                    │ AccessUnit
-//!                                                                          ▼
-//!                                                                       timeline
-//!                                                                          │ AccessUnit, its
-//!                                                                          ▼ times from the start
-//!         catalog ◀─Verdict─ detect::cuts ◀─Score─ detect::score (rayon) ◀─Frame─ decode
-//!            └─▶ F0001.jpg ─▶ index.json ─▶ checkpoint.json    (always in this order)
+//! async edge (tokio)    │        sync core (threads; no sockets, no clock)
+//!                       │
+//! TCP ─▶ ingest ─Chunk─▶ recording ═▶ recording.ts ═▶ tail ─TsPacket─▶ demux ─▶ framing
+//!                           └── written length ──▲                                 │ AccessUnit
+//!                                                                                  ▼
+//!     catalog ◀─Verdict─ detect::cuts ◀─Score─ detect::score ◀─Frame─ decode ◀─ timeline
+//!        └─▶ F0001.jpg ─▶ index.json ─▶ checkpoint.json    (always in this order)
 //! ```
 //!
-//! Imports run one way: [`media`] and [`error`] ← the stages ← [`pipeline`] ←
-//! [`cli`] ← `main`. Stages never import each other. tokio stays at the edge, and
-//! so do printing and the command line. `tests/it/architecture.rs` checks this.
+//! Imports run one way: the ground floor ← the stages ← [`pipeline`] ← [`config`] ← [`cli`] ←
+//! `main`. Stages never import each other. tokio stays at the edge; printing and the user
+//! interface stay in `cli`. `tests/it/architecture.rs` checks this.
+//!
+//! Which file to open for which fault: `docs/ARCHITECTURE.md`.
 
-// Only `decode` allows unsafe code: it has a checked wrapper for each of FFmpeg's
-// pointers.
+// Only `libav` and `decode` contain unsafe code: a checked wrapper for each of FFmpeg's pointers.
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
-// Data types, errors, and access to the disk.
+// The ground floor: errors, packets, the data that travels, the disk, FFmpeg's libraries, the
+// machine, the log.
 pub mod byte_offset;
 pub mod disk;
 pub mod error;
+pub mod host;
+pub mod libav;
 pub mod media;
 pub mod pause;
+pub mod telemetry;
 pub mod ts;
 
 // The stages, in pipeline order.
@@ -41,8 +43,6 @@ pub mod demux;
 pub mod framing;
 pub mod timeline;
 
-pub mod libav;
-
 pub mod decode;
 pub mod detect;
 
@@ -53,12 +53,9 @@ pub mod playback;
 pub mod send;
 pub mod status;
 
-// Configuration, threads and everything around the stages.
-pub mod config;
+// The wiring, what configures it, and the command line.
 pub mod pipeline;
-pub mod runtime_folder;
-pub mod service;
-pub mod shutdown;
-pub mod telemetry;
+
+pub mod config;
 
 pub mod cli;

@@ -104,11 +104,6 @@ impl FileTail {
         }
     }
 
-    /// Returns the offset up to which the file has been read.
-    pub fn position(&self) -> ByteOffset {
-        ByteOffset(self.aligner.end())
-    }
-
     /// Reads more bytes, never beyond `limit`. Returns false if there are none.
     fn read(&mut self, from: u64, limit: u64) -> Result<bool> {
         let wanted = usize::try_from(limit.saturating_sub(from)).unwrap_or(READ_BYTES);

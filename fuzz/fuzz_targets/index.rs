@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
-use scenetap::catalog::fuzzing::Index;
+use scenetap::catalog::index::fuzzing::Index;
 
 // The input holds both, separated by a NUL.
 fuzz_target!(|input: &str| {

@@ -7,10 +7,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::INDEX_NAME;
-use super::entries::each_item;
-use super::entry::Entry;
 use super::frames::{frame_number, is_whole_jpeg, jpeg_name};
-use super::publish::{left_overs, set_aside};
+use super::index::entries::each_item;
+use super::index::entry::Entry;
+use super::publish::{left_overs, quarantine};
 use crate::error::{Context, Error, Result, Stage};
 use crate::ts::SYNC_BYTE;
 
@@ -170,7 +170,11 @@ pub fn set_strays_aside(folder: &Path) -> Result<usize> {
     let ids: HashSet<_> = entries.iter().map(|entry| entry.id.as_str()).collect();
     let found = strays(folder, |id| ids.contains(id))?;
     for path in &found {
-        set_aside(path, path, "set-aside").context(Stage::Catalog, path, "cannot quarantine it")?;
+        quarantine(path, path, "set-aside").context(
+            Stage::Catalog,
+            path,
+            "cannot quarantine it",
+        )?;
     }
     Ok(found.len())
 }

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::Catalog;
-use super::entries::Slot;
-use super::entry::{Entry, micros_of_ticks, round_score};
 use super::frames::{frame_id, is_whole_jpeg, jpeg_name};
+use super::index::entries::Slot;
+use super::index::entry::{Entry, micros_of_ticks, round_score};
 use super::kept::EncodedFrame;
 use super::publish::{Durable, publish};
 use crate::error::Result;
@@ -68,7 +68,7 @@ impl Catalog {
     }
 
     /// Returns the position of this picture's entry in
-    /// [`Entries::earlier`](super::entries::Entries::earlier).
+    /// [`Entries::earlier`](super::index::entries::Entries::earlier).
     pub(super) fn find_earlier(&self, verdict: &Verdict) -> Option<usize> {
         let micros = micros_of_ticks(verdict.pts);
         self.entries.earlier().iter().position(|slot| match slot.offset {
@@ -85,7 +85,7 @@ impl Catalog {
         let at = Some(frame.verdict.at.0);
         let is_passed = |slot: &Slot| slot.micros <= micros || slot.offset == at;
         if self.entries.earlier().iter().any(is_passed) {
-            self.set_aside("the recording has a different picture here", |kept, slot| {
+            self.quarantine("the recording has a different picture here", |kept, slot| {
                 !kept && is_passed(slot)
             })?;
         }
@@ -99,8 +99,8 @@ impl Catalog {
     /// # Errors
     ///
     /// Returns an error if the folder cannot be written.
-    pub fn set_aside_past(&mut self, end: ByteOffset) -> Result<usize> {
-        self.set_aside("the recording ends before it", |_, slot| {
+    pub fn quarantine_past(&mut self, end: ByteOffset) -> Result<usize> {
+        self.quarantine("the recording ends before it", |_, slot| {
             slot.offset.is_some_and(|offset| offset >= end.0)
         })
     }
@@ -112,15 +112,15 @@ impl Catalog {
     /// # Errors
     ///
     /// Returns an error if the folder cannot be written.
-    pub fn set_aside_unfound(&mut self) -> Result<usize> {
-        self.set_aside("the recording has no such frame", |kept, _| !kept)
+    pub fn quarantine_unfound(&mut self) -> Result<usize> {
+        self.quarantine("the recording has no such frame", |kept, _| !kept)
     }
 
-    fn set_aside(&mut self, why: &str, which: impl Fn(bool, &Slot) -> bool) -> Result<usize> {
+    fn quarantine(&mut self, why: &str, which: impl Fn(bool, &Slot) -> bool) -> Result<usize> {
         let slots = self.entries.take(which);
         self.unwritten |= !slots.is_empty();
         // A crash after this leaves them in the index as well; the next run removes them.
-        self.set_aside.add(&slots, why)?;
+        self.quarantined.add(&slots, why)?;
         Ok(slots.len())
     }
 

@@ -5,7 +5,7 @@
 //! file. [`Syncer`] makes them durable in the background, and then the checkpoint.
 //!
 //! After a restart, detection repeats the last pictures and produces the same frames:
-//! [`Catalog::keep`] finds their entries by offset and time, and keeps what other
+//! [`Catalog::keep_encoded`] finds their entries by offset and time, and keeps what other
 //! programs wrote to them.
 
 use std::path::{Path, PathBuf};
@@ -18,44 +18,33 @@ use crate::media::Verdict;
 
 pub mod checkpoint;
 mod clock;
-mod durability;
-mod entries;
-mod entry;
 pub mod examine;
 pub mod frames;
-#[cfg(fuzzing)]
-pub mod fuzzing;
 mod ids;
-mod index;
+pub mod index;
 mod kept;
-mod lock;
 mod options;
 mod pace;
 pub mod publish;
-mod reading;
-mod set_aside;
-mod stamp;
-mod synced_copy;
+mod quarantine;
+mod syncer;
 #[cfg(test)]
 mod tests;
 
 pub use clock::{SystemClock, TimeSource};
-pub use durability::{FramesJob, SyncJob, SyncRecording, Syncer};
-pub use entry::Entry;
 pub use frames::{DEFAULT_JPEG_QUALITY, encode_jpeg};
-pub use index::INDEX_NAME;
+pub use index::{CORRUPT_GRACE, Entry, INDEX_NAME, LOCK_NAME};
 pub use kept::{EncodedFrame, Encoder, KeptFrame};
-pub use lock::LOCK_NAME;
 pub use options::{CatalogOptions, JpegOptions};
 pub use pace::AT_ONCE_ENTRIES;
-pub use reading::CORRUPT_GRACE;
-pub use set_aside::SET_ASIDE_NAME;
+pub use quarantine::QUARANTINE_NAME;
+pub use syncer::{FramesJob, SyncJob, SyncRecording, Syncer};
 
-use entries::{Entries, Slot};
 use frames::frame_number;
-use index::IndexFile;
+use index::entries::{Entries, Slot};
+use index::{IndexFile, synced_copy};
 use pace::Pace;
-use set_aside::SetAside;
+use quarantine::QuarantinedEntries;
 
 /// The kept frames of a session or of a scanned file. A folder must have only one.
 #[derive(Debug)]
@@ -65,7 +54,7 @@ pub struct Catalog {
     index_copy: Option<PathBuf>,
     index: IndexFile,
     entries: Entries,
-    set_aside: SetAside,
+    quarantined: QuarantinedEntries,
     /// The highest number of a settled entry.
     last_number: u64,
     /// See [`Catalog::lacking`].
@@ -103,11 +92,11 @@ impl Catalog {
         disk::create_folders(&folder).context(Stage::Catalog, &folder, "cannot create it")?;
         publish::remove_left_overs(&folder, |target| {
             let id = target.strip_suffix(".jpg");
-            target == SET_ASIDE_NAME || id.is_some_and(|id| frame_number(id).is_some())
+            target == QUARANTINE_NAME || id.is_some_and(|id| frame_number(id).is_some())
         })?;
         let mut catalog = Catalog {
             index: IndexFile::new(&folder, corrupt_grace, Arc::clone(&clock))?,
-            set_aside: SetAside::open(&folder)?,
+            quarantined: QuarantinedEntries::open(&folder)?,
             folder,
             encoder: Encoder { write_jpegs: options.write_jpegs, jpeg: options.jpeg },
             index_copy: options.index_copy,
@@ -132,7 +121,7 @@ impl Catalog {
     fn load(&mut self, next_ordinal: u64) -> Result<()> {
         // A crash between quarantining an entry and writing the index leaves the entry in
         // both.
-        self.entries.retire(self.set_aside.numbers());
+        self.entries.retire(self.quarantined.numbers());
         self.index.load(&mut self.entries, self.index_copy.as_deref())?;
         let settled = usize::try_from(next_ordinal).unwrap_or(usize::MAX);
         self.entries.settle(settled);
@@ -179,7 +168,7 @@ impl Catalog {
         found.is_some_and(|slot| !self.encoder.write_jpegs || self.has_jpeg(slot.number))
     }
 
-    /// Encodes and keeps a frame. Frames must be passed in presentation order.
+    /// Keeps a frame. Frames must be passed in presentation order.
     ///
     /// A frame that an earlier run has listed in the index keeps its id and what other
     /// programs wrote to its entry. Any other frame gets the next free id. If a frame
@@ -188,23 +177,8 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// Returns an error if the verdict does not keep the frame, the picture cannot be
-    /// encoded, or the folder cannot be written. The call may be repeated: no frame is
-    /// kept twice.
-    pub fn keep(&mut self, kept: &KeptFrame) -> Result<Entry> {
-        let encoded = if self.is_known(&kept.verdict) {
-            EncodedFrame::without_jpeg(kept)
-        } else {
-            self.encoder.encode(kept)?
-        };
-        self.keep_encoded(encoded)
-    }
-
-    /// [`Catalog::keep`] for a frame that is already encoded.
-    ///
-    /// # Errors
-    ///
-    /// As [`Catalog::keep`].
+    /// Returns an error if the verdict does not keep the frame, or the folder cannot be
+    /// written. The call may be repeated: no frame is kept twice.
     pub fn keep_encoded(&mut self, frame: EncodedFrame) -> Result<Entry> {
         let Some(reason) = frame.verdict.kept else {
             let what = "cannot add a frame to the index that the detector did not keep";

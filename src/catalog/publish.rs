@@ -58,7 +58,7 @@ fn write_temp(temp: &Path, bytes: &[u8], durable: Durable) -> io::Result<()> {
 /// # Errors
 ///
 /// Returns an error if the folder cannot be written.
-pub fn set_aside(file: &Path, target: &Path, label: &str) -> io::Result<Option<PathBuf>> {
+pub fn quarantine(file: &Path, target: &Path, label: &str) -> io::Result<Option<PathBuf>> {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     for number in 1_u64.. {
         let aside = target.with_file_name(format!("{name}.{label}-{number}"));

@@ -1,7 +1,7 @@
 //! Exit statuses of the program.
 
 use crate::error::{Error, Kind};
-use crate::shutdown::SECOND_INTERRUPT_STATUS;
+use crate::host::shutdown::SECOND_INTERRUPT_STATUS;
 
 /// The exit statuses that scripts may rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,6 +20,7 @@ mod send;
 mod status;
 mod status_line;
 mod status_text;
+mod terminal;
 mod tls;
 
 use std::ffi::OsString;
@@ -29,11 +30,12 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{CONFIG_VARIABLE, Environment, File, Layers};
 use crate::error::{Error, Result};
-use crate::shutdown::Shutdown;
-use crate::telemetry::{self, Terminal, Troubles};
+use crate::host::shutdown::Shutdown;
+use crate::telemetry::{self, Troubles};
 
 pub use exit_status::ExitStatus;
 pub use output::{JsonLines, WriteOutcome};
+use terminal::Terminal;
 
 /// The command line, as typed.
 #[derive(Debug, Parser)]
@@ -107,7 +109,7 @@ fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
 
     let log = cli.global.resolve(&layers)?;
     let terminal = if log.progress { Terminal::stderr() } else { Terminal::without_live_lines() };
-    let troubles = telemetry::init(&log, &terminal, environment)?;
+    let troubles = telemetry::init(&log, terminal.clone(), environment)?;
     let shutdown = Shutdown::new();
     shutdown.install_signal_handlers()?;
 

@@ -2,8 +2,8 @@
 
 use std::io::{self, ErrorKind, Write};
 
+use super::terminal::Terminal;
 use crate::error::{Error, Result, Stage};
-use crate::telemetry::Terminal;
 
 /// Result of writing a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,8 +8,9 @@ use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::rate::Rate;
-use crate::shutdown::Shutdown;
-use crate::telemetry::{Counters, Terminal};
+use super::terminal::Terminal;
+use crate::host::shutdown::Shutdown;
+use crate::telemetry::Counters;
 
 /// Time between two updates of a live line.
 const REFRESH: Duration = Duration::from_millis(250);
@@ -153,9 +154,9 @@ mod tests {
     #[test]
     fn the_pace_is_bytes_a_second_and_times_its_own() {
         let told = pace(4 << 20, Duration::from_secs(8), 0, Duration::from_secs(4));
-        assert_eq!(told, "1.00 MiB/s  2.0x");
+        assert_eq!(told, "1.0 MiB/s  2.0x");
         let told = pace(4 << 20, Duration::from_secs(8), 2, Duration::from_secs(4));
-        assert_eq!(told, "1.00 MiB/s  2.0x  pass 3");
+        assert_eq!(told, "1.0 MiB/s  2.0x  pass 3");
         pace(0, Duration::ZERO, 0, Duration::ZERO);
     }
 }

@@ -8,8 +8,9 @@ use indicatif::ProgressBar;
 
 use super::progress::{Refresher, style};
 use super::rate::Rate;
+use super::terminal::Terminal;
 use crate::media::Ticks;
-use crate::telemetry::{Counters, Snapshot, Terminal};
+use crate::telemetry::{Counters, Snapshot};
 
 /// The live line. Updated from the counters four times per second, if stderr is a
 /// terminal.
@@ -121,8 +122,8 @@ mod tests {
     fn a_wide_terminal_shows_everything() {
         assert_eq!(
             render(&seen(), 526_250.0, 120),
-            "192.0.2.7:51234  12.40 MiB at 4.21 Mbit/s  01:02:03  \
-             detection 976.56 KiB, 0.4 s behind  7 frames"
+            "192.0.2.7:51234  12.4 MiB at 4.21 Mbit/s  01:02:03  \
+             detection 976.6 KiB, 0.4 s behind  7 frames"
         );
     }
 
@@ -143,7 +144,7 @@ mod tests {
     #[test]
     fn the_last_word_tells_damage_only_where_there_was_some() {
         let whole = Snapshot { detected_bytes: 13_000_000, ..seen() };
-        assert_eq!(summary(&whole), "recorded 12.40 MiB, 01:02:03; 100 pictures, 7 frames kept");
+        assert_eq!(summary(&whole), "recorded 12.4 MiB, 01:02:03; 100 pictures, 7 frames kept");
         let damaged = Snapshot { damage: Damage { lost_sync: 1, ..Damage::default() }, ..seen() };
         assert!(summary(&damaged).ends_with("not analyzed yet; damage: 1 loss of sync"));
     }

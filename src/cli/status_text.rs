@@ -123,12 +123,12 @@ session studio
   listening     0.0.0.0:4444, for 3 h 12 min
   process       1234, scenetap 0.1.0
   sender        192.0.2.7:51234, for 1 min 4 s
-  recorded      12.40 MiB, 01:02:03
-  detection     running, 976.56 KiB (0.4 s) behind
+  recorded      12.4 MiB, 01:02:03
+  detection     running, 976.6 KiB (0.4 s) behind
   frames        7 kept of 100 pictures
   damage        3 gaps in the packets
   refused       2
-  disk          5.00 GiB free
+  disk          5.0 GiB free
   last error    disk full?[2J (2 d 3 h ago)
   last warning  none";
         assert_eq!(to_text(&status, now()).join("\n"), expected);

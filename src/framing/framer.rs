@@ -97,11 +97,6 @@ impl Framer {
         }
     }
 
-    /// Returns the codec of the stream.
-    pub fn codec(&self) -> VideoCodec {
-        self.codec
-    }
-
     /// Starts a PES packet, whose bytes are pushed next.
     pub fn begin_pes(&mut self, pts: Option<Ticks>, dts: Option<Ticks>) {
         let start = self.end();

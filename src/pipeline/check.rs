@@ -10,9 +10,9 @@ use super::record::finished_job;
 use crate::catalog::examine::{self, Examined};
 use crate::catalog::publish::left_overs;
 use crate::error::{Context, Error, Result, Stage};
+use crate::host::shutdown::Shutdown;
 use crate::recording;
 use crate::session::Session;
-use crate::shutdown::Shutdown;
 use crate::telemetry::Counters;
 
 /// Returns the problems of a session, and changes nothing. If it is being recorded, files

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Result, Stage};
-use crate::runtime_folder;
+use crate::host::runtime_folder;
 
 /// Returns the path of the IPC socket for the player of `recording`. It is the same for
 /// every path of the file. Creates the [folder](runtime_folder) of the socket.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Status;
 use super::socket::{SocketOwner, find, pid_of, session_part, sockets_in};
 use crate::error::{Context, Result, Stage};
-use crate::runtime_folder;
+use crate::host::runtime_folder;
 
 /// Maximum length of an answer. Real ones are far shorter.
 const ANSWER_MAX_BYTES: u64 = 1 << 20;

@@ -1,7 +1,7 @@
 //! The status of a running recorder, for processes on the same machine.
 //!
 //! A recorder has one Unix socket, in its user's [folder for
-//! sockets](crate::runtime_folder). It writes one line of JSON, a [`Status`], to each
+//! sockets](crate::host::runtime_folder). It writes one line of JSON, a [`Status`], to each
 //! connection and closes it. The runtime that serves the sender also answers here: if
 //! there is no answer, the recorder hangs.
 

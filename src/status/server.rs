@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::Status;
 use super::socket::{SocketOwner, find, name_of, session_part, sockets_in};
 use crate::error::{Context, Error, Result, Stage};
-use crate::runtime_folder;
+use crate::host::runtime_folder;
 
 /// Maximum number of clients served at the same time. Others wait in the system's queue.
 const MAX_CLIENTS: usize = 8;

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::error::{Context, Result, Stage};
-use crate::runtime_folder;
+use crate::host::runtime_folder;
 
 const PREFIX: &str = "record-";
 const SUFFIX: &str = ".sock";

@@ -1,14 +1,14 @@
 //! Log lines on stderr.
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
-use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use super::Troubles;
-use super::terminal::{Terminal, is_journal, wants_colours};
 use crate::error::{Error, Result, Stage};
 
 /// What is logged on stderr, and how.
@@ -31,22 +31,25 @@ pub enum LogFormat {
     Json,
 }
 
-/// Writes log lines to `terminal` from now on, and remembers the last error and warning
+/// Writes log lines to `writer` from now on, and remembers the last error and warning
 /// whether they are shown or not.
 ///
 /// # Errors
 ///
 /// Returns an error if the filter is invalid, or if there already is a subscriber.
-pub fn init(
+pub fn init<W>(
     options: &LogOptions,
-    terminal: &Terminal,
+    writer: W,
     environment: &dyn Fn(&str) -> Option<OsString>,
-) -> Result<Troubles> {
+) -> Result<Troubles>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
     let filter = EnvFilter::builder().parse(&options.filter).map_err(|cause| {
         Error::new(Stage::Config, format!("log filter {:?}", options.filter)).because(cause)
     })?;
     let lines = fmt::layer()
-        .with_writer(terminal.clone())
+        .with_writer(writer)
         .with_ansi(wants_colours(environment("NO_COLOR")))
         // Internal errors would be printed with `eprintln!`, which panics if stderr is a
         // closed pipe.
@@ -65,4 +68,20 @@ pub fn init(
         .try_init()
         .map_err(|cause: TryInitError| Error::new(Stage::Config, "cannot log").because(cause))?;
     Ok(troubles)
+}
+
+/// Returns whether to use colors on stderr: it is a terminal, and NO_COLOR (no-color.org)
+/// is unset.
+fn wants_colours(no_color: Option<OsString>) -> bool {
+    io::stderr().is_terminal() && no_color.is_none_or(|value| value.is_empty())
+}
+
+/// Returns whether stderr is connected to the systemd journal, which adds its own time to
+/// every line. systemd.exec(5): JOURNAL_STREAM holds the device and inode of the stream.
+/// They have to be compared, because processes inherit the variable even if their stderr
+/// goes elsewhere.
+fn is_journal(journal_stream: Option<OsString>) -> bool {
+    let Some(stream) = journal_stream else { return false };
+    let Ok(stat) = rustix::fs::fstat(io::stderr()) else { return false };
+    stream.to_str() == Some(format!("{}:{}", stat.st_dev, stat.st_ino).as_str())
 }

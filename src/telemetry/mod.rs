@@ -4,12 +4,10 @@ mod counters;
 mod heartbeat;
 mod logging;
 mod report;
-mod terminal;
 mod troubles;
 
 pub use counters::{Counters, DetectionState, Snapshot};
 pub use heartbeat::Heartbeat;
 pub use logging::{LogFormat, LogOptions, init};
 pub use report::Report;
-pub use terminal::Terminal;
 pub use troubles::{Trouble, Troubles};

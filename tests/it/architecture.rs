@@ -1,12 +1,12 @@
 //! Checks the import rules and other structural rules.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Every top-level module, and the modules that it may import. These are listed before
 /// it, so that there are no cycles.
 #[rustfmt::skip]
-const MAY_IMPORT: [(&str, &[&str]); 28] = [
+const MAY_IMPORT: [(&str, &[&str]); 25] = [
     // The ground floor.
     ("byte_offset", &[]),
     ("error", &["byte_offset"]),
@@ -15,11 +15,8 @@ const MAY_IMPORT: [(&str, &[&str]); 28] = [
     ("pause", &[]),
     ("disk", &[]),
     ("libav", &["media"]),
-    ("service", &[]),
-    ("runtime_folder", &["error"]),
-    ("config", &["error"]),
-    ("shutdown", &["error"]),
-    ("telemetry", &["config", "error", "media"]),
+    ("host", &["error"]),
+    ("telemetry", &["error", "media"]),
     // Stages never import each other.
     ("ingest", &["error", "ts"]),
     ("recording", &["disk", "error", "media", "ts"]),
@@ -31,32 +28,43 @@ const MAY_IMPORT: [(&str, &[&str]); 28] = [
     ("decode", &["error", "libav", "media"]),
     ("detect", &["media"]),
     ("catalog", &["disk", "error", "media", "ts"]),
-    ("playback", &["error", "runtime_folder"]),
+    // The other side.
+    ("playback", &["error", "host"]),
     ("send", &["error", "media", "ts"]),
-    ("status", &["error", "media", "runtime_folder"]),
-    // The pipeline, which connects the stages, and the command line.
+    ("status", &["error", "host", "media"]),
+    // The wiring, what configures it, and the command line.
     ("pipeline", &[
-        "catalog", "config", "decode", "demux", "detect", "error", "framing", "ingest", "media",
-        "pause", "recording", "service", "session", "shutdown", "status", "tail", "telemetry",
-        "timeline", "ts",
+        "catalog", "decode", "demux", "detect", "error", "framing", "host", "ingest", "media",
+        "pause", "recording", "session", "status", "tail", "telemetry", "timeline", "ts",
     ]),
+    ("config", &["error", "pipeline", "playback", "send", "telemetry"]),
     ("cli", &[
-        "catalog", "config", "demux", "error", "media", "pipeline", "playback", "send", "session",
-        "shutdown", "status", "telemetry",
+        "catalog", "config", "demux", "detect", "error", "host", "ingest", "media", "pipeline",
+        "playback", "send", "session", "status", "telemetry",
     ]),
-    // `main.rs`; `lib.rs` only declares them.
-    ("", &["cli"]),
+];
+
+/// The rooms of `pipeline`, as above: only `record` and `scan` and `check` wire the others.
+#[rustfmt::skip]
+const PIPELINE: [(&str, &[&str]); 7] = [
+    ("options", &[]),
+    ("analyzer", &[]),
+    ("live", &["analyzer"]),
+    ("record", &["analyzer", "live"]),
+    ("scan", &["analyzer", "live"]),
+    ("check", &["live", "record"]),
+    ("list", &["scan"]),
 ];
 
 /// Every crate that the program depends on, and the modules that may use it.
 #[rustfmt::skip]
-const CRATES: [(&str, &[&str]); 22] = [
+const CRATES: [(&str, &[&str]); 23] = [
     ("mpeg2ts", &["demux"]),
     ("ffmpeg_next", &["decode", "libav"]),
     ("image", &["catalog"]),
     ("rayon", &["detect", "pipeline"]),
     // tokio stays at the edge.
-    ("tokio", &["ingest", "pipeline", "shutdown", "status"]),
+    ("tokio", &["host", "ingest", "pipeline", "status"]),
     ("tokio_rustls", &["ingest"]),
     ("ipnet", &["cli", "config", "ingest"]),
     ("serde", &[
@@ -66,20 +74,21 @@ const CRATES: [(&str, &[&str]); 22] = [
     ("serde_json", &["catalog", "cli", "pipeline", "playback", "status"]),
     ("clap", &["cli", "config"]),
     ("toml", &["config"]),
-    ("indicatif", &["cli", "pipeline", "telemetry"]),
+    ("indicatif", &["cli"]),
     ("tracing", &[
-        "catalog", "cli", "disk", "ingest", "pipeline", "playback", "send", "service", "session",
+        "catalog", "cli", "disk", "host", "ingest", "pipeline", "playback", "send", "session",
         "telemetry",
     ]),
-    ("tracing_subscriber", &["config", "telemetry"]),
+    ("tracing_subscriber", &["cli", "config", "telemetry"]),
+    ("bytesize", &["cli", "config", "pipeline"]),
     ("crc", &["ts"]),
     ("hex", &["pipeline"]),
     ("strsim", &["config"]),
     ("crc32fast", &["catalog", "recording"]),
     ("crossbeam_channel", &["pipeline"]),
-    ("jiff", &["catalog", "cli", "pipeline", "session", "telemetry"]),
+    ("jiff", &["catalog", "cli", "config", "pipeline", "session", "telemetry"]),
     ("memchr", &["decode", "demux", "framing", "ingest", "playback", "send", "ts"]),
-    ("rustix", &["disk", "ingest", "recording", "runtime_folder", "status", "telemetry"]),
+    ("rustix", &["cli", "disk", "host", "ingest", "recording", "status", "telemetry"]),
 ];
 
 /// A source file without comments and tests.
@@ -97,25 +106,43 @@ impl Source {
         self.module.first().map_or("", String::as_str)
     }
 
-    /// Returns the top-level modules that this file names: with `crate::a`, with
-    /// `crate::{a, b::c}`, or with enough `super::` to leave its own module.
+    /// Returns the top-level modules that this file names.
     fn imports(&self) -> BTreeSet<String> {
+        let is_module =
+            |name: &str| name == "*" || MAY_IMPORT.iter().any(|(module, _)| *module == name);
+        let mut found = self.names_below(&[]);
+        // `crate::*` imports everything.
+        found.retain(|name| name != self.top() && is_module(name));
+        found
+    }
+
+    /// Returns the rooms of `pipeline` that this file names, other than its own.
+    fn rooms(&self) -> BTreeSet<String> {
+        let own = self.module.get(1).map_or("", String::as_str);
+        let mut found = self.names_below(&["pipeline"]);
+        found.retain(|name| name != own && PIPELINE.iter().any(|(room, _)| room == name));
+        found
+    }
+
+    /// Returns the names that this file uses from the module `root`: with `crate::root::a`, with
+    /// `crate::root::{a, b::c}`, or with enough `super::` to get there.
+    fn names_below(&self, root: &[&str]) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
-        let out = "super::".repeat(self.module.len());
-        let own_name = if self.module.is_empty() { "scenetap::" } else { "crate::" };
-        for root in [own_name, out.as_str()].into_iter().filter(|root| !root.is_empty()) {
-            for (at, _) in self.code.match_indices(root) {
+        let crate_name = if self.module.is_empty() { "scenetap" } else { "crate" };
+        let path = std::iter::once(crate_name).chain(root.iter().copied());
+        let mut prefixes = vec![path.map(|name| format!("{name}::")).collect::<String>()];
+        if self.module.len() > root.len() && self.module.iter().zip(root).all(|(a, b)| a == b) {
+            prefixes.push("super::".repeat(self.module.len() - root.len()));
+        }
+        for prefix in &prefixes {
+            for (at, _) in self.code.match_indices(prefix.as_str()) {
                 let is_whole = !self.code[..at]
                     .ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
                 if is_whole {
-                    found.extend(first_names(&self.code[at + root.len()..]));
+                    found.extend(first_names(&self.code[at + prefix.len()..]));
                 }
             }
         }
-        // `crate::*` imports everything.
-        let is_module =
-            |name: &str| name == "*" || MAY_IMPORT.iter().any(|(module, _)| *module == name);
-        found.retain(|name| name != self.top() && is_module(name));
         found
     }
 }
@@ -165,36 +192,43 @@ fn without_comments_and_tests(text: &str) -> String {
     code
 }
 
-fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut folders = vec![root.clone()];
-    let mut sources = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let file = entry.unwrap().path();
-            let path = file.strip_prefix(&root).unwrap().to_owned();
-            let is_test = path.components().any(|part| part.as_os_str() == "tests")
-                || path.file_name().is_some_and(|name| name == "tests.rs");
-            if is_test {
-                continue;
-            }
-            if file.is_dir() {
-                folders.push(file);
-                continue;
-            }
-            let mut module: Vec<_> = path
-                .with_extension("")
-                .iter()
-                .map(|part| part.to_str().unwrap().to_owned())
-                .collect();
-            if matches!(module.last().map(String::as_str), Some("mod" | "lib" | "main")) {
-                module.pop();
-            }
-            let code = without_comments_and_tests(&std::fs::read_to_string(&file).unwrap());
-            sources.push(Source { path, module, code });
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Returns every Rust file in a folder and below.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
         }
     }
-    assert!(sources.len() > 100, "only {} sources in {}", sources.len(), root.display());
+    files
+}
+
+fn sources() -> Vec<Source> {
+    let src = root().join("src");
+    let mut sources = Vec::new();
+    for file in rust_files(&src) {
+        let path = file.strip_prefix(&src).unwrap().to_owned();
+        let is_test = path.components().any(|part| part.as_os_str() == "tests")
+            || path.file_name().is_some_and(|name| name == "tests.rs");
+        if is_test {
+            continue;
+        }
+        let mut module: Vec<_> =
+            path.with_extension("").iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+        if matches!(module.last().map(String::as_str), Some("mod" | "lib" | "main")) {
+            module.pop();
+        }
+        let code = without_comments_and_tests(&std::fs::read_to_string(&file).unwrap());
+        sources.push(Source { path, module, code });
+    }
+    assert!(sources.len() > 100, "only {} sources in {}", sources.len(), src.display());
     sources
 }
 
@@ -219,6 +253,11 @@ fn dependencies() -> Vec<String> {
 fn every_module_imports_only_what_stands_below_it() {
     let mut found = Vec::new();
     for source in sources() {
+        // `main.rs` calls the command line; `lib.rs` only declares the modules.
+        if source.module.is_empty() {
+            assert!(source.imports().iter().all(|name| name == "cli"), "{}", source.path.display());
+            continue;
+        }
         let Some((_, allowed)) = MAY_IMPORT.iter().find(|(module, _)| *module == source.top())
         else {
             found
@@ -232,6 +271,71 @@ fn every_module_imports_only_what_stands_below_it() {
         }
     }
     assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn every_room_of_the_pipeline_imports_only_what_stands_below_it() {
+    let mut found = Vec::new();
+    for source in sources().iter().filter(|source| source.top() == "pipeline") {
+        let Some(own) = source.module.get(1) else { continue };
+        let Some((_, allowed)) = PIPELINE.iter().find(|(room, _)| room == own) else {
+            found.push(format!("{}: a room that PIPELINE does not list", source.path.display()));
+            continue;
+        };
+        let others = source.rooms().into_iter().filter(|other| !allowed.contains(&other.as_str()));
+        found.extend(others.map(|other| format!("{} imports {other}", source.path.display())));
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn no_file_is_longer_than_can_be_read_at_a_sitting() {
+    const MOST_LINES: usize = 500;
+    let folders = ["src", "tests", "benches", "fuzz/src", "fuzz/fuzz_targets"];
+    let mut files: Vec<_> =
+        folders.iter().flat_map(|folder| rust_files(&root().join(folder))).collect();
+    files.retain(|file| std::fs::read_to_string(file).unwrap().lines().count() > MOST_LINES);
+    assert!(files.is_empty(), "longer than {MOST_LINES} lines: {files:#?}");
+}
+
+#[test]
+fn no_two_public_types_have_the_same_name() {
+    let mut places: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for source in sources() {
+        for name in public_types(&source.code) {
+            places.entry(name).or_default().push(source.path.clone());
+        }
+    }
+    assert!(places.len() > 150, "only {} types", places.len());
+    places.retain(|_, places| places.len() > 1);
+    assert!(places.is_empty(), "{places:#?}");
+}
+
+/// Returns the types that `code` declares with any kind of `pub`.
+fn public_types(code: &str) -> Vec<String> {
+    let declared = |line: &str| {
+        let rest = line.trim_start().strip_prefix("pub")?;
+        let rest = if rest.starts_with('(') { rest.split_once(')')?.1 } else { rest };
+        let (keyword, rest) = rest.trim_start().split_once(' ')?;
+        let name: String = rest.chars().take_while(|c| c.is_alphanumeric()).collect();
+        matches!(keyword, "struct" | "enum" | "trait" | "type" | "union").then_some(name)
+    };
+    code.lines().filter_map(declared).collect()
+}
+
+#[test]
+fn the_fault_table_names_files_that_exist() {
+    let text = std::fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    let (_, table) = text.split_once("| fault | file to open |\n|---|---|\n").unwrap();
+    let rows: Vec<_> = table.lines().take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() >= 15, "only {} faults", rows.len());
+    for row in rows {
+        let files: Vec<_> = row.split('`').filter(|part| part.starts_with("src/")).collect();
+        assert!(!files.is_empty(), "no file: {row}");
+        for file in files {
+            assert!(root().join(file).is_file(), "{file} does not exist: {row}");
+        }
+    }
 }
 
 #[test]
@@ -253,10 +357,18 @@ fn no_wall_stands_where_nothing_is() {
     let imports = |module: &str, other: &str| {
         sources.iter().any(|source| source.top() == module && source.imports().contains(other))
     };
-    for (module, allowed) in MAY_IMPORT.into_iter().filter(|(module, _)| !module.is_empty()) {
+    for (module, allowed) in MAY_IMPORT {
         assert!(sources.iter().any(|source| source.top() == module), "there is no {module}");
         for other in allowed {
             assert!(imports(module, other), "{module} may import {other}, and does not");
+        }
+    }
+    for (room, allowed) in PIPELINE {
+        let own = |source: &&Source| source.module.starts_with(&["pipeline".into(), room.into()]);
+        assert!(sources.iter().any(|source| own(&source)), "there is no {room}");
+        for other in allowed {
+            let imports = sources.iter().filter(own).any(|source| source.rooms().contains(*other));
+            assert!(imports, "{room} may import {other}, and does not");
         }
     }
     for (name, allowed) in CRATES {
@@ -345,6 +457,17 @@ fn an_import_is_seen_however_it_is_written() {
         assert!(!source(code).imports().contains("catalog"), "{code}");
     }
     assert!(source("use crate::*;").imports().contains("*"));
+    let deep = Source {
+        path: PathBuf::from("pipeline/record/writer.rs"),
+        module: vec!["pipeline".into(), "record".into(), "writer".into()],
+        code: "use super::super::live::Job;\nuse super::cut;\nuse crate::pipeline::analyzer::x;"
+            .into(),
+    };
+    assert_eq!(deep.rooms().into_iter().collect::<Vec<_>>(), ["analyzer", "live"]);
+    assert_eq!(
+        public_types("pub(in crate::a) enum One {\n pub struct Two<T>(T);\n struct No;"),
+        ["One", "Two"]
+    );
     let main =
         Source { path: "main.rs".into(), module: vec![], code: "scenetap::disk::x()".into() };
     assert!(main.imports().contains("disk"));

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use scenetap::shutdown::Shutdown;
+use scenetap::host::shutdown::Shutdown;
 
 /// Longer than anything here takes; a hung child ends by itself.
 const LONG: Duration = Duration::from_secs(60);

@@ -153,7 +153,7 @@ fn opened(folder: &Path, index: &[u8], copy: &[u8], kept: u64) -> (Vec<Value>, u
         next_ordinal: kept,
         write_jpegs: false,
         index_copy: Some(folder.join("copy")),
-        ..CatalogOptions::new(frames)
+        ..CatalogOptions::new(&frames)
     };
     let catalog = Catalog::open_with(options, Arc::new(SystemClock), Duration::ZERO).unwrap();
     let lacking = catalog.lacking();
@@ -161,11 +161,13 @@ fn opened(folder: &Path, index: &[u8], copy: &[u8], kept: u64) -> (Vec<Value>, u
     (entries, lacking)
 }
 
+const OUR_KEYS: [&str; 7] =
+    ["id", "timestamp", "path", "score", "reason", "offset", "keyframe_offset"];
+
 /// Returns our part of each entry: all but `sent_to_agent` and the keys of other
 /// programs.
 fn ours(entries: &[Value]) -> Vec<Value> {
-    let keys = ["id", "timestamp", "path", "score", "reason", "offset", "keyframe_offset"];
-    entries.iter().map(|it| keys.iter().map(|key| it[*key].clone()).collect()).collect()
+    entries.iter().map(|it| OUR_KEYS.iter().map(|key| it[*key].clone()).collect()).collect()
 }
 
 #[test]

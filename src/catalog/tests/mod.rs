@@ -46,6 +46,18 @@ impl Picture for Gray {
     }
 }
 
+impl Catalog {
+    /// Encodes and keeps a frame, as the publisher does.
+    fn keep(&mut self, kept: &KeptFrame) -> Result<Entry> {
+        let encoded = if self.is_known(&kept.verdict) {
+            EncodedFrame::without_jpeg(kept)
+        } else {
+            self.encoder.encode(kept)?
+        };
+        self.keep_encoded(encoded)
+    }
+}
+
 /// Returns frame `n` of a stream with one frame per second.
 fn frame(n: u64) -> KeptFrame {
     frame_at(ByteOffset(n * 18_800), Ticks(n as i64 * 90_000))

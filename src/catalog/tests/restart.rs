@@ -14,8 +14,8 @@ fn after(folder: &Path, next_ordinal: u64) -> Catalog {
     Catalog::open(CatalogOptions { next_ordinal, ..options(folder) }).unwrap()
 }
 
-fn set_aside_ids(folder: &Path) -> Vec<String> {
-    let text = fs::read(folder.join(SET_ASIDE_NAME)).unwrap();
+fn quarantined_ids(folder: &Path) -> Vec<String> {
+    let text = fs::read(folder.join(QUARANTINE_NAME)).unwrap();
     let items: Vec<Value> = serde_json::from_slice(&text).unwrap();
     items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
 }
@@ -41,14 +41,14 @@ fn frames_found_again_keep_their_entries_and_none_is_doubled() {
         assert_eq!(entry.id, frames::frame_id(n + 1));
         assert_eq!(entry.sent_to_agent, n == 3);
     }
-    catalog.set_aside_unfound().unwrap();
+    catalog.quarantine_unfound().unwrap();
     catalog.flush().unwrap();
     assert_eq!(catalog.kept(), 7);
     assert_eq!(&index(folder)[..5], &items[..], "changes and capture times stay");
     assert_eq!(index(folder).len(), 7);
     assert!(frames::is_whole_jpeg(&folder.join("F0005.jpg")), "it was missing");
     assert_eq!(fs::read(folder.join("F0004.jpg")).unwrap().len(), 5, "it was there");
-    assert!(!folder.join(SET_ASIDE_NAME).exists());
+    assert!(!folder.join(QUARANTINE_NAME).exists());
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn entries_of_another_recording_are_set_aside_and_their_ids_not_used_again() {
     // The third frame is a different one now, the fourth is unchanged.
     let other = frame_at(ByteOffset(2 * 18_800 + 188), Ticks(2 * 90_000));
     assert_eq!(catalog.keep(&other).unwrap().id, "F0005");
-    assert_eq!(set_aside_ids(folder), ["F0003"]);
+    assert_eq!(quarantined_ids(folder), ["F0003"]);
     assert_eq!(catalog.keep(&frame(3)).unwrap().id, "F0004");
     assert_eq!(ids(folder), ["F0001", "F0002", "F0005", "F0004"], "in presentation order");
     drop(catalog);
@@ -83,7 +83,7 @@ fn entries_of_another_recording_are_set_aside_and_their_ids_not_used_again() {
     drop(catalog);
     let mut catalog = after(folder, 5);
     assert_eq!(catalog.keep(&frame(5)).unwrap().id, "F0007");
-    assert_eq!(set_aside_ids(folder), ["F0003"]);
+    assert_eq!(quarantined_ids(folder), ["F0003"]);
 }
 
 #[test]
@@ -92,10 +92,10 @@ fn entries_past_the_end_of_the_recording_are_set_aside() {
     let folder = folder.path();
     fill(folder, 0..4);
     let mut catalog = after(folder, 1);
-    assert_eq!(catalog.set_aside_past(ByteOffset(2 * 18_800)).unwrap(), 2);
+    assert_eq!(catalog.quarantine_past(ByteOffset(2 * 18_800)).unwrap(), 2);
     catalog.keep(&frame(1)).unwrap();
     assert_eq!(ids(folder), ["F0001", "F0002"]);
-    assert_eq!(set_aside_ids(folder), ["F0003", "F0004"]);
+    assert_eq!(quarantined_ids(folder), ["F0003", "F0004"]);
     assert_eq!(catalog.keep(&frame(2)).unwrap().id, "F0005");
     drop(catalog);
     assert_eq!(after(folder, 0).keep(&frame(0)).unwrap().id, "F0001");
@@ -107,7 +107,7 @@ fn a_crash_between_setting_aside_and_writing_the_index_leaves_no_entry_in_both()
     let folder = folder.path();
     fill(folder, 0..3);
     let before = index(folder);
-    after(folder, 0).set_aside_past(ByteOffset(18_800)).unwrap();
+    after(folder, 0).quarantine_past(ByteOffset(18_800)).unwrap();
     rename_over(folder, &before);
     let mut catalog = after(folder, 1);
     assert_eq!(ids(folder), ["F0001"]);
@@ -123,10 +123,10 @@ fn another_file_scanned_into_the_same_folder_leaves_only_its_own_frames() {
     for n in 0..2 {
         catalog.keep(&frame_at(ByteOffset(n * 376 + 188), Ticks(n as i64))).unwrap();
     }
-    assert_eq!(catalog.set_aside_unfound().unwrap(), 2);
+    assert_eq!(catalog.quarantine_unfound().unwrap(), 2);
     catalog.flush().unwrap();
     assert_eq!(ids(folder), ["F0004", "F0005"]);
-    assert_eq!(set_aside_ids(folder), ["F0001", "F0002", "F0003"]);
+    assert_eq!(quarantined_ids(folder), ["F0001", "F0002", "F0003"]);
 }
 
 #[test]

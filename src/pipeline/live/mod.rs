@@ -28,10 +28,10 @@ use super::analyzer::{Analyzer, Outlet, RestartPoint, Scored, StreamLog, drive};
 use super::{DetectOptions, join, spawn};
 use crate::catalog::{Catalog, CatalogOptions, Entry, KeptFrame, publish};
 use crate::error::{Error, Result, Stage};
+use crate::host::shutdown::Shutdown;
 use crate::media::{ByteOffset, Ticks, Written};
 use crate::recording::SyncHandle;
 use crate::session::OwnedSession;
-use crate::shutdown::Shutdown;
 use crate::tail::{End, FileTail};
 use crate::telemetry::Counters;
 use crate::ts::TS_PACKET_BYTES;
@@ -167,7 +167,7 @@ impl<'a> Live<'a> {
             catalog = self.open_catalog(0)?;
         }
         if !self.is_reconciled {
-            catalog.set_aside_past(ByteOffset(known))?;
+            catalog.quarantine_past(ByteOffset(known))?;
             self.is_reconciled = true;
         }
         Ok((checkpoint.map(|checkpoint| checkpoint.point), catalog))

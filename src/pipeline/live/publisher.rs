@@ -116,7 +116,7 @@ impl Publisher<'_> {
                     self.decided = Some(Decided { start, read, kept });
                 }
                 Step::Over => {
-                    self.catalog.set_aside_unfound()?;
+                    self.catalog.quarantine_unfound()?;
                 }
                 Step::Commit(frame) => {
                     // After a restart, frames are found again that were already

@@ -73,7 +73,7 @@ pub fn doubt(path: &Path, what: impl Into<String>) -> Error {
 ///
 /// If the folder cannot be written to.
 pub fn quarantine(path: &Path, why: &Error) -> Result<()> {
-    let aside = publish::set_aside(path, path, "set-aside").context(
+    let aside = publish::quarantine(path, path, "set-aside").context(
         Stage::Catalog,
         path,
         "cannot quarantine it",

@@ -16,10 +16,10 @@ use jiff::Timestamp;
 use tokio::runtime::Runtime;
 use tokio::time::interval;
 
+use crate::host::service::Manager;
+use crate::host::shutdown::Shutdown;
 use crate::pipeline::spawn;
-use crate::service::Manager;
 use crate::session::Session;
-use crate::shutdown::Shutdown;
 use crate::status::{Listener, LoggedLine, Sender, Status};
 use crate::telemetry::{self, Counters, Snapshot};
 
@@ -231,7 +231,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns a service manager with a watchdog of 40 ms, and the supervision under it.
+    /// Returns a service manager with a watchdog of 40 ms, and the health check that it supervises.
     fn watched<'a>(
         folder: &tempfile::TempDir,
         counters: &'a Counters,

@@ -15,10 +15,10 @@ use tokio::sync::{mpsc, watch};
 use super::cut::{Behind, Pushed};
 use super::rotation::{self, Rotation};
 use crate::error::{Error, Result, Stage};
+use crate::host::shutdown::Shutdown;
 use crate::ingest::Chunk;
 use crate::pause;
 use crate::recording::Recording;
-use crate::shutdown::Shutdown;
 use crate::telemetry::Counters;
 
 /// Interval at which a failed write is retried, and at which the writer checks whether

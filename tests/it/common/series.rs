@@ -65,9 +65,10 @@ impl Progress {
 
     fn of_the_stream(&self, recording: &Path) -> usize {
         let Ok(mut file) = File::open(recording) else { return 0 };
+        // The length first: a file that grows in between must not seem to begin with nothing.
+        let length = file.metadata().unwrap().len() as usize;
         let mut front = Vec::new();
         file.by_ref().take(2 * COPIES as u64).read_to_end(&mut front).unwrap();
-        let length = file.metadata().unwrap().len() as usize;
         if stands(&self.clip, self.before, &front) { length } else { length.saturating_sub(COPIES) }
     }
 }

@@ -13,14 +13,14 @@ pub const LOCK_NAME: &str = "index.lock";
 
 /// The lock file of a frames folder.
 #[derive(Debug)]
-pub(super) struct IndexLock {
+pub(in crate::catalog) struct IndexLock {
     path: PathBuf,
     file: File,
 }
 
 /// Holds the lock until dropped.
 #[derive(Debug)]
-pub(super) struct HeldLock(File);
+pub(in crate::catalog) struct HeldLock(File);
 
 impl IndexLock {
     /// Creates the lock file if it does not exist.

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::frames::{frame_id, frame_number};
-use super::kept::EncodedFrame;
+use crate::catalog::frames::{frame_id, frame_number};
+use crate::catalog::kept::EncodedFrame;
 use crate::media::{Reason, TICKS_PER_SECOND, Ticks};
 
 /// One kept frame in `index.json`.
@@ -142,7 +142,7 @@ impl Entry {
     /// # Errors
     ///
     /// Does not occur in practice: every value of an entry can be serialized as JSON.
-    pub(super) fn render(&self) -> serde_json::Result<Box<str>> {
+    pub(in crate::catalog) fn render(&self) -> serde_json::Result<Box<str>> {
         serde_json::to_string_pretty(self).map(|text| indent(&text))
     }
 }
@@ -161,12 +161,12 @@ fn drop_our_keys(map: &mut Map<String, Value>) {
 
 /// Indents JSON text by one level. Line breaks inside strings are escaped, so each line
 /// break is layout.
-pub(super) fn indent(text: &str) -> Box<str> {
+pub(in crate::catalog) fn indent(text: &str) -> Box<str> {
     format!("  {}", text.replace('\n', "\n  ")).into()
 }
 
 /// Converts a time to microseconds, rounded to nearest.
-pub(super) fn micros_of_ticks(ticks: Ticks) -> i64 {
+pub(in crate::catalog) fn micros_of_ticks(ticks: Ticks) -> i64 {
     let scaled = i128::from(ticks.0) * 1_000_000;
     let per_second = i128::from(TICKS_PER_SECOND);
     // There are no ties: a tick is 100/9 µs.
@@ -175,23 +175,23 @@ pub(super) fn micros_of_ticks(ticks: Ticks) -> i64 {
 }
 
 /// Converts the `timestamp` of an entry to microseconds.
-pub(super) fn micros_of_seconds(seconds: f64) -> i64 {
+pub(in crate::catalog) fn micros_of_seconds(seconds: f64) -> i64 {
     (seconds * 1e6).round() as i64
 }
 
 /// Converts microseconds to seconds. Written as the shortest decimal that parses as the
 /// same number, the result has at most six decimals.
-pub(super) fn seconds_of_micros(micros: i64) -> f64 {
+pub(in crate::catalog) fn seconds_of_micros(micros: i64) -> f64 {
     micros as f64 / 1e6
 }
 
 /// Rounds a score to six decimals, like printf's `%.6f`.
-pub(super) fn round_score(score: f64) -> f64 {
+pub(in crate::catalog) fn round_score(score: f64) -> f64 {
     format!("{score:.6}").parse().unwrap_or(score)
 }
 
 /// Formats a time as RFC 3339 in UTC, with microseconds. `None` if it is out of range.
-pub(super) fn rfc3339(time: SystemTime) -> Option<String> {
+pub(in crate::catalog) fn rfc3339(time: SystemTime) -> Option<String> {
     jiff::Timestamp::try_from(time).ok().map(|time| format!("{time:.6}"))
 }
 

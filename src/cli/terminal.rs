@@ -1,6 +1,6 @@
 //! stderr as a terminal: live lines at the bottom, log lines above them.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use tracing_subscriber::fmt::MakeWriter;
@@ -74,20 +74,4 @@ impl<'a> MakeWriter<'a> for Terminal {
     fn make_writer(&'a self) -> LogLine {
         LogLine { terminal: self.clone() }
     }
-}
-
-/// Returns whether to use colors on stderr: it is a terminal, and NO_COLOR (no-color.org)
-/// is unset.
-pub(super) fn wants_colours(no_color: Option<std::ffi::OsString>) -> bool {
-    io::stderr().is_terminal() && no_color.is_none_or(|value| value.is_empty())
-}
-
-/// Returns whether stderr is connected to the systemd journal, which adds its own time to
-/// every line. systemd.exec(5): JOURNAL_STREAM holds the device and inode of the stream.
-/// They have to be compared, because processes inherit the variable even if their stderr
-/// goes elsewhere.
-pub(super) fn is_journal(journal_stream: Option<std::ffi::OsString>) -> bool {
-    let Some(stream) = journal_stream else { return false };
-    let Ok(stat) = rustix::fs::fstat(io::stderr()) else { return false };
-    stream.to_str() == Some(format!("{}:{}", stat.st_dev, stat.st_ino).as_str())
 }

@@ -4,8 +4,8 @@
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
-use super::super::{LOCK_NAME, SystemClock};
 use super::*;
+use crate::catalog::{LOCK_NAME, SystemClock};
 
 const TWO: &str = r#"[{"id":"F0001","timestamp":0.0,"path":null,"sent_to_agent":false},
     {"id":"F0002","timestamp":1.0,"path":null,"sent_to_agent":false}]"#;

@@ -9,31 +9,31 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::entries::{Slot, each_item};
-use super::entry::Entry;
 use super::frames::frame_number;
+use super::index::entries::{Slot, each_item};
+use super::index::entry::Entry;
+use super::index::reading::quarantine_corrupt;
 use super::publish::{Durable, publish};
-use super::reading::set_aside_corrupt;
 use crate::error::{Context, Result, Stage};
 
 /// Name of the file in the frames folder.
-pub const SET_ASIDE_NAME: &str = "index.set-aside.json";
+pub const QUARANTINE_NAME: &str = "index.set-aside.json";
 
 /// Key of the reason why an entry was quarantined.
 const WHY_KEY: &str = "set_aside_because";
 
 /// The file of quarantined entries.
 #[derive(Debug)]
-pub(super) struct SetAside {
+pub(super) struct QuarantinedEntries {
     path: PathBuf,
     items: Vec<Value>,
 }
 
-impl SetAside {
+impl QuarantinedEntries {
     /// Reads the entries that earlier runs quarantined in `folder`. A file that is not a
     /// JSON array is renamed, since its ids cannot be read.
-    pub fn open(folder: &Path) -> Result<SetAside> {
-        let path = folder.join(SET_ASIDE_NAME);
+    pub fn open(folder: &Path) -> Result<QuarantinedEntries> {
+        let path = folder.join(QUARANTINE_NAME);
         let mut items = Vec::new();
         match fs::read_to_string(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -41,7 +41,7 @@ impl SetAside {
                 let text = read.context(Stage::Catalog, &path, "cannot read it")?;
                 if each_item(&text, |item| items.push(item)).is_err() {
                     items.clear();
-                    set_aside_corrupt(&path, &path).context(
+                    quarantine_corrupt(&path, &path).context(
                         Stage::Catalog,
                         &path,
                         "cannot rename it",
@@ -49,7 +49,7 @@ impl SetAside {
                 }
             }
         }
-        Ok(SetAside { path, items })
+        Ok(QuarantinedEntries { path, items })
     }
 
     /// Returns the numbers of the ids that must not be reused.

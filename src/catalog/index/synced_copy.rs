@@ -9,7 +9,7 @@
 use std::io;
 use std::path::Path;
 
-use super::publish::set_aside;
+use crate::catalog::publish::quarantine;
 use crate::error::{Context, Result, Stage};
 
 const MARK: &str = "crc32 ";
@@ -18,7 +18,7 @@ const MARK: &str = "crc32 ";
 const CHECKSUM_BYTES: usize = 9;
 
 /// Returns the bytes of the copy: `write` appends the index.
-pub(super) fn seal(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+pub(in crate::catalog) fn seal(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut bytes = format!("{MARK}{:08x}\n", 0).into_bytes();
     let head = bytes.len();
     write(&mut bytes);
@@ -28,7 +28,7 @@ pub(super) fn seal(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 }
 
 /// Returns the index in the result of [`seal`]; `None` if any bit has changed.
-pub(super) fn unseal(bytes: &[u8]) -> Option<&str> {
+pub(in crate::catalog) fn unseal(bytes: &[u8]) -> Option<&str> {
     let (checksum, index) =
         bytes.strip_prefix(MARK.as_bytes())?.split_at_checked(CHECKSUM_BYTES)?;
     let crc32 = crc32fast::hash(index);
@@ -41,7 +41,7 @@ pub(super) fn unseal(bytes: &[u8]) -> Option<&str> {
 /// # Errors
 ///
 /// Returns an error if the copy can be neither read nor quarantined.
-pub(super) fn read(path: &Path) -> Result<Option<String>> {
+pub(in crate::catalog) fn read(path: &Path) -> Result<Option<String>> {
     let bytes = match std::fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => Vec::new(),
@@ -51,7 +51,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>> {
         return Ok(Some(index.to_owned()));
     }
     let aside =
-        set_aside(path, path, "corrupt").context(Stage::Catalog, path, "cannot rename it")?;
+        quarantine(path, path, "corrupt").context(Stage::Catalog, path, "cannot rename it")?;
     if let Some(aside) = aside {
         let path = path.display();
         tracing::warn!("{path}: checksum mismatch; quarantined as {}", aside.display());

@@ -12,11 +12,11 @@ use serde::de::{SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::entry::{Entry, indent, micros_of_seconds};
-use super::frames::frame_number;
+use crate::catalog::frames::frame_number;
 
 /// An entry written by scenetap.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(in crate::catalog) struct Slot {
     /// Number in the id.
     pub number: u64,
     /// Timestamp in microseconds.
@@ -48,7 +48,7 @@ struct Foreign {
 /// The first `kept` entries are settled: kept in this run, or covered by the checkpoint.
 /// The others were written by an earlier run and have not been found again yet.
 #[derive(Debug, Default)]
-pub(super) struct Entries {
+pub(in crate::catalog) struct Entries {
     own: Vec<Slot>,
     kept: usize,
     foreign: Vec<Foreign>,
@@ -61,7 +61,7 @@ pub(super) struct Entries {
 
 /// Result of a merge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Merged {
+pub(in crate::catalog) struct Merged {
     /// The merged text contained something new.
     pub changed: bool,
     /// The merged text lacks some of our entries.
@@ -70,7 +70,7 @@ pub(super) struct Merged {
 
 /// Result of [`Entries::restore`].
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Restored {
+pub(in crate::catalog) struct Restored {
     /// Number of entries that were missing.
     pub came_back: usize,
     /// Number of entries that described their picture differently.
@@ -470,7 +470,10 @@ fn item_id(item: &Value) -> Option<&str> {
 
 /// Parses a JSON array item by item, so that a long index is never held in memory as a
 /// tree.
-pub(super) fn each_item(text: &str, visit: impl FnMut(Value)) -> serde_json::Result<()> {
+pub(in crate::catalog) fn each_item(
+    text: &str,
+    visit: impl FnMut(Value),
+) -> serde_json::Result<()> {
     struct Items<F>(F);
     impl<'de, F: FnMut(Value)> Visitor<'de> for Items<F> {
         type Value = ();

@@ -18,13 +18,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clock::TimeSource;
 use super::entries::{Entries, Restored};
 use super::lock::IndexLock;
-use super::publish::{self, temp_path};
 use super::reading::{self, IndexState, Reader};
 use super::stamp::Stamp;
 use super::synced_copy;
+use crate::catalog::clock::TimeSource;
+use crate::catalog::publish::{self, temp_path};
 use crate::disk::{self, Exchange};
 use crate::error::{Context, Error, Result, Stage};
 
@@ -46,7 +46,7 @@ enum Swapped {
 
 /// The file `index.json`, and what is known about it.
 #[derive(Debug)]
-pub(super) struct IndexFile {
+pub(in crate::catalog) struct IndexFile {
     path: PathBuf,
     lock: IndexLock,
     reader: Reader,
@@ -92,7 +92,7 @@ impl IndexFile {
                 self.taken_in(entries.load(&text))?;
                 self.known = stamp;
             }
-            IndexState::Corrupt(_) => self.set_aside_corrupt(&self.path)?,
+            IndexState::Corrupt(_) => self.quarantine_corrupt(&self.path)?,
             IndexState::Nothing | IndexState::Known => {}
         }
         if let Some(copy) = copy {
@@ -132,7 +132,7 @@ impl IndexFile {
                     newer.push((path, text));
                 }
                 IndexState::Whole(text, _) => older.push((path, text)),
-                _ => self.set_aside_corrupt(&path)?,
+                _ => self.quarantine_corrupt(&path)?,
             }
         }
         if !older.is_empty() {
@@ -247,7 +247,7 @@ impl IndexFile {
     /// Removes a displaced file without new content. After a plain rename there is none.
     fn dispose_of(&mut self, temp: PathBuf, standing: &IndexState) -> Result<()> {
         match standing {
-            IndexState::Corrupt(_) if temp.exists() => self.set_aside_corrupt(&temp),
+            IndexState::Corrupt(_) if temp.exists() => self.quarantine_corrupt(&temp),
             IndexState::Corrupt(_) => Ok(()),
             _ => {
                 self.throw_away(temp);
@@ -295,7 +295,7 @@ impl IndexFile {
                 self.displaced.push(temp);
                 Ok(merged.changed)
             }
-            IndexState::Corrupt(_) => self.set_aside_corrupt(&temp).map(|()| false),
+            IndexState::Corrupt(_) => self.quarantine_corrupt(&temp).map(|()| false),
             IndexState::Nothing | IndexState::Known => Ok(false),
         }
     }
@@ -361,7 +361,7 @@ impl IndexFile {
     /// our check and our rename, some microseconds, is lost.
     fn replace(&self, temp: &Path, old: Option<Stamp>, standing: &IndexState) -> Result<Swapped> {
         if matches!(standing, IndexState::Corrupt(_)) {
-            self.set_aside_corrupt(&self.path)?;
+            self.quarantine_corrupt(&self.path)?;
             return self.rename_new(temp);
         }
         if old.is_some() && Stamp::at(&self.path) != old {
@@ -375,8 +375,8 @@ impl IndexFile {
         self.io(self.reader.read_settled(path, self.known))
     }
 
-    fn set_aside_corrupt(&self, path: &Path) -> Result<()> {
-        self.io(reading::set_aside_corrupt(path, &self.path))
+    fn quarantine_corrupt(&self, path: &Path) -> Result<()> {
+        self.io(reading::quarantine_corrupt(path, &self.path))
     }
 
     fn io<T>(&self, result: io::Result<T>) -> Result<T> {

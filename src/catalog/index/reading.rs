@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clock::TimeSource;
 use super::entries::each_item;
-use super::publish::set_aside;
 use super::stamp::Stamp;
+use crate::catalog::clock::TimeSource;
+use crate::catalog::publish::quarantine;
 
 /// A file that is not a JSON array for this long counts as corrupt.
 pub const CORRUPT_GRACE: Duration = Duration::from_secs(2);
@@ -19,7 +19,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Content of a file. The stamp is only given if it is reliable.
 #[derive(Debug)]
-pub(super) enum IndexState {
+pub(in crate::catalog) enum IndexState {
     /// The file does not exist.
     Nothing,
     /// The content is known already and was not read.
@@ -32,7 +32,7 @@ pub(super) enum IndexState {
 
 /// Reads indexes, and waits for half-written ones.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(in crate::catalog) struct Reader {
     grace: Duration,
     clock: Arc<dyn TimeSource>,
 }
@@ -79,10 +79,10 @@ impl Reader {
 }
 
 /// Quarantines a corrupt file that was `index`, or stood in its place.
-pub(super) fn set_aside_corrupt(file: &Path, index: &Path) -> io::Result<()> {
-    if let Some(aside) = set_aside(file, index, "corrupt")? {
+pub(in crate::catalog) fn quarantine_corrupt(file: &Path, index: &Path) -> io::Result<()> {
+    if let Some(aside) = quarantine(file, index, "corrupt")? {
         tracing::warn!(
-            path = %index.display(), set_aside = %aside.display(),
+            path = %index.display(), quarantined = %aside.display(),
             "not a JSON array: quarantined, and rewritten from memory"
         );
     }

@@ -14,7 +14,7 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// Identifies one content of a file: its inode, length and modification time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(in crate::catalog) struct Stamp {
     device: u64,
     inode: u64,
     bytes: u64,
