@@ -1,4 +1,4 @@
-//! PES packets of an audio stream → frames with their times, by libavcodec's parsers.
+//! PES packets of an audio stream → audio frames with their times, by libavcodec's parsers.
 
 use crate::libav::{PaddedBytes, Parser};
 use crate::media::{AudioCodec, AudioFrame, AudioStream, ByteOffset, Ticks};
@@ -10,8 +10,8 @@ pub struct AudioFramer {
     parser: Option<Parser>,
     /// Sample rate in Hz, for a codec whose parser leaves it to the decoder (AAC).
     aac_rate: u32,
-    /// Sample rate stated by the last frame.
-    aac_rate_told: u32,
+    /// Sample rate in Hz stated by the last frame.
+    last_aac_rate: u32,
     input: PaddedBytes,
 }
 
@@ -19,7 +19,7 @@ impl AudioFramer {
     /// Returns a framer that starts at the beginning of a PES packet.
     pub fn new(stream: AudioStream) -> Self {
         let parser = Parser::of_audio(stream.codec);
-        AudioFramer { stream, parser, aac_rate: 0, aac_rate_told: 0, input: PaddedBytes::default() }
+        AudioFramer { stream, parser, aac_rate: 0, last_aac_rate: 0, input: PaddedBytes::default() }
     }
 
     /// Returns the stream that is read.
@@ -60,11 +60,11 @@ impl AudioFramer {
             };
             from += consumed;
             if let Some(rate) = aac_rate(codec, frame) {
-                // One frame that says otherwise is damaged: FFmpeg believes the first.
-                if self.aac_rate == 0 || self.aac_rate_told == rate {
+                // A single frame with another rate is damaged: FFmpeg keeps the first rate.
+                if self.aac_rate == 0 || self.last_aac_rate == rate {
                     self.aac_rate = rate;
                 }
-                self.aac_rate_told = rate;
+                self.last_aac_rate = rate;
             }
             let completed = !frame.is_empty();
             if completed {

@@ -51,9 +51,9 @@ enum Step {
     /// More bytes are needed.
     More,
     /// Continue the search at this index.
-    On(usize),
+    Continue(usize),
     /// Return this; then continue at the index.
-    Tell(Mark, usize),
+    Return(Mark, usize),
 }
 
 impl BoundaryScanner {
@@ -89,8 +89,8 @@ impl BoundaryScanner {
                     self.scan = code;
                     return None;
                 }
-                Step::On(scan) => self.scan = scan,
-                Step::Tell(found, scan) => {
+                Step::Continue(scan) => self.scan = scan,
+                Step::Return(found, scan) => {
                     self.scan = scan;
                     return Some(found);
                 }
@@ -108,23 +108,24 @@ impl BoundaryScanner {
         let start = if code > 0 && bytes[code - 1] == 0 { code - 1 } else { code };
         match nal & 0x1f {
             6..=9 if self.in_picture => {
-                Step::Tell(Mark::Boundary { start, decided: header }, header)
+                Step::Return(Mark::Boundary { start, decided: header }, header)
             }
             1 | 2 | 5 => {
                 let history = &bytes[header + 1..bytes.len().min(header + 1 + HISTORY_BYTES)];
-                let Some((first_macroblock, used)) = exp_golomb(history, HISTORY_BYTES) else {
+                let Some((first_macroblock, used_bytes)) = exp_golomb(history, HISTORY_BYTES)
+                else {
                     return Step::More;
                 };
-                let behind = self.last_macroblock;
+                let previous = self.last_macroblock;
                 self.last_macroblock = first_macroblock;
-                if self.in_picture && first_macroblock <= behind {
-                    let decided = header + used;
-                    return Step::Tell(Mark::Boundary { start, decided }, header);
+                if self.in_picture && first_macroblock <= previous {
+                    let decided = header + used_bytes;
+                    return Step::Return(Mark::Boundary { start, decided }, header);
                 }
                 self.in_picture = true;
-                Step::On(header + 1 + used)
+                Step::Continue(header + 1 + used_bytes)
             }
-            _ => Step::On(header),
+            _ => Step::Continue(header),
         }
     }
 
@@ -143,9 +144,9 @@ impl BoundaryScanner {
             _ => false,
         };
         if ends {
-            Step::Tell(Mark::Boundary { start: code, decided }, decided)
+            Step::Return(Mark::Boundary { start: code, decided }, decided)
         } else {
-            Step::On(code + 3)
+            Step::Continue(code + 3)
         }
     }
 
@@ -166,13 +167,13 @@ impl BoundaryScanner {
         }
         match value {
             SEQUENCE_END => {
-                return Step::Tell(Mark::Boundary { start: at + 1, decided: at }, at + 1);
+                return Step::Return(Mark::Boundary { start: at + 1, decided: at }, at + 1);
             }
             SEQUENCE if self.mpeg2 == 2 => self.mpeg2 = 0,
             EXTENSION if self.mpeg2 < 4 => {
                 let Some(&first) = bytes.get(at + 1) else { return Step::More };
                 if first >> 4 != PICTURE_CODING_EXTENSION {
-                    return Step::On(at + 2);
+                    return Step::Continue(at + 2);
                 }
                 let Some(&third) = bytes.get(at + 3) else { return Step::More };
                 self.mpeg2 = match (third & 3, self.mpeg2) {
@@ -180,17 +181,17 @@ impl BoundaryScanner {
                     (_, 0) => 2,
                     _ => 0,
                 };
-                return Step::On(at + 4);
+                return Step::Continue(at + 4);
             }
             _ => {}
         }
         if self.mpeg2 == 4 && !slice {
-            return Step::Tell(Mark::Boundary { start: code, decided: at }, at);
+            return Step::Return(Mark::Boundary { start: code, decided: at }, at);
         }
         if self.mpeg2 == 0 && value == PICTURE {
-            return Step::Tell(Mark::PictureHeader { start: code }, at);
+            return Step::Return(Mark::PictureHeader { start: code }, at);
         }
-        Step::On(at)
+        Step::Continue(at)
     }
 
     /// `mpeg4_find_frame_end`: a picture ends at the first start code after a VOP.
@@ -202,12 +203,12 @@ impl BoundaryScanner {
         let Some(&value) = bytes.get(at) else { return Step::More };
         if self.in_picture {
             if matches!(value, SLICE | EXTENSION) {
-                return Step::On(at);
+                return Step::Continue(at);
             }
-            return Step::Tell(Mark::Boundary { start: code, decided: at }, at);
+            return Step::Return(Mark::Boundary { start: code, decided: at }, at);
         }
         self.in_picture = value == VOP;
-        Step::On(at)
+        Step::Continue(at)
     }
 }
 
@@ -215,17 +216,17 @@ impl BoundaryScanner {
 /// number of bytes it needed.
 ///
 /// As in FFmpeg's parser, the number is read again with each byte until a bit is left
-/// over, or `most` bytes are available. Returns `None` if there are too few.
-fn exp_golomb(bytes: &[u8], most: usize) -> Option<(u32, usize)> {
+/// over, or `max_bytes` bytes are available. Returns `None` if there are too few.
+fn exp_golomb(bytes: &[u8], max_bytes: usize) -> Option<(u32, usize)> {
     let mut window: u64 = 0;
     for (index, &byte) in bytes.iter().enumerate() {
         window |= u64::from(byte) << (56 - 8 * index);
         let zeros = window.leading_zeros();
         let code_bits = 2 * zeros + 1;
-        let used = index + 1;
-        if code_bits < 8 * u32::try_from(used).ok()? || used == most {
+        let used_bytes = index + 1;
+        if code_bits < 8 * u32::try_from(used_bytes).ok()? || used_bytes == max_bytes {
             let value = if code_bits <= 64 { window >> (64 - code_bits) } else { 0 };
-            return Some((u32::try_from(value).unwrap_or(u32::MAX).wrapping_sub(1), used));
+            return Some((u32::try_from(value).unwrap_or(u32::MAX).wrapping_sub(1), used_bytes));
         }
     }
     None
@@ -241,8 +242,8 @@ mod tests {
         let (mut found, mut from) = (Vec::new(), 0);
         let mut scanner = BoundaryScanner::new(codec);
         for end in (piece..=stream.len()).step_by(piece).chain([stream.len()]) {
-            while let Some(what) = scanner.next(&stream[from..end]) {
-                if let Mark::Boundary { start, .. } = what {
+            while let Some(mark) = scanner.next(&stream[from..end]) {
+                if let Mark::Boundary { start, .. } = mark {
                     from += start;
                     found.push(from);
                     scanner.restart();
@@ -305,6 +306,6 @@ mod tests {
         assert_eq!(exp_golomb(&[0b1000_0000], 6), Some((0, 1)));
         assert_eq!(exp_golomb(&[0b0000_0001], 6), None);
         assert_eq!(exp_golomb(&[0b0000_0001, 0], 6), Some((127, 2)));
-        assert_eq!(exp_golomb(&[0; 6], 6).map(|(_, used)| used), Some(6));
+        assert_eq!(exp_golomb(&[0; 6], 6).map(|(_, used_bytes)| used_bytes), Some(6));
     }
 }

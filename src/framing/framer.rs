@@ -13,8 +13,8 @@ use super::boundary::{BoundaryScanner, Mark};
 use super::random_access;
 use crate::media::{AccessUnit, ByteOffset, Ticks, Times, VideoCodec};
 
-/// A larger access unit is split. No level of any codec allows one, so it is damage; the
-/// limit bounds memory.
+/// An access unit that exceeds this size is split, which bounds memory. No level of any codec
+/// allows such a size, so the stream is damaged.
 const MAX_ACCESS_UNIT_BYTES: usize = 32 << 20;
 
 /// Where a framer can resume in the recording, so that it returns an access unit and all
@@ -82,7 +82,8 @@ impl Framer {
         }
     }
 
-    /// Returns a framer whose first packet will be that of an access unit.
+    /// Returns a framer that resumes at an access unit. The first packet pushed must be the one
+    /// in which that access unit begins.
     pub fn resume(codec: VideoCodec, from: FramerStart) -> Self {
         Framer {
             pts: from.pts,
@@ -186,8 +187,8 @@ impl Framer {
         };
     }
 
-    /// `parse_packet` in `libavformat/demux.c`: only the first picture that ends in a PES
-    /// packet gets the times of that packet.
+    /// Returns the times of the PES packet in which the access unit ended. As in `parse_packet`
+    /// of `libavformat/demux.c`, only the first picture that ends in a PES packet gets them.
     fn ended_by(&mut self, decided: u64) -> Times {
         let mark = self.pes.iter().rev().find(|mark| mark.start <= decided);
         match mark {
@@ -199,8 +200,8 @@ impl Framer {
         }
     }
 
-    /// `mpeg1_find_frame_end` fetches times again at the picture header, because the
-    /// sequence header may be at the end of the previous PES packet.
+    /// Fetches the times again at the picture header, as `mpeg1_find_frame_end` does, because
+    /// the sequence header may be at the end of the previous PES packet.
     fn fetch_at_picture_header(&mut self, start: usize) {
         let offset = self.start + start as u64;
         let previous = self.previous_start;

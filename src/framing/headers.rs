@@ -1,5 +1,5 @@
-//! What the headers of a coded picture say of its time, read by libavcodec's parsers: by hand it
-//! would have to be done for every codec, and exactly as FFmpeg does it.
+//! Timing information in the headers of a coded picture. libavcodec's parsers read it: code of our
+//! own would need every codec, and would have to match FFmpeg exactly.
 
 use crate::libav::{PaddedBytes, Parser, is_before_6_1};
 use crate::media::{Fraction, PictureTiming, VideoCodec};
@@ -17,8 +17,8 @@ pub struct HeaderReader {
 }
 
 impl HeaderReader {
-    /// Returns a reader that has read these parameter sets; they may be empty. `None` if
-    /// there is no parser.
+    /// Returns a reader that has read `parameter_sets`, which may be empty. `None` if the linked
+    /// FFmpeg has no parser for `codec`.
     pub fn new(codec: VideoCodec, parameter_sets: &[u8]) -> Option<Self> {
         let parser = Parser::of_video(codec)?;
         let mut reader = HeaderReader { parser, codec, input: PaddedBytes::default() };
@@ -49,7 +49,8 @@ impl HeaderReader {
         PictureTiming { bidirectional, duration: self.duration(), delay, delay_known: true }
     }
 
-    /// `compute_frame_duration` in `libavformat/demux.c`.
+    /// Returns the duration of the picture in seconds, as `compute_frame_duration` in
+    /// `libavformat/demux.c` does. `None` if the frame rate is missing or implausible.
     fn duration(&self) -> Option<Fraction> {
         let (frames, seconds) = self.parser.frame_rate();
         if frames <= 0 || seconds <= 0 || seconds * 1000 <= frames {

@@ -19,8 +19,9 @@ fn after_start_codes(unit: &[u8]) -> impl Iterator<Item = &[u8]> {
     memmem::find_iter(unit, &[0, 0, 1]).map(|at| &unit[at + 3..])
 }
 
-/// An IDR picture is closed (ISO/IEC 14496-10, 7.4.1.2.4). A recovery point SEI with a
-/// count of 0 marks an open one (D.2.8); a higher count is intra refresh.
+/// Classifies an H.264 access unit. An IDR picture is closed (ISO/IEC 14496-10, 7.4.1.2.4). A
+/// recovery point SEI with a count of 0 marks an open random access point (D.2.8); a higher
+/// count is intra refresh.
 fn h264(unit: &[u8]) -> RandomAccess {
     let mut recovery_point = None;
     for nal in after_start_codes(unit) {
@@ -71,7 +72,8 @@ fn recovery_frame_count(mut sei: &[u8]) -> Option<u32> {
     }
 }
 
-/// IDR is closed; CRA and BLA may have leading pictures (ISO/IEC 23008-2, 7.4.2.2).
+/// Classifies an HEVC access unit. IDR is closed; CRA and BLA are open, because they may have
+/// leading pictures (ISO/IEC 23008-2, 7.4.2.2).
 fn hevc(unit: &[u8]) -> RandomAccess {
     for nal in after_start_codes(unit) {
         match nal.first().map(|byte| (byte >> 1) & 0x3f) {
@@ -84,8 +86,9 @@ fn hevc(unit: &[u8]) -> RandomAccess {
     RandomAccess::None
 }
 
-/// An I picture after a group header with `closed_gop` is closed; after one without it,
-/// or after a sequence header, it is open (ISO/IEC 13818-2, 6.3.8).
+/// Classifies an MPEG-2 access unit. An I picture after a group header with `closed_gop` is
+/// closed; after a group header without it, or after a sequence header, it is open (ISO/IEC
+/// 13818-2, 6.3.8).
 fn mpeg2(unit: &[u8]) -> RandomAccess {
     let (mut sequence, mut group, mut closed) = (false, false, false);
     for code in after_start_codes(unit) {
@@ -109,7 +112,8 @@ fn mpeg2(unit: &[u8]) -> RandomAccess {
     RandomAccess::None
 }
 
-/// An intra VOP (ISO/IEC 14496-2, 6.3.5); B-VOPs after it may refer to VOPs before it.
+/// Classifies an MPEG-4 access unit. An intra VOP (ISO/IEC 14496-2, 6.3.5) is open, because
+/// B-VOPs after it may refer to VOPs before it.
 fn mpeg4(unit: &[u8]) -> RandomAccess {
     let vop = after_start_codes(unit).find(|code| code.first() == Some(&0xb6));
     match vop.and_then(|code| code.get(1)) {

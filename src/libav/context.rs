@@ -1,4 +1,4 @@
-//! Fields of a codec context that `ffmpeg-next` has no functions for.
+//! Fields of a codec context for which `ffmpeg-next` has no functions.
 #![allow(unsafe_code)]
 
 use ffmpeg::ffi;
@@ -14,7 +14,7 @@ pub fn set_reorder(context: &mut ffmpeg::codec::Context, pictures: u32) {
     unsafe { (*context.as_mut_ptr()).has_b_frames = i32::try_from(pictures).unwrap_or(0) }
 }
 
-/// Makes a decoder return pictures that it has not recovered yet.
+/// Makes a decoder return damaged pictures as well (`AV_CODEC_FLAG_OUTPUT_CORRUPT`).
 pub fn show_damaged(opened: &mut ffmpeg::codec::Context) {
     // SAFETY: the context is exclusively borrowed and valid; `flags` is a plain integer
     // that a single-threaded decoder reads only inside a call. The flag takes effect with
@@ -24,7 +24,7 @@ pub fn show_damaged(opened: &mut ffmpeg::codec::Context) {
     }
 }
 
-/// Sets the parameter sets that a decoder starts with.
+/// Sets the parameter sets with which a decoder starts. Does nothing if `bytes` is empty.
 pub fn set_extradata(context: &mut ffmpeg::codec::Context, bytes: &[u8]) {
     let Ok(size) = i32::try_from(bytes.len()) else { return };
     if bytes.is_empty() {
@@ -44,7 +44,7 @@ pub fn set_extradata(context: &mut ffmpeg::codec::Context, bytes: &[u8]) {
     }
 }
 
-/// Sets the size that a decoder starts with (`width_from_caller`).
+/// Sets the picture size in pixels with which a decoder starts (`width_from_caller`).
 pub fn set_size(context: &mut ffmpeg::codec::Context, (width, height): (u32, u32)) {
     let (Ok(width), Ok(height)) = (i32::try_from(width), i32::try_from(height)) else { return };
     // SAFETY: the context is ours and not yet opened; the fields are documented as
@@ -55,7 +55,7 @@ pub fn set_size(context: &mut ffmpeg::codec::Context, (width, height): (u32, u32
     }
 }
 
-/// Returns the current width and height; 0 before they are known.
+/// Returns the current width and height in pixels; 0 before they are known.
 pub fn size(opened: &ffmpeg::decoder::Opened) -> (u32, u32) {
     // SAFETY: reads plain fields of a context that lives as long as `opened`.
     let (width, height) = unsafe { ((*opened.as_ptr()).width, (*opened.as_ptr()).height) };

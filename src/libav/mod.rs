@@ -1,9 +1,9 @@
-//! What decoders and parsers share of FFmpeg's libraries: checked wrappers of raw pointers, so that
-//! the stages above need no `unsafe` for them.
+//! The part of FFmpeg's libraries that decoders and parsers share: checked wrappers of raw
+//! pointers, so that other modules need no `unsafe` for them.
 //!
 //! ```text
 //! context  fields of a codec context that `ffmpeg-next` does not offer
-//! log      errors that libavcodec reports in its log and nowhere else
+//! log      counts the errors that libavcodec reports only in its log
 //! parser   libavcodec's parsers, which read the headers of pictures and audio frames
 //! ```
 
@@ -17,7 +17,7 @@ pub use parser::{PaddedBytes, Parser};
 
 use crate::media::VideoCodec;
 
-/// FFmpeg's identifier of a codec.
+/// Returns FFmpeg's identifier of a codec.
 pub fn codec_id(codec: VideoCodec) -> ffmpeg::codec::Id {
     match codec {
         VideoCodec::H264 => ffmpeg::codec::Id::H264,
@@ -27,8 +27,8 @@ pub fn codec_id(codec: VideoCodec) -> ffmpeg::codec::Id {
     }
 }
 
-/// Whether the linked libavcodec is older than that of FFmpeg 6.1, whose parsers count fields in
-/// another way.
+/// Returns whether the linked libavcodec is older than that of FFmpeg 6.1. The older parsers
+/// count fields in another way.
 pub fn is_before_6_1() -> bool {
     const FFMPEG_6_1: u32 = (60 << 16) | (31 << 8);
     ffmpeg::codec::version() < FFMPEG_6_1

@@ -13,7 +13,7 @@ use crate::media::{AudioCodec, Ticks, VideoCodec};
 
 const PADDING: usize = ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize;
 
-/// Bytes with the zeros behind them that libavcodec may read into.
+/// Bytes followed by zeros, because libavcodec may read past their end.
 #[derive(Debug, Default)]
 pub struct PaddedBytes(Vec<u8>);
 
@@ -26,8 +26,7 @@ impl PaddedBytes {
     }
 }
 
-/// The type in which `av_parser_init` takes a codec id: an `int` up to FFmpeg 8, an
-/// `AVCodecID` from 9 on.
+/// The type of `av_parser_init`'s codec id: `int` up to FFmpeg 8, `AVCodecID` from FFmpeg 9 on.
 trait ParserId {
     fn of(id: ffi::AVCodecID) -> Self;
 }
@@ -44,7 +43,7 @@ impl ParserId for ffi::AVCodecID {
     }
 }
 
-/// A parser and the context that it writes what it finds to.
+/// A parser, and the codec context to which it writes its results.
 pub struct Parser {
     parser: NonNull<ffi::AVCodecParserContext>,
     context: ffmpeg::codec::Context,
@@ -54,14 +53,14 @@ pub struct Parser {
 unsafe impl Send for Parser {}
 
 impl Parser {
-    /// Opens the parser of a video stream that is fed whole access units. `None` if the linked
-    /// FFmpeg has none.
+    /// Opens the parser of a video stream, for input in whole access units. `None` if the linked
+    /// FFmpeg has no parser for `codec`.
     pub fn of_video(codec: VideoCodec) -> Option<Self> {
         Parser::open(codec_id(codec).into(), ffi::PARSER_FLAG_COMPLETE_FRAMES)
     }
 
-    /// Opens the parser of an audio stream. `None` if the codec is not known, or the linked FFmpeg
-    /// has none for it.
+    /// Opens the parser of an audio stream. `None` if the codec is unknown, or the linked FFmpeg
+    /// has no parser for it.
     pub fn of_audio(codec: AudioCodec) -> Option<Self> {
         let id = match codec {
             AudioCodec::Mpeg => ffi::AVCodecID::AV_CODEC_ID_MP3,
@@ -89,8 +88,8 @@ impl Parser {
         }
     }
 
-    /// Parses `input` from byte `from` on. Returns the bytes consumed and the frame that was
-    /// completed, which is empty if none was; `None` after an error.
+    /// Parses `input` from byte `from` on. Returns the number of bytes consumed and the completed
+    /// frame, which is empty if no frame was completed. `None` after an error.
     pub fn parse<'a>(
         &'a mut self,
         input: &'a PaddedBytes,
@@ -103,8 +102,8 @@ impl Parser {
         let time = pts.map_or(ffi::AV_NOPTS_VALUE, |pts| pts.0);
         let (mut out, mut out_size) = (std::ptr::null_mut(), 0);
         // SAFETY: parser and context are valid for as long as `self`; the input has
-        // `size` bytes from `from` and PADDING more. What comes out lies in the input
-        // or in the parser, until the parser is called again: both are borrowed.
+        // `size` bytes from `from` and PADDING more. The output points into the input,
+        // or into the parser until its next call: both are borrowed.
         unsafe {
             let consumed = ffi::av_parser_parse2(
                 self.parser.as_ptr(),
@@ -125,60 +124,62 @@ impl Parser {
         }
     }
 
-    /// Whether the picture parsed last is a B picture.
+    /// Returns whether the picture parsed last is a B picture.
     pub fn is_bidirectional(&self) -> bool {
         let bidirectional = ffi::AVPictureType::AV_PICTURE_TYPE_B as c_int;
         // SAFETY: reads a plain field.
         unsafe { self.parser.as_ref().pict_type == bidirectional }
     }
 
-    /// `repeat_pict` of the picture parsed last: fields, or frames, for which it is shown beyond
-    /// the first.
+    /// Returns `repeat_pict` of the picture parsed last: the number of fields, or frames, for
+    /// which it is shown beyond the first.
     pub fn repeat(&self) -> i64 {
         // SAFETY: reads a plain field.
         i64::from(unsafe { self.parser.as_ref().repeat_pict })
     }
 
-    /// Frame rate of the stream as a fraction; 0 where the headers do not state it.
+    /// Returns the frame rate of the stream in frames per second, as a fraction; 0 if the headers
+    /// do not state it.
     pub fn frame_rate(&self) -> (i64, i64) {
         let rate = self.context.frame_rate();
         (i64::from(rate.numerator()), i64::from(rate.denominator()))
     }
 
-    /// Presentation time of the frame that was completed.
+    /// Returns the presentation time of the completed frame.
     pub fn pts(&self) -> Option<Ticks> {
         // SAFETY: reads a plain field.
         let pts = unsafe { self.parser.as_ref().pts };
         (pts != ffi::AV_NOPTS_VALUE).then_some(Ticks(pts))
     }
 
-    /// Samples of the frame that was completed.
+    /// Returns the number of samples in the completed frame.
     pub fn samples(&self) -> u32 {
         // SAFETY: reads a plain field.
         u32::try_from(unsafe { self.parser.as_ref().duration }).unwrap_or(0)
     }
 
-    /// Samples per second of the stream, 0 where the parser leaves that to the decoder.
+    /// Returns the sample rate of the stream in Hz; 0 if the parser leaves it to the decoder.
     pub fn sample_rate(&self) -> u32 {
         // SAFETY: reads a plain field.
         unsafe { u32::try_from((*self.context.as_ptr()).sample_rate).unwrap_or(0) }
     }
 
-    /// Pictures by which a decoder delays its output, as far as the parser knows.
+    /// Returns the number of pictures by which a decoder delays its output, as far as the parser
+    /// knows.
     pub fn delay(&self) -> u32 {
         // SAFETY: reads a plain field.
         unsafe { u32::try_from((*self.context.as_ptr()).has_b_frames).unwrap_or(0) }
     }
 
-    /// Sets the delay in the context that the parser reads.
+    /// Sets the output delay in the context that the parser reads.
     pub fn set_delay(&mut self, pictures: u32) {
         context::set_reorder(&mut self.context, pictures);
     }
 
-    /// Whether the parser of MPEG-1 and MPEG-2 has found the former.
+    /// Returns whether the parser of MPEG-1 and MPEG-2 has found MPEG-1.
     pub fn is_mpeg1(&self) -> bool {
-        // SAFETY: the field of a context that is ours is a C enum, which has the layout of an
-        // int; it is read as one, since any number may stand there.
+        // SAFETY: the context is ours. The field is a C enum, which has the layout of an int; it
+        // is read as an int because it may have any value.
         let id = unsafe { (&raw const (*self.context.as_ptr()).codec_id).cast::<c_int>().read() };
         id == ffi::AVCodecID::AV_CODEC_ID_MPEG1VIDEO as c_int
     }
@@ -186,7 +187,7 @@ impl Parser {
 
 impl Drop for Parser {
     fn drop(&mut self) {
-        // SAFETY: it was made by av_parser_init and is closed once.
+        // SAFETY: the parser was created by av_parser_init and is closed once.
         unsafe { ffi::av_parser_close(self.parser.as_ptr()) }
     }
 }

@@ -10,7 +10,7 @@
 use super::{SYNC_BYTE, TS_PACKET_BYTES, TsPacket};
 use crate::byte_offset::ByteOffset;
 
-/// Distance between the packets of an M2TS stream, each preceded by a time stamp of 4 bytes.
+/// Distance between the packets of an M2TS stream, each preceded by a timestamp of 4 bytes.
 const TIMED_PACKET_BYTES: usize = 192;
 
 /// Result of [`Aligner::find`].
@@ -35,7 +35,7 @@ pub struct Aligner {
     next: usize,
     /// Offset of `buffer[0]`.
     base: u64,
-    /// From the end of a packet's 188 bytes to the next sync byte: 0, 4 or 16.
+    /// Bytes from the end of a packet's 188 bytes to the next sync byte: 0, 4 or 16.
     gap_bytes: usize,
     /// Bytes of the gap not pushed yet.
     gap_left: usize,
@@ -66,8 +66,8 @@ impl Aligner {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Returns the next packet, or the next bytes that belong to none. `None` when more bytes are
-    /// needed.
+    /// Returns the next packet, or the next bytes that belong to no packet. `None` if more bytes
+    /// are needed.
     pub fn find(&mut self) -> Option<Aligned<'_>> {
         self.skip_gap();
         let rest = self.buffer.get(self.next..).filter(|_| self.gap_left == 0)?;
@@ -98,7 +98,7 @@ impl Aligner {
         Some(Aligned::Packet(TsPacket { at, bytes }))
     }
 
-    /// Whether [`Aligner::find`] would return something. Skips the bytes before that.
+    /// Returns whether [`Aligner::find`] would return something. Skips the bytes before it.
     pub fn has_found(&mut self) -> bool {
         let (next, gap_left) = (self.next, self.gap_left);
         let (lost_at, whole_until) = (self.lost_at, self.whole_until);
@@ -116,9 +116,9 @@ impl Aligner {
         self.whole_until
     }
 
-    /// Returns the offset after the last whole packet found, or after bytes that belong to none.
-    /// The bytes after it are part of a packet. A packet of 204 bytes is whole with its parity; one
-    /// of 192 begins with its time stamp.
+    /// Returns the offset after the last whole packet found, or after bytes that belong to no
+    /// packet. The bytes after this offset are part of a packet. A packet of 204 bytes is whole
+    /// only with its parity; a packet of 192 bytes begins with its timestamp.
     pub fn whole_until(&self) -> u64 {
         self.whole_until
     }
@@ -136,7 +136,7 @@ impl Aligner {
         self.base + self.buffer.len() as u64
     }
 
-    /// Whether the gap between packets is parity, which belongs to the packet before it.
+    /// Returns whether the gap between packets is parity, which belongs to the packet before it.
     fn has_parity(&self) -> bool {
         self.gap_bytes > TIMED_PACKET_BYTES - TS_PACKET_BYTES
     }

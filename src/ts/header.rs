@@ -11,7 +11,7 @@ pub const NULL_PID: u16 = 0x1fff;
 pub struct Header([u8; 4]);
 
 impl Header {
-    /// Returns the header of a whole packet, whatever its first byte is.
+    /// Returns the header of a whole packet. The sync byte is not checked.
     pub fn of(packet: &[u8; TS_PACKET_BYTES]) -> Self {
         let [sync, flags_and_pid, pid_low, control, ..] = *packet;
         Header([sync, flags_and_pid, pid_low, control])
@@ -25,62 +25,64 @@ impl Header {
         (header[0] == SYNC_BYTE).then_some(Header(header))
     }
 
-    /// Packet identifier, 13 bits.
+    /// Returns the packet identifier, 13 bits.
     pub fn pid(self) -> u16 {
         pid(self.0[1], self.0[2])
     }
 
-    /// `payload_unit_start_indicator`: a PES packet or a section begins in the payload.
+    /// Returns `payload_unit_start_indicator`: a PES packet or a section begins in the payload.
     pub fn unit_start(self) -> bool {
         self.0[1] & 0x40 != 0
     }
 
-    /// `transport_error_indicator`: the packet was received with errors that could not be
-    /// corrected.
+    /// Returns `transport_error_indicator`: the packet was received with errors that could not
+    /// be corrected.
     pub fn transport_error(self) -> bool {
         self.0[1] & 0x80 != 0
     }
 
-    /// `transport_scrambling_control` is not 0.
+    /// Returns whether `transport_scrambling_control` is not 0.
     pub fn is_scrambled(self) -> bool {
         self.0[3] & 0xc0 != 0
     }
 
-    /// Counts the packets of a PID that carry payload, modulo 16.
+    /// Returns `continuity_counter`, which counts the packets of a PID that have a payload,
+    /// modulo 16.
     pub fn continuity_counter(self) -> u8 {
         self.0[3] & 0x0f
     }
 
-    /// The packet has a payload, which may be empty, and so advances the continuity counter.
+    /// Returns whether the packet has a payload, which may be empty, and so advances the
+    /// continuity counter.
     pub fn has_payload(self) -> bool {
         self.0[3] & 0x10 != 0
     }
 
-    /// An adaptation field precedes the payload.
+    /// Returns whether an adaptation field precedes the payload.
     pub fn has_adaptation_field(self) -> bool {
         self.0[3] & 0x20 != 0
     }
 }
 
-/// Returns the 13 bits of a packet identifier, in a header or in a table, after three other bits.
+/// Returns the packet identifier in two bytes of a header or table: the low 13 bits.
 pub fn pid(high: u8, low: u8) -> u16 {
     u16::from_be_bytes([high, low]) & 0x1fff
 }
 
-/// Returns the stated length of the adaptation field, without its length byte: 0 if there is none,
-/// and up to 255, more than fits into a packet.
+/// Returns the stated length of the adaptation field in bytes, without its length byte. It is 0
+/// if there is no adaptation field, and at most 255, which is more than fits into a packet.
 pub fn adaptation_field_length(packet: &[u8; TS_PACKET_BYTES]) -> usize {
     if Header::of(packet).has_adaptation_field() { usize::from(packet[4]) } else { 0 }
 }
 
-/// `discontinuity_indicator`: the clock, or the continuity counter, may jump at this packet
-/// (ISO/IEC 13818-1, 2.4.3.5).
+/// Returns `discontinuity_indicator`: the clock, or the continuity counter, may jump at this
+/// packet (ISO/IEC 13818-1, 2.4.3.5).
 pub fn discontinuity(packet: &[u8; TS_PACKET_BYTES]) -> bool {
     adaptation_field_length(packet) > 0 && packet[5] & 0x80 != 0
 }
 
-/// Returns the index of the first byte of the payload, or the length of the packet if the
-/// adaptation field claims to be longer than it.
+/// Returns the index of the first byte of the payload, or [`TS_PACKET_BYTES`] if the stated
+/// adaptation field does not fit into the packet.
 pub fn payload_start(packet: &[u8; TS_PACKET_BYTES]) -> usize {
     const HEADER_BYTES: usize = 4;
     let field =
@@ -88,7 +90,7 @@ pub fn payload_start(packet: &[u8; TS_PACKET_BYTES]) -> usize {
     (HEADER_BYTES + field).min(TS_PACKET_BYTES)
 }
 
-/// Returns the bytes after header and adaptation field; none in a packet without payload.
+/// Returns the bytes after header and adaptation field; empty for a packet without payload.
 pub fn payload(packet: &[u8; TS_PACKET_BYTES]) -> &[u8] {
     if Header::of(packet).has_payload() { &packet[payload_start(packet)..] } else { &[] }
 }

@@ -1,13 +1,14 @@
 //! Transport packets: their header, and where each one begins (ISO/IEC 13818-1, 2.4.3).
 //!
-//! Everything that has to agree on packets to the byte uses this module: the writer, which
-//! discards torn packets; the tail, which reads after it; the demuxer; and `scenetap send`.
+//! Everything that has to agree on packet boundaries to the byte uses this module: the writer,
+//! which discards torn packets; the tail, which reads the recording behind the writer; the
+//! demuxer; and `scenetap send`.
 //!
 //! ```text
 //! header       the four bytes at the front, the adaptation field, where the payload begins
-//! aligner      bytes in any pieces → whole packets, and the bytes between them
+//! aligner      bytes in pieces of any size → whole packets, and the bytes between them
 //! packet_size  188, 192 (M2TS) or 204 bytes (with parity)
-//! crc32        CRC-32/MPEG-2, the check of every table
+//! crc32        CRC-32/MPEG-2, the checksum of every table
 //! ```
 
 mod aligner;

@@ -2,17 +2,17 @@
 
 use super::{SYNC_BYTE, TS_PACKET_BYTES};
 
-/// Number of sync bytes at packet distance that mark the beginning of a packet: a single byte of a
-/// payload may be a sync byte by chance, five in step are not.
+/// Number of sync bytes at packet distance that mark the beginning of a packet: a single payload
+/// byte may equal a sync byte by chance, five in step do not.
 const STEPS: usize = 5;
 
-/// Whether `bytes` begin with packets `stride` bytes apart: up to five sync bytes are in place, as
-/// far as `bytes` reach.
+/// Returns whether `bytes` begin with packets `stride` bytes apart: the first five positions, as
+/// far as `bytes` reach, have sync bytes.
 pub fn in_step(bytes: &[u8], stride: usize) -> bool {
     steps(bytes, stride).all(|byte| byte == SYNC_BYTE)
 }
 
-/// Whether `bytes` are long enough for [`in_step`] to see all five sync bytes.
+/// Returns whether `bytes` are long enough for [`in_step`] to check all five sync bytes.
 pub fn is_judged(bytes: &[u8], stride: usize) -> bool {
     steps(bytes, stride).count() == STEPS
 }
@@ -21,8 +21,8 @@ fn steps(bytes: &[u8], stride: usize) -> impl Iterator<Item = u8> {
     bytes.iter().step_by(stride).take(STEPS).copied()
 }
 
-/// Returns the size of a file's packets, 188, 192 (M2TS) or 204 (with parity), from its first
-/// bytes: the one at which sync bytes repeat most. `None` if it is not MPEG-TS.
+/// Determines the size of a file's packets from its first bytes: 188, 192 (M2TS) or 204 (with
+/// parity), whichever distance has the most sync bytes. `None` if the file is not MPEG-TS.
 ///
 /// If garbage follows soon, the bytes before it decide, with the same minimum as in ffmpeg. If the
 /// file begins with garbage, a stretch after it decides (`av_probe_input_buffer2`,
@@ -36,7 +36,8 @@ pub fn probe_packet_bytes(head: &[u8]) -> Option<usize> {
     beginnings.chain([head]).chain(head.chunks_exact(STRETCH_BYTES)).find_map(packet_bytes_in_step)
 }
 
-/// Returns the size at which sync bytes repeat most, if most of them are in place.
+/// Returns the packet size whose distance has the most sync bytes. `None` if fewer than
+/// `ENOUGH_PERCENT` of the expected sync bytes are in place.
 fn packet_bytes_in_step(bytes: &[u8]) -> Option<usize> {
     /// Percentage of expected positions that must have a sync byte.
     const ENOUGH_PERCENT: usize = 60;
