@@ -1,4 +1,4 @@
-//! Packets → the payload of the streams that are followed.
+//! Packets → the payload of the selected streams.
 //!
 //! [`Demuxer`] is pure: packets in, events out, no clock and no file. The same packets give
 //! the same events, however they arrive.
@@ -10,8 +10,7 @@
 //! table_packets  the packets of these tables
 //! program        selection of the program and the video stream
 //! pes            PES packets of one PID
-//! boundary       where a picture ends, codec by codec
-//! framer         elementary stream → access units with times and offsets
+//! listing        programs, streams, codecs and PIDs for `scan --list`
 //! ```
 
 mod listing;
@@ -35,8 +34,8 @@ use packet::{Packet, PacketParser, PesHeader};
 use pes::{PesParser, PesPart};
 use tables::TableReader;
 
-/// Maximum number of bytes held while no table tells what the PIDs carry: FFmpeg's
-/// default `probesize`, which it reads twice for the same reason.
+/// Maximum number of bytes held while no table describes the PIDs: FFmpeg's default
+/// `probesize`, which it reads twice for the same reason.
 const MAX_HELD_BYTES: usize = 5_000_000;
 
 /// Output of the demuxer, in stream order.
@@ -44,8 +43,8 @@ const MAX_HELD_BYTES: usize = 5_000_000;
 pub enum DemuxEvent<'a> {
     /// The selected program is known, or has changed.
     Program(Program),
-    /// Another video stream is followed from here on: whatever was open of the one before is
-    /// complete.
+    /// Another video stream is selected from here on: the open access unit of the previous one
+    /// is complete.
     VideoStream(VideoCodec),
     /// A PES packet of the video stream begins.
     PesStart {
@@ -56,25 +55,25 @@ pub enum DemuxEvent<'a> {
     },
     /// The next bytes of the video stream.
     Payload {
-        /// Offset of the packet that carries them.
+        /// Offset of the packet that contains them.
         at: ByteOffset,
-        /// Elementary stream.
+        /// Bytes of the elementary stream.
         data: &'a [u8],
     },
-    /// The PES packet of the video stream is as long as its header says.
+    /// The PES packet of the video stream has reached the length in its header.
     PesEnd,
     /// A PES packet of an audio stream is complete.
     Audio(AudioPes),
-    /// There is nothing to follow so far.
+    /// No video stream has been found so far.
     NoVideo(NoVideo),
-    /// Something is wrong with the video stream. It is counted and passed over.
+    /// The video stream is damaged. The damage is counted, and demuxing continues.
     Fault(StreamFault),
 }
 
 /// A PES packet of an audio stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudioPes {
-    /// The stream that it belongs to.
+    /// The stream to which the packet belongs.
     pub stream: AudioStream,
     /// Offset of the transport packet in which it begins.
     pub at: ByteOffset,
@@ -91,12 +90,12 @@ pub enum StreamFault {
     Discontinuity(ByteOffset),
     /// A packet is scrambled.
     Scrambled(ByteOffset),
-    /// A packet says that it was received with errors. It is decoded nevertheless, as ffmpeg
-    /// does.
+    /// A packet has `transport_error_indicator` set: it was received with errors. It is decoded
+    /// nevertheless, as in ffmpeg.
     TransportError(ByteOffset),
 }
 
-/// Finds one video stream, and the audio beside it, in the packets.
+/// Extracts one video stream, and the audio streams, from the packets.
 #[derive(Debug)]
 pub struct Demuxer {
     parser: PacketParser,
@@ -152,8 +151,8 @@ impl Demuxer {
         }
     }
 
-    /// Returns a demuxer that resumes at `start`. Its first packet must be the one at
-    /// `start.from`.
+    /// Returns a demuxer that resumes in the middle of a recording with `program`. Video packets
+    /// before `video_from` are skipped; audio packets are not.
     pub fn resume(choice: ProgramChoice, program: Program, video_from: ByteOffset) -> Self {
         let mut demuxer = Demuxer::new(choice);
         demuxer.held = None;
@@ -183,7 +182,7 @@ impl Demuxer {
         }
     }
 
-    /// The stream is over: hands what is open to `sink`.
+    /// Ends the stream. Passes held packets and open audio PES packets to `sink`.
     pub fn finish(&mut self, sink: &mut impl FnMut(DemuxEvent<'_>)) {
         self.release(sink);
         self.audio
@@ -204,20 +203,20 @@ impl Demuxer {
         if let Some(program) = self.tables.choose(self.choice, self.program.as_ref()) {
             self.follow(program, sink);
         } else if self.program.is_none()
-            && let Some(why) = self.tables.no_video(self.choice)
+            && let Some(reason) = self.tables.no_video(self.choice)
         {
-            self.report_no_video(why, sink);
+            self.report_no_video(reason, sink);
         }
     }
 
-    fn report_no_video(&mut self, why: NoVideo, sink: &mut impl FnMut(DemuxEvent<'_>)) {
-        if self.no_video.as_ref() != Some(&why) {
-            self.no_video = Some(why.clone());
-            sink(DemuxEvent::NoVideo(why));
+    fn report_no_video(&mut self, reason: NoVideo, sink: &mut impl FnMut(DemuxEvent<'_>)) {
+        if self.no_video.as_ref() != Some(&reason) {
+            self.no_video = Some(reason.clone());
+            sink(DemuxEvent::NoVideo(reason));
         }
     }
 
-    /// Switches to `program` and finishes the open access unit of the old one.
+    /// Switches to `program`. Reports a new video stream if PID or codec differ.
     fn follow(&mut self, program: Program, sink: &mut impl FnMut(DemuxEvent<'_>)) {
         let moved = self
             .program
@@ -339,7 +338,7 @@ impl AudioReader {
         });
     }
 
-    /// Ends the stream.
+    /// Ends the stream. Returns the open PES packet, if it is audio.
     fn finish(&mut self) -> Option<AudioPes> {
         self.open.take().and_then(|pes| identify(pes, &mut self.found))
     }
@@ -355,7 +354,7 @@ fn identify(mut pes: AudioPes, found: &mut Option<AudioCodec>) -> Option<AudioPe
     Some(pes)
 }
 
-/// Whether the packet's continuity counter is the one expected after `last`.
+/// Returns whether the packet's continuity counter is the one expected after `last`.
 fn follows(last: u8, packet: &Packet<'_>) -> bool {
     let expected = if packet.has_payload { (last + 1) & 0x0f } else { last };
     packet.continuity_counter == expected

@@ -100,10 +100,10 @@ impl PesParser {
         if data.is_empty() {
             return;
         }
-        let most = expected.unwrap_or(MAX_PES_BYTES);
+        let max_bytes = expected.unwrap_or(MAX_PES_BYTES);
         if *taken == 0 && expected.is_some() {
-            data = &data[..data.len().min(most)];
-        } else if *taken > 0 && *taken + data.len() > most {
+            data = &data[..data.len().min(max_bytes)];
+        } else if *taken > 0 && *taken + data.len() > max_bytes {
             // It is longer than stated, or than the maximum: the rest is a PES packet
             // without times.
             (*taken, *expected) = (0, None);
@@ -252,11 +252,11 @@ mod tests {
     fn starts_and_ends(packets: &[&[u8]]) -> (Vec<usize>, Vec<usize>) {
         let (mut starts, mut ends) = (Vec::new(), Vec::new());
         let mut parser = PesParser::default();
-        for (place, payload) in packets.iter().enumerate() {
+        for (index, payload) in packets.iter().enumerate() {
             parser.push(&raw(payload, true), |part| match part {
-                PesPart::Start(_) => starts.push(place),
+                PesPart::Start(_) => starts.push(index),
                 PesPart::Data(_) => {}
-                PesPart::End => ends.push(place),
+                PesPart::End => ends.push(index),
             });
         }
         (starts, ends)

@@ -45,7 +45,7 @@ pub enum NoVideo {
         /// The requested number.
         wanted: u16,
         /// The program numbers in the tables.
-        there: Vec<u16>,
+        numbers: Vec<u16>,
     },
     /// There is video, but its codec is not supported.
     NotDecoded {
@@ -67,9 +67,9 @@ impl fmt::Display for NoVideo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NoVideo::NoTables => f.write_str("no program tables, and no video found without them"),
-            NoVideo::NoSuchProgram { wanted, there } => {
-                let there: Vec<_> = there.iter().map(u16::to_string).collect();
-                write!(f, "no program {wanted}; programs: {}", there.join(", "))
+            NoVideo::NoSuchProgram { wanted, numbers } => {
+                let numbers: Vec<_> = numbers.iter().map(u16::to_string).collect();
+                write!(f, "no program {wanted}; programs: {}", numbers.join(", "))
             }
             NoVideo::NotDecoded { pid, codec } => {
                 write!(f, "the video on PID {pid:#x} is {codec}, which scenetap does not decode")
@@ -90,7 +90,7 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Updates the PAT, and forgets the PMTs of programs that it no longer names.
+    /// Updates the PAT, and removes the PMTs of programs that it no longer lists.
     pub fn pat(&mut self, entries: &[PatEntry]) {
         if self.pat != entries {
             self.pat = entries.to_vec();
@@ -150,7 +150,7 @@ impl Tables {
         (current != Some(&chosen)).then_some(chosen)
     }
 
-    /// Whether the PMT of every program in the PAT has arrived.
+    /// Returns whether the PMT of every program in the PAT has arrived.
     pub fn is_complete(&self) -> bool {
         let has_map = |entry: &PatEntry| {
             entry.program == 0 || self.pmts.iter().any(|(_, pmt)| pmt.program == entry.program)
@@ -158,7 +158,7 @@ impl Tables {
         !self.pmts.is_empty() && self.pat.iter().all(has_map)
     }
 
-    /// Whether no PMT has arrived.
+    /// Returns whether no PMT has arrived.
     pub fn is_empty(&self) -> bool {
         self.pmts.is_empty()
     }
@@ -171,9 +171,9 @@ impl Tables {
     /// Returns the reason why [`Tables::choose`] finds no video.
     pub fn no_video(&self, choice: ProgramChoice) -> NoVideo {
         let (mut audio, mut other) = (0, 0);
-        let mut there = Vec::new();
+        let mut numbers = Vec::new();
         for (_, pmt) in &self.pmts {
-            there.push(pmt.program);
+            numbers.push(pmt.program);
             if matches!(choice, ProgramChoice::Number(number) if number != pmt.program) {
                 continue;
             }
@@ -188,9 +188,9 @@ impl Tables {
             }
         }
         match choice {
-            _ if there.is_empty() => NoVideo::NoTables,
-            ProgramChoice::Number(wanted) if !there.contains(&wanted) => {
-                NoVideo::NoSuchProgram { wanted, there }
+            _ if numbers.is_empty() => NoVideo::NoTables,
+            ProgramChoice::Number(wanted) if !numbers.contains(&wanted) => {
+                NoVideo::NoSuchProgram { wanted, numbers }
             }
             _ => NoVideo::NoneAmong { audio, other },
         }

@@ -7,8 +7,9 @@ use super::packet::{Packet, PacketParser};
 use super::tables::TableReader;
 use crate::ts::{TS_PACKET_BYTES, TsPacket};
 
-/// More packets than the largest section needs (4,096 bytes, 183 in the first packet).
-const MOST_PACKETS: usize = 32;
+/// Maximum number of packets per table: more than the largest section needs (4,096 bytes, 183 in
+/// the first packet).
+const MAX_PACKETS: usize = 32;
 
 /// Keeps the latest packets of the PAT and of the PMTs.
 #[derive(Debug, Default)]
@@ -23,7 +24,7 @@ pub struct TablePackets {
 struct Packets {
     /// Packets since the beginning of the last section.
     open: Vec<[u8; TS_PACKET_BYTES]>,
-    /// Bytes that are missing from it.
+    /// Bytes that this section still lacks.
     missing: usize,
     /// Packets of the last complete section.
     whole: Vec<[u8; TS_PACKET_BYTES]>,
@@ -56,7 +57,7 @@ impl TablePackets {
 
 impl Packets {
     fn push(&mut self, packet: &Packet<'_>, bytes: &[u8; TS_PACKET_BYTES]) {
-        let carried = if packet.unit_start {
+        let payload_bytes = if packet.unit_start {
             self.open.clear();
             // A pointer, then table id and length (ISO/IEC 13818-1, 2.4.4).
             let pointer = packet.payload.first().copied().map_or(0, usize::from);
@@ -69,12 +70,12 @@ impl Packets {
         } else {
             packet.payload.len()
         };
-        if self.open.len() == MOST_PACKETS {
+        if self.open.len() == MAX_PACKETS {
             self.open.clear();
             return;
         }
         self.open.push(*bytes);
-        self.missing = self.missing.saturating_sub(carried);
+        self.missing = self.missing.saturating_sub(payload_bytes);
         if self.missing == 0 {
             self.whole = std::mem::take(&mut self.open);
         }

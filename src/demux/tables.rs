@@ -26,7 +26,7 @@ impl Default for TableReader {
 }
 
 impl TableReader {
-    /// Whether this PID carries tables.
+    /// Returns whether this PID carries tables.
     pub fn reads(&self, pid: u16) -> bool {
         self.sections.contains_key(&pid)
     }

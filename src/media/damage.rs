@@ -1,20 +1,21 @@
-//! Damage to a stream, counted.
+//! Counters of damage to a stream.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How often a stream was damaged. Damage is counted and passed over; it ends nothing.
+/// Number of times that a stream was damaged. Damage is only counted: recording and detection
+/// continue.
 ///
 /// The keys are those of `scenetap status --json`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Damage {
-    /// Times that bytes between packets were skipped.
+    /// Number of times that bytes between packets were skipped.
     pub lost_sync: u64,
     /// Gaps in the video stream's continuity counter.
     pub continuity_gaps: u64,
-    /// Packets of the video stream that say that they were received with errors.
+    /// Packets of the video stream with `transport_error_indicator`.
     pub transport_errors: u64,
     /// Access units and pictures that could not be decoded.
     pub undecodable: u64,
@@ -23,14 +24,14 @@ pub struct Damage {
 }
 
 impl Damage {
-    /// Whether there was none.
+    /// Returns whether there was no damage.
     pub fn is_none(&self) -> bool {
         *self == Damage::default()
     }
 }
 
-/// In words, without what did not occur: `3 gaps in the packets, 1 undecodable picture`. Empty if
-/// there was none.
+/// Lists the kinds of damage that occurred: `3 gaps in the packets, 1 undecodable picture`. Empty
+/// if there was no damage.
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds = [

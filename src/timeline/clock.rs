@@ -1,4 +1,4 @@
-//! The clock of a recording: what is known of its streams' times between two packets.
+//! The clock of a recording: the state of its streams' times between two packets.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,15 +12,15 @@ use crate::media::{
 /// Bits of the PTS and DTS clock.
 pub(super) const CLOCK_BITS: u32 = 33;
 
-/// No picture lasts longer: what looks so is a gap.
+/// Maximum duration of a picture in ticks: a longer step is a gap.
 const MAX_STEP: i64 = TICKS_PER_SECOND;
 
-/// The state that has to outlive a restart. Its keys are those of the checkpoint.
+/// The state that is kept across a restart. Its keys are those of the checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingClock {
-    /// Unwrapped time that counts as 0.
+    /// Unwrapped time of the start of the recording.
     pub start: Ticks,
-    /// What the pictures' own times have shown.
+    /// State derived from the pictures' own times.
     #[serde(flatten)]
     pub demuxed: VideoTimes,
     /// The offset that all streams share.
@@ -32,18 +32,18 @@ pub struct RecordingClock {
     pub audio: Vec<AudioClock>,
 }
 
-/// What libavformat knows of the video stream.
+/// State that libavformat keeps for the video stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct VideoTimes {
-    /// Unwrapped time of the picture before: the next is the nearest to it. Before
-    /// the first picture that of audio, if there was any.
+    /// Unwrapped time of the previous picture: the next time is unwrapped to the value nearest
+    /// to it. Before the first picture, the time of audio if there was any.
     pub last: Option<Ticks>,
-    /// A picture has been seen.
+    /// Whether a picture has been seen.
     pub seen: bool,
-    /// Ticks from one decoding time to the next, as last seen: the duration of a picture
-    /// where the stream does not state it.
+    /// Ticks from one decoding time to the next, as last seen: the duration of a picture if the
+    /// stream does not state it.
     pub step: i64,
-    /// Times that the stream does not state.
+    /// Computes times that the stream does not state.
     pub interpolation: Interpolation,
 }
 
@@ -53,16 +53,17 @@ pub struct VideoTimes {
 pub struct AudioClock {
     /// PID of the stream.
     pub pid: u16,
-    /// Everything up to the PES packet that begins here has passed.
+    /// Offset of the last PES packet that has passed.
     pub through: ByteOffset,
-    /// Time of its next frame, in ticks, unwrapped.
+    /// Time of the next frame in ticks, unwrapped.
     pub next_pts: Option<i64>,
-    /// Where it is expected.
+    /// Expected time of the next frame.
     pub clock: StreamClock,
 }
 
 impl VideoTimes {
-    /// Unwraps a picture's times. The DTS is near the last one, the PTS near it.
+    /// Unwraps a picture's times: the DTS to the value nearest to the last time, the PTS to the
+    /// value nearest to the DTS.
     pub(super) fn unwrap(&mut self, times: Times) -> Stamps {
         if let Some(time) = times.dts.or(times.pts) {
             let last = *self.last.get_or_insert(time);
@@ -75,20 +76,21 @@ impl VideoTimes {
         self.peek(times)
     }
 
-    /// The same for times that are not the next picture's.
+    /// Unwraps times that are not those of the next picture, and keeps the state unchanged.
     pub(super) fn peek(&self, times: Times) -> Stamps {
         let near = |time: Ticks| nearest(time, self.last.unwrap_or(time)).0;
         Stamps { pts: times.pts.map(near), dts: times.dts.map(near) }
     }
 
-    /// The same for another stream's time.
+    /// Unwraps a time of another stream.
     pub(super) fn unwrap_beside(&mut self, time: Ticks) -> Ticks {
         nearest(time, *self.last.get_or_insert(time))
     }
 }
 
 impl RecordingClock {
-    /// A picture's times from the start of the recording, on its way to the decoder.
+    /// Converts the times of a picture that passes to the decoder. Returns them in ticks from the
+    /// start of the recording.
     pub(super) fn pass_picture(&mut self, stamps: Stamps, timing: &PictureTiming) -> Stamps {
         let passed = self.shared.pass(&self.video, stamps);
         let duration = match timing.duration.map_or(self.demuxed.step, rescale::whole_ticks) {
@@ -104,6 +106,7 @@ impl RecordingClock {
         Stamps { pts: passed.pts, dts: Some(rescale::ticks(dts).0) }
     }
 
+    /// Updates the clock with an audio frame that passes.
     pub(super) fn pass_audio(&mut self, frame: &AudioFrame) {
         let (index, stamps) = self.audio_stamps(frame);
         let Some(pts) = stamps.pts else { return };
@@ -116,12 +119,14 @@ impl RecordingClock {
         audio.clock.lasts(Some(rescale::micros_of_samples(counted, frame.sample_rate)));
     }
 
+    /// Returns whether the audio frame's time jumps.
     pub(super) fn would_jump(&mut self, frame: &AudioFrame) -> bool {
         let (index, stamps) = self.audio_stamps(frame);
         self.shared.jumps(&self.audio[index].clock, stamps)
     }
 
-    /// The clock of the frame's stream, and its times: none before the first that is given.
+    /// Returns the index of the stream's clock, and the frame's unwrapped times: none before the
+    /// first time that the stream gives.
     pub(super) fn audio_stamps(&mut self, frame: &AudioFrame) -> (usize, Stamps) {
         let index = match self.audio.iter().position(|audio| audio.pid == frame.pid) {
             Some(index) => index,
@@ -140,8 +145,9 @@ impl RecordingClock {
     }
 }
 
-/// Where the next frame stands. The parsers of some codecs state durations, which
-/// libavformat rounds; of others it knows the frame size, and does not.
+/// Returns the time of the next frame in ticks. For some codecs, the parser states a duration,
+/// which libavformat rounds to ticks; for others, libavformat knows the frame size and does not
+/// round.
 fn after(pts: i64, frame: &AudioFrame) -> i64 {
     let AudioFrame { samples, sample_rate, exact, .. } = *frame;
     if exact && samples > 0 && sample_rate > 0 {
@@ -152,7 +158,7 @@ fn after(pts: i64, frame: &AudioFrame) -> i64 {
     }
 }
 
-/// The time with these 33 bits that is nearest to `reference`.
+/// Returns the time with these low 33 bits that is nearest to `reference`.
 fn nearest(time: Ticks, reference: Ticks) -> Ticks {
     const MODULUS: i64 = 1 << CLOCK_BITS;
     let ahead = (time.0 - reference.0).rem_euclid(MODULUS);

@@ -29,10 +29,10 @@ pub struct Stamps {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Interpolation {
-    /// Nothing is guessed any more: it was looked ahead, and no time found.
+    /// Whether guessing has ended: the look-ahead found no time.
     pub blank: bool,
-    /// `cur_dts`: where the next picture would be decoded. `None` until a time is
-    /// known; `guessed` is then how far pictures have come without.
+    /// `cur_dts`: expected decoding time of the next picture. `None` until a time is known; until
+    /// then, `guessed` counts the ticks.
     pub next: Option<i64>,
     /// Ticks taken by pictures without times so far.
     pub guessed: i64,
@@ -71,7 +71,7 @@ impl Default for Interpolation {
     }
 }
 
-/// The first time is known: guessed times of earlier pictures move by this.
+/// Result of the first known time: guessed times of earlier pictures move by this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Anchored {
     shift: i64,
@@ -89,12 +89,12 @@ impl Anchored {
 }
 
 impl Interpolation {
-    /// Whether a time is relative to the base and still has to be moved.
+    /// Returns whether a time is relative to the base and still has to be moved.
     pub fn is_relative(time: Option<i64>) -> bool {
         time.is_some_and(|time| time > RELATIVE_BASE - (1 << 48))
     }
 
-    /// Whether the time of pictures is known, or known to be missing.
+    /// Returns whether the time of pictures is known, or known to be missing.
     pub fn is_anchored(&self) -> bool {
         self.next.is_some() || self.blank
     }
@@ -184,7 +184,8 @@ impl Interpolation {
         }
     }
 
-    /// At the end of a stream without any known time: guessed times count from 0.
+    /// Returns the result for a stream that ends without any known time: guessed times count from
+    /// 0.
     pub fn give_up() -> Anchored {
         Anchored { shift: RELATIVE_BASE.wrapping_neg() }
     }
@@ -202,8 +203,8 @@ impl Interpolation {
         }
     }
 
-    /// A PTS without a DTS is used as both, unless such times turn out not to be in
-    /// order.
+    /// Removes a DTS that equals the PTS if such times turn out not to be in order. A PTS without
+    /// a DTS is used as both until then.
     fn check_order(&mut self, stamps: &mut Stamps) {
         const MEMORY: u32 = 250;
         let Some(dts) = stamps.dts else { return };
@@ -225,7 +226,7 @@ impl Interpolation {
         }
     }
 
-    /// An I or P picture, shown after the B pictures that follow it.
+    /// Fills in the times of an I or P picture that is shown after the B pictures that follow it.
     fn fill_delayed(
         &mut self,
         stamps: &mut Stamps,
@@ -254,7 +255,7 @@ impl Interpolation {
         anchored
     }
 
-    /// A picture that is shown when it is decoded.
+    /// Fills in the times of a picture that is shown when it is decoded.
     fn fill_undelayed(&mut self, stamps: &mut Stamps, timing: &PictureTiming) -> Option<Anchored> {
         if stamps.pts.is_none() && stamps.dts.is_none() && timing.duration.is_none() {
             return None;
@@ -269,7 +270,7 @@ impl Interpolation {
         anchored
     }
 
-    /// `update_initial_timestamps`: handles the first known time.
+    /// Handles the first known time, like `update_initial_timestamps`.
     fn anchor(&mut self, dts: Option<i64>) -> Option<Anchored> {
         let dts = dts?;
         if self.is_anchored() || Self::is_relative(Some(dts)) {
@@ -279,7 +280,7 @@ impl Interpolation {
         Some(Anchored { shift: (dts - self.guessed).wrapping_sub(RELATIVE_BASE) })
     }
 
-    /// `select_from_pts_buffer`.
+    /// Selects a decoding time from the last presentation times, like `select_from_pts_buffer`.
     fn select(
         &mut self,
         codec: VideoCodec,
@@ -313,7 +314,7 @@ impl Interpolation {
     }
 }
 
-/// Whether the decoder returns each picture as soon as it gets the next one (FFmpeg's
+/// Returns whether the decoder returns each picture as soon as it gets the next one (FFmpeg's
 /// `onein_oneout`).
 fn in_coding_order(codec: VideoCodec) -> bool {
     !matches!(codec, VideoCodec::H264 | VideoCodec::Hevc)

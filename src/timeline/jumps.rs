@@ -47,7 +47,7 @@ pub struct StreamClock {
 }
 
 impl Shared {
-    /// Whether the packet's decoding time jumps.
+    /// Returns whether the packet's decoding time jumps.
     pub fn jumps(&self, stream: &StreamClock, stamps: Stamps) -> bool {
         self.delta(stream, stamps.dts).is_some()
     }

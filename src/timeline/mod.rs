@@ -4,7 +4,7 @@
 //! step (`libavformat/demux.c`, `fftools/ffmpeg.c`, FFmpeg 5.1):
 //!
 //! ```text
-//! unwrap       33 bits → a time without wraps
+//! clock        33 bits → a time without wraps
 //! interpolate  times that the stream does not give
 //! start        where the recording begins, determined once
 //! jumps        continuous time where the sender's clock jumps
@@ -40,11 +40,11 @@ pub struct TimedUnit {
     pub before: RecordingClock,
 }
 
-/// The decoding times that FFmpeg counts up after the last picture. Pictures that the
-/// decoder still holds and that have no time take one of them each.
+/// The decoding times by which FFmpeg continues after the last picture. Each picture that the
+/// decoder still holds and that has no time gets one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AfterEnd {
-    /// In microseconds; `None` if unknown.
+    /// Next time in microseconds; `None` if unknown.
     next: Option<i64>,
     /// Step in microseconds.
     step: i64,
@@ -65,7 +65,7 @@ impl Iterator for AfterEnd {
 pub struct Timeline {
     clock: RecordingClock,
     /// Duration of the last picture that passed, if its headers state it.
-    lasts: Option<Fraction>,
+    last_duration: Option<Fraction>,
     /// Determines where the recording begins; `None` once that is done.
     start: Option<Start>,
     /// Items that wait for the start, or for the first known time.
@@ -114,7 +114,7 @@ struct OpenPes {
 }
 
 impl Timeline {
-    /// Starts at the beginning of a recording.
+    /// Returns a timeline at the beginning of a recording.
     pub fn new() -> Self {
         let clock = RecordingClock {
             demuxed: VideoTimes::default(),
@@ -126,12 +126,12 @@ impl Timeline {
         Timeline { start: Some(Start::default()), ..Timeline::resume(clock) }
     }
 
-    /// Resumes with the `clock` from before the next access unit.
+    /// Returns a timeline that resumes with the `clock` from before the next access unit.
     pub fn resume(clock: RecordingClock) -> Self {
         Timeline {
             passed_audio: clock.audio.iter().map(|audio| (audio.pid, audio.through)).collect(),
             clock,
-            lasts: None,
+            last_duration: None,
             start: None,
             held: VecDeque::new(),
             held_bytes: 0,
@@ -143,7 +143,7 @@ impl Timeline {
         }
     }
 
-    /// Sets the audio streams of the tables, whose first times count for the start.
+    /// Sets the audio streams of the tables: their first times determine the start as well.
     pub fn expect_audio(&mut self, streams: &[AudioStream]) {
         if let Some(start) = &mut self.start {
             start.expect_audio(streams);
@@ -168,7 +168,7 @@ impl Timeline {
         self.hold(Item::PesComplete, 0);
     }
 
-    /// Takes the next access unit of the video stream, with what its headers state.
+    /// Takes the next access unit of the video stream, with the timing in its headers.
     pub fn video(&mut self, unit: AccessUnit, timing: PictureTiming) {
         let before = self.clock.demuxed;
         let demuxed = &mut self.clock.demuxed;
@@ -184,15 +184,14 @@ impl Timeline {
         let video = VideoItem { unit, timing, stamps, before };
         self.waits |= video.waits();
         if let Some(start) = &mut self.start {
-            video.tell(start);
+            video.update_start(start);
         }
         let bytes = video.unit.data.len();
         self.hold(Item::Video(Box::new(video)), bytes);
     }
 
-    /// Applies what libavformat learns from its look-ahead before it starts over:
-    /// `pictures` are the first access units, with missing or ambiguous times. Call this
-    /// before they pass.
+    /// Applies the results of libavformat's look-ahead, after which it starts over. `pictures` are
+    /// the first access units, with missing or ambiguous times. Must be called before they pass.
     pub fn look_ahead<'a>(
         &mut self,
         pictures: impl Iterator<Item = (&'a AccessUnit, &'a PictureTiming)>,
@@ -221,16 +220,16 @@ impl Timeline {
         self.clock.demuxed.interpolation = demuxed.interpolation;
     }
 
-    /// Ends the stream: time starts at what is known.
+    /// Ends the stream, and determines the start from the times known so far.
     pub fn finish(&mut self) {
         self.give_up();
         self.pass_held();
         self.pass_jumped();
     }
 
-    /// Returns the times that FFmpeg counts up after the last picture.
+    /// Returns the times by which FFmpeg continues after the last picture.
     pub fn after_end(&self) -> AfterEnd {
-        let step = self.lasts.map_or(0, |duration| rescale::whole_micros(duration, 1));
+        let step = self.last_duration.map_or(0, |duration| rescale::whole_micros(duration, 1));
         AfterEnd { next: self.clock.video.next, step }
     }
 
@@ -253,7 +252,7 @@ impl Timeline {
         }
     }
 
-    /// Stops waiting for what is not known yet.
+    /// Stops waiting for the start and for the first known time.
     fn give_up(&mut self) {
         // The order matters: guessed times must not determine where the recording begins.
         self.settle();
@@ -275,7 +274,7 @@ impl Timeline {
         let stamps = held.iter_mut().map(|video| &mut video.stamps);
         self.clock.demuxed.interpolation.move_guessed(anchored, codec, delay, stamps);
         if let Some(start) = &mut self.start {
-            held.iter().for_each(|video| video.tell(start));
+            held.iter().for_each(|video| video.update_start(start));
         }
         self.waits = false;
     }
@@ -314,7 +313,7 @@ impl Timeline {
         }
         self.open.pictures.push((stamps, timing));
         let passed = self.clock.pass_picture(stamps, &timing);
-        self.lasts = timing.duration;
+        self.last_duration = timing.duration;
         (unit.pts, unit.dts) = (passed.pts.map(Ticks), passed.dts.map(Ticks));
         self.ready.push_back(TimedUnit { unit, raw, before });
     }
@@ -355,7 +354,7 @@ impl VideoItem {
         Interpolation::is_relative(self.stamps.pts) || Interpolation::is_relative(self.stamps.dts)
     }
 
-    fn tell(&self, start: &mut Start) {
+    fn update_start(&self, start: &mut Start) {
         if !self.waits() {
             start.video(self.stamps.pts);
             self.stamps.dts.into_iter().for_each(|dts| start.reached(dts));
@@ -363,7 +362,7 @@ impl VideoItem {
     }
 }
 
-/// No more than this is held back, whatever the times say.
+/// Maximum number of bytes of access units held back. Beyond this, the timeline stops waiting.
 const MAX_HELD_BYTES: usize = 16 << 20;
 
 #[cfg(test)]

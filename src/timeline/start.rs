@@ -10,12 +10,12 @@ use crate::media::{AudioStream, TICKS_PER_SECOND, Ticks};
 /// has not appeared yet.
 const SETTLE_TICKS: i64 = TICKS_PER_SECOND;
 
-/// What is known so far. Times are unwrapped.
+/// State of the search for the start. Times are unwrapped.
 #[derive(Debug, Default)]
 pub struct Start {
     /// Audio streams without a time yet.
-    silent: Vec<u16>,
-    heard: Vec<u16>,
+    pending_audio: Vec<u16>,
+    seen_audio: Vec<u16>,
     earliest: Option<i64>,
     video: bool,
     first_dts: Option<i64>,
@@ -26,18 +26,18 @@ impl Start {
     /// Sets the audio streams of the tables.
     pub fn expect_audio(&mut self, streams: &[AudioStream]) {
         for AudioStream { pid, .. } in streams {
-            if !self.silent.contains(pid) && !self.heard.contains(pid) {
-                self.silent.push(*pid);
+            if !self.pending_audio.contains(pid) && !self.seen_audio.contains(pid) {
+                self.pending_audio.push(*pid);
             }
         }
     }
 
     /// Takes the time of an audio frame.
     pub fn audio(&mut self, pid: u16, pts: Ticks) {
-        if let Some(index) = self.silent.iter().position(|silent| *silent == pid) {
-            self.silent.swap_remove(index);
-            self.heard.push(pid);
-            self.see(pts.0);
+        if let Some(index) = self.pending_audio.iter().position(|pending| *pending == pid) {
+            self.pending_audio.swap_remove(index);
+            self.seen_audio.push(pid);
+            self.update_earliest(pts.0);
         }
     }
 
@@ -45,7 +45,7 @@ impl Start {
     pub fn video(&mut self, pts: Option<i64>) {
         if let (false, Some(pts)) = (self.video, pts) {
             self.video = true;
-            self.see(pts);
+            self.update_earliest(pts);
         }
     }
 
@@ -59,9 +59,9 @@ impl Start {
         self.span = (dts - *self.first_dts.get_or_insert(dts)).abs();
     }
 
-    /// Whether the start is known, or the wait is over.
+    /// Returns whether the start is known, or the wait is over.
     pub fn is_settled(&self) -> bool {
-        self.video && (self.silent.is_empty() || self.span >= SETTLE_TICKS)
+        self.video && (self.pending_audio.is_empty() || self.span >= SETTLE_TICKS)
     }
 
     /// Returns the start of the recording, as far as it is known.
@@ -69,7 +69,7 @@ impl Start {
         Ticks(self.earliest.unwrap_or(0))
     }
 
-    fn see(&mut self, pts: i64) {
+    fn update_earliest(&mut self, pts: i64) {
         self.earliest = Some(self.earliest.map_or(pts, |earliest| earliest.min(pts)));
     }
 }
