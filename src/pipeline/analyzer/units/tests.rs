@@ -248,7 +248,7 @@ fn of_several_programs_the_first_with_video_or_the_one_asked_for_is_followed() {
     let (_, events) = follow(ProgramChoice::Number(9));
     assert_eq!(
         events,
-        [UnitEvent::NoVideo(NoVideo::NoSuchProgram { wanted: 9, there: vec![7, 1] })]
+        [UnitEvent::NoVideo(NoVideo::NoSuchProgram { wanted: 9, numbers: vec![7, 1] })]
     );
 }
 
