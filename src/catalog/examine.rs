@@ -165,7 +165,7 @@ fn strays(folder: &Path, known: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
 /// # Errors
 ///
 /// Returns an error if the folder cannot be read or written.
-pub fn set_strays_aside(folder: &Path) -> Result<usize> {
+pub fn quarantine_strays(folder: &Path) -> Result<usize> {
     let entries = read_entries(folder, false, &mut Examined::default())?;
     let ids: HashSet<_> = entries.iter().map(|entry| entry.id.as_str()).collect();
     let found = strays(folder, |id| ids.contains(id))?;

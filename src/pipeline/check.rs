@@ -15,8 +15,8 @@ use crate::recording;
 use crate::session::Session;
 use crate::telemetry::Counters;
 
-/// Returns the problems of a session, and changes nothing. If it is being recorded, files
-/// that come and go are not problems.
+/// Returns the problems of a session, and changes nothing. While the session is being recorded,
+/// temporary files are not problems.
 ///
 /// # Errors
 ///
@@ -35,7 +35,7 @@ pub fn check(session: &Session) -> Result<Examined> {
         problem(Error::new(Stage::Recording, what).path(&path));
     }
     let path = session.checkpoint_json();
-    let doubt = match trust::look(&path, &session.recording_ts(), length)? {
+    let contradiction = match trust::examine(&path, &session.recording_ts(), length)? {
         StoredCheckpoint::Missing if length > 0 => {
             Some("it is missing: detection would start over".into())
         }
@@ -44,10 +44,12 @@ pub fn check(session: &Session) -> Result<Examined> {
             problem(error);
             None
         }
-        StoredCheckpoint::Trusted(checkpoint) => doubt(&checkpoint, length, found.entries),
+        StoredCheckpoint::Trusted(checkpoint) => {
+            find_contradiction(&checkpoint, length, found.entries)
+        }
     };
-    if let Some(what) = doubt {
-        problem(trust::doubt(&path, what));
+    if let Some(what) = contradiction {
+        problem(trust::untrusted(&path, what));
     }
     let folder = path.parent().unwrap_or(&path);
     for path in left_overs(folder, |_| true).context(Stage::Catalog, folder, "cannot read")? {
@@ -56,8 +58,8 @@ pub fn check(session: &Session) -> Result<Examined> {
     Ok(found)
 }
 
-/// Returns what contradicts a checkpoint of this recording, if anything.
-fn doubt(checkpoint: &Checkpoint, length: u64, entries: u64) -> Option<String> {
+/// Returns the reason why a checkpoint of this recording is incomplete or wrong, if there is one.
+fn find_contradiction(checkpoint: &Checkpoint, length: u64, entries: u64) -> Option<String> {
     if checkpoint.frames_kept > entries {
         Some(format!("it covers {} frames; the index has fewer", checkpoint.frames_kept))
     } else if !checkpoint.is_final(length) {
@@ -67,8 +69,8 @@ fn doubt(checkpoint: &Checkpoint, length: u64, entries: u64) -> Option<String> {
     }
 }
 
-/// Repairs what [`check`] has found: discards a torn packet, and restores missing frames
-/// by detection. Quarantines files of no use, and destroys nothing.
+/// Repairs the problems that [`check`] has found: discards a torn packet, and restores missing
+/// frames by detection. Quarantines untrusted files instead of deleting them.
 ///
 /// # Errors
 ///
@@ -84,14 +86,14 @@ pub fn repair(
     let owned = session.clone().into_owned()?;
     let checkpoint = session.checkpoint_json();
     if found.lacks_frames && checkpoint.exists() {
-        trust::quarantine(&checkpoint, &trust::doubt(&checkpoint, "frames are missing"))?;
+        trust::quarantine(&checkpoint, &trust::untrusted(&checkpoint, "frames are missing"))?;
     }
     let job = finished_job(owned)?;
     counters.recorded_bytes.store(job.opened_bytes, std::sync::atomic::Ordering::Relaxed);
     let live = Live::new(job, Detected::default(), options, counters);
     live.until(shutdown).run(&mut |_| ())?;
     if !shutdown.is_requested() {
-        let strays = examine::set_strays_aside(&session.frames_dir())?;
+        let strays = examine::quarantine_strays(&session.frames_dir())?;
         if strays > 0 {
             tracing::warn!("quarantined {strays} JPEGs that are not in the index");
         }

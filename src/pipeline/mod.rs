@@ -15,6 +15,11 @@ pub use scan::scan;
 
 use crate::error::{Error, Kind, Result, Stage};
 
+/// Starts a thread called `name`.
+///
+/// # Errors
+///
+/// Returns an error if the system cannot start a thread.
 fn spawn<'scope, 'env, T: Send + 'scope>(
     scope: &'scope std::thread::Scope<'scope, 'env>,
     name: &str,
@@ -26,12 +31,16 @@ fn spawn<'scope, 'env, T: Send + 'scope>(
         .map_err(|cause| Error::new(Stage::Pipeline, "cannot start a thread").because(cause))
 }
 
-/// `who` names the thread in the message if it has panicked.
-fn join<T>(who: &str, thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+/// Waits for a thread and returns its result. `name` appears in the error if it has panicked.
+///
+/// # Errors
+///
+/// Returns the error of the thread, or one of kind [`Kind::Bug`] if it has panicked.
+fn join<T>(name: &str, thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread.join().unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        let what = format!("{who} has panicked: {}", text.unwrap_or("no message"));
+        let what = format!("{name} has panicked: {}", text.unwrap_or("no message"));
         Err(Error::new(Stage::Pipeline, what).of_kind(Kind::Bug))
     })
 }

@@ -1,4 +1,4 @@
-//! What the pipeline can be asked for. The configuration builds these.
+//! Options of the pipeline's operations. The configuration builds them.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ pub struct RecordOptions {
     pub detect: DetectOptions,
 }
 
-/// How long a recording may become. Without either limit it continues for ever.
+/// Limits at which a recording rotates. Without limits, it never rotates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RotationLimits {
     /// Maximum age of a recording.
@@ -50,7 +50,7 @@ pub struct RotationLimits {
 }
 
 impl RotationLimits {
-    /// Whether there is a limit.
+    /// Returns whether there is a limit.
     pub fn is_some(self) -> bool {
         self != RotationLimits::default()
     }

@@ -44,8 +44,8 @@ pub fn scan(
     let tail = FileTail::open(&options.file, ByteOffset(0), packet_bytes, end)?;
     let scores = options.scores.as_deref().map(Scores::create).transpose()?;
     let Some(frames_dir) = &options.frames_dir else {
-        let frames = Frames::Told { on_entry, next: 1 };
-        let outlet = ScanOutlet { frames, scores, counters, watch: StreamLog::default() };
+        let frames = Frames::Reported { on_entry, next: 1 };
+        let outlet = ScanOutlet { frames, scores, counters, stream_log: StreamLog::default() };
         return detect(options, tail, outlet, shutdown);
     };
     let catalog =
@@ -56,7 +56,7 @@ pub fn scan(
             live::publish_frames(&queue, catalog, None, on_entry)
         })?;
         let frames = Frames::Published(messages);
-        let outlet = ScanOutlet { frames, scores, counters, watch: StreamLog::default() };
+        let outlet = ScanOutlet { frames, scores, counters, stream_log: StreamLog::default() };
         // The publisher ends when its queue is closed, which is dropped with the outlet.
         let detected = detect(options, tail, outlet, shutdown);
         join("the publisher", publisher).and(detected)
@@ -80,7 +80,11 @@ fn detect(
     analyzer.take_unusable().map_or(Ok(()), |error| Err(error.path(&options.file)))
 }
 
-/// Returns length and packet size, both in bytes.
+/// Returns length and packet size of a file, both in bytes.
+///
+/// # Errors
+///
+/// Returns an error if the file cannot be read or is not MPEG-TS.
 pub(super) fn probe_file(path: &Path) -> Result<(u64, usize)> {
     // Check before opening: opening a pipe would block until another process writes to
     // it.
@@ -111,10 +115,10 @@ enum Frames<'a> {
     /// The publisher, which writes them.
     Published(Sender<Message>),
     /// Only the callback.
-    Told { on_entry: &'a mut (dyn FnMut(&Entry) + Send), next: u64 },
+    Reported { on_entry: &'a mut (dyn FnMut(&Entry) + Send), next: u64 },
 }
 
-fn gone<T>(_: T) -> Error {
+fn publisher_gone<T>(_: T) -> Error {
     Error::new(Stage::Pipeline, "the publisher has ended")
 }
 
@@ -122,7 +126,7 @@ struct ScanOutlet<'a> {
     frames: Frames<'a>,
     scores: Option<Scores<'a>>,
     counters: &'a Counters,
-    watch: StreamLog,
+    stream_log: StreamLog,
 }
 
 impl Outlet for ScanOutlet<'_> {
@@ -137,9 +141,9 @@ impl Outlet for ScanOutlet<'_> {
         let kept = KeptFrame { verdict, frame, captured_at: None };
         match &mut self.frames {
             Frames::Published(messages) => {
-                messages.send(Message::Keep(Box::new(kept))).map_err(gone)
+                messages.send(Message::Keep(Box::new(kept))).map_err(publisher_gone)
             }
-            Frames::Told { on_entry, next } => {
+            Frames::Reported { on_entry, next } => {
                 on_entry(&Entry::new(*next, &EncodedFrame::without_jpeg(&kept), reason, None));
                 *next += 1;
                 Ok(())
@@ -147,20 +151,22 @@ impl Outlet for ScanOutlet<'_> {
         }
     }
 
-    fn progress(&mut self, analyzer: &Analyzer, read: ByteOffset, over: bool) -> Result<()> {
+    fn progress(&mut self, analyzer: &Analyzer, read: ByteOffset, finished: bool) -> Result<()> {
         self.counters.detected_bytes.store(read.0, Relaxed);
-        self.watch.look(analyzer, self.counters);
-        if over {
-            self.watch.over(read);
+        self.stream_log.update(analyzer, self.counters);
+        if finished {
+            self.stream_log.finish(read);
         }
         match &self.frames {
-            Frames::Published(messages) if over => messages.send(Message::Over).map_err(gone),
+            Frames::Published(messages) if finished => {
+                messages.send(Message::Finished).map_err(publisher_gone)
+            }
             _ => Ok(()),
         }
     }
 
     fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64) {
-        self.watch.sync_lost(at, skipped_bytes, self.counters);
+        self.stream_log.sync_lost(at, skipped_bytes, self.counters);
     }
 }
 

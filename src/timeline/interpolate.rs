@@ -102,7 +102,7 @@ impl Interpolation {
     /// Starts over after the look-ahead, as libavformat does
     /// (`estimate_timings_from_pts`). Keeps the time of the first picture and what was
     /// learned about the order. `anchored` results from the first known time.
-    pub fn begin_again(&mut self, anchored: Option<Anchored>) {
+    pub fn start_over(&mut self, anchored: Option<Anchored>) {
         *self = Interpolation {
             next: anchored.map(|anchored| RELATIVE_BASE.wrapping_add(anchored.shift)),
             blank: anchored.is_none(),

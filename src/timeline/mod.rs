@@ -216,7 +216,7 @@ impl Timeline {
         if let (Some(start), None) = (&mut self.start, first) {
             start.no_video();
         }
-        demuxed.interpolation.begin_again(first);
+        demuxed.interpolation.start_over(first);
         self.clock.demuxed.interpolation = demuxed.interpolation;
     }
 

@@ -1,4 +1,4 @@
-//! The decoder of the stream, and the next one where the stream changes its codec.
+//! The decoder of the stream, and the next one if the stream changes its codec.
 
 use std::collections::VecDeque;
 
@@ -7,18 +7,18 @@ use crate::decode::{BestEffort, Decoded, Decoder, Settings};
 use crate::error::{Error, Result};
 use crate::media::{AccessUnit, PictureFormat, Ticks, VideoCodec};
 
-/// Opens decoders, and gives each access unit to the one that it belongs to.
+/// Opens decoders, and passes each access unit to the decoder of its codec.
 #[derive(Debug, Default)]
 pub struct Decoders {
     current: Option<Decoder>,
-    /// Decoders for what comes next, while the timeline holds pictures of the codec before.
+    /// Decoders of later pictures, while the timeline still holds pictures of the previous codec.
     next: VecDeque<Decoder>,
-    /// Where the first decoder resumes, until it is opened.
+    /// Restart point of the first decoder, until that decoder is opened.
     resume: Option<RestartPoint>,
-    /// Pictures by which the stream's first decoder delayed its output: libavformat goes on
-    /// believing that.
+    /// Number of pictures by which the stream's first decoder delayed its output: libavformat
+    /// keeps this value.
     delay: u32,
-    /// What the current decoder was opened with. The size is dropped once a picture has another.
+    /// Settings of the decoder opened last. The size is dropped once a picture has another size.
     opened_with: Settings,
     /// Access units that earlier decoders could not decode.
     undecodable: u64,
@@ -26,7 +26,7 @@ pub struct Decoders {
 }
 
 impl Decoders {
-    /// Decoders of which the first resumes at `point`.
+    /// Returns decoders of which the first resumes at `point`.
     pub fn resume(point: RestartPoint) -> Self {
         Decoders {
             delay: point.decoder.delay,
@@ -36,16 +36,16 @@ impl Decoders {
         }
     }
 
-    /// Parameter sets that are known before the first access unit is read.
+    /// Returns the parameter sets that are known before the first access unit is read.
     pub fn known_parameter_sets(&self) -> &[u8] {
         self.resume.as_ref().map_or(&[], |_| &self.opened_with.parameter_sets)
     }
 
-    /// Opens the first decoder after a restart. Returns false if none is to be resumed.
+    /// Opens the first decoder after a restart. Returns false if there is no decoder to resume.
     ///
     /// # Errors
     ///
-    /// If the linked FFmpeg has no decoder for the codec.
+    /// Returns an error if the linked FFmpeg has no decoder for the codec.
     pub fn open_resumed(&mut self, codec: VideoCodec) -> Result<bool> {
         let Some(point) = self.resume.take() else { return Ok(false) };
         let mut decoder = Decoder::open(codec, &point.decoder.settings(), point.decoder.times)?;
@@ -57,11 +57,11 @@ impl Decoders {
         Ok(true)
     }
 
-    /// Opens the decoder for a stream that begins, and returns its delay in pictures.
+    /// Opens the decoder of a new stream. Returns its output delay in pictures.
     ///
     /// # Errors
     ///
-    /// If the linked FFmpeg has no decoder for the codec.
+    /// Returns an error if the linked FFmpeg has no decoder for the codec.
     pub fn open(&mut self, codec: VideoCodec, settings: Settings) -> Result<u32> {
         let decoder = Decoder::open(codec, &settings, BestEffort::default())?;
         self.delay = decoder.reorder();
@@ -70,38 +70,39 @@ impl Decoders {
         Ok(self.delay)
     }
 
-    /// See [`Decoders::delay`]'s field: 0 again where another stream begins.
+    /// Sets [`Decoders::delay`] to 0, because another stream begins.
     pub fn reset_delay(&mut self) {
         self.delay = 0;
     }
 
-    /// Pictures by which the stream's first decoder delayed its output.
+    /// Returns the number of pictures by which the stream's first decoder delayed its output.
     pub fn delay(&self) -> u32 {
         self.delay
     }
 
-    /// Decodes an access unit, with the next decoder if it is coded otherwise than the one before.
-    /// Pictures that this decoder still holds are lost unless [`Decoders::is_next`] was asked.
+    /// Passes an access unit to the current decoder. If [`Decoders::is_next`] returns true, the
+    /// caller must finish the current decoder and call [`Decoders::advance`] first.
     pub fn push(&mut self, unit: &AccessUnit) {
         if let Some(decoder) = &mut self.current {
             decoder.push(unit);
         }
     }
 
-    /// Whether `unit` is the first for the next decoder: the current one has to be finished.
+    /// Returns whether `unit` is the first for the next decoder.
     pub fn is_next(&self, unit: &AccessUnit) -> bool {
         !self.next.is_empty()
             && self.current.as_ref().is_none_or(|decoder| decoder.codec() != unit.codec)
     }
 
-    /// Replaces the current decoder, whose pictures have all come out.
+    /// Replaces the current decoder by the next one. All pictures of the current decoder must have
+    /// been pulled.
     pub fn advance(&mut self) {
         self.retire();
         self.current = self.next.pop_front();
     }
 
-    /// No more comes for the current decoder: the pictures that it holds come out. One without a
-    /// time of its own takes one of `times`.
+    /// Ends the input of the current decoder, which then returns the pictures that it still holds.
+    /// A picture without a time of its own gets the next of `times`.
     pub fn finish(&mut self, times: impl Iterator<Item = Option<Ticks>>) {
         if let Some(decoder) = &mut self.current {
             decoder.finish(times);
@@ -133,23 +134,25 @@ impl Decoders {
         decoded
     }
 
-    /// How the current decoder could be opened again, to resume at a picture that came out of it.
+    /// Returns the settings with which another decoder could resume at a picture that the current
+    /// decoder has returned.
     pub fn settings(&self) -> Settings {
         let reorder = self.current.as_ref().map_or(0, Decoder::reorder);
         Settings { reorder, ..self.opened_with.clone() }
     }
 
-    /// Access units and pictures that did not decode, so far.
+    /// Returns the number of access units and pictures that could not be decoded so far.
     pub fn undecodable(&self) -> u64 {
         self.undecodable + self.current.as_ref().map_or(0, Decoder::undecodable)
     }
 
-    /// Why the first picture that was decoded but could not be used was skipped.
+    /// Returns the reason why the first picture that was decoded but could not be used was
+    /// skipped.
     pub fn unusable(&self) -> Option<&Error> {
         self.unusable.as_ref()
     }
 
-    /// As [`Decoders::unusable`]; returns it once.
+    /// Returns the same as [`Decoders::unusable`], but only once.
     pub fn take_unusable(&mut self) -> Option<Error> {
         self.unusable.take()
     }

@@ -13,21 +13,22 @@ const PACKETS_PER_REPORT: u32 = 512;
 
 /// Receives verdicts and progress.
 pub trait Outlet {
-    /// A picture has a verdict.
+    /// Receives the verdict on a picture.
     ///
     /// # Errors
     ///
-    /// Returns an error if the outlet accepts no more: detection ends.
+    /// Returns an error if the outlet has failed. Detection then ends.
     fn scored(&mut self, scored: Scored) -> Result<()>;
 
-    /// Detection has read up to `read`. With `over`, everything in it has a verdict.
+    /// Receives the progress: detection has read all packets before the offset `read`. If
+    /// `finished`, every picture has a verdict.
     ///
     /// # Errors
     ///
     /// As [`Outlet::scored`].
-    fn progress(&mut self, analyzer: &Analyzer, read: ByteOffset, over: bool) -> Result<()>;
+    fn progress(&mut self, analyzer: &Analyzer, read: ByteOffset, finished: bool) -> Result<()>;
 
-    /// Bytes that belong to no packet were skipped.
+    /// Reports that `skipped_bytes` bytes at offset `at`, which belong to no packet, were skipped.
     fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64);
 }
 
@@ -40,7 +41,7 @@ pub enum Ended {
     Stopped,
 }
 
-/// Runs `detection` on `tail` to its end, or until `stop` returns true.
+/// Runs `analyzer` on `tail` to its end, or until `stop` returns true.
 ///
 /// # Errors
 ///

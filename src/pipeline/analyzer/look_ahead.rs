@@ -11,19 +11,22 @@ use crate::timeline::Timeline;
 /// Input of the timeline, in the demuxer's order.
 #[derive(Debug)]
 pub enum TimelineInput {
+    /// An access unit of the video stream, with the timing in its headers.
     Unit(AccessUnit, PictureTiming),
+    /// A frame of an audio stream.
     Audio(AudioFrame),
+    /// The PES packet of the video stream is complete.
     PesComplete,
 }
 
-/// Examines data and holds it back meanwhile.
+/// Examines the first pictures of a stream, and holds back the timeline's input meanwhile.
 #[derive(Debug)]
 pub struct LookAhead {
     probe: StreamProbe,
     held: VecDeque<TimelineInput>,
 }
 
-/// HeldInput data, once everything is known or the look-ahead has reached its limit.
+/// The input that was held back, once everything is known or the look-ahead has reached its limit.
 #[derive(Debug)]
 pub struct HeldInput {
     codec: VideoCodec,
@@ -33,31 +36,31 @@ pub struct HeldInput {
 }
 
 impl LookAhead {
-    /// Starts at the beginning of a stream.
+    /// Returns a look-ahead at the beginning of a stream.
     ///
     /// # Errors
     ///
-    /// Returns an error if there is no decoder for the codec.
+    /// Returns an error if the linked FFmpeg has no decoder for the codec.
     pub fn new(codec: VideoCodec) -> Result<Self> {
         Ok(LookAhead { probe: StreamProbe::new(codec)?, held: VecDeque::new() })
     }
 
-    /// Examines the next access unit, and adds to `timing` what is known so far.
+    /// Examines the next access unit, and adds the timing known so far to `timing`.
     pub fn look(&mut self, unit: &AccessUnit, timing: &mut PictureTiming) {
         self.probe.look(unit, timing);
     }
 
-    /// Holds the next item.
+    /// Holds back the next item.
     pub fn hold(&mut self, input: TimelineInput) {
         self.held.push_back(input);
     }
 
-    /// Whether the look-ahead is complete.
+    /// Returns whether the look-ahead is complete.
     pub fn is_done(&self) -> bool {
         self.probe.is_done()
     }
 
-    /// Returns how to open the decoder, and what was held.
+    /// Returns the settings for the decoder, and the input that was held back.
     pub fn finish(self) -> (VideoCodec, Settings, HeldInput) {
         let (codec, guesses) = (self.probe.codec(), self.probe.guesses());
         (codec, self.probe.settings(), HeldInput { codec, guesses, held: self.held })
@@ -65,11 +68,11 @@ impl LookAhead {
 }
 
 impl HeldInput {
-    /// Returns the held data for `timeline`, after passing what was learned to it.
-    /// `delay` is that of the decoder, in pictures.
+    /// Passes the results of the look-ahead to `timeline`, and returns the held input. `delay` is
+    /// the decoder's output delay in pictures.
     pub fn release(mut self, timeline: &mut Timeline, delay: u32) -> VecDeque<TimelineInput> {
         if self.guesses {
-            self.begin_again(timeline, delay);
+            self.start_over(timeline, delay);
         }
         if self.codec == VideoCodec::Hevc || self.guesses {
             self.set_initial_durations();
@@ -77,8 +80,8 @@ impl HeldInput {
         self.held
     }
 
-    /// Like libavformat, starts over after the look-ahead with its results.
-    fn begin_again(&mut self, timeline: &mut Timeline, delay: u32) {
+    /// Starts over with the results of the look-ahead, like libavformat.
+    fn start_over(&mut self, timeline: &mut Timeline, delay: u32) {
         timeline.look_ahead(self.units().map(|(unit, timing)| (&*unit, &*timing)));
         let delay = self.units().map(|(_, timing)| timing.delay).max().unwrap_or(0).max(delay);
         for (_, timing) in self.units() {
@@ -86,9 +89,9 @@ impl HeldInput {
         }
     }
 
-    /// Pictures before the first headers of an HEVC stream get the duration of these
-    /// headers: libavformat has read them before it returns the pictures. Other codecs'
-    /// parsers do without, and the times count.
+    /// Sets the duration of the pictures before the first headers to the duration in these
+    /// headers: libavformat has read them before it returns the pictures. This matters for HEVC;
+    /// the parsers of other codecs need no headers, except if times are guessed.
     fn set_initial_durations(&mut self) {
         let mut known = self.units().map(|(_, timing)| timing.duration).enumerate();
         let Some((before, first)) = known.find(|(_, duration)| duration.is_some()) else { return };

@@ -1,17 +1,17 @@
 //! The analyzer: packets of one recording in, scored pictures out. No threads, no files, no clock.
 //!
 //! Live detection and `scan` both run it; the same packets give the same verdicts.
-//! [`Analyzer::restart_point`] says at any time from where, and with what state, another one could
-//! resume.
+//! [`Analyzer::restart_point`] returns at any time the offset and the state from which another
+//! analyzer can resume.
 //!
 //! ```text
 //! packets ─▶ units ─▶ timer ─▶ decoders ─▶ detect (score, rule) ─▶ Scored
 //!              │        │         │
 //!              │        └ look_ahead: a stream's first pictures, held back
-//!              └────────┴─────────┴──▶ restart: where another could resume
+//!              └────────┴─────────┴──▶ restart: where another analyzer can resume
 //!
 //! drive       the loop: a file's packets into an analyzer, its verdicts into an outlet
-//! stream_log  what is logged of the stream meanwhile
+//! stream_log  logs what the stream contains, and its damage
 //! ```
 
 mod decoders;
@@ -39,11 +39,11 @@ use restart::{Decided, RestartPoints};
 use timer::UnitTimer;
 use units::{UnitEvent, UnitReader};
 
-/// What is decided about a picture.
+/// The result for one picture.
 pub struct Scored {
-    /// Its score, and whether it is kept.
+    /// Score of the picture, and whether it is kept.
     pub verdict: Verdict,
-    /// The picture, if it is kept, in memory of its own.
+    /// The picture, if it is kept, copied out of the decoder's buffers.
     pub kept: Option<Frame>,
 }
 
@@ -56,9 +56,9 @@ pub struct Analyzer {
     detector: Detector,
     restart: RestartPoints,
     resuming: Option<Resuming>,
-    /// The last picture that is decided: where it starts, and its time.
+    /// Offset and time of the last picture that has a verdict.
     last: Option<(ByteOffset, Ticks)>,
-    /// The access unit that came last.
+    /// Offset of the last access unit.
     newest: Option<ByteOffset>,
     /// See [`restart::Decided::final_through`].
     final_through: Option<ByteOffset>,
@@ -68,18 +68,18 @@ pub struct Analyzer {
     first_scrambled: Option<ByteOffset>,
 }
 
-/// Pictures that come out again after a restart.
+/// State after a restart, while pictures that already have a verdict are decoded again.
 struct Resuming {
-    /// The picture behind which everything is new.
+    /// Offset of the last picture that has a verdict.
     last: ByteOffset,
     detector: DetectorState,
-    /// The picture that came out last. The detector would hold on to it: see
+    /// The previous picture. The detector would hold on to it: see
     /// [`crate::media::Picture::copied`] for why that matters.
     previous: Option<Frame>,
 }
 
 impl Analyzer {
-    /// An analyzer at the beginning of a recording.
+    /// Returns an analyzer at the beginning of a recording.
     pub fn new(rule: Rule, choice: ProgramChoice) -> Self {
         Analyzer {
             rule,
@@ -99,7 +99,7 @@ impl Analyzer {
         }
     }
 
-    /// An analyzer that resumes at `point`. Its first packet must be the one at
+    /// Returns an analyzer that resumes at `point`. Its first packet must be the one at
     /// `point.read_from.audio_offset`.
     pub fn resume(rule: Rule, choice: ProgramChoice, point: RestartPoint) -> Self {
         let (from, decided) = (&point.read_from, &point.decided);
@@ -119,25 +119,25 @@ impl Analyzer {
         }
     }
 
-    /// Reads no more than `bytes` again after a restart, where the stream allows that. The
-    /// default is 64 MiB.
+    /// Limits the number of bytes that are read again after a restart, if the stream allows that.
+    /// The default is 64 MiB.
     #[must_use]
     pub fn read_again_at_most(mut self, bytes: u64) -> Self {
         self.restart.read_again_at_most(bytes);
         self
     }
 
-    /// Takes the next packet.
+    /// Pushes the next packet.
     ///
     /// # Errors
     ///
-    /// If the linked FFmpeg has no decoder for the stream.
+    /// Returns an error if the linked FFmpeg has no decoder for the stream, or memory is short.
     pub fn push(&mut self, packet: TsPacket<'_>) -> Result<()> {
         self.reader.push(packet);
         self.drain_reader()
     }
 
-    /// The recording is over: what is open is decided, for good.
+    /// Ends the recording: all remaining pictures get their final verdicts.
     ///
     /// # Errors
     ///
@@ -153,52 +153,53 @@ impl Analyzer {
         Ok(())
     }
 
-    /// Returns the next picture that is decided, if there is one.
+    /// Returns the next picture that has a verdict, if there is one.
     pub fn pull(&mut self) -> Option<Scored> {
         self.ready.pop_front()
     }
 
-    /// Returns where another analyzer can resume behind the last picture decided. `None` while it
-    /// would have to begin at the beginning.
+    /// Returns the point at which another analyzer can resume after the last picture that has a
+    /// verdict. `None` while it would have to start at the beginning.
     pub fn restart_point(&self) -> Option<RestartPoint> {
-        let place = self.restart.oldest()?;
+        let candidate = self.restart.oldest()?;
         let (offset, pts) = self.last?;
-        // While pictures come out again, the detector's state is still that of the checkpoint.
+        // While pictures are decoded again, the detector's state is still that of the checkpoint.
         let detector = match &self.resuming {
             Some(resuming) => resuming.detector.clone(),
             None => self.detector.state(),
         };
         let final_through = self.final_through;
         let decided = Decided { offset, pts, detector, final_through };
-        Some(place.point(self.decoders.delay(), decided))
+        Some(candidate.point(self.decoders.delay(), decided))
     }
 
-    /// The program that is followed, once it is known.
+    /// Returns the selected program, once it is known.
     pub fn program(&self) -> Option<&Program> {
         self.reader.program()
     }
 
-    /// Why there is no such program, once that is known.
+    /// Returns the reason why there is no video, once that is known.
     pub fn no_video(&self) -> Option<&NoVideo> {
         self.no_video.as_ref()
     }
 
-    /// Damage so far. Sync lost between packets is not among it: packets are found elsewhere.
+    /// Returns the damage so far, without losses of sync: the tail finds these.
     pub fn damage(&self) -> Damage {
         Damage { undecodable: self.decoders.undecodable(), ..self.damage }
     }
 
-    /// The first scrambled packet of the video stream.
+    /// Returns the offset of the first scrambled packet of the video stream.
     pub fn first_scrambled(&self) -> Option<ByteOffset> {
         self.first_scrambled
     }
 
-    /// Why the first picture that was decoded but could not be used was skipped.
+    /// Returns the reason why the first picture that was decoded but could not be used was
+    /// skipped.
     pub fn unusable(&self) -> Option<&Error> {
         self.decoders.unusable()
     }
 
-    /// As [`Analyzer::unusable`]; returns it once.
+    /// Returns the same as [`Analyzer::unusable`], but only once.
     pub fn take_unusable(&mut self) -> Option<Error> {
         self.decoders.take_unusable()
     }

@@ -1,7 +1,7 @@
-//! Where in a recording another analyzer could resume, and with what state.
+//! Determines where in a recording another analyzer can resume, and with what state.
 //!
-//! A [`RestartPoint`] is what the checkpoint stores, in the shape that it has on disk: there is no
-//! second form of it. [`RestartPoints`] collects candidates while pictures pass.
+//! The checkpoint stores a [`RestartPoint`]: its fields are the keys in the file.
+//! [`RestartPoints`] collects candidates while pictures pass.
 
 use std::collections::VecDeque;
 
@@ -14,58 +14,61 @@ use crate::framing::FramerStart;
 use crate::media::{ByteOffset, RandomAccess, Ticks};
 use crate::timeline::{RecordingClock, TimedUnit};
 
-/// Audio by which the next frame's time goes is read again, if it is no further back.
+/// Maximum distance in bytes at which earlier audio is read again, to determine the time of the
+/// next audio frame.
 const MAX_AUDIO_BYTES: u64 = 1 << 20;
 
-/// What is read again after a restart, at most. Where all pictures at which one could
-/// start are damaged, one of them has to do; where there are none, any picture.
+/// Maximum number of bytes that are read again after a restart. To stay below it, a damaged
+/// picture is used if all random access points are damaged, and any picture if there are none.
 const MAX_READ_AGAIN: u64 = 64 << 20;
 
-/// Candidates that are kept. Reading starts at the older one: how damage is concealed also
-/// depends on the pictures before a random access point.
-const PLACES: usize = 2;
+/// Number of candidates that are kept. Reading starts at the older one: how damage is concealed
+/// also depends on the pictures before a random access point.
+const MAX_CANDIDATES: usize = 2;
 
-/// More random access points than a decoder can delay are stale: their pictures never came out.
+/// Maximum number of random access points whose pictures are still in the decoder. A decoder
+/// delays fewer pictures, so older ones are stale: their pictures were never returned.
 const MAX_PASSED: usize = 64;
 
-/// From where, and with what state, an analyzer can resume: everything before is decided.
+/// The position and the state from which an analyzer can resume.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestartPoint {
-    /// The random access point to read from.
+    /// The random access point from which to read.
     pub read_from: ReadFrom,
-    /// The program that is followed.
+    /// The selected program.
     pub program: Program,
-    /// The clock before its access unit.
+    /// The clock before the access unit at `read_from`.
     pub clock: RecordingClock,
-    /// The decoder there.
+    /// State of the decoder at `read_from`.
     pub decoder: DecoderState,
-    /// The last picture that is decided, in presentation order, and what the rule remembers.
+    /// The last picture that has a verdict, in presentation order, and the detector's state.
     pub decided: Decided,
 }
 
-/// A random access point.
+/// A random access point from which to read again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReadFrom {
-    /// The packet in which its access unit starts; video before it was decoded already.
+    /// Offset of the packet in which its access unit starts. Earlier video is skipped.
     pub offset: ByteOffset,
-    /// The packet from which to read, for the audio that belongs to that access unit.
+    /// Offset of the first packet to read, which contains the audio before that access unit.
     pub audio_offset: ByteOffset,
-    /// From where its picture is decoded in one go.
+    /// Offset at which decoding has to start to reach its picture.
     pub keyframe_offset: ByteOffset,
-    /// It is no random access point: the first pictures from there are damaged.
+    /// Whether it is only a substitute for a random access point, so that the first pictures after
+    /// it are damaged.
     pub damaged: bool,
-    /// How the access unit lies in its packet.
+    /// Position of the access unit in its packet, and its times.
     #[serde(flatten)]
     pub framer: FramerStart,
 }
 
-/// How the decoder was opened, and what it knew.
+/// Settings and state of the decoder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecoderState {
-    /// Pictures by which it delays its output.
+    /// Output delay in pictures.
     pub reorder: u32,
-    /// Pictures by which the stream's first decoder did, as libavformat goes on believing.
+    /// Output delay of the stream's first decoder in pictures, which libavformat keeps.
     pub delay: u32,
     /// Parameter sets with their start codes; hexadecimal in the checkpoint.
     #[serde(with = "hex")]
@@ -78,7 +81,7 @@ pub struct DecoderState {
 }
 
 impl DecoderState {
-    /// How to open a decoder with this state.
+    /// Returns the settings for a decoder with this state.
     pub fn settings(&self) -> Settings {
         Settings {
             reorder: self.reorder,
@@ -88,36 +91,37 @@ impl DecoderState {
     }
 }
 
-/// What is decided, up to which picture.
+/// The last picture that has a verdict, and the detector's state after it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decided {
-    /// The packet in which the last picture starts.
+    /// Offset of the packet in which the picture starts.
     pub offset: ByteOffset,
-    /// Its time from the start of the recording.
+    /// Time of the picture from the start of the recording.
     pub pts: Ticks,
-    /// What the detector knew behind it.
+    /// State of the detector after the picture.
     #[serde(flatten)]
     pub detector: DetectorState,
-    /// The recording was over, and every picture that starts up to here is decided.
+    /// Set once the recording has ended: every picture that starts up to this offset has its final
+    /// verdict.
     pub final_through: Option<ByteOffset>,
 }
 
-/// Collects places to restart from while pictures pass.
+/// Collects candidates for a restart while pictures pass.
 #[derive(Debug)]
 pub struct RestartPoints {
-    /// Random access points whose pictures have not come out of the decoder yet.
+    /// Random access points whose pictures the decoder has not returned yet.
     passed: VecDeque<PassedUnit>,
-    /// Those from which fewer pictures have come than they need to be whole.
-    settling: VecDeque<(Place, u32)>,
-    /// The last [`PLACES`] whose pictures have come out and are whole, the oldest first.
-    places: VecDeque<Place>,
-    /// The access unit that was remembered last.
-    noted: ByteOffset,
-    /// In bytes, [`MAX_READ_AGAIN`] but for tests.
+    /// Gradual random access points, each with the number of pictures until pictures are complete.
+    settling: VecDeque<(Candidate, u32)>,
+    /// The last [`MAX_CANDIDATES`] random access points with complete pictures, oldest first.
+    candidates: VecDeque<Candidate>,
+    /// Offset of the access unit that was remembered last.
+    last_remembered: ByteOffset,
+    /// [`MAX_READ_AGAIN`], except in tests.
     max_read_again: u64,
 }
 
-/// What is known of a random access point when its access unit passes.
+/// State at a random access point before its access unit is decoded.
 #[derive(Debug, Clone)]
 struct PassedUnit {
     at: ByteOffset,
@@ -128,9 +132,10 @@ struct PassedUnit {
     random_access: RandomAccess,
 }
 
-/// A place to restart from: everything of a [`RestartPoint`] but what is decided later.
+/// A random access point at which a restart is possible: a [`RestartPoint`] without the verdicts,
+/// which follow later.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Candidate {
     read_from: ReadFrom,
     program: Program,
     clock: RecordingClock,
@@ -139,20 +144,20 @@ pub struct Place {
 }
 
 impl RestartPoints {
-    /// Before the first picture of a recording.
+    /// Returns a collection for the beginning of a recording.
     pub fn new() -> Self {
         RestartPoints {
             passed: VecDeque::new(),
             settling: VecDeque::new(),
-            places: VecDeque::new(),
-            noted: ByteOffset(0),
+            candidates: VecDeque::new(),
+            last_remembered: ByteOffset(0),
             max_read_again: MAX_READ_AGAIN,
         }
     }
 
-    /// Behind a restart at `point`, which stays a place to restart from.
+    /// Returns a collection after a restart at `point`, which remains a candidate.
     pub fn resume(point: &RestartPoint) -> Self {
-        let place = Place {
+        let candidate = Candidate {
             read_from: point.read_from.clone(),
             program: point.program.clone(),
             clock: point.clock.clone(),
@@ -160,34 +165,35 @@ impl RestartPoints {
             times: point.decoder.times,
         };
         RestartPoints {
-            places: VecDeque::from([place]),
-            noted: point.read_from.offset,
+            candidates: VecDeque::from([candidate]),
+            last_remembered: point.read_from.offset,
             ..RestartPoints::new()
         }
     }
 
-    /// Reads no more than `bytes` again after a restart, where the stream allows that.
+    /// Limits the number of bytes that are read again after a restart, if the stream allows that.
     pub fn read_again_at_most(&mut self, bytes: u64) {
         self.max_read_again = bytes;
     }
 
-    /// The place that a restart would read from.
-    pub fn oldest(&self) -> Option<&Place> {
-        self.places.front()
+    /// Returns the candidate from which a restart would read.
+    pub fn oldest(&self) -> Option<&Candidate> {
+        self.candidates.front()
     }
 
-    /// Remembers the access unit if it is a random access point, or the very first: nothing
-    /// precedes that one. Far behind the last that was remembered, any access unit will do.
+    /// Remembers the access unit if it is a random access point, or the very first access unit,
+    /// before which there is nothing. Far after the last remembered one, any access unit is
+    /// remembered.
     pub fn unit_passed(&mut self, timed: &TimedUnit, program: Option<&Program>) {
         let TimedUnit { unit, raw, before } = timed;
-        let first = self.places.is_empty() && self.passed.is_empty();
-        // A restart reads from the oldest place: each takes its part of what is read again.
-        let stretch = self.max_read_again / PLACES as u64;
-        let is_late = unit.at.0.saturating_sub(self.noted.0) >= stretch;
-        if unit.random_access == RandomAccess::None && !first && !is_late {
+        let first = self.candidates.is_empty() && self.passed.is_empty();
+        // A restart reads from the oldest candidate, so the limit is divided among all of them.
+        let share = self.max_read_again / MAX_CANDIDATES as u64;
+        let is_far_after = unit.at.0.saturating_sub(self.last_remembered.0) >= share;
+        if unit.random_access == RandomAccess::None && !first && !is_far_after {
             return;
         }
-        self.noted = unit.at;
+        self.last_remembered = unit.at;
         let Some(program) = program.cloned() else { return };
         if self.passed.len() == MAX_PASSED {
             self.passed.pop_front();
@@ -204,28 +210,28 @@ impl RestartPoints {
         });
     }
 
-    /// A picture has come out of the decoder: it may complete a place to restart from. `settings`
-    /// opens that decoder again.
+    /// Takes a picture that the decoder has returned: its access unit may become a candidate.
+    /// `settings` returns the settings with which to open that decoder again.
     pub fn picture_decoded(&mut self, decoded: &Decoded, settings: impl FnOnce() -> Settings) {
         self.settle();
         let at = decoded.frame.at;
         let Some(index) = self.passed.iter().position(|passed| passed.at == at) else { return };
         let Some(passed) = self.passed.drain(..=index).next_back() else { return };
-        let is_far = self.places.front().is_none_or(|oldest| {
+        let is_far = self.candidates.front().is_none_or(|oldest| {
             at.0.saturating_sub(oldest.read_from.offset.0) > self.max_read_again
         });
-        let is_known = self.places.back().is_some_and(|last| last.read_from.offset == at);
+        let is_known = self.candidates.back().is_some_and(|last| last.read_from.offset == at);
         if is_known || (decoded.frame.damaged && !is_far) {
             return;
         }
         let random_access = passed.random_access;
-        let place = Place {
+        let candidate = Candidate {
             read_from: ReadFrom {
                 offset: at,
                 audio_offset: passed.audio_from,
                 keyframe_offset: decoded.frame.keyframe_at,
                 // The very first access unit is decoded as it was the first time.
-                damaged: !self.places.is_empty() && random_access < RandomAccess::Open,
+                damaged: !self.candidates.is_empty() && random_access < RandomAccess::Open,
                 framer: passed.framer,
             },
             program: passed.program,
@@ -234,36 +240,38 @@ impl RestartPoints {
             times: decoded.times,
         };
         match random_access {
-            RandomAccess::Gradual(pictures) => self.settling.push_back((place, pictures)),
-            _ => self.add(place),
+            RandomAccess::Gradual(pictures) => self.settling.push_back((candidate, pictures)),
+            _ => self.add(candidate),
         }
     }
 
-    /// One more picture has come from where pictures become whole little by little.
+    /// Counts one more picture after the gradual random access points.
     fn settle(&mut self) {
-        self.settling.iter_mut().for_each(|(_, left)| *left = left.saturating_sub(1));
-        while self.settling.front().is_some_and(|(_, left)| *left == 0) {
-            if let Some((place, _)) = self.settling.pop_front() {
-                self.add(place);
+        self.settling
+            .iter_mut()
+            .for_each(|(_, remaining)| *remaining = remaining.saturating_sub(1));
+        while self.settling.front().is_some_and(|(_, remaining)| *remaining == 0) {
+            if let Some((candidate, _)) = self.settling.pop_front() {
+                self.add(candidate);
             }
         }
     }
 
-    fn add(&mut self, place: Place) {
-        let at = place.read_from.offset;
-        if self.places.back().is_some_and(|last| last.read_from.offset >= at) {
+    fn add(&mut self, candidate: Candidate) {
+        let at = candidate.read_from.offset;
+        if self.candidates.back().is_some_and(|last| last.read_from.offset >= at) {
             return;
         }
-        if self.places.len() == PLACES {
-            self.places.pop_front();
+        if self.candidates.len() == MAX_CANDIDATES {
+            self.candidates.pop_front();
         }
-        self.places.push_back(place);
+        self.candidates.push_back(candidate);
     }
 }
 
-impl Place {
-    /// The restart point at this place, with what is decided by now. `delay` is that of the
-    /// stream's first decoder.
+impl Candidate {
+    /// Returns the restart point at this candidate. `delay` is the output delay of the stream's
+    /// first decoder in pictures.
     pub fn point(&self, delay: u32, decided: Decided) -> RestartPoint {
         let Settings { reorder, parameter_sets, size } = self.settings.clone();
         RestartPoint {

@@ -18,8 +18,8 @@ pub struct StreamLog {
 }
 
 impl StreamLog {
-    /// Logs what `detection` has found since the last call.
-    pub fn look(&mut self, analyzer: &Analyzer, counters: &Counters) {
+    /// Logs what `analyzer` has found since the last call, and updates the damage in `counters`.
+    pub fn update(&mut self, analyzer: &Analyzer, counters: &Counters) {
         if let Some(program) = analyzer.program() {
             let video = (program.video_pid, program.codec);
             if self.video != Some(video) {
@@ -34,10 +34,10 @@ impl StreamLog {
             tracing::warn!("no frames will be kept: {why}");
             self.no_video = Some(why.clone());
         }
-        self.look_at_damage(analyzer, counters);
+        self.log_damage(analyzer, counters);
     }
 
-    fn look_at_damage(&mut self, analyzer: &Analyzer, counters: &Counters) {
+    fn log_damage(&mut self, analyzer: &Analyzer, counters: &Counters) {
         if let (false, Some(at)) = (self.scrambled, analyzer.first_scrambled()) {
             self.scrambled = true;
             tracing::warn!("byte {at}: the video is scrambled; scrambled packets are not decoded");
@@ -46,21 +46,21 @@ impl StreamLog {
             self.unusable = true;
             tracing::warn!("{error}; pictures like this one are skipped");
         }
-        let now = analyzer.damage();
+        let current = analyzer.damage();
         let (before, after) = counters.update_damage(|damage| {
             let before = *damage;
-            *damage = Damage { lost_sync: damage.lost_sync, ..now };
+            *damage = Damage { lost_sync: damage.lost_sync, ..current };
             (before, *damage)
         });
-        let grew = after.continuity_gaps > before.continuity_gaps
+        let has_grown = after.continuity_gaps > before.continuity_gaps
             || after.undecodable > before.undecodable
             || after.transport_errors > before.transport_errors;
-        if grew && self.damage.hit(Instant::now()).is_some() {
+        if has_grown && self.damage.hit(Instant::now()).is_some() {
             tracing::warn!("the stream is damaged: {after}");
         }
     }
 
-    /// Logs a loss of packet sync.
+    /// Counts and logs a loss of packet sync.
     pub fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64, counters: &Counters) {
         counters.update_damage(|damage| damage.lost_sync += 1);
         if let Some(times) = self.damage.hit(Instant::now()) {
@@ -68,8 +68,9 @@ impl StreamLog {
         }
     }
 
-    /// Logs a warning if the stream has ended without showing what it contains.
-    pub fn over(&self, read: ByteOffset) {
+    /// Logs a warning if the stream has ended before its content was known. `read` is the number of
+    /// bytes read.
+    pub fn finish(&self, read: ByteOffset) {
         if self.video.is_none() && self.no_video.is_none() && read.0 > 0 {
             tracing::warn!("no frames were kept: the stream ended before its content was known");
         }

@@ -1,5 +1,5 @@
-//! Access units and audio, in the demuxer's order → access units with their times from the start
-//! of the recording.
+//! Access units and audio, in the demuxer's order → access units with times from the start of the
+//! recording.
 
 use super::decoders::Decoders;
 use super::look_ahead::{LookAhead, TimelineInput};
@@ -9,24 +9,25 @@ use crate::framing::{AudioFramer, HeaderReader};
 use crate::media::{AccessUnit, Ticks, VideoCodec};
 use crate::timeline::{RecordingClock, TimedUnit, Timeline};
 
-/// Reads the headers of pictures and audio frames, and sets the times of the former. Where a
-/// stream begins, or changes its codec, it looks ahead and opens the decoder with what it finds.
+/// Reads the headers of pictures and audio frames, and sets the times of the pictures. Where a
+/// stream begins, or changes its codec, the timer looks ahead and opens the decoder with the
+/// settings found.
 #[derive(Debug)]
 pub struct UnitTimer {
     audio: Vec<AudioFramer>,
     headers: Option<HeaderReader>,
-    /// While a stream begins.
+    /// Set while a stream begins.
     look_ahead: Option<LookAhead>,
     timeline: Timeline,
 }
 
 impl UnitTimer {
-    /// A timer at the beginning of a recording.
+    /// Returns a timer at the beginning of a recording.
     pub fn new() -> Self {
         UnitTimer::with(Timeline::new())
     }
 
-    /// A timer that resumes with `clock`, as it was before the next access unit.
+    /// Returns a timer that resumes with the `clock` from before the next access unit.
     pub fn resume(clock: RecordingClock) -> Self {
         UnitTimer::with(Timeline::resume(clock))
     }
@@ -35,7 +36,7 @@ impl UnitTimer {
         UnitTimer { audio: Vec::new(), headers: None, look_ahead: None, timeline }
     }
 
-    /// Takes note of the program's audio streams, whose first times count for the start.
+    /// Sets the program's audio streams: their first times determine the start as well.
     pub fn program(&mut self, program: &Program) {
         self.timeline.expect_audio(&program.audio);
     }
@@ -54,7 +55,7 @@ impl UnitTimer {
         frames.into_iter().for_each(|frame| self.pass(TimelineInput::Audio(frame)));
     }
 
-    /// The PES packet of the video stream is complete.
+    /// Marks the PES packet of the video stream as complete.
     pub fn pes_complete(&mut self) {
         self.pass(TimelineInput::PesComplete);
     }
@@ -63,7 +64,7 @@ impl UnitTimer {
     ///
     /// # Errors
     ///
-    /// If the linked FFmpeg has no decoder for the stream.
+    /// Returns an error if the linked FFmpeg has no decoder for the stream.
     pub fn unit(&mut self, unit: AccessUnit, decoders: &mut Decoders) -> Result<()> {
         if self.headers.as_ref().is_none_or(|headers| headers.codec() != unit.codec) {
             self.change_codec(unit.codec, decoders)?;
@@ -78,18 +79,18 @@ impl UnitTimer {
         }
         self.pass(TimelineInput::Unit(unit, timing));
         if self.look_ahead.as_ref().is_some_and(LookAhead::is_done) {
-            self.leave_look_ahead(decoders)?;
+            self.finish_look_ahead(decoders)?;
         }
         Ok(())
     }
 
-    /// The stream is over: everything that is held back comes out.
+    /// Ends the stream, and releases all access units that are held back.
     ///
     /// # Errors
     ///
     /// As [`UnitTimer::unit`].
     pub fn finish(&mut self, decoders: &mut Decoders) -> Result<()> {
-        self.leave_look_ahead(decoders)?;
+        self.finish_look_ahead(decoders)?;
         self.timeline.finish();
         Ok(())
     }
@@ -99,12 +100,12 @@ impl UnitTimer {
         self.timeline.pull()
     }
 
-    /// Returns the decoding times that FFmpeg counts on behind the last picture.
+    /// Returns the decoding times by which FFmpeg continues after the last picture.
     pub fn after_end(&self) -> impl Iterator<Item = Option<Ticks>> + use<> {
         self.timeline.after_end()
     }
 
-    /// To the timeline, or behind what is held back.
+    /// Passes an item to the timeline, or holds it back during the look-ahead.
     fn pass(&mut self, input: TimelineInput) {
         if let Some(look_ahead) = &mut self.look_ahead {
             look_ahead.hold(input);
@@ -117,9 +118,9 @@ impl UnitTimer {
         }
     }
 
-    /// The first access unit of a stream, or the first that is coded otherwise.
+    /// Handles the first access unit of a stream, or the first with another codec.
     fn change_codec(&mut self, codec: VideoCodec, decoders: &mut Decoders) -> Result<()> {
-        self.leave_look_ahead(decoders)?;
+        self.finish_look_ahead(decoders)?;
         self.headers = HeaderReader::new(codec, decoders.known_parameter_sets());
         if !decoders.open_resumed(codec)? {
             decoders.reset_delay();
@@ -128,8 +129,8 @@ impl UnitTimer {
         Ok(())
     }
 
-    /// Opens a decoder with what was found ahead, and passes on what was held back.
-    fn leave_look_ahead(&mut self, decoders: &mut Decoders) -> Result<()> {
+    /// Opens a decoder with the settings found by the look-ahead, and passes on the held items.
+    fn finish_look_ahead(&mut self, decoders: &mut Decoders) -> Result<()> {
         let Some(look_ahead) = self.look_ahead.take() else { return Ok(()) };
         let (codec, settings, held) = look_ahead.finish();
         let delay = decoders.open(codec, settings)?;

@@ -1,6 +1,6 @@
-//! The state in `checkpoint.json`: how far detection has come with which recording.
+//! The state in `checkpoint.json`: the progress of detection in one recording.
 //!
-//! A checkpoint is written after everything that it counts as done, never before.
+//! A checkpoint is only written after everything that it covers.
 
 use std::path::Path;
 
@@ -11,20 +11,21 @@ use crate::error::Result;
 use crate::pipeline::analyzer::RestartPoint;
 use crate::recording::Fingerprint;
 
-/// Where detection resumes, of which recording, with how many frames in the index.
+/// The recording, the number of frames in its index, and the point at which detection resumes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// The recording that it belongs to, as long as it was durable. It never becomes shorter.
+    /// Fingerprint of the recording, up to the length that was durable. The recording never
+    /// becomes shorter than that.
     pub recording: Fingerprint,
-    /// Frames in the index so far.
+    /// Number of frames in the index.
     pub frames_kept: u64,
-    /// Where detection resumes.
+    /// The point at which detection resumes.
     #[serde(flatten)]
     pub point: RestartPoint,
 }
 
 impl Checkpoint {
-    /// Reads the bytes of a checkpoint; `path` is for messages.
+    /// Parses the bytes of a checkpoint. `path` only appears in messages.
     ///
     /// # Errors
     ///
@@ -33,7 +34,7 @@ impl Checkpoint {
         unseal(path, bytes)
     }
 
-    /// Reads the state as JSON of its own: only `fuzz/` has use for it.
+    /// Parses the state as plain JSON, without version and checksum. Only `fuzz/` uses it.
     #[cfg(fuzzing)]
     pub fn parse_unsealed(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
@@ -48,7 +49,7 @@ impl Checkpoint {
         seal(self)
     }
 
-    /// Whether a recorder had ended, and detection with it, when the recording had `length` bytes.
+    /// Returns whether detection had finished a recording of `length` bytes.
     pub fn is_final(&self, length: u64) -> bool {
         self.point.decided.final_through.is_some() && self.recording.bytes == length
     }

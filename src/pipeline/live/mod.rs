@@ -1,14 +1,14 @@
-//! Detection beside a recorder: analyzes one recording from the checkpoint to its end.
+//! Live detection: analyzes one recording from its checkpoint to its end, while it is written.
 //!
 //! ```text
 //! thread      reads               writes                    waits for
-//! analyzer    recording.ts        kept frames, 8            the publisher, when they are full
+//! analyzer    recording.ts        kept frames, 8 at most    the publisher, when the queue is full
 //! publisher   kept frames         JPEG, index.json          the disk
 //! syncer      the latest state    fsync, checkpoint.json    the disk
 //! ```
 //!
-//! After a failed attempt, the next one resumes as after a restart: all state is in the session's
-//! folder.
+//! After a failed attempt, the next attempt resumes as after a restart: all state is in the
+//! session's folder.
 
 pub mod checkpoint;
 mod publisher;
@@ -40,14 +40,14 @@ use checkpoint::Checkpoint;
 use publisher::CheckpointOptions;
 use trust::StoredCheckpoint;
 
-/// A recording in which frames are to be found while it is written.
+/// Detection in a recording that is being written.
 pub struct Live<'a> {
     options: &'a DetectOptions,
     counters: &'a Counters,
     session: Arc<OwnedSession>,
     written: Written,
     sync: SyncHandle,
-    /// Its length when this process opened it; bytes after it are new.
+    /// Length of the recording in bytes when this process opened it; later bytes are new.
     opened_bytes: u64,
     /// Whether files of an earlier process have been made consistent with the recording.
     is_reconciled: bool,
@@ -55,8 +55,8 @@ pub struct Live<'a> {
     counted: Option<Ticks>,
     /// Progress in the previous recordings.
     base: Detected,
-    /// Ends detection before the end of the recording. `None` in a recorder, which runs
-    /// to the end.
+    /// Request to end before the end of the recording. `None` in a recorder, where detection
+    /// always runs to the end.
     stop: Option<&'a Shutdown>,
 }
 
@@ -69,20 +69,21 @@ pub struct Detected {
     pub ticks: i64,
 }
 
-/// A recording that is being written.
+/// A recording for detection.
 pub struct Job {
-    /// Its session, which this process has locked.
+    /// Session of the recording, which this process has locked.
     pub session: Arc<OwnedSession>,
-    /// Its length, published by the writer.
+    /// Length of the recording, published by the writer.
     pub written: Written,
-    /// Makes it durable.
+    /// Syncs the recording to disk.
     pub sync: SyncHandle,
-    /// Its length when it was opened, in bytes.
+    /// Length of the recording in bytes when it was opened.
     pub opened_bytes: u64,
 }
 
 impl<'a> Live<'a> {
-    /// Opens nothing yet.
+    /// Returns detection for `job`, without opening any file. `base` is the progress in the
+    /// previous recordings.
     pub fn new(
         job: Job,
         base: Detected,
@@ -104,7 +105,7 @@ impl<'a> Live<'a> {
         }
     }
 
-    /// Also ends when `stop` is requested.
+    /// Makes detection end also when `stop` is requested.
     pub fn until(mut self, stop: &'a Shutdown) -> Self {
         self.stop = Some(stop);
         self
@@ -125,7 +126,7 @@ impl<'a> Live<'a> {
     ///
     /// # Errors
     ///
-    /// Returns the error that prevents detection. The call may be repeated.
+    /// Returns an error if detection cannot continue. The call may be repeated.
     pub fn run(&mut self, on_entry: &mut (dyn FnMut(&Entry) + Send)) -> Result<()> {
         let (start, catalog) = self.open()?;
         let checkpoints = CheckpointOptions {
@@ -140,7 +141,7 @@ impl<'a> Live<'a> {
             // The queue is dropped with the publisher, which wakes a detector that waits
             // for it.
             let publisher = spawn(scope, "publisher", move || {
-                let _over = LowerAtEnd(publishes);
+                let _guard = ClearOnDrop(publishes);
                 publisher::run(&queue, catalog, Some(checkpoints), on_entry)
             })?;
             let analyzer = spawn(scope, "analyzer", || self.analyze(start, messages, publishes))?;
@@ -162,7 +163,7 @@ impl<'a> Live<'a> {
             // Only detection can restore them.
             let path = self.session.checkpoint_json();
             let what = format!("the index lacks {lacking} of the {counted} frames that it counts");
-            trust::quarantine(&path, &trust::doubt(&path, what))?;
+            trust::quarantine(&path, &trust::untrusted(&path, what))?;
             checkpoint = None;
             catalog = self.open_catalog(0)?;
         }
@@ -182,7 +183,7 @@ impl<'a> Live<'a> {
         })
     }
 
-    /// Body of the detector thread.
+    /// Runs in the analyzer thread: analyzes the recording from `start` on, or from its beginning.
     fn analyze(
         &mut self,
         start: Option<RestartPoint>,
@@ -211,7 +212,7 @@ impl<'a> Live<'a> {
             interval: self.options.sync_interval,
             reported: Instant::now(),
             last_start: start,
-            watch: StreamLog::default(),
+            stream_log: StreamLog::default(),
         };
         let stop = || self.stop.is_some_and(Shutdown::is_requested);
         drive(&mut tail, &mut analyzer, &mut outlet, &stop).map(drop)
@@ -223,17 +224,17 @@ impl<'a> Live<'a> {
 fn load_checkpoint(session: &OwnedSession, recording_bytes: u64) -> Result<Option<Checkpoint>> {
     let path = session.checkpoint_json();
     publish::remove_left_overs(publish::folder_of(&path), |name| name == "checkpoint.json")?;
-    match trust::look(&path, &session.recording_ts(), recording_bytes)? {
+    match trust::examine(&path, &session.recording_ts(), recording_bytes)? {
         StoredCheckpoint::Missing => Ok(None),
         StoredCheckpoint::Trusted(checkpoint) => Ok(Some(*checkpoint)),
         StoredCheckpoint::Untrusted(why) => trust::quarantine(&path, &why).map(|()| None),
     }
 }
 
-/// Clears a flag at the end of a thread, however it ends.
-struct LowerAtEnd<'a>(&'a AtomicBool);
+/// Clears a flag when dropped: at the end of a thread, even if it panics.
+struct ClearOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for LowerAtEnd<'_> {
+impl Drop for ClearOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(false, Relaxed);
     }
@@ -243,8 +244,8 @@ impl Drop for LowerAtEnd<'_> {
 struct LiveOutlet<'a> {
     written: &'a Written,
     messages: Sender<Message>,
-    /// Whether the publisher runs: without frames, no failed send would show that it has
-    /// ended.
+    /// Whether the publisher is running. While no frames are sent, no failed send reveals that it
+    /// has ended.
     publishes: &'a AtomicBool,
     counters: &'a Counters,
     counted: &'a mut Option<Ticks>,
@@ -252,7 +253,7 @@ struct LiveOutlet<'a> {
     interval: Duration,
     reported: Instant,
     last_start: Option<RestartPoint>,
-    watch: StreamLog,
+    stream_log: StreamLog,
 }
 
 impl LiveOutlet<'_> {
@@ -282,13 +283,13 @@ impl Outlet for LiveOutlet<'_> {
         Ok(())
     }
 
-    fn progress(&mut self, analyzer: &Analyzer, read: ByteOffset, over: bool) -> Result<()> {
+    fn progress(&mut self, analyzer: &Analyzer, read: ByteOffset, finished: bool) -> Result<()> {
         self.counters.detected_bytes.store(self.base.bytes + read.0, Relaxed);
-        self.watch.look(analyzer, self.counters);
+        self.stream_log.update(analyzer, self.counters);
         if !self.publishes.load(Relaxed) {
             return Err(publisher_gone());
         }
-        if !over && self.reported.elapsed() < self.interval {
+        if !finished && self.reported.elapsed() < self.interval {
             return Ok(());
         }
         self.reported = Instant::now();
@@ -298,14 +299,14 @@ impl Outlet for LiveOutlet<'_> {
             self.last_start = Some(start.clone());
             self.send(Message::Decided { start: Box::new(start), read })?;
         }
-        if over {
-            self.watch.over(read);
-            self.send(Message::Over)?;
+        if finished {
+            self.stream_log.finish(read);
+            self.send(Message::Finished)?;
         }
         Ok(())
     }
 
     fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64) {
-        self.watch.sync_lost(at, skipped_bytes, self.counters);
+        self.stream_log.sync_lost(at, skipped_bytes, self.counters);
     }
 }

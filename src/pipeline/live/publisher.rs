@@ -15,7 +15,7 @@ use crate::pipeline::analyzer::RestartPoint;
 use crate::recording::SyncHandle;
 
 /// Capacity of the queue between detection and the publisher. Each frame holds a decoded
-/// picture, about 25 MB at 2160p and 10 bit. When it is full, detection waits; recording
+/// picture, about 25 MB at 2160p and 10 bit. When the queue is full, detection waits; recording
 /// never does.
 const MAX_QUEUED: usize = 8;
 
@@ -23,19 +23,19 @@ const MAX_QUEUED: usize = 8;
 pub enum Message {
     /// A frame to keep.
     Keep(Box<KeptFrame>),
-    /// Everything up to here has a verdict, and detection could resume from there.
+    /// Detection can resume at a new point.
     Decided {
-        /// From where detection can resume.
+        /// The point at which detection can resume.
         start: Box<RestartPoint>,
-        /// Offset after the bytes that it has read.
+        /// Offset after the bytes that detection has read.
         read: ByteOffset,
     },
-    /// Everything in the recording has a verdict: frames of an earlier run that were not
-    /// found again do not exist.
-    Over,
+    /// Every picture of the recording has a verdict. Frames of an earlier run that were not found
+    /// again do not exist.
+    Finished,
 }
 
-/// How a recording's results become durable.
+/// How the results for a recording become durable.
 pub struct CheckpointOptions {
     /// Syncs `recording.ts`.
     pub recording: SyncHandle,
@@ -45,7 +45,7 @@ pub struct CheckpointOptions {
     pub interval: Duration,
 }
 
-/// Returns the queue that [`run`] reads.
+/// Creates the queue that [`run`] reads.
 pub fn queue() -> (Sender<Message>, Receiver<Message>) {
     bounded(MAX_QUEUED)
 }
@@ -96,7 +96,7 @@ impl Publisher<'_> {
         let catalog = &self.catalog;
         let encode = |message: Message| match message {
             Message::Decided { start, read } => Ok(Step::Decided(start, read)),
-            Message::Over => Ok(Step::Over),
+            Message::Finished => Ok(Step::Finished),
             Message::Keep(kept) if catalog.is_known(&kept.verdict) => {
                 Ok(Step::Commit(EncodedFrame::without_jpeg(&kept)))
             }
@@ -115,12 +115,12 @@ impl Publisher<'_> {
                     let kept = self.catalog.kept();
                     self.decided = Some(Decided { start, read, kept });
                 }
-                Step::Over => {
+                Step::Finished => {
                     self.catalog.quarantine_unfound()?;
                 }
                 Step::Commit(frame) => {
-                    // After a restart, frames are found again that were already
-                    // announced.
+                    // After a restart, detection finds frames again that were already
+                    // reported.
                     let is_news = !self.catalog.is_known(&frame.verdict);
                     let entry = self.catalog.keep_encoded(frame)?;
                     if is_news {
@@ -132,8 +132,12 @@ impl Publisher<'_> {
         Ok(())
     }
 
+    /// Returns the time until the index or the checkpoint has to be written.
     fn wait(&self) -> Duration {
-        let interval = self.checkpoints.as_ref().map_or(Duration::from_secs(1), |d| d.interval);
+        let interval = self
+            .checkpoints
+            .as_ref()
+            .map_or(Duration::from_secs(1), |checkpoints| checkpoints.interval);
         let sync_due = interval.saturating_sub(self.synced.elapsed());
         self.catalog.write_due_in().unwrap_or(interval).min(sync_due)
     }
@@ -145,8 +149,8 @@ impl Publisher<'_> {
         }
     }
 
-    /// Submits what has to become durable; the checkpoint only if the index on disk lists
-    /// every frame that it covers.
+    /// Submits the results to the syncer. Includes the checkpoint only if the index on disk lists
+    /// every frame that the checkpoint covers.
     fn sync(&mut self) -> Result<()> {
         self.synced = Instant::now();
         let (Some(checkpoints), Some(syncer)) = (&self.checkpoints, &self.syncer) else {
@@ -180,10 +184,10 @@ impl Publisher<'_> {
     }
 }
 
-/// From where detection can resume, and the state at that time.
+/// A point at which detection can resume, for the next checkpoint.
 struct Decided {
     start: Box<RestartPoint>,
-    /// Offset after the bytes that it had read.
+    /// Offset after the bytes that detection had read.
     read: ByteOffset,
     /// Number of frames kept until then.
     kept: u64,
@@ -192,5 +196,5 @@ struct Decided {
 enum Step {
     Commit(EncodedFrame),
     Decided(Box<RestartPoint>, ByteOffset),
-    Over,
+    Finished,
 }

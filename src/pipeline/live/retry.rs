@@ -1,5 +1,4 @@
-//! Keeps detection running: failures are logged once and retried, while recording
-//! continues.
+//! Keeps detection running: logs a failure once and retries, while recording continues.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,8 +22,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 ///
-/// Returns the first permanent failure: the recording was finished, and detection still
-/// did not reach its end. Later ones are logged.
+/// Returns an error if detection failed permanently: the recording was finished, and detection
+/// still did not reach its end. Only the first of these errors is returned; later ones are logged.
 pub fn run(
     jobs: &Receiver<Job>,
     options: &DetectOptions,
@@ -61,32 +60,32 @@ pub fn run(
 /// finished, a failure is permanent.
 fn supervise(written: &Written, attempt: &mut dyn FnMut() -> Result<()>) -> Result<()> {
     let mut pause = FIRST_PAUSE;
-    let mut told = None;
+    let mut last_logged = None;
     loop {
         let was_finished = written.is_finished();
-        let began = Instant::now();
+        let started = Instant::now();
         let Err(error) = attempt() else { return Ok(()) };
         if was_finished {
             return Err(error);
         }
-        if began.elapsed() > LONGEST_PAUSE {
-            // It has run for a while: this is a new problem.
-            (pause, told) = (FIRST_PAUSE, None);
+        if started.elapsed() > LONGEST_PAUSE {
+            // The attempt has run for a while: this is a new problem.
+            (pause, last_logged) = (FIRST_PAUSE, None);
         }
-        tell(&error, &mut told);
+        log_failure(&error, &mut last_logged);
         written.wait_finished(pause::of(pause));
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-/// Logs an error. A repeated one is only logged at debug level.
-fn tell(error: &Error, told: &mut Option<String>) {
+/// Logs an error. The same error again is only logged at debug level.
+fn log_failure(error: &Error, last_logged: &mut Option<String>) {
     let message = error.to_string();
-    if told.as_ref() == Some(&message) {
+    if last_logged.as_ref() == Some(&message) {
         tracing::debug!("{message}");
     } else {
         tracing::error!("{message}; recording continues, and detection will be retried");
-        *told = Some(message);
+        *last_logged = Some(message);
     }
 }
 
@@ -133,8 +132,8 @@ mod tests {
 
     #[test]
     fn a_failure_that_stays_the_same_is_told_once() {
-        let mut told = None;
-        tell(&Error::new(Stage::Catalog, "full"), &mut told);
-        assert_eq!(told.as_deref(), Some("catalog: full"));
+        let mut last_logged = None;
+        log_failure(&Error::new(Stage::Catalog, "full"), &mut last_logged);
+        assert_eq!(last_logged.as_deref(), Some("catalog: full"));
     }
 }

@@ -1,8 +1,8 @@
-//! Whether a checkpoint that an earlier process left can be trusted.
+//! Decides whether a checkpoint of an earlier process can be trusted.
 //!
-//! A checkpoint is trusted if it is to the byte what was written, and belongs to this recording.
-//! Any other is quarantined, and detection starts from the beginning, as `scan` does: it finds the
-//! same frames again.
+//! A checkpoint is trusted if every byte is as written, and if it belongs to this recording. Any
+//! other checkpoint is quarantined, and detection starts from the beginning, as `scan` does: it
+//! finds the same frames again.
 
 use std::fs::File;
 use std::io;
@@ -13,29 +13,30 @@ use crate::catalog::publish;
 use crate::error::{Context, Error, Kind, Result, Stage};
 use crate::recording::Fingerprint;
 
-/// What stands under the name of a checkpoint.
+/// The file at the path of a checkpoint.
 #[derive(Debug)]
 pub enum StoredCheckpoint {
-    /// Nothing.
+    /// There is no file.
     Missing,
-    /// A checkpoint of this recording.
+    /// The file is a checkpoint of this recording.
     Trusted(Box<Checkpoint>),
-    /// Something else: this is why.
+    /// The file cannot be trusted, for this reason.
     Untrusted(Error),
 }
 
-/// Looks at the checkpoint of `recording`, of which `length` bytes count.
+/// Reads and verifies the checkpoint at `path`. It must belong to the first `length` bytes of
+/// `recording`.
 ///
 /// # Errors
 ///
-/// If one of the files is there and cannot be read.
-pub fn look(path: &Path, recording: &Path, length: u64) -> Result<StoredCheckpoint> {
+/// Returns an error if a file cannot be read. A missing checkpoint is no error.
+pub fn examine(path: &Path, recording: &Path, length: u64) -> Result<StoredCheckpoint> {
     let bytes = match std::fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(StoredCheckpoint::Missing);
         }
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-            return Ok(StoredCheckpoint::Untrusted(doubt(path, "it is a folder")));
+            return Ok(StoredCheckpoint::Untrusted(untrusted(path, "it is a folder")));
         }
         bytes => bytes.context(Stage::Catalog, path, "cannot read")?,
     };
@@ -45,41 +46,39 @@ pub fn look(path: &Path, recording: &Path, length: u64) -> Result<StoredCheckpoi
         }
         parsed => parsed?,
     };
-    let of = checkpoint.recording;
-    if of.bytes > length {
-        let what = format!("the recording has {length} bytes, not {}", of.bytes);
-        return Ok(StoredCheckpoint::Untrusted(doubt(path, what)));
+    let expected = checkpoint.recording;
+    if expected.bytes > length {
+        let what = format!("the recording has {length} bytes, not {}", expected.bytes);
+        return Ok(StoredCheckpoint::Untrusted(untrusted(path, what)));
     }
-    let there = File::open(recording).and_then(|file| Fingerprint::of(&file, of.bytes)).context(
-        Stage::Recording,
-        recording,
-        "cannot read",
-    )?;
-    Ok(if of == there {
+    let actual = File::open(recording)
+        .and_then(|file| Fingerprint::of(&file, expected.bytes))
+        .context(Stage::Recording, recording, "cannot read")?;
+    Ok(if expected == actual {
         StoredCheckpoint::Trusted(Box::new(checkpoint))
     } else {
-        StoredCheckpoint::Untrusted(doubt(path, "it belongs to another recording"))
+        StoredCheckpoint::Untrusted(untrusted(path, "it belongs to another recording"))
     })
 }
 
-/// Returns why the checkpoint at `path` is not to be trusted.
-pub fn doubt(path: &Path, what: impl Into<String>) -> Error {
+/// Returns the error for a checkpoint at `path` that cannot be trusted. `what` is the reason.
+pub fn untrusted(path: &Path, what: impl Into<String>) -> Error {
     Error::new(Stage::Catalog, what).of_kind(Kind::Corrupt).path(path)
 }
 
-/// Gives a checkpoint that is not to be trusted another name.
+/// Quarantines an untrusted checkpoint by renaming it, and logs the reason `why`.
 ///
 /// # Errors
 ///
-/// If the folder cannot be written to.
+/// Returns an error if the folder cannot be written.
 pub fn quarantine(path: &Path, why: &Error) -> Result<()> {
-    let aside = publish::quarantine(path, path, "set-aside").context(
+    let quarantined_as = publish::quarantine(path, path, "set-aside").context(
         Stage::Catalog,
         path,
         "cannot quarantine it",
     )?;
-    if let Some(aside) = aside {
-        tracing::warn!("{why}; quarantined as {}; detection starts over", aside.display());
+    if let Some(quarantined_as) = quarantined_as {
+        tracing::warn!("{why}; quarantined as {}; detection starts over", quarantined_as.display());
     }
     Ok(())
 }

@@ -12,17 +12,18 @@ use crate::pipeline::analyzer::units::{UnitEvent, UnitReader};
 use crate::ts::{Aligned, Aligner};
 use crate::ts::{Header, TS_PACKET_BYTES};
 
-/// Maximum number of bytes held back. Beyond that, they belong to no picture.
+/// Maximum number of bytes held back for one picture. Beyond that, the cut is not before that
+/// picture.
 const MAX_HELD_BYTES: usize = 16 << 20;
 
 /// Which positions are accepted for the cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Patience {
-    /// A picture after which nothing refers to anything before it.
+    /// Before a picture from which on no picture refers to an earlier one.
     Closed,
-    /// Any picture at which decoding can start.
+    /// Before any picture at which decoding can start.
     Open,
-    /// Any packet.
+    /// Before any packet.
     Any,
 }
 
@@ -32,12 +33,12 @@ pub struct Pushed {
     /// Bytes that belong to the part before the cut.
     pub before: Vec<u8>,
     /// The part after the cut, if the position is found.
-    pub behind: Option<Behind>,
+    pub after: Option<AfterCut>,
 }
 
 /// Beginning of the part after a cut.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Behind {
+pub struct AfterCut {
     /// Copies of the tables, if they are not at the cut itself.
     pub tables: Vec<u8>,
     /// The bytes from the cut on.
@@ -59,7 +60,8 @@ pub struct CutFinder {
 }
 
 impl CutFinder {
-    /// Starts the search at `at`, where a packet begins.
+    /// Returns a search that starts at `at`, where a packet begins. `choice` selects the program
+    /// whose pictures count.
     pub fn new(at: ByteOffset, choice: ProgramChoice) -> Self {
         CutFinder {
             aligner: Aligner::new(at, TS_PACKET_BYTES),
@@ -100,7 +102,7 @@ impl CutFinder {
             let held_bytes = if self.reader.program().is_some() { MAX_HELD_BYTES } else { 0 };
             self.from = self.from.max(end.saturating_sub(held_bytes as u64));
         }
-        Pushed { before: self.release(self.from), behind: None }
+        Pushed { before: self.release(self.from), after: None }
     }
 
     /// Ends the search. Returns the held bytes, which belong to the part before the cut.
@@ -108,12 +110,12 @@ impl CutFinder {
         self.held.make_contiguous().to_vec()
     }
 
-    /// Returns the position of the cut if it can be before this picture.
+    /// Returns the offset of the cut if it can be before this picture.
     fn consider(&mut self, unit: &AccessUnit, patience: Patience) -> Option<u64> {
         /// Zeros before a start code count as part of the previous picture.
-        const MOST_ZEROS: usize = 3;
+        const MAX_ZEROS: usize = 3;
         let at = unit.at.0;
-        let wanted = match patience {
+        let required = match patience {
             Patience::Closed => RandomAccess::Closed,
             Patience::Open | Patience::Any => RandomAccess::Open,
         };
@@ -121,20 +123,20 @@ impl CutFinder {
         // cut has to begin with it.
         let begins_pes = self.header(at).is_some_and(Header::unit_start);
         if at >= self.from
-            && unit.random_access >= wanted
-            && unit.skip_bytes <= MOST_ZEROS
+            && unit.random_access >= required
+            && unit.skip_bytes <= MAX_ZEROS
             && begins_pes
         {
-            return Some(self.with_tables_in_front(at));
+            return Some(self.include_tables(at));
         }
         // The next picture begins after the packet in which this one begins.
         self.from = self.from.max(at + TS_PACKET_BYTES as u64);
         None
     }
 
-    /// Returns the position of the PAT before `at`, if there is no picture between them;
-    /// otherwise `at`.
-    fn with_tables_in_front(&self, at: u64) -> u64 {
+    /// Returns the offset of the PAT before `at`, if there is no packet of the video stream
+    /// between them; otherwise `at`.
+    fn include_tables(&self, at: u64) -> u64 {
         let video = self.reader.program().map(|program| program.video_pid);
         let step = TS_PACKET_BYTES as u64;
         let before = (1..).map_while(|n| at.checked_sub(n * step).filter(|at| *at >= self.from));
@@ -155,7 +157,7 @@ impl CutFinder {
         let tables = if has_tables { None } else { self.tables.packets() };
         let before = self.release(at);
         let bytes = std::mem::take(&mut self.held).into();
-        Pushed { before, behind: Some(Behind { tables: tables.unwrap_or_default(), bytes }) }
+        Pushed { before, after: Some(AfterCut { tables: tables.unwrap_or_default(), bytes }) }
     }
 
     /// Releases the bytes before `end`.
@@ -189,7 +191,7 @@ mod tests {
         from: usize,
         piece: usize,
         patience: Patience,
-    ) -> Option<(usize, Behind)> {
+    ) -> Option<(usize, AfterCut)> {
         let from = from * TS_PACKET_BYTES;
         let mut finder = CutFinder::new(ByteOffset(from as u64), ProgramChoice::FirstWithVideo);
         let mut before = Vec::new();
@@ -197,11 +199,11 @@ mod tests {
         while let Some(bytes) = pieces.next() {
             let pushed = finder.push(bytes, patience);
             before.extend(pushed.before);
-            if let Some(mut behind) = pushed.behind {
+            if let Some(mut after) = pushed.after {
                 let at = from + before.len();
-                pieces.for_each(|rest| behind.bytes.extend(rest));
-                assert!(before == stream[from..at] && behind.bytes == stream[at..]);
-                return Some((at, behind));
+                pieces.for_each(|rest| after.bytes.extend(rest));
+                assert!(before == stream[from..at] && after.bytes == stream[at..]);
+                return Some((at, after));
             }
         }
         before.extend(finder.finish());
@@ -210,8 +212,8 @@ mod tests {
     }
 
     /// Returns the first picture after a cut, as decoded from these bytes alone.
-    fn first_picture(behind: &Behind) -> AccessUnit {
-        let stream = [&behind.tables[..], &behind.bytes].concat();
+    fn first_picture(after: &AfterCut) -> AccessUnit {
+        let stream = [&after.tables[..], &after.bytes].concat();
         let mut reader = UnitReader::new(ProgramChoice::FirstWithVideo);
         for (n, bytes) in stream.as_chunks().0.iter().enumerate() {
             reader.push(TsPacket { at: ByteOffset((n * TS_PACKET_BYTES) as u64), bytes });
@@ -226,23 +228,23 @@ mod tests {
 
     #[test]
     fn the_part_behind_begins_with_its_tables_and_a_key_frame_whatever_pieces_the_bytes_come_in() {
-        let wanted = [
+        let cases = [
             ("bbb_h264_zerolatency_360p30_gop2s", Patience::Closed),
             ("bbb_hevc_360p24_gop2s", Patience::Open),
             ("bbb_hevc_main10_360p24_opengop", Patience::Open),
             ("bbb_mpeg2_576i25_tff", Patience::Open),
         ];
-        for (name, patience) in wanted {
+        for (name, patience) in cases {
             let stream = fixture(name);
             for from in [0, 10, 1500] {
-                let (at, behind) = cut(&stream, from, 1000, patience).unwrap();
-                let unit = first_picture(&behind);
+                let (at, after) = cut(&stream, from, 1000, patience).unwrap();
+                let unit = first_picture(&after);
                 assert!(unit.random_access != RandomAccess::None && unit.pts.is_some(), "{name}");
-                let first = behind.tables.get(1..3).unwrap_or(&behind.bytes[1..3]);
+                let first = after.tables.get(1..3).unwrap_or(&after.bytes[1..3]);
                 assert_eq!(first, [0x40, 0], "{name}: no PAT in front");
                 for piece in [1, 188, 70_000, stream.len()] {
                     let again = cut(&stream, from, piece, patience).unwrap();
-                    assert!(again.0 == at && again.1 == behind, "{name}, pieces of {piece}");
+                    assert!(again.0 == at && again.1 == after, "{name}, pieces of {piece}");
                 }
             }
         }
@@ -268,7 +270,7 @@ mod tests {
         let from = 10 * TS_PACKET_BYTES;
         let mut finder = CutFinder::new(ByteOffset(0), ProgramChoice::FirstWithVideo);
         for bytes in stream[from..].chunks(10_000) {
-            if finder.push(bytes, Patience::Closed).behind.is_some() {
+            if finder.push(bytes, Patience::Closed).after.is_some() {
                 break;
             }
             assert!(finder.held.len() < 100_000, "{} bytes", finder.held.len());

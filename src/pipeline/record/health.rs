@@ -1,5 +1,5 @@
-//! Runs beside the network, on the same runtime: answers status requests, and notifies
-//! the service manager that the recorder is alive.
+//! Answers status requests, and notifies the service manager that the recorder is alive. Runs on
+//! the same runtime as the network.
 //!
 //! The watchdog is only notified while the runtime runs, because a task on it sends the
 //! notification, and while the writer thread is not stuck in one operation. Waiting for
@@ -29,7 +29,7 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 /// Minimum interval between watchdog notifications.
 const PING_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
-/// Supervises one recorder.
+/// Reports the health of one recorder.
 pub struct Health<'a> {
     counters: &'a Counters,
     shutdown: &'a Shutdown,
@@ -42,7 +42,8 @@ pub struct Health<'a> {
 }
 
 impl<'a> Health<'a> {
-    /// Starts when the port `bound` is open and the session exists: the service is ready.
+    /// Binds the status socket, and notifies the service manager that the service is ready. Must
+    /// be called once the port `bound` is open and the session exists.
     pub fn begin(
         runtime: &Runtime,
         session: &Session,
@@ -71,39 +72,39 @@ impl<'a> Health<'a> {
         Health { counters, shutdown, manager, listener, fixed, is_ending }
     }
 
-    /// Supervises the recorder while `work` runs.
+    /// Reports the health of the recorder while `work` runs.
     pub async fn during<T>(&self, work: impl Future<Output = T>) -> T {
-        let beside = async {
-            tokio::join!(self.answer(), self.ping(), self.tell(), self.say_when_stopping());
+        let background = async {
+            tokio::join!(self.answer(), self.ping(), self.report_status(), self.report_stopping());
             pending().await
         };
         tokio::select! {
             done = work => done,
-            done = beside => done,
+            done = background => done,
         }
     }
 
-    /// Supervises the recorder while `work` shuts it down, which may take long.
+    /// Reports the health of the recorder while `work` shuts it down, which may take long.
     pub fn while_ending<T>(&self, runtime: &Runtime, work: impl FnOnce() -> T) -> T {
         self.stopping();
-        let over = Shutdown::new();
+        let finished = Shutdown::new();
         std::thread::scope(|scope| {
-            let looked_after = spawn(scope, "health", || {
-                runtime.block_on(self.during(over.requested()));
+            let thread = spawn(scope, "health", || {
+                runtime.block_on(self.during(finished.requested()));
                 Ok(())
             });
-            if let Err(error) = looked_after {
+            if let Err(error) = thread {
                 tracing::warn!("{error}; the service manager may kill this process too early");
             }
             let done = work();
-            over.request();
+            finished.request();
             done
         })
     }
 
     /// Returns the current status.
     fn status(&self) -> Status {
-        let seen = self.counters.snapshot();
+        let snapshot = self.counters.snapshot();
         let troubles = self.counters.troubles();
         let folder = self.counters.session();
         let id = folder.as_deref().and_then(Path::file_name);
@@ -114,25 +115,25 @@ impl<'a> Health<'a> {
                 || self.fixed.folder.clone(),
                 |folder| folder.to_string_lossy().into_owned(),
             ),
-            sender: seen
+            sender: snapshot
                 .sender
                 .clone()
-                .zip(seen.sender_since)
+                .zip(snapshot.sender_since)
                 .map(|(address, since)| Sender { address, since: rfc3339(since) }),
-            recording: !seen.is_halted,
+            recording: !snapshot.is_halted,
             write_seconds: to_millis(self.counters.recorder.busy_for().as_secs_f64()),
             ending: self.is_ending.load(SeqCst) || self.shutdown.is_requested(),
-            bytes_received: seen.bytes_received,
-            recorded_bytes: seen.recorded_bytes,
-            recorded_seconds: to_millis(seen.recorded.seconds()),
-            detection: seen.detection.as_str().into(),
-            detected_seconds: to_millis(seen.detected.seconds()),
-            lag_bytes: seen.behind_bytes(),
-            lag_seconds: to_millis(seen.behind_s()),
-            pictures: seen.pictures,
-            frames_kept: seen.frames_kept,
-            damage: seen.damage,
-            refused: seen.refused,
+            bytes_received: snapshot.bytes_received,
+            recorded_bytes: snapshot.recorded_bytes,
+            recorded_seconds: to_millis(snapshot.recorded.seconds()),
+            detection: snapshot.detection.as_str().into(),
+            detected_seconds: to_millis(snapshot.detected.seconds()),
+            lag_bytes: snapshot.behind_bytes(),
+            lag_seconds: to_millis(snapshot.behind_s()),
+            pictures: snapshot.pictures,
+            frames_kept: snapshot.frames_kept,
+            damage: snapshot.damage,
+            refused: snapshot.refused,
             last_error: troubles.last_error().map(logged_line),
             last_warning: troubles.last_warning().map(logged_line),
             ..self.fixed.clone()
@@ -170,7 +171,7 @@ impl<'a> Health<'a> {
         }
     }
 
-    async fn tell(&self) {
+    async fn report_status(&self) {
         if !self.manager.listens() {
             return;
         }
@@ -181,7 +182,7 @@ impl<'a> Health<'a> {
         }
     }
 
-    async fn say_when_stopping(&self) {
+    async fn report_stopping(&self) {
         self.shutdown.requested().await;
         self.stopping();
     }
@@ -195,15 +196,15 @@ impl<'a> Health<'a> {
 }
 
 /// Formats the line for `systemctl status`.
-fn line(seen: &Snapshot, listening: &str) -> String {
-    let sender = match &seen.sender {
-        _ if seen.is_halted => "cannot write, waiting for the disk".to_owned(),
+fn line(snapshot: &Snapshot, listening: &str) -> String {
+    let sender = match &snapshot.sender {
+        _ if snapshot.is_halted => "cannot write, waiting for the disk".to_owned(),
         Some(sender) => format!("receiving from {sender}"),
         None => format!("waiting for a sender on {listening}"),
     };
-    let (recorded, behind) = (ByteSize(seen.recorded_bytes), ByteSize(seen.behind_bytes()));
-    let detection = seen.detection.as_str();
-    let seconds = seen.behind_s();
+    let (recorded, behind) = (ByteSize(snapshot.recorded_bytes), ByteSize(snapshot.behind_bytes()));
+    let detection = snapshot.detection.as_str();
+    let seconds = snapshot.behind_s();
     format!(
         "{sender}; {recorded} recorded; detection {detection}, {behind} ({seconds:.1} s) behind"
     )
@@ -252,17 +253,17 @@ mod tests {
     }
 
     /// Returns the notifications received by the service manager so far.
-    fn words(server: &UnixDatagram) -> Vec<String> {
-        let mut told = Vec::new();
-        let mut words = [0; 1024];
-        while let Ok(length) = server.recv(&mut words) {
-            told.push(String::from_utf8(words[..length].to_vec()).unwrap());
+    fn messages(server: &UnixDatagram) -> Vec<String> {
+        let mut received = Vec::new();
+        let mut buffer = [0; 1024];
+        while let Ok(length) = server.recv(&mut buffer) {
+            received.push(String::from_utf8(buffer[..length].to_vec()).unwrap());
         }
-        told
+        received
     }
 
     fn pings(server: &UnixDatagram) -> usize {
-        words(server).iter().filter(|word| *word == "WATCHDOG=1").count()
+        messages(server).iter().filter(|message| *message == "WATCHDOG=1").count()
     }
 
     #[tokio::test]
@@ -275,7 +276,7 @@ mod tests {
         health.during(for_long()).await;
         assert!(pings(&server) >= 2, "an idle recorder is alive");
 
-        let (go_on, stuck) = std::sync::mpsc::channel::<()>();
+        let (release, stuck) = std::sync::mpsc::channel::<()>();
         let recorder = std::thread::spawn({
             let counters = Arc::clone(&counters);
             move || counters.recorder.during(|| stuck.recv())
@@ -287,7 +288,7 @@ mod tests {
         health.during(for_long()).await;
         assert_eq!(pings(&server), 0, "a stuck one is not");
 
-        go_on.send(()).unwrap();
+        release.send(()).unwrap();
         recorder.join().unwrap().unwrap();
         health.during(for_long()).await;
         assert!(pings(&server) >= 2, "one that goes on is again");
@@ -302,9 +303,16 @@ mod tests {
         shutdown.request();
         runtime.block_on(health.during(tokio::task::yield_now()));
         health.while_ending(&runtime, || std::thread::sleep(Duration::from_millis(200)));
-        let told = words(&server);
-        assert_eq!(told.iter().filter(|word| *word == "STOPPING=1").count(), 1, "{told:?}");
-        assert!(told.iter().filter(|word| *word == "WATCHDOG=1").count() >= 2, "{told:?}");
+        let received = messages(&server);
+        assert_eq!(
+            received.iter().filter(|message| *message == "STOPPING=1").count(),
+            1,
+            "{received:?}"
+        );
+        assert!(
+            received.iter().filter(|message| *message == "WATCHDOG=1").count() >= 2,
+            "{received:?}"
+        );
         assert!(health.status().ending);
     }
 

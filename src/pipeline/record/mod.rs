@@ -2,23 +2,23 @@
 //!
 //! ```text
 //! thread      reads               writes                    waits for
-//! (tokio)     the socket          chunks, 64 of 64 KiB      the disk, when they are full
-//! writer      chunks              recording.ts, its length  nothing else
+//! (tokio)     the socket          chunks, 64 of 64 KiB      the writer, when the queue is full
+//! writer      chunks              recording.ts, its length  the disk
 //! syncer      its length          fsync                     the disk
-//! detection   recordings          runs the three of `live`, again where they fail
+//! detection   recordings          runs the threads of `live`, and restarts them after a failure
 //! ```
 //!
 //! The file between writer and detection is the buffer: the writer never waits for detection, and
-//! does not fail with it. At the end each is closed after the one before: socket, writer,
-//! detection.
+//! does not fail if detection fails. At the end, each thread ends after the one before it: socket,
+//! writer, detection.
 //!
 //! ```text
-//! sessions  which folder is recorded in, which is next, which are finished first
-//! network   where senders connect, and what is logged and counted of them
+//! sessions  the current session, the next one, and unfinished ones of an earlier process
+//! network   the listening socket; counts and logs what senders do
 //! writer    the thread that appends to the recording
-//! sync      the thread that makes it durable
-//! rotation  when a recording is long enough
-//! cut       … and where it can be cut
+//! sync      the thread that makes the recording durable
+//! rotation  when a recording ends
+//! cut       where a recording can be cut
 //! health    the status socket and the service manager
 //! ```
 
@@ -49,14 +49,14 @@ use rotation::Rotation;
 use sessions::Started;
 use writer::Writer;
 
-/// Records until `shutdown`, or with `once` until the sender has left. `on_entry` is called with
-/// each kept frame once the index names it. Detection first finishes the sessions that an earlier
-/// process left unfinished.
+/// Records until `shutdown`, or with `once` until the sender disconnects. Calls `on_entry` for each
+/// kept frame once the index lists it. Detection first finishes the sessions that an earlier process
+/// left unfinished.
 ///
 /// # Errors
 ///
-/// What keeps it from recording. Detection that fails is logged and retried; once the recording is
-/// over, its failure is an error.
+/// Returns an error if recording is not possible. A failure of detection is logged and retried; it
+/// is only returned if it persists once the recording has ended.
 pub fn record(
     options: &RecordOptions,
     listening: Listening,
@@ -102,7 +102,7 @@ pub fn record(
             accepts,
             shutdown.requested(),
         )));
-        // The channel of chunks is closed now; then each ends behind the one before.
+        // The channel of chunks is closed now; then each thread ends after the one before it.
         health.while_ending(&runtime, || {
             let recorded = join("the writer", writer);
             let synced = join("the syncer of the recording", syncer);

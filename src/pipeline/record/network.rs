@@ -1,4 +1,4 @@
-//! The network side of a recorder: where it listens, and what is logged and counted of senders.
+//! The network side of a recorder: opens the listening socket, and counts and logs what senders do.
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
@@ -42,12 +42,15 @@ pub fn listen(options: &ingest::Options) -> Result<Listening> {
     Ok(Listening { runtime, listener, bound, tls })
 }
 
-/// Logs the address in the form that ffmpeg expects, and a warning if everyone may send.
+/// Logs the address in the form that ffmpeg expects. Logs a warning if everyone may send.
 pub fn log_listening(options: &ingest::Options, bound: SocketAddr) {
     let scheme = if options.tls.is_some() { "tls://" } else { "" };
     tracing::info!("listening on {scheme}{bound}");
-    let knows_senders = options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-    if !bound.ip().to_canonical().is_loopback() && options.allow.is_empty() && !knows_senders {
+    let authenticates_senders = options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    if !bound.ip().to_canonical().is_loopback()
+        && options.allow.is_empty()
+        && !authenticates_senders
+    {
         tracing::warn!(
             "everyone who can reach {bound} may send: restrict senders with --allow, \
              or listen on 127.0.0.1"

@@ -1,4 +1,4 @@
-//! Decides when a recording ends, and where the next one begins.
+//! Decides when a recording ends, and where the next recording begins.
 
 use std::time::{Duration, Instant};
 
@@ -17,31 +17,31 @@ const CLOSED_PATIENCE: Duration = Duration::from_secs(10);
 const OPEN_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Retry interval if the next recording cannot be opened.
-const TRY_AGAIN: Duration = Duration::from_secs(60);
+const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Opens the next recording.
 pub type OpenNext<'a> = Box<dyn FnMut() -> Result<Recording> + Send + 'a>;
 
-/// Decides when one recording ends and the next begins.
+/// Decides when one recording ends and the next one begins.
 pub struct Rotation<'a> {
     limits: RotationLimits,
     choice: ProgramChoice,
     open_next: OpenNext<'a>,
-    began: Instant,
+    started: Instant,
     not_before: Option<Instant>,
-    /// Since when a position for the cut is searched.
+    /// Time at which the search for the cut started.
     due: Option<Instant>,
     finder: Option<CutFinder>,
 }
 
 impl<'a> Rotation<'a> {
-    /// Starts with a new recording. `choice` selects the program whose pictures count.
+    /// Returns the rotation of a new recording. `choice` selects the program whose pictures count.
     pub fn new(limits: RotationLimits, choice: ProgramChoice, open_next: OpenNext<'a>) -> Self {
         Rotation {
             limits,
             choice,
             open_next,
-            began: Instant::now(),
+            started: Instant::now(),
             not_before: None,
             due: None,
             finder: None,
@@ -55,14 +55,14 @@ impl<'a> Rotation<'a> {
             self.due = Some(Instant::now());
         }
         let patience = match self.due?.elapsed() {
-            waited if waited < CLOSED_PATIENCE => Patience::Closed,
-            waited if waited < OPEN_PATIENCE => Patience::Open,
+            elapsed if elapsed < CLOSED_PATIENCE => Patience::Closed,
+            elapsed if elapsed < OPEN_PATIENCE => Patience::Open,
             _ => Patience::Any,
         };
         let choice = self.choice;
         let finder = self.finder.get_or_insert_with(|| CutFinder::new(ByteOffset(length), choice));
         let pushed = finder.push(bytes, patience);
-        if pushed.behind.is_some() && patience == Patience::Any {
+        if pushed.after.is_some() && patience == Patience::Any {
             tracing::warn!(
                 "no key frame for {OPEN_PATIENCE:?}: cutting the recording at any packet"
             );
@@ -80,25 +80,26 @@ impl<'a> Rotation<'a> {
     ///
     /// # Errors
     ///
-    /// Returns an error if it cannot be opened. This is retried later.
+    /// Returns an error if the recording cannot be opened. A later call of [`Rotation::push`]
+    /// retries.
     pub fn open_next(&mut self) -> Result<Recording> {
         (self.finder, self.due) = (None, None);
         let opened = (self.open_next)();
         match opened {
-            Ok(_) => (self.began, self.not_before) = (Instant::now(), None),
-            Err(_) => self.not_before = Some(Instant::now() + TRY_AGAIN),
+            Ok(_) => (self.started, self.not_before) = (Instant::now(), None),
+            Err(_) => self.not_before = Some(Instant::now() + RETRY_INTERVAL),
         }
         opened
     }
 
     fn is_due(&self, length: u64) -> bool {
         let is_long = self.limits.bytes.is_some_and(|limit| length >= limit);
-        let is_old = self.limits.every.is_some_and(|limit| self.began.elapsed() >= limit);
+        let is_old = self.limits.every.is_some_and(|limit| self.started.elapsed() >= limit);
         (is_long || is_old) && self.not_before.is_none_or(|time| time <= Instant::now())
     }
 }
 
 /// Logs that the recording continues in the same session.
-pub fn tell_failure(error: &Error) {
-    tracing::error!("{error}; continuing in this session, retrying in {TRY_AGAIN:?}");
+pub fn log_failure(error: &Error) {
+    tracing::error!("{error}; continuing in this session, retrying in {RETRY_INTERVAL:?}");
 }

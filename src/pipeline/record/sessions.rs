@@ -1,7 +1,8 @@
-//! The sessions of a running recorder: the one owner of their lifetime.
+//! The sessions of a running recorder, and their lifetime.
 //!
-//! It decides which folder is recorded in, which is the next, and which of an earlier process are
-//! finished first; it opens their recordings, and hands each to detection and to the syncer.
+//! This module selects the current session, the next one, and the sessions of an earlier process
+//! that are finished first. It opens their recordings, and passes each to detection and to the
+//! syncer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,11 +19,11 @@ use crate::recording::Recording;
 use crate::session::{OpenedSessions, OwnedSession, Series, Session};
 use crate::telemetry::Counters;
 
-/// Recordings whose detection has not begun yet, at most: beyond that a recorder
-/// that rotates would wait.
+/// Maximum number of recordings whose detection has not started yet. Beyond that, rotation fails,
+/// and the current recording continues.
 const QUEUED_JOBS: usize = 64;
 
-const BEHIND: &str = "detection is too many recordings behind";
+const QUEUE_FULL: &str = "detection is too many recordings behind";
 
 /// The sessions of a recorder that has not started yet.
 #[derive(Debug)]
@@ -31,29 +32,30 @@ pub struct Sessions {
     opened: OpenedSessions,
 }
 
-/// What a recorder that starts needs of its sessions.
+/// The sessions of a recorder that is starting.
 pub struct Started<'a> {
-    /// Opens the sessions that follow.
+    /// Opens the following sessions.
     pub rotation: Handover<'a>,
-    /// The session that is recorded in.
+    /// The session to record.
     pub session: Arc<OwnedSession>,
-    /// Its recording.
+    /// Recording of that session.
     pub recording: Recording,
-    /// Bytes in the recordings that are finished first.
+    /// Number of bytes in the recordings that detection finishes first.
     pub earlier_bytes: u64,
     /// Recordings for detection, in order.
     pub jobs: Receiver<Job>,
-    /// The same for the syncer.
+    /// Recordings for the syncer, in order.
     pub unsynced: Receiver<UnsyncedRecording>,
 }
 
 impl Sessions {
-    /// Opens the session to be recorded in and, where sessions rotate, those before it whose
+    /// Opens the session to record. If sessions rotate, also opens the earlier sessions whose
     /// detection an earlier process has not finished.
     ///
     /// # Errors
     ///
-    /// If the folders cannot be made, or another process records the session.
+    /// Returns an error if the folders cannot be created, or another process is recording the
+    /// session.
     pub fn open(options: &RecordOptions) -> Result<Self> {
         let rotates = options.rotation.is_some();
         let series = Series::new(&options.sessions_dir, options.session.as_deref(), rotates);
@@ -61,21 +63,21 @@ impl Sessions {
         Ok(Sessions { series, opened })
     }
 
-    /// The session that is recorded in first.
+    /// Returns the session that is recorded first.
     pub fn current(&self) -> &Session {
         &self.opened.current
     }
 
-    /// Its recording.
+    /// Returns the path of that session's recording.
     pub fn recording_ts(&self) -> PathBuf {
         self.current().recording_ts()
     }
 
-    /// Opens the recordings, and queues them for detection and syncing, the oldest first.
+    /// Opens the recordings, and queues them for detection and syncing, oldest first.
     ///
     /// # Errors
     ///
-    /// If a recording cannot be opened.
+    /// Returns an error if a recording cannot be opened.
     pub fn start(self, counters: &Counters) -> Result<Started<'_>> {
         let (to_detect, jobs) = bounded(QUEUED_JOBS);
         let (to_sync, unsynced) = bounded(QUEUED_JOBS);
@@ -87,14 +89,14 @@ impl Sessions {
         for earlier in self.opened.unfinished.into_iter().map(finished_job) {
             let earlier = earlier?;
             earlier_bytes += earlier.opened_bytes;
-            rotation.give(earlier)?;
+            rotation.submit(earlier)?;
         }
-        rotation.give(job)?;
+        rotation.submit(job)?;
         Ok(Started { rotation, session, recording, earlier_bytes, jobs, unsynced })
     }
 }
 
-/// Opens the sessions that follow, and hands their recordings to detection and syncer.
+/// Opens the following sessions, and passes their recordings to detection and to the syncer.
 pub struct Handover<'a> {
     series: Series,
     counters: &'a Counters,
@@ -107,42 +109,42 @@ impl Handover<'_> {
     ///
     /// # Errors
     ///
-    /// If detection is too far behind to take one more, or the session cannot be opened.
+    /// Returns an error if the queue of detection is full, or the session cannot be opened.
     pub fn open_next(&self) -> Result<Recording> {
         if self.to_detect.is_full() {
-            return Err(Error::new(Stage::Pipeline, BEHIND).of_kind(Kind::Busy));
+            return Err(Error::new(Stage::Pipeline, QUEUE_FULL).of_kind(Kind::Busy));
         }
         let session = self.series.open_next(&jiff::Zoned::now())?;
         tracing::info!("session {}", session.folder().display());
         self.counters.set_session(session.folder());
         let (recording, job) = open_recording(session)?;
-        self.give(job)?;
+        self.submit(job)?;
         Ok(recording)
     }
 
-    fn give(&self, job: Job) -> Result<()> {
+    fn submit(&self, job: Job) -> Result<()> {
         let unsynced = UnsyncedRecording { sync: job.sync.clone(), written: job.written.clone() };
         self.to_detect
             .try_send(job)
-            .map_err(|_| Error::new(Stage::Pipeline, BEHIND).of_kind(Kind::Busy))?;
+            .map_err(|_| Error::new(Stage::Pipeline, QUEUE_FULL).of_kind(Kind::Busy))?;
         self.to_sync
             .send(unsynced)
             .map_err(|_| Error::new(Stage::Pipeline, "the syncer of recordings has ended"))
     }
 }
 
-/// Opens the recording of a session that an earlier process recorded: it does not grow.
+/// Opens the recording of a session that an earlier process recorded, and which no longer grows.
 ///
 /// # Errors
 ///
-/// If it cannot be opened.
+/// Returns an error if the recording cannot be opened.
 pub fn finished_job(session: OwnedSession) -> Result<Job> {
     let (recording, job) = open_recording(session)?;
     drop(recording);
     Ok(job)
 }
 
-/// Opens a session's recording, and returns what detection needs to follow it.
+/// Opens a session's recording. Returns it with the job for detection.
 fn open_recording(session: OwnedSession) -> Result<(Recording, Job)> {
     let (recording, opened) = Recording::open(&session.recording_ts())?;
     if opened.discarded_bytes > 0 {
@@ -158,10 +160,10 @@ fn open_recording(session: OwnedSession) -> Result<(Recording, Job)> {
     Ok((recording, job))
 }
 
-/// Whether detection has come to the end of a recording that no process records any more.
+/// Returns whether detection has reached the end of a recording that no longer grows.
 fn is_finished(session: &Session) -> bool {
     let recording = session.recording_ts();
     let Ok(metadata) = std::fs::metadata(&recording) else { return false };
-    let stored = trust::look(&session.checkpoint_json(), &recording, metadata.len());
-    matches!(stored, Ok(StoredCheckpoint::Trusted(it)) if it.is_final(metadata.len()))
+    let stored = trust::examine(&session.checkpoint_json(), &recording, metadata.len());
+    matches!(stored, Ok(StoredCheckpoint::Trusted(checkpoint)) if checkpoint.is_final(metadata.len()))
 }

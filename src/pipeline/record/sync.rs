@@ -12,7 +12,7 @@ use crate::recording::SyncHandle;
 pub struct UnsyncedRecording {
     /// Syncs the recording.
     pub sync: SyncHandle,
-    /// Tells whether the recording is finished.
+    /// Length of the recording, and whether it is finished.
     pub written: Written,
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 use tokio::sync::{mpsc, watch};
 
-use super::cut::{Behind, Pushed};
+use super::cut::{AfterCut, Pushed};
 use super::rotation::{self, Rotation};
 use crate::error::{Error, Result, Stage};
 use crate::host::shutdown::Shutdown;
@@ -21,15 +21,15 @@ use crate::pause;
 use crate::recording::Recording;
 use crate::telemetry::Counters;
 
-/// Interval at which a failed write is retried, and at which the writer checks whether
-/// the file still exists and whether there is space.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval at which a failed write is retried. Also the interval at which the writer checks that
+/// the file still exists and that there is free space.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Writes chunks until the channel is closed.
 pub struct Writer<'a> {
     recording: Recording,
     rotation: Rotation<'a>,
-    /// Bytes of the previous recordings.
+    /// Number of bytes in the previous recordings.
     base: u64,
     counters: Arc<Counters>,
     /// Whether senders are accepted.
@@ -37,7 +37,7 @@ pub struct Writer<'a> {
     shutdown: Shutdown,
     /// Minimum number of free bytes on the file system.
     min_free: u64,
-    looked: Option<Instant>,
+    last_check: Option<Instant>,
 }
 
 impl<'a> Writer<'a> {
@@ -53,8 +53,8 @@ impl<'a> Writer<'a> {
         shutdown: Shutdown,
         min_free: u64,
     ) -> Self {
-        let looked = None;
-        Writer { recording, rotation, base, counters, accepting, shutdown, min_free, looked }
+        let last_check = None;
+        Writer { recording, rotation, base, counters, accepting, shutdown, min_free, last_check }
     }
 
     /// Runs until the channel is closed.
@@ -70,7 +70,7 @@ impl<'a> Writer<'a> {
                     self.end_connection()?;
                     // Only now: a sender that asks for the length, to send the rest, gets
                     // the full length.
-                    self.go_on();
+                    self.resume();
                 }
             }
             let length = self.recording.written().length();
@@ -83,39 +83,40 @@ impl<'a> Writer<'a> {
         let length = self.recording.length();
         match self.rotation.push(length, bytes) {
             None => self.write(bytes),
-            Some(Pushed { before, behind }) => {
+            Some(Pushed { before, after }) => {
                 self.write(&before)?;
-                behind.map_or(Ok(()), |behind| self.rotate(&behind))
+                after.map_or(Ok(()), |after| self.rotate(&after))
             }
         }
     }
 
-    /// Ends this recording and starts the next one.
-    fn rotate(&mut self, behind: &Behind) -> Result<()> {
+    /// Ends this recording and starts the next one. If the next one cannot be opened, this
+    /// recording continues.
+    fn rotate(&mut self, after: &AfterCut) -> Result<()> {
         match self.rotation.open_next() {
             Ok(next) => {
                 self.begin(next);
-                self.write(&behind.tables)?;
+                self.write(&after.tables)?;
             }
-            Err(error) => rotation::tell_failure(&error),
+            Err(error) => rotation::log_failure(&error),
         }
-        self.write(&behind.bytes)
+        self.write(&after.bytes)
     }
 
     /// Replaces the recording. This marks the previous one as finished for its readers.
     fn begin(&mut self, next: Recording) {
         self.base += self.recording.length();
         self.recording = next;
-        self.looked = None;
+        self.last_check = None;
     }
 
     fn end_connection(&mut self) -> Result<()> {
         let held = self.rotation.end_connection();
         self.write(&held)?;
-        let cut = self.until_done(|recording| recording.end_connection())?;
-        if cut > 0 {
+        let discarded = self.until_done(|recording| recording.end_connection())?;
+        if discarded > 0 {
             let at = self.recording.written().length();
-            tracing::warn!("recording: discarded {cut} bytes of a torn packet at byte {at}");
+            tracing::warn!("recording: discarded {discarded} bytes of a torn packet at byte {at}");
         }
         Ok(())
     }
@@ -131,10 +132,10 @@ impl<'a> Writer<'a> {
     fn until_done<T>(&mut self, mut work: impl FnMut(&mut Recording) -> Result<T>) -> Result<T> {
         let counters = Arc::clone(&self.counters);
         loop {
-            let tried = counters
+            let attempt = counters
                 .recorder
-                .during(|| self.look_after().and_then(|()| work(&mut self.recording)));
-            match tried {
+                .during(|| self.check_file().and_then(|()| work(&mut self.recording)));
+            match attempt {
                 Ok(done) => return Ok(done),
                 Err(error) => self.halt(error)?,
             }
@@ -142,8 +143,11 @@ impl<'a> Writer<'a> {
     }
 
     /// Checks for problems that do not make a write fail.
-    fn look_after(&mut self) -> Result<()> {
-        if self.looked.is_some_and(|looked| looked.elapsed() < pause::of(LOOK_INTERVAL)) {
+    fn check_file(&mut self) -> Result<()> {
+        if self
+            .last_check
+            .is_some_and(|last_check| last_check.elapsed() < pause::of(CHECK_INTERVAL))
+        {
             return Ok(());
         }
         if !self.recording.is_in_place()? {
@@ -151,17 +155,22 @@ impl<'a> Writer<'a> {
         }
         let free = self.recording.free_bytes()?;
         if free < self.min_free {
-            let (free, wanted) = (ByteSize(free), ByteSize(self.min_free));
-            let what = format!("only {free} are free, --min-free requires {wanted}");
+            let (free, required) = (ByteSize(free), ByteSize(self.min_free));
+            let what = format!("only {free} are free, --min-free requires {required}");
             return Err(Error::new(Stage::Recording, what).path(self.recording.path()));
         }
-        self.looked = Some(Instant::now());
+        self.last_check = Some(Instant::now());
         Ok(())
     }
 
-    /// Handles a failed write: logs it once, and waits before it is retried.
+    /// Handles a failed write: logs it once, and waits before the next attempt. If the file was
+    /// removed, continues in a new session.
+    ///
+    /// # Errors
+    ///
+    /// Returns `error` if a shutdown is requested.
     fn halt(&mut self, error: Error) -> Result<()> {
-        self.looked = None;
+        self.last_check = None;
         let in_place = self.counters.recorder.during(|| self.recording.is_in_place());
         if matches!(in_place, Ok(false))
             && let Ok(next) = self.rotation.open_next()
@@ -174,10 +183,10 @@ impl<'a> Writer<'a> {
         if self.accepting.send_replace(false) {
             tracing::error!("{error}; senders are disconnected until the recording can be written");
         }
-        if self.shutdown.wait_timeout(pause::of(LOOK_INTERVAL)) { Err(error) } else { Ok(()) }
+        if self.shutdown.wait_timeout(pause::of(CHECK_INTERVAL)) { Err(error) } else { Ok(()) }
     }
 
-    fn go_on(&self) {
+    fn resume(&self) {
         self.counters.is_halted.store(false, Relaxed);
         if !self.accepting.send_replace(true) {
             let at = self.recording.written().length();

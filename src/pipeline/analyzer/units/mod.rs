@@ -1,4 +1,4 @@
-//! Packets → access units: the demuxer, and the framer of the video stream that it follows.
+//! Packets → access units: the demuxer, and the framer of the selected video stream.
 
 use std::collections::VecDeque;
 
@@ -7,25 +7,24 @@ use crate::framing::{Framer, FramerStart};
 use crate::media::{AccessUnit, ByteOffset};
 use crate::ts::TsPacket;
 
-/// What comes out of a [`UnitReader`], in stream order.
+/// Output of a [`UnitReader`], in stream order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnitEvent {
-    /// The program that is followed is known, or has changed.
+    /// The selected program is known, or has changed.
     Program(Program),
     /// A coded picture.
     AccessUnit(AccessUnit),
     /// A PES packet of an audio stream is complete.
     Audio(AudioPes),
-    /// The PES packet of the video stream is complete that brought the end of the access units
-    /// before.
+    /// The PES packet of the video stream in which the previous access units ended is complete.
     PesComplete,
-    /// There is nothing to follow so far.
+    /// No video stream has been found so far.
     NoVideo(NoVideo),
-    /// Something is wrong with the video stream. It is counted and passed over.
+    /// The video stream is damaged. The damage is counted, and reading continues.
     Fault(StreamFault),
 }
 
-/// Finds one video stream in the packets and cuts it into access units.
+/// Extracts one video stream from the packets and splits it into access units.
 #[derive(Debug)]
 pub struct UnitReader {
     demuxer: Demuxer,
@@ -33,13 +32,13 @@ pub struct UnitReader {
 }
 
 impl UnitReader {
-    /// A reader at the beginning of a recording.
+    /// Returns a reader at the beginning of a recording.
     pub fn new(choice: ProgramChoice) -> Self {
         UnitReader { demuxer: Demuxer::new(choice), framing: Framing::default() }
     }
 
-    /// A reader that resumes at the access unit in the packet at `at`, which lies there as
-    /// `framer` says. Packets may begin before that, for their audio.
+    /// Returns a reader that resumes at the access unit in the packet at `at`; `framer` describes
+    /// its position there. Earlier packets may be pushed for their audio.
     pub fn resume(
         choice: ProgramChoice,
         program: Program,
@@ -51,7 +50,7 @@ impl UnitReader {
         UnitReader { demuxer: Demuxer::resume(choice, program, at), framing }
     }
 
-    /// Takes the next packet.
+    /// Pushes the next packet.
     pub fn push(&mut self, packet: TsPacket<'_>) {
         let framing = &mut self.framing;
         self.demuxer.push(packet, &mut |event| framing.take(event));
@@ -62,14 +61,14 @@ impl UnitReader {
         self.framing.events.pop_front()
     }
 
-    /// The stream is over: what is open comes out.
+    /// Ends the stream: open PES packets and the open access unit are complete.
     pub fn finish(&mut self) {
         let framing = &mut self.framing;
         self.demuxer.finish(&mut |event| framing.take(event));
         framing.finish_stream();
     }
 
-    /// The program that is followed, once it is known.
+    /// Returns the selected program, once it is known.
     pub fn program(&self) -> Option<&Program> {
         self.demuxer.program()
     }
@@ -115,7 +114,7 @@ impl Framing {
         }
     }
 
-    /// What is open is an access unit: nothing follows it.
+    /// Finishes the open access unit, because its stream has ended.
     fn finish_stream(&mut self) {
         if let Some(mut framer) = self.framer.take() {
             framer.finish(&mut self.units);
