@@ -1,7 +1,7 @@
 //! The crate's error type: stage, file, byte offset and cause.
 //!
-//! A stage creates the error with what it knows; callers that know the path or the offset
-//! add it. [`Display`](fmt::Display) is the line that a user reads.
+//! A stage creates the error; callers that know the path or the offset add it.
+//! [`Display`](fmt::Display) is the line that a user reads.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -58,28 +58,27 @@ impl fmt::Display for Stage {
     }
 }
 
-/// What a caller can do about an error.
+/// Kind of an error, by what a caller can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The file system is full, or a quota is used up: wait for space and retry.
+    /// The file system is full, or a quota is exceeded: wait for space and retry.
     NoSpace,
-    /// Stored data is damaged, or not what its name says: quarantine it and rebuild it.
+    /// A stored file is damaged, or has unexpected content: quarantine and rebuild it.
     Corrupt,
-    /// A file is no longer where it was.
+    /// A file does not exist.
     Gone,
-    /// Another process holds what is needed.
+    /// A resource is in use: retry later.
     Busy,
-    /// What was typed, set or written in the configuration file is wrong: the user has to change
-    /// it.
+    /// A flag, a variable or the configuration file is wrong: the user has to correct it.
     Configuration,
-    /// scenetap itself is at fault.
+    /// scenetap has a bug.
     Bug,
-    /// Anything else.
+    /// Any other error.
     Other,
 }
 
 impl Kind {
-    /// The kind of an error of the operating system.
+    /// Returns the kind of an error of the operating system.
     fn of_io(error: &io::Error) -> Kind {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::NoSpace,
@@ -89,7 +88,7 @@ impl Kind {
     }
 }
 
-/// What went wrong, where, and why.
+/// An error: the stage and the file or offset where it occurred, a description, and its cause.
 #[derive(Debug)]
 pub struct Error {
     stage: Stage,
@@ -101,7 +100,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// Returns an error of `stage`. `what` says what failed and, if possible, what to do
+    /// Returns an error of `stage`. `what` describes the failure and, if possible, what to do
     /// about it.
     pub fn new(stage: Stage, what: impl Into<String>) -> Self {
         let kind = match stage {
@@ -111,7 +110,7 @@ impl Error {
         Error { stage, kind, what: what.into(), path: None, at: None, cause: None }
     }
 
-    /// Sets what a caller can do about it. Without this, that of its cause counts.
+    /// Sets the kind. Without this, the cause determines the kind.
     #[must_use]
     pub fn of_kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
@@ -148,7 +147,7 @@ impl Error {
         self.stage
     }
 
-    /// What a caller can do about it.
+    /// Returns the kind.
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -179,7 +178,11 @@ impl StdError for Error {
 
 /// Converts foreign errors to [`Error`].
 pub trait Context<T> {
-    /// Adds the stage, the file and what could not be done with it.
+    /// Adds the stage, the file, and a description of the failed operation.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `self` is an error, with that error as the cause.
     fn context(self, stage: Stage, path: &Path, what: &str) -> Result<T>;
 }
 
@@ -202,8 +205,8 @@ mod tests {
         assert_eq!(new().because(io::Error::from(io::ErrorKind::NotFound)).kind(), Kind::Gone);
         let io = || io::Error::from(io::ErrorKind::NotFound);
         assert_eq!(new().of_kind(Kind::Corrupt).because(io()).kind(), Kind::Corrupt);
-        let unread = Error::new(Stage::Config, "cannot read it").because(io());
-        assert_eq!(unread.kind(), Kind::Configuration);
+        let error = Error::new(Stage::Config, "cannot read it").because(io());
+        assert_eq!(error.kind(), Kind::Configuration);
     }
 
     #[test]

@@ -12,17 +12,17 @@
 //!        └─▶ F0001.jpg ─▶ index.json ─▶ checkpoint.json    (always in this order)
 //! ```
 //!
-//! Imports run one way: the ground floor ← the stages ← [`pipeline`] ← [`config`] ← [`cli`] ←
-//! `main`. Stages never import each other. tokio stays at the edge; printing and the user
-//! interface stay in `cli`. `tests/it/architecture.rs` checks this.
+//! Imports run one way: the base modules ← the stages ← [`pipeline`] ← [`config`] ← [`cli`] ←
+//! `main`. Stages never import each other. Only the modules at the edge use tokio, and only `cli`
+//! prints or has a user interface. `tests/it/architecture.rs` checks this.
 //!
-//! Which file to open for which fault: `docs/ARCHITECTURE.md`.
+//! `docs/ARCHITECTURE.md` lists which file to open for which fault.
 
 // Only `libav` and `decode` contain unsafe code: a checked wrapper for each of FFmpeg's pointers.
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
-// The ground floor: errors, packets, the data that travels, the disk, FFmpeg's libraries, the
-// machine, the log.
+// The base modules: errors, packets, the types that pass through the pipeline, the disk, FFmpeg's
+// libraries, the host, the log.
 pub mod byte_offset;
 pub mod disk;
 pub mod error;
@@ -48,12 +48,12 @@ pub mod detect;
 
 pub mod catalog;
 
-// The other side: sending a file, watching a recording, asking a recorder for its status.
+// Clients: send a file, play a recording, query a recorder's status.
 pub mod playback;
 pub mod send;
 pub mod status;
 
-// The wiring, what configures it, and the command line.
+// The wiring of the stages, its configuration, and the command line.
 pub mod pipeline;
 
 pub mod config;

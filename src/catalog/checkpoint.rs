@@ -1,8 +1,7 @@
-//! `checkpoint.json`: a state, sealed with a version and a checksum.
+//! The format of `checkpoint.json`: a state, sealed with a version and a checksum.
 //!
-//! These structs define the file format. They are separate from the working types, so
-//! that those can change while a file of another version is still recognized. A
-//! checkpoint is only written after everything that it covers.
+//! The state itself is defined by the caller (`pipeline/live/checkpoint.rs`). A checkpoint is only
+//! written after everything that it covers.
 //!
 //! A checkpoint is trusted only if every byte is as written: the file is parsed,
 //! serialized again in memory, and must be identical. It also contains a checksum, so
@@ -15,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Kind, Result, Stage};
 
-/// Version of the format that is written, and the only one that is read.
+/// Version of the format: it is written, and no other version is read.
 pub const VERSION: u32 = 5;
 
 /// The whole file.
@@ -29,18 +28,18 @@ struct Sealed<T> {
     state: T,
 }
 
-/// The part that every version of the file has.
+/// The part that all versions of the file have.
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,
 }
 
-/// Reads the bytes of a checkpoint; `path` is for messages.
+/// Returns the state in the bytes of a checkpoint. `path` only appears in messages.
 ///
 /// # Errors
 ///
-/// [`Kind::Corrupt`] if they are not a checkpoint, one of another version, or not to the byte what
-/// was written.
+/// Returns an error of kind [`Kind::Corrupt`] if `bytes` are not a checkpoint, are of another
+/// version, or were changed after they were written.
 pub fn unseal<T: Serialize + DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
     let corrupt = |error: Error| error.of_kind(Kind::Corrupt);
     let what = "not a checkpoint";
@@ -63,7 +62,7 @@ pub fn unseal<T: Serialize + DeserializeOwned>(path: &Path, bytes: &[u8]) -> Res
 ///
 /// # Errors
 ///
-/// If the state cannot be written as JSON, which is a bug.
+/// Returns an error of kind [`Kind::Bug`] if the state cannot be written as JSON.
 pub fn seal<T: Serialize>(state: &T) -> Result<Vec<u8>> {
     let written = || -> serde_json::Result<Vec<u8>> {
         let crc32 = crc32fast::hash(&serde_json::to_vec(state)?);

@@ -68,7 +68,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Opens the catalog of a folder, and completes what a crash interrupted.
+    /// Opens the catalog of a folder, and completes the operations that a crash interrupted.
     ///
     /// # Errors
     ///
@@ -77,8 +77,8 @@ impl Catalog {
         Catalog::open_with(options, Arc::new(SystemClock), CORRUPT_GRACE)
     }
 
-    /// [`Catalog::open`] with a different clock, and a different time after which an
-    /// index that is not a JSON array counts as corrupt.
+    /// Opens the catalog like [`Catalog::open`], with another clock, and another time after which
+    /// an index that is not a JSON array counts as corrupt.
     ///
     /// # Errors
     ///
@@ -138,13 +138,13 @@ impl Catalog {
         self.encoder
     }
 
-    /// Returns how many of the frames covered by the checkpoint were missing from the
-    /// index when it was opened.
+    /// Returns the number of frames that are covered by the checkpoint but were missing from the
+    /// index when the catalog was opened.
     pub fn lacking(&self) -> u64 {
         self.lacking
     }
 
-    /// Returns how many frames are kept: the value of `next_ordinal` for the checkpoint.
+    /// Returns the number of kept frames: the value of `next_ordinal` for the checkpoint.
     pub fn kept(&self) -> u64 {
         self.entries.kept().len() as u64
     }
@@ -155,14 +155,14 @@ impl Catalog {
         self.entries.kept().iter().filter_map(Slot::entry)
     }
 
-    /// Whether the index on disk lists every kept frame. Only then may a checkpoint that
+    /// Returns whether the index on disk lists every kept frame. Only then may a checkpoint that
     /// covers them all be submitted.
     pub fn is_published(&self) -> bool {
         !self.unwritten
     }
 
-    /// Whether the index already lists this frame from an earlier run and its JPEG (if
-    /// enabled) is complete: then it need not be encoded or announced again.
+    /// Returns whether the index already lists this frame from an earlier run, and its JPEG (if
+    /// enabled) is complete: then the frame need not be encoded or reported again.
     pub fn is_known(&self, verdict: &Verdict) -> bool {
         let found = self.find_earlier(verdict).and_then(|at| self.entries.earlier().get(at));
         found.is_some_and(|slot| !self.encoder.write_jpegs || self.has_jpeg(slot.number))
@@ -208,8 +208,8 @@ impl Catalog {
         self.poll_writing()
     }
 
-    /// Limits how often changes to a long index are read. Pending ones are read before
-    /// the next write at the latest.
+    /// Returns whether changes may be read now: a long index is read less often. Pending changes
+    /// are read before the next write at the latest.
     fn may_read(&self) -> bool {
         self.reading.due_in(self.entries.len(), self.clock.now()).is_zero()
     }
@@ -235,8 +235,7 @@ impl Catalog {
     /// Returns an error if the folder cannot be written.
     pub fn flush(&mut self) -> Result<()> {
         self.poll()?;
-        // If it is still changed, another program is writing it: at the end, it is worth
-        // waiting.
+        // If the index is still changed, another program is writing it: at the end, wait for it.
         if self.unwritten || self.index.is_changed() {
             self.write()?;
         }
@@ -252,7 +251,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Returns what the syncer has to sync for everything published so far.
+    /// Returns the job for the syncer that makes everything published so far durable.
     pub fn sync_job(&mut self) -> FramesJob {
         let mut job = std::mem::take(&mut self.unsynced);
         if job.index.is_some()

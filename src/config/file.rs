@@ -57,7 +57,7 @@ impl File {
         for (name, value) in entries {
             let at = name.span().start;
             let key = known(name.get_ref()).map_err(|what| wrong(at, what))?;
-            let value = as_typed(key, value.into_inner()).map_err(|what| wrong(at, what))?;
+            let value = typed_form(key, value.into_inner()).map_err(|what| wrong(at, what))?;
             let setting = Setting { value, line: line_of(text, at) };
             if let Some(earlier) = settings.insert(key.name(), setting) {
                 let what = format!("`{}` is already set in line {}", key.name(), earlier.line);
@@ -73,12 +73,13 @@ impl File {
     }
 
     /// Returns the error for an invalid value of `name`, with its line.
-    pub(super) fn refusal(&self, name: &str, what: &str) -> Error {
+    pub(super) fn invalid_value(&self, name: &str, what: &str) -> Error {
         let line = self.settings.get(name).map_or(0, |setting| setting.line);
         Error::new(Stage::Config, format!("line {line}: `{name}` {what}")).path(&self.path)
     }
 }
 
+/// Returns the number of the line that contains byte `at`, counted from 1.
 fn line_of(text: &str, at: usize) -> usize {
     text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1
 }
@@ -108,8 +109,8 @@ fn known(name: &str) -> Result<&'static dyn AnyKey, String> {
 }
 
 /// Converts a value to the form in which it would be typed, if the option accepts it.
-fn as_typed(key: &dyn AnyKey, value: Value) -> Result<OsString, String> {
-    let wanted = match key.kind() {
+fn typed_form(key: &dyn AnyKey, value: Value) -> Result<OsString, String> {
+    let expected = match key.kind() {
         ValueKind::Text => "a string in quotes",
         ValueKind::Number => "a number",
         ValueKind::Whole => "a whole number",
@@ -126,9 +127,9 @@ fn as_typed(key: &dyn AnyKey, value: Value) -> Result<OsString, String> {
         (ValueKind::Number | ValueKind::NumberOrText, Value::Float(number)) => number.to_string(),
         (ValueKind::Switch, Value::Boolean(on)) => on.to_string(),
         (_, Value::Table(_)) => {
-            return Err(format!("`{}` must be {wanted}; tables are not supported", key.name()));
+            return Err(format!("`{}` must be {expected}; tables are not supported", key.name()));
         }
-        _ => return Err(format!("`{}` must be {wanted}, not {value}", key.name())),
+        _ => return Err(format!("`{}` must be {expected}, not {value}", key.name())),
     };
     let text = OsString::from(text);
     key.check(&text).map_err(|what| format!("`{}` {what}, not {value}", key.name()))?;
@@ -162,8 +163,8 @@ mod tests {
 
     #[test]
     fn the_first_mistake_is_the_one_told() {
-        let told = refused("zzz = 1\naaa = 2\n");
-        assert!(told.contains("line 1: unknown key `zzz`"), "{told}");
+        let error = refused("zzz = 1\naaa = 2\n");
+        assert!(error.contains("line 1: unknown key `zzz`"), "{error}");
     }
 
     #[test]
@@ -180,29 +181,29 @@ mod tests {
 
     #[test]
     fn a_value_out_of_limits_is_told_with_its_line() {
-        let told = refused("\njpeg-quality = 101\n");
-        assert!(told.contains("line 2: `jpeg-quality` must be"), "{told}");
+        let error = refused("\njpeg-quality = 101\n");
+        assert!(error.contains("line 2: `jpeg-quality` must be"), "{error}");
         assert!(refused("scene-threshold = nan").contains("must be a number from 0 to 1"));
     }
 
     #[test]
     fn one_option_in_both_spellings_is_refused() {
-        let told = refused("frame-width = 640\nframe_width = 320\n");
-        assert!(told.contains("line 2: `frame-width` is already set in line 1"), "{told}");
+        let error = refused("frame-width = 640\nframe_width = 320\n");
+        assert!(error.contains("line 2: `frame-width` is already set in line 1"), "{error}");
     }
 
     #[test]
     fn what_is_not_toml_is_told_in_one_line() {
-        let told = refused("once = true\nlisten = 0.0.0.0:4444\n");
-        assert!(told.contains("line 2: "), "{told}");
-        assert!(!told.contains('\n'), "{told}");
+        let error = refused("once = true\nlisten = 0.0.0.0:4444\n");
+        assert!(error.contains("line 2: "), "{error}");
+        assert!(!error.contains('\n'), "{error}");
     }
 
     #[test]
     fn a_key_or_a_value_of_several_lines_is_told_in_one_line() {
         for text in ["quiet = \"\"\"a\nb\"\"\"", "\"a\\nb\\u001b\" = 1"] {
-            let told = refused(text);
-            assert!(!told.contains(char::is_control) && told.contains("a\\nb"), "{told:?}");
+            let error = refused(text);
+            assert!(!error.contains(char::is_control) && error.contains("a\\nb"), "{error:?}");
         }
     }
 

@@ -53,12 +53,12 @@ impl<T> Key<T> {
         Key { name, default: None, old_variable: None, kind, parse }
     }
 
-    const fn or(mut self, default: &'static str) -> Self {
+    const fn with_default(mut self, default: &'static str) -> Self {
         self.default = Some(default);
         self
     }
 
-    const fn once_called(mut self, old_variable: &'static str) -> Self {
+    const fn with_old_variable(mut self, old_variable: &'static str) -> Self {
         self.old_variable = Some(old_variable);
         self
     }
@@ -126,68 +126,77 @@ pub mod key {
     use super::*;
 
     pub static LISTEN: Key<HostPort> =
-        Key::new("listen", ValueKind::Text, values::listen).or("127.0.0.1:4444");
+        Key::new("listen", ValueKind::Text, values::listen).with_default("127.0.0.1:4444");
     pub static SESSIONS_DIR: Key<PathBuf> = Key::new("sessions-dir", ValueKind::Text, values::path)
-        .or("./sessions")
-        .once_called("SESSIONS_DIR");
+        .with_default("./sessions")
+        .with_old_variable("SESSIONS_DIR");
     pub static SESSION: Key<String> = Key::new("session", ValueKind::Text, values::session);
-    pub static ONCE: Key<bool> = Key::new("once", ValueKind::Switch, values::switch).or("no");
+    pub static ONCE: Key<bool> =
+        Key::new("once", ValueKind::Switch, values::switch).with_default("no");
     pub static ALLOW: Key<Vec<IpNet>> = Key::new("allow", ValueKind::Text, values::networks);
     pub static IDLE_TIMEOUT: Key<Option<Duration>> =
-        Key::new("idle-timeout", ValueKind::Number, values::idle_timeout).or("0");
+        Key::new("idle-timeout", ValueKind::Number, values::idle_timeout).with_default("0");
     pub static TAKEOVER: Key<bool> =
-        Key::new("takeover", ValueKind::Switch, values::switch).or("no");
+        Key::new("takeover", ValueKind::Switch, values::switch).with_default("no");
     pub static TLS_CERT: Key<PathBuf> = Key::new("tls-cert", ValueKind::Text, values::path);
     pub static TLS_KEY: Key<PathBuf> = Key::new("tls-key", ValueKind::Text, values::path);
     pub static TLS_CLIENT_CA: Key<PathBuf> =
         Key::new("tls-client-ca", ValueKind::Text, values::path);
     pub static MIN_FREE: Key<u64> =
-        Key::new("min-free", ValueKind::NumberOrText, values::byte_count).or("0");
+        Key::new("min-free", ValueKind::NumberOrText, values::byte_count).with_default("0");
     pub static ROTATE_EVERY: Key<Duration> =
-        Key::new("rotate-every", ValueKind::NumberOrText, values::rotate_every).or("0");
+        Key::new("rotate-every", ValueKind::NumberOrText, values::rotate_every).with_default("0");
     pub static ROTATE_BYTES: Key<u64> =
-        Key::new("rotate-bytes", ValueKind::NumberOrText, values::byte_count).or("0");
-    pub static PLAY: Key<bool> = Key::new("play", ValueKind::Switch, values::switch).or("no");
+        Key::new("rotate-bytes", ValueKind::NumberOrText, values::byte_count).with_default("0");
+    pub static PLAY: Key<bool> =
+        Key::new("play", ValueKind::Switch, values::switch).with_default("no");
     pub static SYNC_INTERVAL: Key<Duration> =
-        Key::new("sync-interval", ValueKind::Number, values::sync_interval).or("1");
+        Key::new("sync-interval", ValueKind::Number, values::sync_interval).with_default("1");
 
     pub static SCENE_THRESHOLD: Key<f64> =
         Key::new("scene-threshold", ValueKind::Number, values::scene_threshold)
-            .or("0.3")
-            .once_called("SCENE_THRESHOLD");
+            .with_default("0.3")
+            .with_old_variable("SCENE_THRESHOLD");
     pub static MAX_FRAME_INTERVAL: Key<f64> =
         Key::new("max-frame-interval", ValueKind::Number, values::max_frame_interval_s)
-            .or("30")
-            .once_called("MAX_FRAME_INTERVAL");
+            .with_default("30")
+            .with_old_variable("MAX_FRAME_INTERVAL");
     pub static PROGRAM: Key<u16> = Key::new("program", ValueKind::Whole, values::program);
 
     // About ffmpeg's -q:v 2.
     pub static JPEG_QUALITY: Key<u8> =
-        Key::new("jpeg-quality", ValueKind::Whole, values::jpeg_quality).or("90");
+        Key::new("jpeg-quality", ValueKind::Whole, values::jpeg_quality).with_default("90");
     pub static FRAME_WIDTH: Key<u32> =
         Key::new("frame-width", ValueKind::Whole, values::frame_width_px);
 
-    pub static JSON: Key<bool> = Key::new("json", ValueKind::Switch, values::switch).or("no");
-    pub static LIST: Key<bool> = Key::new("list", ValueKind::Switch, values::switch).or("no");
+    pub static JSON: Key<bool> =
+        Key::new("json", ValueKind::Switch, values::switch).with_default("no");
+    pub static LIST: Key<bool> =
+        Key::new("list", ValueKind::Switch, values::switch).with_default("no");
     pub static FRAMES_DIR: Key<PathBuf> = Key::new("frames-dir", ValueKind::Text, values::path);
     pub static SCORES: Key<PathBuf> = Key::new("scores", ValueKind::Text, values::path);
     pub static JOBS: Key<NonZeroUsize> = Key::new("jobs", ValueKind::Whole, values::jobs);
 
     pub static TO: Key<HostPort> = Key::new("to", ValueKind::Text, values::destination);
     pub static SPEED: Key<Speed> =
-        Key::new("speed", ValueKind::NumberOrText, values::speed).or("1");
-    pub static LOOP: Key<bool> = Key::new("loop", ValueKind::Switch, values::switch).or("no");
+        Key::new("speed", ValueKind::NumberOrText, values::speed).with_default("1");
+    pub static LOOP: Key<bool> =
+        Key::new("loop", ValueKind::Switch, values::switch).with_default("no");
 
-    pub static REPAIR: Key<bool> = Key::new("repair", ValueKind::Switch, values::switch).or("no");
+    pub static REPAIR: Key<bool> =
+        Key::new("repair", ValueKind::Switch, values::switch).with_default("no");
 
-    pub static LIVE: Key<bool> = Key::new("live", ValueKind::Switch, values::switch).or("yes");
+    pub static LIVE: Key<bool> =
+        Key::new("live", ValueKind::Switch, values::switch).with_default("yes");
     pub static AT: Key<f64> = Key::new("at", ValueKind::Number, values::play_from_s);
 
-    pub static VERBOSE: Key<u8> = Key::new("verbose", ValueKind::Whole, values::verbosity).or("0");
-    pub static QUIET: Key<bool> = Key::new("quiet", ValueKind::Switch, values::switch).or("no");
+    pub static VERBOSE: Key<u8> =
+        Key::new("verbose", ValueKind::Whole, values::verbosity).with_default("0");
+    pub static QUIET: Key<bool> =
+        Key::new("quiet", ValueKind::Switch, values::switch).with_default("no");
     pub static LOG: Key<String> = Key::new("log", ValueKind::Text, values::log_filter);
     pub static LOG_FORMAT: Key<LogFormat> =
-        Key::new("log-format", ValueKind::Text, values::log_format).or("text");
+        Key::new("log-format", ValueKind::Text, values::log_format).with_default("text");
 }
 
 /// All keys, in the order of the help texts.

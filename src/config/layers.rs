@@ -26,7 +26,7 @@ pub enum Layer {
     Flag,
 }
 
-/// A value and the layer that it comes from.
+/// A value, and the layer in which it was given.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ranked<T> {
     /// The value.
@@ -80,7 +80,7 @@ impl<'a> Layers<'a> {
         if let Some(file) = &self.file
             && let Some(text) = file.get(key.name)
         {
-            let value = key.parse(text).map_err(|what| file.refusal(key.name, &what))?;
+            let value = key.parse(text).map_err(|what| file.invalid_value(key.name, &what))?;
             return Ok(Some(Ranked { value, layer: Layer::File }));
         }
         let Some(default) = key.default else { return Ok(None) };
@@ -189,13 +189,13 @@ mod tests {
 
     #[test]
     fn a_wrong_variable_is_named() {
-        let refused = threshold(None, &[("SCENETAP_SCENE_THRESHOLD", "7")], "").unwrap_err();
+        let error = threshold(None, &[("SCENETAP_SCENE_THRESHOLD", "7")], "").unwrap_err();
         assert_eq!(
-            refused.to_string(),
+            error.to_string(),
             "config: SCENETAP_SCENE_THRESHOLD must be a number from 0 to 1, not \"7\""
         );
-        let refused = threshold(None, &[("SCENE_THRESHOLD", "x")], "").unwrap_err();
-        assert!(refused.to_string().contains(" SCENE_THRESHOLD must be"), "{refused}");
+        let error = threshold(None, &[("SCENE_THRESHOLD", "x")], "").unwrap_err();
+        assert!(error.to_string().contains(" SCENE_THRESHOLD must be"), "{error}");
     }
 
     #[test]
@@ -222,15 +222,15 @@ mod tests {
         let own = ("SCENETAP_LISTEN", "127.0.0.1:2000");
         assert_eq!(listen(None, &[old, own], "").unwrap(), "127.0.0.1:2000");
         assert_eq!(listen(Some("[::1]:3000"), &[old, own], "").unwrap(), "[::1]:3000");
-        let refused = listen(None, &[old], "").unwrap_err().to_string();
-        assert!(refused.contains("STREAM_PORT must be a port"), "{refused}");
+        let error = listen(None, &[old], "").unwrap_err().to_string();
+        assert!(error.contains("STREAM_PORT must be a port"), "{error}");
     }
 
     #[test]
     fn an_option_without_default_that_must_be_there_says_how_to_give_it() {
         let environment = |_: &str| None;
         let layers = Layers::new(&environment, None);
-        let refused = layers.required(None, &key::TO).unwrap_err().to_string();
-        assert!(refused.contains("--to is missing") && refused.contains("SCENETAP_TO"));
+        let error = layers.required(None, &key::TO).unwrap_err().to_string();
+        assert!(error.contains("--to is missing") && error.contains("SCENETAP_TO"));
     }
 }

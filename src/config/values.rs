@@ -1,6 +1,6 @@
 //! One parser per kind of value, for flags, variables and the file.
 //!
-//! An error says what the value must be. It completes a sentence that begins with the
+//! An error describes what the value must be. It completes a sentence that begins with the
 //! option's name: "must be …".
 
 use std::ffi::OsStr;
@@ -23,23 +23,23 @@ pub(super) type Parsed<T> = Result<T, String>;
 /// Length of a session name in bytes: NAME_MAX of Linux (255), with room for suffixes
 /// such as `_2`.
 const SESSION_NAME_MAX_BYTES: usize = 200;
-/// Narrower pictures are of no use.
+/// Minimum width of a JPEG in pixels: narrower pictures are of no use.
 const FRAME_WIDTH_MIN_PX: u32 = 16;
-/// Limit of the JPEG format (ITU-T T.81, B.2.2).
+/// Maximum width of a JPEG in pixels (ITU-T T.81, B.2.2).
 const FRAME_WIDTH_MAX_PX: u32 = 65_535;
-/// One hour: a larger value is a mistake, and times computed with this limit cannot
-/// overflow.
+/// Maximum sync interval, one hour: a larger value is a mistake, and times computed with this
+/// limit cannot overflow.
 const SYNC_INTERVAL_MAX_S: f64 = 3_600.0;
-/// One year: for a longer timeout, use 0 (none).
+/// Maximum idle timeout, one year: for a longer timeout, use 0 (none).
 const IDLE_TIMEOUT_MAX_S: f64 = 31_536_000.0;
 
-/// Ten years, in practice never.
+/// Maximum rotation interval: ten years, in practice never.
 const ROTATE_EVERY_MAX_S: u64 = 315_360_000;
-/// At a lower speed, a single packet would take minutes.
+/// Minimum speed: at a lower one, a single packet would take minutes.
 const SPEED_MIN: f64 = 0.001;
-/// For a higher speed, use `max`.
+/// Maximum speed as a factor: for a higher speed, use `max`.
 const SPEED_MAX: f64 = 1_000.0;
-/// More than the cores of any host.
+/// Maximum number of threads: more than the cores of any host.
 const JOBS_MAX: usize = 1_024;
 
 /// A host name or address, and a port.
@@ -64,22 +64,22 @@ fn utf8(value: &OsStr) -> Parsed<&str> {
     value.to_str().ok_or_else(|| "must be UTF-8".to_owned())
 }
 
-fn finite(value: &OsStr, wanted: &str) -> Parsed<f64> {
+fn finite(value: &OsStr, expected: &str) -> Parsed<f64> {
     let number = utf8(value)?.parse::<f64>().ok().filter(|number| number.is_finite());
-    number.ok_or_else(|| wanted.to_owned())
+    number.ok_or_else(|| expected.to_owned())
 }
 
-fn within(value: &OsStr, range: std::ops::RangeInclusive<f64>, wanted: &str) -> Parsed<f64> {
-    let number = finite(value, wanted)?;
-    if range.contains(&number) { Ok(number) } else { Err(wanted.to_owned()) }
+fn within(value: &OsStr, range: std::ops::RangeInclusive<f64>, expected: &str) -> Parsed<f64> {
+    let number = finite(value, expected)?;
+    if range.contains(&number) { Ok(number) } else { Err(expected.to_owned()) }
 }
 
-fn whole<T>(value: &OsStr, range: std::ops::RangeInclusive<T>, wanted: &str) -> Parsed<T>
+fn whole<T>(value: &OsStr, range: std::ops::RangeInclusive<T>, expected: &str) -> Parsed<T>
 where
     T: std::str::FromStr + PartialOrd,
 {
     let number = utf8(value)?.parse::<T>().ok().filter(|number| range.contains(number));
-    number.ok_or_else(|| wanted.to_owned())
+    number.ok_or_else(|| expected.to_owned())
 }
 
 pub(super) fn switch(value: &OsStr) -> Parsed<bool> {
@@ -107,17 +107,17 @@ pub(super) fn play_from_s(value: &OsStr) -> Parsed<f64> {
 }
 
 pub(super) fn sync_interval(value: &OsStr) -> Parsed<Duration> {
-    let wanted = "must be a number of seconds, more than 0 and at most 3600";
-    let seconds = within(value, 0.0..=SYNC_INTERVAL_MAX_S, wanted)?;
-    let interval = Duration::try_from_secs_f64(seconds).map_err(|_| wanted.to_owned())?;
+    let expected = "must be a number of seconds, more than 0 and at most 3600";
+    let seconds = within(value, 0.0..=SYNC_INTERVAL_MAX_S, expected)?;
+    let interval = Duration::try_from_secs_f64(seconds).map_err(|_| expected.to_owned())?;
     // A value below one nanosecond rounds to zero.
-    if interval.is_zero() { Err(wanted.to_owned()) } else { Ok(interval) }
+    if interval.is_zero() { Err(expected.to_owned()) } else { Ok(interval) }
 }
 
 pub(super) fn idle_timeout(value: &OsStr) -> Parsed<Option<Duration>> {
-    let wanted = "must be a number of seconds, 0 (no timeout) to 31536000";
-    let seconds = within(value, 0.0..=IDLE_TIMEOUT_MAX_S, wanted)?;
-    let timeout = Duration::try_from_secs_f64(seconds).map_err(|_| wanted.to_owned())?;
+    let expected = "must be a number of seconds, 0 (no timeout) to 31536000";
+    let seconds = within(value, 0.0..=IDLE_TIMEOUT_MAX_S, expected)?;
+    let timeout = Duration::try_from_secs_f64(seconds).map_err(|_| expected.to_owned())?;
     Ok(Some(timeout).filter(|timeout| !timeout.is_zero()))
 }
 
@@ -140,10 +140,10 @@ pub(super) fn byte_count(value: &OsStr) -> Parsed<u64> {
     })
 }
 
-/// Parses a time as `sleep` of coreutils does, 90, 90s, 15m, 6h, 1d; and several units, 1d 12h.
-/// 0 stands for never.
+/// Parses a time like `sleep` of coreutils: 90, 90s, 15m, 6h or 1d, or several units, as in
+/// 1d 12h. 0 means never.
 pub(super) fn rotate_every(value: &OsStr) -> Parsed<Duration> {
-    let wanted =
+    let expected =
         "must be a whole number of seconds, or a time such as 90s, 15m, 6h or 1d; 0 means never";
     let text = utf8(value)?;
     let seconds = match text.parse::<u64>() {
@@ -155,7 +155,7 @@ pub(super) fn rotate_every(value: &OsStr) -> Parsed<Duration> {
             .filter(|duration| duration.subsec_nanos() == 0)
             .and_then(|duration| u64::try_from(duration.as_secs()).ok()),
     };
-    let seconds = seconds.filter(|seconds| *seconds <= ROTATE_EVERY_MAX_S).ok_or(wanted)?;
+    let seconds = seconds.filter(|seconds| *seconds <= ROTATE_EVERY_MAX_S).ok_or(expected)?;
     Ok(Duration::from_secs(seconds))
 }
 
@@ -177,8 +177,8 @@ pub(super) fn jpeg_quality(value: &OsStr) -> Parsed<u8> {
 }
 
 pub(super) fn frame_width_px(value: &OsStr) -> Parsed<u32> {
-    let wanted = "must be a whole number of pixels from 16 to 65535";
-    whole(value, FRAME_WIDTH_MIN_PX..=FRAME_WIDTH_MAX_PX, wanted)
+    let expected = "must be a whole number of pixels from 16 to 65535";
+    whole(value, FRAME_WIDTH_MIN_PX..=FRAME_WIDTH_MAX_PX, expected)
 }
 
 pub(super) fn program(value: &OsStr) -> Parsed<u16> {
@@ -186,8 +186,8 @@ pub(super) fn program(value: &OsStr) -> Parsed<u16> {
 }
 
 pub(super) fn jobs(value: &OsStr) -> Parsed<NonZeroUsize> {
-    let wanted = "must be a number of threads from 1 to 1024";
-    NonZeroUsize::new(whole(value, 1..=JOBS_MAX, wanted)?).ok_or_else(|| wanted.to_owned())
+    let expected = "must be a number of threads from 1 to 1024";
+    NonZeroUsize::new(whole(value, 1..=JOBS_MAX, expected)?).ok_or_else(|| expected.to_owned())
 }
 
 pub(super) fn verbosity(value: &OsStr) -> Parsed<u8> {
@@ -211,20 +211,20 @@ pub(super) fn log_filter(value: &OsStr) -> Parsed<String> {
 }
 
 pub(super) fn speed(value: &OsStr) -> Parsed<Speed> {
-    let wanted = "must be max or a number from 0.001 to 1000";
+    let expected = "must be max or a number from 0.001 to 1000";
     if value == "max" {
         return Ok(Speed::Max);
     }
-    within(value, SPEED_MIN..=SPEED_MAX, wanted).map(Speed::Factor)
+    within(value, SPEED_MIN..=SPEED_MAX, expected).map(Speed::Factor)
 }
 
 pub(super) fn session(value: &OsStr) -> Parsed<String> {
     let name = utf8(value)?;
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if name.is_empty() || name.len() > SESSION_NAME_MAX_BYTES || name.starts_with('.') {
         return Err("must be a name of 1 to 200 characters that does not begin with a dot".into());
     }
-    if !name.bytes().all(known) {
+    if !name.bytes().all(is_allowed) {
         return Err("must be a name of letters, digits, dots, underscores and dashes only; \
                     use --sessions-dir for its folder"
             .to_owned());
@@ -253,15 +253,15 @@ pub(super) fn port(value: &OsStr) -> Parsed<u16> {
     whole(value, 0..=u16::MAX, "must be a port from 0 to 65535")
 }
 
-/// Checks the syntax of a host name or an address; looks nothing up.
+/// Returns whether the syntax is that of a host name or an address. Does not resolve the name.
 fn is_host(host: &str) -> bool {
     if host.contains(':') {
         // getaddrinfo accepts a zone, as in fe80::1%eth0.
         let address = host.split('%').next().unwrap_or(host);
         return address.parse::<std::net::Ipv6Addr>().is_ok();
     }
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    !host.is_empty() && host.bytes().all(known)
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    !host.is_empty() && host.bytes().all(is_allowed)
 }
 
 fn host_port(text: &str) -> Parsed<HostPort> {
@@ -291,10 +291,10 @@ fn host_port(text: &str) -> Parsed<HostPort> {
 mod tests {
     use super::*;
 
-    fn refuses<T: fmt::Debug>(parse: fn(&OsStr) -> Parsed<T>, values: &[&str]) {
+    fn assert_refused<T: fmt::Debug>(parse: fn(&OsStr) -> Parsed<T>, values: &[&str]) {
         for value in values {
-            let refused = parse(OsStr::new(value)).unwrap_err();
-            assert!(refused.starts_with("must "), "{value}: {refused}");
+            let error = parse(OsStr::new(value)).unwrap_err();
+            assert!(error.starts_with("must "), "{value}: {error}");
         }
     }
 
@@ -302,27 +302,27 @@ mod tests {
     fn a_threshold_lies_between_0_and_1() {
         assert_eq!(scene_threshold(OsStr::new("0")).unwrap(), 0.0);
         assert_eq!(scene_threshold(OsStr::new("1")).unwrap(), 1.0);
-        refuses(scene_threshold, &["-0.1", "1.0001", "NaN", "inf", "", "0,3", "a third"]);
+        assert_refused(scene_threshold, &["-0.1", "1.0001", "NaN", "inf", "", "0,3", "a third"]);
     }
 
     #[test]
     fn an_interval_is_finite_and_may_be_0() {
         assert_eq!(max_frame_interval_s(OsStr::new("0")).unwrap(), 0.0);
         assert_eq!(max_frame_interval_s(OsStr::new("1e3")).unwrap(), 1000.0);
-        refuses(max_frame_interval_s, &["-1", "inf", "nan", "30s"]);
+        assert_refused(max_frame_interval_s, &["-1", "inf", "nan", "30s"]);
     }
 
     #[test]
     fn a_sync_interval_that_rounds_to_nothing_is_refused() {
         assert_eq!(sync_interval(OsStr::new("0.25")).unwrap(), Duration::from_millis(250));
-        refuses(sync_interval, &["0", "-0", "1e-12", "3601", "1e300", "NaN"]);
+        assert_refused(sync_interval, &["0", "-0", "1e-12", "3601", "1e300", "NaN"]);
     }
 
     #[test]
     fn an_idle_timeout_of_0_is_none() {
         assert_eq!(idle_timeout(OsStr::new("0")).unwrap(), None);
         assert_eq!(idle_timeout(OsStr::new("1.5")).unwrap(), Some(Duration::from_millis(1500)));
-        refuses(idle_timeout, &["-1", "NaN", "inf", "1e9", "5s"]);
+        assert_refused(idle_timeout, &["-1", "NaN", "inf", "1e9", "5s"]);
     }
 
     #[test]
@@ -338,7 +338,7 @@ mod tests {
         ] {
             assert_eq!(byte_count(OsStr::new(text)).unwrap(), bytes, "{text}");
         }
-        refuses(byte_count, &["", "G", "-1", "1.5G", "1X", "1BG", "NaN", "20000000T"]);
+        assert_refused(byte_count, &["", "G", "-1", "1.5G", "1X", "1BG", "NaN", "20000000T"]);
     }
 
     #[test]
@@ -348,22 +348,22 @@ mod tests {
         };
         assert_eq!(text("10.0.0.0/8"), ["10.0.0.0/8"]);
         assert_eq!(text("10.1.2.3, 2001:db8::/32"), ["10.1.2.3/32", "2001:db8::/32"]);
-        refuses(networks, &["", "10.0.0.0/33", "10.0.0", "a", "10.0.0.1,", "::1/129"]);
+        assert_refused(networks, &["", "10.0.0.0/33", "10.0.0", "a", "10.0.0.1,", "::1/129"]);
     }
 
     #[test]
     fn whole_numbers_stay_within_their_limits() {
-        refuses(jpeg_quality, &["0", "101", "93.5", "-1", "256"]);
-        refuses(frame_width_px, &["15", "65536", "640px"]);
-        refuses(program, &["0", "65536", "0x10"]);
-        refuses(jobs, &["0", "1025", "all"]);
+        assert_refused(jpeg_quality, &["0", "101", "93.5", "-1", "256"]);
+        assert_refused(frame_width_px, &["15", "65536", "640px"]);
+        assert_refused(program, &["0", "65536", "0x10"]);
+        assert_refused(jobs, &["0", "1025", "all"]);
     }
 
     #[test]
     fn a_session_is_one_component_of_a_path() {
         assert_eq!(session(OsStr::new("2024-06-01_a.b")).unwrap(), "2024-06-01_a.b");
-        refuses(session, &["", ".", "..", ".hidden", "a/b", "/a", "a b", "naïve", "a\nb"]);
-        refuses(session, &[&"x".repeat(201)]);
+        assert_refused(session, &["", ".", "..", ".hidden", "a/b", "/a", "a b", "naïve", "a\nb"]);
+        assert_refused(session, &[&"x".repeat(201)]);
     }
 
     #[test]
@@ -372,21 +372,21 @@ mod tests {
             assert_eq!(listen(OsStr::new(text)).unwrap().to_string(), text);
         }
         let wrong = ["4444", ":4444", "host", "host:", "host:65536", "::1:4444", "*:4444", "a b:1"];
-        refuses(listen, &wrong);
-        refuses(listen, &["[::g]:1", "[]:1", "http://host:1", "host:-1"]);
+        assert_refused(listen, &wrong);
+        assert_refused(listen, &["[::g]:1", "[]:1", "http://host:1", "host:-1"]);
     }
 
     #[test]
     fn nothing_can_be_sent_to_port_0() {
         assert_eq!(destination(OsStr::new("localhost:4444")).unwrap().port, 4444);
-        refuses(destination, &["localhost:0"]);
+        assert_refused(destination, &["localhost:0"]);
     }
 
     #[test]
     fn speeds_are_a_factor_or_max() {
         assert_eq!(speed(OsStr::new("max")).unwrap(), Speed::Max);
         assert_eq!(speed(OsStr::new("2.5")).unwrap(), Speed::Factor(2.5));
-        refuses(speed, &["0", "-1", "inf", "MAX", "1e9", "2x"]);
+        assert_refused(speed, &["0", "-1", "inf", "MAX", "1e9", "2x"]);
     }
 
     #[test]
@@ -401,7 +401,7 @@ mod tests {
         ] {
             assert_eq!(switch(OsStr::new(text)).unwrap(), on);
         }
-        refuses(switch, &["", "on", "2", "y"]);
+        assert_refused(switch, &["", "on", "2", "y"]);
     }
 
     #[test]

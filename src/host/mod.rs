@@ -1,9 +1,9 @@
-//! The machine that the program runs on.
+//! The host on which the program runs.
 //!
 //! ```text
-//! service         what the service manager (systemd) is notified of
+//! service         notifications to the service manager (systemd)
 //! runtime_folder  the user's folder for sockets
-//! shutdown        signals, and the request to end
+//! shutdown        signals, and the request to shut down
 //! ```
 
 pub mod runtime_folder;

@@ -69,13 +69,13 @@ pub enum Leaving {
 }
 
 impl Leaving {
-    /// Whether the recorder ended the connection, and not the sender or the network.
+    /// Returns whether the recorder ended the connection, and not the sender or the network.
     fn is_our_doing(&self) -> bool {
         matches!(self, Leaving::TakenOver(_) | Leaving::NotRecorded | Leaving::Shutdown)
     }
 }
 
-/// Where to listen, and whom to accept.
+/// Where to listen, and which senders to accept.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
     /// `HOST:PORT` to listen on. Port 0 lets the system choose.
@@ -84,7 +84,7 @@ pub struct Options {
     pub allow: Vec<IpNet>,
     /// A new sender replaces the connected one.
     pub takeover: bool,
-    /// Disconnect a sender that stays silent for longer. `None`: it may be silent for ever.
+    /// Disconnect a sender that stays silent for longer. `None`: a sender may stay silent forever.
     pub idle_timeout: Option<Duration>,
     /// End when a sender that was accepted leaves.
     pub once: bool,
@@ -101,12 +101,12 @@ impl Options {
 }
 
 /// Accepts senders, one at a time, until `shutdown` completes or, with `once`, until an
-/// accepted sender disconnects. All bytes received by then have been sent to `recorder`.
+/// accepted sender disconnects. All bytes received by then have been sent to `writer`.
 /// While `accepting` is false, the recording cannot be written: the sender is
 /// disconnected and new ones are refused.
 ///
 /// A connection only counts as a sender once it has sent MPEG-TS, so a silent connection
-/// keeps nobody out.
+/// does not keep a sender out.
 ///
 /// # Errors
 ///
@@ -114,7 +114,7 @@ impl Options {
 pub async fn run(
     listener: TcpListener,
     tls: Option<Tls>,
-    recorder: mpsc::Sender<Chunk>,
+    writer: mpsc::Sender<Chunk>,
     options: &Options,
     observer: &mut dyn Observer,
     accepting: watch::Receiver<bool>,
@@ -123,19 +123,19 @@ pub async fn run(
     if let Err(error) = rustix::net::listen(&listener, BACKLOG) {
         tracing::debug!(%error, "cannot enlarge the queue of connections");
     }
-    let desk = Desk {
+    let acceptor = Acceptor {
         candidates: Candidates::new(tls),
         options,
         observer,
         accepting,
         connected: None,
-        owed: VecDeque::new(),
+        pending_chunks: VecDeque::new(),
     };
-    desk.run(&listener, recorder, shutdown).await
+    acceptor.run(&listener, writer, shutdown).await
 }
 
 /// The connected sender, the candidates, and the chunks to be queued for the writer.
-struct Desk<'a> {
+struct Acceptor<'a> {
     options: &'a Options,
     observer: &'a mut dyn Observer,
     accepting: watch::Receiver<bool>,
@@ -143,37 +143,37 @@ struct Desk<'a> {
     connected: Option<Connection>,
     /// Chunks that the writer's queue has no room for yet. Nothing is read from the
     /// sender while there are any, so this stays small.
-    owed: VecDeque<Chunk>,
+    pending_chunks: VecDeque<Chunk>,
 }
 
-impl Desk<'_> {
+impl Acceptor<'_> {
     async fn run(
         mut self,
         listener: &TcpListener,
-        recorder: mpsc::Sender<Chunk>,
+        writer: mpsc::Sender<Chunk>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<()> {
         tokio::pin!(shutdown);
         loop {
-            let is_idle = self.owed.is_empty();
+            let is_idle = self.pending_chunks.is_empty();
             tokio::select! {
                 // The order matters: the end of an old connection is read before the next
-                // one is looked at, so that a sender that reconnects is not refused
+                // connection is checked, so that a sender that reconnects is not refused
                 // because of its own old connection.
                 biased;
                 () = &mut shutdown => {
-                    self.part(Leaving::Shutdown);
+                    self.disconnect(Leaving::Shutdown);
                     break;
                 }
-                permit = recorder.reserve(), if !is_idle => {
-                    let permit = permit.map_err(gone)?;
-                    if let Some(chunk) = self.owed.pop_front() {
+                permit = writer.reserve(), if !is_idle => {
+                    let permit = permit.map_err(writer_gone)?;
+                    if let Some(chunk) = self.pending_chunks.pop_front() {
                         permit.send(chunk);
                     }
                 }
                 Ok(()) = self.accepting.changed() => {
                     if !*self.accepting.borrow_and_update() {
-                        self.part(Leaving::NotRecorded);
+                        self.disconnect(Leaving::NotRecorded);
                     }
                 }
                 read = read(&mut self.connected, self.options.idle_timeout), if is_idle => {
@@ -181,7 +181,7 @@ impl Desk<'_> {
                         Ok(bytes) => self.take(bytes),
                         Err(why) => {
                             let is_over = self.options.once && !why.is_our_doing();
-                            self.part(why);
+                            self.disconnect(why);
                             if is_over {
                                 break;
                             }
@@ -190,24 +190,24 @@ impl Desk<'_> {
                 }
                 Some(judged) = self.candidates.next(), if is_idle => self.admit(judged),
                 (socket, sender) = accept(listener) => {
-                    self.look_at(socket, sender);
-                    // Lets tasks that have received data run before many more connections
-                    // are accepted.
+                    self.check_connection(socket, sender);
+                    // Let tasks that have received data run before many more connections are
+                    // accepted.
                     tokio::task::yield_now().await;
                 }
             }
         }
-        for chunk in self.owed {
-            recorder.send(chunk).await.map_err(gone)?;
+        for chunk in self.pending_chunks {
+            writer.send(chunk).await.map_err(writer_gone)?;
         }
         Ok(())
     }
 
     /// Checks a new connection and starts to probe it.
-    fn look_at(&mut self, socket: TcpStream, sender: SocketAddr) {
+    fn check_connection(&mut self, socket: TcpStream, sender: SocketAddr) {
         if !self.options.allows(sender) {
             self.observer.refused(sender, "not in a network of --allow");
-        } else if let Err(why) = self.has_place() {
+        } else if let Err(why) = self.check_can_accept() {
             self.observer.refused(sender, why);
         } else if let Some(oldest) = self.candidates.add(socket, sender) {
             self.observer.refused(oldest, "no MPEG-TS yet, and newer connections need its place");
@@ -218,10 +218,10 @@ impl Desk<'_> {
     fn admit(&mut self, judged: Judged) {
         match judged {
             Judged::Refused(sender, why) => self.observer.refused(sender, &why),
-            Judged::Sender(connection, bytes) => match self.has_place() {
+            Judged::Sender(connection, bytes) => match self.check_can_accept() {
                 Err(why) => self.observer.refused(connection.sender, why),
                 Ok(()) => {
-                    self.part(Leaving::TakenOver(connection.sender));
+                    self.disconnect(Leaving::TakenOver(connection.sender));
                     self.observer.accepted(connection.sender);
                     self.connected = Some(connection);
                     self.take(bytes);
@@ -230,8 +230,12 @@ impl Desk<'_> {
         }
     }
 
-    /// Returns the reason why no further sender can be accepted, if there is one.
-    fn has_place(&self) -> Result<(), &'static str> {
+    /// Checks whether another sender can be accepted.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason why not.
+    fn check_can_accept(&self) -> Result<(), &'static str> {
         if !*self.accepting.borrow() {
             Err("the recording cannot be written at the moment")
         } else if self.connected.is_some() && !self.options.takeover {
@@ -243,19 +247,19 @@ impl Desk<'_> {
 
     fn take(&mut self, bytes: Vec<u8>) {
         self.observer.received(bytes.len() as u64);
-        self.owed.push_back(Chunk::Bytes(bytes));
+        self.pending_chunks.push_back(Chunk::Bytes(bytes));
     }
 
     /// Disconnects the sender, if one is connected.
-    fn part(&mut self, why: Leaving) {
+    fn disconnect(&mut self, why: Leaving) {
         if let Some(connection) = self.connected.take() {
-            self.owed.push_back(Chunk::EndOfConnection);
+            self.pending_chunks.push_back(Chunk::EndOfConnection);
             self.observer.left(connection.sender, &why);
         }
     }
 }
 
-fn gone<T>(_: T) -> Error {
+fn writer_gone<T>(_: T) -> Error {
     Error::new(Stage::Ingest, "the writer has ended")
 }
 
@@ -275,13 +279,13 @@ async fn read(
 /// connection before it was accepted, or file descriptors are short until others are
 /// closed.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
+    const RETRY_INTERVAL: Duration = Duration::from_millis(100);
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The folder of a session: names its files and holds its lock.
+//! The folder of a session: the paths of its files, and its lock.
 
 mod series;
 
@@ -16,7 +16,7 @@ pub struct Session {
     folder: PathBuf,
 }
 
-/// A session that this process records. No other process can record it meanwhile.
+/// A session that this process has locked. Meanwhile, no other process can record it.
 #[derive(Debug)]
 pub struct OwnedSession {
     session: Session,
@@ -47,7 +47,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Returns an error if there is neither.
+    /// Returns an error if neither has a recording.
     pub fn find(sessions_dir: &Path, name: &Path) -> Result<Self> {
         for folder in [name.to_owned(), sessions_dir.join(name)] {
             let session = Session::at(&folder)?;
@@ -59,6 +59,12 @@ impl Session {
         Err(Error::new(Stage::Session, what).path(name))
     }
 
+    /// Creates the folders of the session in `folder`, and locks the session.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the folders cannot be created. Its kind is [`Kind::Busy`] if another
+    /// process is recording the session.
     fn own_folder(folder: &Path) -> Result<OwnedSession> {
         let session = Session::at(folder)?;
         for folder in ["stream", "frames", "transcript", "agent"] {
@@ -84,7 +90,7 @@ impl Session {
         }
     }
 
-    /// Whether a process is recording it.
+    /// Returns whether a process is recording the session.
     pub fn is_recorded(&self) -> bool {
         let lock = File::open(self.lock_path());
         lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
@@ -104,12 +110,12 @@ impl Session {
         self.folder.join("stream/recorder.lock")
     }
 
-    /// Returns its folder, absolute.
+    /// Returns the absolute path of the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Returns its id: the name of the folder.
+    /// Returns the id of the session: the name of its folder.
     pub fn id(&self) -> String {
         self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }

@@ -1,4 +1,4 @@
-//! Which sessions a recorder uses, one after another.
+//! The series of sessions that one recorder uses, one after another.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use super::{OwnedSession, Session};
 use crate::disk;
 use crate::error::{Context, Kind, Result, Stage};
 
-/// Unfinished sessions of an earlier process that are opened, at most: each holds a lock and two
-/// descriptors until detection has finished it.
+/// Maximum number of unfinished sessions of an earlier process that are opened: each holds a lock
+/// and two file descriptors until detection has finished it.
 const MAX_UNFINISHED: usize = 32;
 
-/// The sessions of one recorder: `NAME`, `NAME_2`, `NAME_3` … or, without a name, one for each
-/// time at which one begins.
+/// The sessions of one recorder: `NAME`, `NAME_2`, `NAME_3` … or, without a name, sessions named
+/// for the local time at which they start.
 #[derive(Debug, Clone)]
 pub struct Series {
     sessions_dir: PathBuf,
@@ -22,30 +22,30 @@ pub struct Series {
     rotates: bool,
 }
 
-/// The sessions with which a recorder begins.
+/// The sessions that a recorder opens when it starts.
 #[derive(Debug)]
 pub struct OpenedSessions {
-    /// The one to record in.
+    /// The session to record.
     pub current: OwnedSession,
-    /// Those before it whose detection an earlier process has not finished, the oldest first.
+    /// Earlier sessions whose detection has not finished, oldest first.
     pub unfinished: Vec<OwnedSession>,
 }
 
 impl Series {
-    /// The series of `name` in `sessions_dir`. One that `rotates` continues in its last session,
-    /// and not in the first.
+    /// Returns the series of `name` in `sessions_dir`. A series that `rotates` resumes in its last
+    /// session instead of its first.
     pub fn new(sessions_dir: &Path, name: Option<&str>, rotates: bool) -> Self {
         let sessions_dir = sessions_dir.to_owned();
         Series { sessions_dir, name: name.map(str::to_owned), rotates }
     }
 
-    /// Opens the session to record in. A name that was not given is made of the time `now`, and
-    /// never that of a session that exists. `is_finished` says whether detection has come to the
-    /// end of a session.
+    /// Opens the session to record. Without a name, creates a new session named for the time `now`.
+    /// `is_finished` returns whether detection has reached the end of a session.
     ///
     /// # Errors
     ///
-    /// If the folders cannot be made, or another process records the session.
+    /// Returns an error if the folders cannot be created, or another process is recording the
+    /// session.
     pub fn open(
         &self,
         now: &Zoned,
@@ -69,7 +69,7 @@ impl Series {
         let mut unfinished = Vec::new();
         for (n, folder) in existing.iter().rev().take(MAX_UNFINISHED).enumerate() {
             let session = match Session::own_folder(folder) {
-                // Another process is recording it, or finishing it.
+                // Another process is recording the session, or finishing its detection.
                 Err(error) if error.kind() == Kind::Busy => continue,
                 Err(error) => {
                     tracing::warn!("{error}; this session is left as it is");
@@ -77,7 +77,8 @@ impl Series {
                 }
                 Ok(session) => session,
             };
-            // The checkpoint of the one just before may be of an earlier end of its recording.
+            // The last of them counts as unfinished even if its checkpoint is final: it may have
+            // been written at an earlier end of the recording.
             if n == 0 || !is_finished(&session) {
                 unfinished.insert(0, session);
             }
@@ -85,8 +86,8 @@ impl Series {
         Ok(OpenedSessions { current, unfinished })
     }
 
-    /// Opens the session that follows: the first of `NAME_2`, `NAME_3` … that does not exist, or,
-    /// without a name, one of the time `now`.
+    /// Creates and opens the next session: the first of `NAME_2`, `NAME_3` … that does not exist
+    /// or, without a name, a session named for the time `now`.
     ///
     /// # Errors
     ///
@@ -105,17 +106,17 @@ impl Series {
         disk::create_folders(folder).context(Stage::Session, folder, "cannot create")
     }
 
-    /// The folders `NAME`, `NAME_2` … as far as they exist.
+    /// Returns the folders `NAME`, `NAME_2` …, up to the first that does not exist.
     fn existing(&self, name: &str) -> Vec<PathBuf> {
         let folders = (1..).map(|number| self.sessions_dir.join(numbered(name, number)));
         folders.take_while(|folder| folder.is_dir()).collect()
     }
 
-    /// Makes the first folder of this name, counted from `number`, that does not exist.
+    /// Creates the first folder of this name, counted from `number`, that does not exist.
     fn new_folder(&self, name: &str, mut number: u32) -> Result<PathBuf> {
         loop {
             let folder = self.sessions_dir.join(numbered(name, number));
-            // Making it is the test: two recorders that start at once get two folders.
+            // Creating the folder is the test: two recorders that start at once get two folders.
             match disk::create_folder(&folder) {
                 Ok(()) => return Ok(folder),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
@@ -125,7 +126,7 @@ impl Series {
     }
 }
 
-/// Returns a name such as `20261123_041500`.
+/// Returns the session name for a time, such as `20261123_041500`.
 fn time_id(now: &Zoned) -> String {
     now.strftime("%Y%m%d_%H%M%S").to_string()
 }

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! entry        one object of the index
-//! entries      all of them, and how others' edits are merged
-//! file         the file: replaced atomically, and nothing that others wrote is lost
-//! lock         the lock under which it is written
-//! reading      reading a file that others may be writing
-//! stamp        whether a file is the one that was read
-//! synced_copy  the durable copy from which lost entries come back
+//! entries      all entries, and the merge with edits by other programs
+//! file         the file: replaced atomically, without losing edits by other programs
+//! lock         the lock under which the file is written
+//! reading      reads a file that other programs may be writing
+//! stamp        detects whether a file has changed since it was read
+//! synced_copy  the durable copy from which lost entries are restored
 //! ```
 
 pub(super) mod entries;
