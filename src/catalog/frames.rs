@@ -63,7 +63,7 @@ pub fn encode_jpeg(picture: &RgbPicture, quality: u8) -> Result<Vec<u8>> {
     Ok(jpeg)
 }
 
-/// Whether the file is a JPEG from its first marker to its last.
+/// Returns whether the file is a JPEG from its first marker to its last.
 ///
 /// After a power loss, a file may have its length but not its content. Only both ends are
 /// checked.

@@ -85,7 +85,7 @@ impl StreamProbe {
         self.bytes += unit.data.len();
     }
 
-    /// Whether everything is known, or a limit is reached.
+    /// Returns whether everything is known, or a limit is reached.
     pub fn is_done(&self) -> bool {
         let guessed = !self.guesses || self.units >= GUESSED_UNITS;
         (self.delay_known && !self.parameter_sets.is_empty() && self.units >= UNITS && guessed)
@@ -93,7 +93,7 @@ impl StreamProbe {
             || self.bytes >= MAX_BYTES
     }
 
-    /// Whether some times are missing or ambiguous, so that later pictures matter.
+    /// Returns whether some times are missing or ambiguous, so that later pictures matter.
     pub fn guesses(&self) -> bool {
         self.guesses
     }

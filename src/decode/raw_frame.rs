@@ -51,7 +51,7 @@ pub fn colour_space(frame: &ffmpeg::frame::Video) -> c_int {
     unsafe { (&raw const (*frame.as_ptr()).colorspace).cast::<c_int>().read() }
 }
 
-/// Whether `AVFrame.color_range` is full range.
+/// Returns whether `AVFrame.color_range` is full range.
 pub fn is_full_range(frame: &ffmpeg::frame::Video) -> bool {
     // SAFETY: as in `colour_space`.
     let range = unsafe { (&raw const (*frame.as_ptr()).color_range).cast::<c_int>().read() };

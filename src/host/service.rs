@@ -35,7 +35,7 @@ impl Manager {
         }
     }
 
-    /// Whether there is a service manager to notify.
+    /// Returns whether there is a service manager to notify.
     pub fn listens(&self) -> bool {
         self.socket.is_some()
     }

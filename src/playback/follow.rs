@@ -72,7 +72,7 @@ impl Follower {
         self.is_paused = is_paused;
     }
 
-    /// Whether mpv has reached the end and the user has not paused it.
+    /// Returns whether mpv has reached the end and the user has not paused it.
     pub fn is_waiting(&self) -> bool {
         self.ended_at.is_some() && !self.is_paused_by_user
     }

@@ -145,7 +145,7 @@ impl Recording {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Whether the file still exists under its name: a removed file could still be
+    /// Returns whether the file still exists under its name: a removed file could still be
     /// written, but never be found again.
     ///
     /// # Errors

@@ -125,7 +125,7 @@ impl Link {
     }
 }
 
-/// Whether the poll interval has passed, or a signal arrived.
+/// Returns whether the poll interval has passed, or a signal arrived.
 fn is_pause(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
     matches!(error.kind(), Interrupted | TimedOut | WouldBlock)

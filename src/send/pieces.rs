@@ -10,7 +10,7 @@ const JUDGE_BYTES: usize = 5 * TS_PACKET_BYTES;
 /// Size of the read buffer.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Whether a whole packet begins at the start of `bytes`: its sync byte and the following
+/// Returns whether a whole packet begins at the start of `bytes`: its sync byte and the following
 /// ones are in step.
 pub fn begins_packet(bytes: &[u8], stride: usize) -> bool {
     bytes.len() >= TS_PACKET_BYTES && in_step(bytes, stride)

@@ -232,7 +232,7 @@ fn sources() -> Vec<Source> {
     sources
 }
 
-/// Whether `code` contains `word` as a whole word.
+/// Returns whether `code` contains `word` as a whole word.
 fn has_word(code: &str, word: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(word).any(|(at, _)| {
@@ -397,7 +397,7 @@ fn foreign_crates_stay_where_they_belong_and_none_is_idle() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Whether `code` uses the crate `name`. Some modules have the names of crates.
+/// Returns whether `code` uses the crate `name`. Some modules have the names of crates.
 fn uses_crate(code: &str, name: &str) -> bool {
     // `#[serde(with = "hex")]` names the crate in a string.
     let forms =
@@ -405,7 +405,7 @@ fn uses_crate(code: &str, name: &str) -> bool {
     forms.iter().any(|form| has_word_start(code, form))
 }
 
-/// Whether `code` contains `text` at the start of a path, and not as part of a longer name.
+/// Returns whether `code` contains `text` at the start of a path, and not as part of a longer name.
 fn has_word_start(code: &str, text: &str) -> bool {
     let goes_on = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     code.match_indices(text).any(|(at, _)| {

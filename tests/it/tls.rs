@@ -361,7 +361,7 @@ fn a_private_key_that_everybody_can_read_is_warned_of() {
     }
 }
 
-/// Whether ffmpeg is installed and supports TLS. Skips the test if not.
+/// Returns whether ffmpeg is installed and supports TLS. Skips the test if not.
 fn has_ffmpeg_with_tls() -> bool {
     if !has("ffmpeg") {
         return false;

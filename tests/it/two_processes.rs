@@ -88,7 +88,7 @@ fn an_index_written_in_place_without_the_lock_is_merged() {
     assert_noted(&entries, &others);
 }
 
-/// Whether detection has analyzed everything recorded.
+/// Returns whether detection has analyzed everything recorded.
 fn is_quiet(session: &Path) -> bool {
     let output = scenetap().args(["status", "--json"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

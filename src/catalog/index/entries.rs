@@ -98,7 +98,7 @@ impl Entries {
         self.retired.extend(numbers);
     }
 
-    /// Whether this number belongs to an unsettled, foreign or retired entry.
+    /// Returns whether this number belongs to an unsettled, foreign or retired entry.
     pub fn is_taken(&self, number: u64) -> bool {
         self.retired.contains(&number)
             || self.earlier().iter().any(|slot| slot.number == number)

@@ -156,13 +156,13 @@ impl IndexFile {
         Ok(())
     }
 
-    /// Whether the current index is the file that displaced `left_over`, unchanged since.
+    /// Returns whether the current index is the file that displaced `left_over`, unchanged since.
     fn is_displaced_by_standing(&self, left_over: &Path) -> bool {
         let standing = Stamp::at(&self.path).map(|stamp| stamp.mark());
         standing.is_some_and(|standing| mark_of(left_over) == Some(&standing))
     }
 
-    /// Whether the file may contain changes that are not merged yet.
+    /// Returns whether the file may contain changes that are not merged yet.
     pub fn is_changed(&self) -> bool {
         self.known.is_none() || Stamp::at(&self.path) != self.known
     }
@@ -182,7 +182,7 @@ impl IndexFile {
         }
     }
 
-    /// Whether memory contains something that was never in `index.json`: the author of
+    /// Returns whether memory contains something that was never in `index.json`: the author of
     /// the current file could not know it.
     fn is_ahead(&self) -> bool {
         !self.displaced.is_empty()
@@ -396,7 +396,7 @@ fn mark_of(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()?.rsplit_once(".tmp-").map(|(_, mark)| mark)
 }
 
-/// Whether a left-over file has not been exchanged: it is still the file that it is named
+/// Returns whether a left-over file has not been exchanged: it is still the file that it is named
 /// after.
 fn is_own_temp(path: &Path) -> bool {
     let inode = fs::metadata(path).map(|metadata| metadata.ino().to_string());

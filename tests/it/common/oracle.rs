@@ -154,7 +154,7 @@ pub fn ffmpeg_nearest(file: &Path, ours: &Verdicts, runs: usize) -> Verdicts {
     Verdicts { pictures, frames: alone(KEPT, &ours.frames) }
 }
 
-/// Whether the installed ffmpeg behaves like 5.1.9, the reference.
+/// Returns whether the installed ffmpeg behaves like 5.1.9, the reference.
 ///
 /// From 6.1 on, the tool decodes in a thread of its own: the number of pictures in flight differs
 /// from run to run, and with it what a damaged picture shows. A picture without a time gets the

@@ -23,7 +23,7 @@ fn recording(session: &Path) -> PathBuf {
     session.join("stream/recording.ts")
 }
 
-/// Whether `bytes` occurs at offset `at` of a stream that repeats `clip`.
+/// Returns whether `bytes` occurs at offset `at` of a stream that repeats `clip`.
 fn stands(clip: &[u8], at: usize, bytes: &[u8]) -> bool {
     let mut left = bytes;
     let mut from = at % clip.len();
