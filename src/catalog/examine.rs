@@ -89,7 +89,7 @@ pub fn examine(
     }
     found.entries = entries.len() as u64;
     if !is_recorded {
-        look_for_strays(folder, &ids, &mut found)?;
+        report_strays(folder, &ids, &mut found)?;
     }
     Ok(found)
 }
@@ -124,7 +124,9 @@ fn read_entries(folder: &Path, needs_index: bool, found: &mut Examined) -> Resul
 
 fn has_jpegs(folder: &Path) -> Result<bool> {
     let entries = fs::read_dir(folder).context(Stage::Catalog, folder, "cannot read")?;
-    Ok(entries.flatten().any(|entry| entry.path().extension().is_some_and(|it| it == "jpg")))
+    Ok(entries
+        .flatten()
+        .any(|entry| entry.path().extension().is_some_and(|extension| extension == "jpg")))
 }
 
 fn begins_packet(recording: &File, at: u64) -> bool {
@@ -133,26 +135,26 @@ fn begins_packet(recording: &File, at: u64) -> bool {
 }
 
 /// Reports JPEGs that no entry names, and temporary files.
-fn look_for_strays(folder: &Path, ids: &HashSet<&str>, found: &mut Examined) -> Result<()> {
+fn report_strays(folder: &Path, ids: &HashSet<&str>, found: &mut Examined) -> Result<()> {
     for path in strays(folder, |id| ids.contains(id))? {
         found.problem(&path, "not listed in the index");
     }
-    let left = left_overs(folder, |_| true).context(Stage::Catalog, folder, "cannot read")?;
-    for path in left {
+    let temp_files = left_overs(folder, |_| true).context(Stage::Catalog, folder, "cannot read")?;
+    for path in temp_files {
         found.problem(&path, "temporary file of an interrupted run");
     }
     Ok(())
 }
 
-/// Returns JPEGs whose id is not `known`.
-fn strays(folder: &Path, known: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
+/// Returns JPEGs whose id is not `is_known`.
+fn strays(folder: &Path, is_known: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let listed = fs::read_dir(folder).context(Stage::Catalog, folder, "cannot read")?;
     for entry in listed {
         let path = entry.context(Stage::Catalog, folder, "cannot read")?.path();
         let name = path.file_name().and_then(|name| name.to_str());
         let id = name.and_then(|name| name.strip_suffix(".jpg"));
-        if id.is_some_and(|id| frame_number(id).is_some() && !known(id)) {
+        if id.is_some_and(|id| frame_number(id).is_some() && !is_known(id)) {
             found.push(path);
         }
     }

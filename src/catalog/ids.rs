@@ -116,11 +116,15 @@ impl Catalog {
         self.quarantine("the recording has no such frame", |kept, _| !kept)
     }
 
-    fn quarantine(&mut self, why: &str, which: impl Fn(bool, &Slot) -> bool) -> Result<usize> {
-        let slots = self.entries.take(which);
+    fn quarantine(
+        &mut self,
+        reason: &str,
+        is_affected: impl Fn(bool, &Slot) -> bool,
+    ) -> Result<usize> {
+        let slots = self.entries.take(is_affected);
         self.unwritten |= !slots.is_empty();
         // A crash after this leaves them in the index as well; the next run removes them.
-        self.quarantined.add(&slots, why)?;
+        self.quarantined.add(&slots, reason)?;
         Ok(slots.len())
     }
 

@@ -201,9 +201,9 @@ impl Catalog {
     /// Returns an error if the folder cannot be read or written.
     pub fn poll(&mut self) -> Result<()> {
         if !self.unwritten && self.index.is_changed() && self.may_read() {
-            let began = self.clock.now();
-            self.unwritten = self.index.take_in_now(&mut self.entries)?;
-            self.reading.done(began, self.clock.now());
+            let started = self.clock.now();
+            self.unwritten = self.index.merge_now(&mut self.entries)?;
+            self.reading.done(started, self.clock.now());
         }
         self.poll_writing()
     }
@@ -243,9 +243,9 @@ impl Catalog {
     }
 
     fn write(&mut self) -> Result<()> {
-        let began = self.clock.now();
+        let started = self.clock.now();
         let is_settled = self.index.publish(&mut self.entries)?;
-        self.writing.done(began, self.clock.now());
+        self.writing.done(started, self.clock.now());
         self.unwritten = !is_settled;
         self.unsynced.index = Some(self.index.path().to_owned());
         Ok(())

@@ -23,17 +23,17 @@ impl Pace {
     /// read.
     pub fn due_in(&self, entries: usize, now: Instant) -> Duration {
         match self.last {
-            Some((began, took)) if entries > AT_ONCE_ENTRIES => {
+            Some((started, took)) if entries > AT_ONCE_ENTRIES => {
                 let interval = SHORTEST_INTERVAL.max(took.saturating_mul(COST_FACTOR));
-                interval.saturating_sub(now.saturating_duration_since(began))
+                interval.saturating_sub(now.saturating_duration_since(started))
             }
             _ => Duration::ZERO,
         }
     }
 
     /// Records a write or a read.
-    pub fn done(&mut self, began: Instant, ended: Instant) {
-        self.last = Some((began, ended.saturating_duration_since(began)));
+    pub fn done(&mut self, started: Instant, ended: Instant) {
+        self.last = Some((started, ended.saturating_duration_since(started)));
     }
 }
 

@@ -61,9 +61,9 @@ fn write_temp(temp: &Path, bytes: &[u8], durable: Durable) -> io::Result<()> {
 pub fn quarantine(file: &Path, target: &Path, label: &str) -> io::Result<Option<PathBuf>> {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     for number in 1_u64.. {
-        let aside = target.with_file_name(format!("{name}.{label}-{number}"));
-        match disk::rename_new(file, &aside) {
-            Ok(true) => return Ok(Some(aside)),
+        let quarantined_as = target.with_file_name(format!("{name}.{label}-{number}"));
+        match disk::rename_new(file, &quarantined_as) {
+            Ok(true) => return Ok(Some(quarantined_as)),
             Ok(false) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -89,18 +89,18 @@ pub(super) fn temp_path(path: &Path, mark: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Returns the temporary files in `folder` for targets whose name satisfies `of`.
+/// Returns the temporary files in `folder` for targets whose name satisfies `is_target`.
 ///
 /// # Errors
 ///
 /// Returns an error if the folder cannot be read.
-pub fn left_overs(folder: &Path, of: impl Fn(&str) -> bool) -> io::Result<Vec<PathBuf>> {
+pub fn left_overs(folder: &Path, is_target: impl Fn(&str) -> bool) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
         let target = name.to_str().and_then(|name| name.strip_prefix('.')?.rsplit_once(".tmp"));
-        if target.is_some_and(|(target, _)| of(target)) {
+        if target.is_some_and(|(target, _)| is_target(target)) {
             found.push(entry.path());
         }
     }
@@ -108,7 +108,7 @@ pub fn left_overs(folder: &Path, of: impl Fn(&str) -> bool) -> io::Result<Vec<Pa
 }
 
 /// Removes the temporary files that a crash left in `folder`, for targets that satisfy
-/// `of`.
+/// `is_target`.
 ///
 /// Only the owner of these targets may call this: unfinished files of others would be
 /// removed too.
@@ -116,8 +116,8 @@ pub fn left_overs(folder: &Path, of: impl Fn(&str) -> bool) -> io::Result<Vec<Pa
 /// # Errors
 ///
 /// Returns an error if the folder cannot be read or written.
-pub fn remove_left_overs(folder: &Path, of: impl Fn(&str) -> bool) -> Result<()> {
-    left_overs(folder, of)
+pub fn remove_left_overs(folder: &Path, is_target: impl Fn(&str) -> bool) -> Result<()> {
+    left_overs(folder, is_target)
         .and_then(|found| found.iter().try_for_each(|path| disk::remove(path)))
         .context(Stage::Catalog, folder, "cannot remove temporary files of an interrupted run")
 }

@@ -20,7 +20,7 @@ use crate::error::{Context, Result, Stage};
 pub const QUARANTINE_NAME: &str = "index.set-aside.json";
 
 /// Key of the reason why an entry was quarantined.
-const WHY_KEY: &str = "set_aside_because";
+const REASON_KEY: &str = "set_aside_because";
 
 /// The file of quarantined entries.
 #[derive(Debug)]
@@ -63,10 +63,10 @@ impl QuarantinedEntries {
     /// # Errors
     ///
     /// Returns an error if the file cannot be written.
-    pub fn add(&mut self, slots: &[Slot], why: &str) -> Result<()> {
+    pub fn add(&mut self, slots: &[Slot], reason: &str) -> Result<()> {
         for entry in slots.iter().filter_map(Slot::entry) {
-            tracing::warn!(id = entry.id, offset = entry.offset, "entry quarantined: {why}");
-            self.items.extend(as_item(entry, why));
+            tracing::warn!(id = entry.id, offset = entry.offset, "entry quarantined: {reason}");
+            self.items.extend(to_item(entry, reason));
         }
         if slots.is_empty() {
             return Ok(());
@@ -81,7 +81,7 @@ impl QuarantinedEntries {
     }
 }
 
-fn as_item(mut entry: Entry, why: &str) -> Option<Value> {
-    entry.other.insert(WHY_KEY.into(), why.into());
+fn to_item(mut entry: Entry, reason: &str) -> Option<Value> {
+    entry.other.insert(REASON_KEY.into(), reason.into());
     serde_json::to_value(entry).ok()
 }

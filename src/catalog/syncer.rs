@@ -15,7 +15,7 @@ use crate::error::{Context, Error, Result, Stage};
 
 /// Maximum number of JPEGs listed in a job. With more, the whole file system is synced:
 /// that is faster, and the list stays bounded.
-const MOST_JPEGS: usize = 256;
+const MAX_JPEGS: usize = 256;
 
 /// Syncs the recording up to the position of the job's checkpoint.
 pub type SyncRecording = Box<dyn FnOnce() -> Result<()> + Send>;
@@ -57,7 +57,7 @@ impl SyncJob {
     /// Runs the job until the first error, which is returned with the rest of the job.
     fn run(self) -> Result<(), Box<Failed>> {
         let SyncJob { recording, frames, checkpoint } = self;
-        let failed = |error, left| Err(Box::new(Failed { error, left }));
+        let failed = |error, rest| Err(Box::new(Failed { error, rest }));
         if let Some(Err(error)) = recording.map(|sync_recording| sync_recording()) {
             // The checkpoint is dropped with the recording: alone, it would point past
             // the synced bytes.
@@ -82,12 +82,12 @@ impl SyncJob {
 /// An error, and the rest of the job.
 struct Failed {
     error: Error,
-    left: SyncJob,
+    rest: SyncJob,
 }
 
 impl FramesJob {
     pub(super) fn add_jpeg(&mut self, path: PathBuf) {
-        if self.jpegs.len() < MOST_JPEGS {
+        if self.jpegs.len() < MAX_JPEGS {
             self.jpegs.push(path);
         } else {
             self.all_jpegs = true;
@@ -205,8 +205,8 @@ impl Syncer {
     fn end(&mut self) -> Result<()> {
         self.shared.state().finished = true;
         self.shared.submitted.notify_one();
-        let gone = |_| Err(Error::new(Stage::Catalog, "the sync thread has died"));
-        self.thread.take().map_or(Ok(()), |thread| thread.join().unwrap_or_else(gone))
+        let died = |_| Err(Error::new(Stage::Catalog, "the sync thread has died"));
+        self.thread.take().map_or(Ok(()), |thread| thread.join().unwrap_or_else(died))
     }
 }
 
@@ -225,12 +225,12 @@ impl Shared {
 
     fn work(&self) -> Result<()> {
         let mut last = Ok(());
-        let mut left = SyncJob::default();
+        let mut rest = SyncJob::default();
         while let Some(job) = self.next_job() {
-            left.add(job);
-            last = std::mem::take(&mut left).run().map_err(|failed| {
+            rest.add(job);
+            last = std::mem::take(&mut rest).run().map_err(|failed| {
                 tracing::warn!("not synced to disk yet, no checkpoint written: {}", failed.error);
-                left = failed.left;
+                rest = failed.rest;
                 failed.error
             });
         }
@@ -326,7 +326,7 @@ mod tests {
         assert!(!path.exists() && !copy.exists());
 
         let failed = failing().run().unwrap_err();
-        let mut next = failed.left;
+        let mut next = failed.rest;
         next.add(SyncJob { recording: Some(Box::new(|| Ok(()))), ..SyncJob::default() });
         assert!(next.run().is_ok());
         assert!(!path.exists() && copy.exists());
@@ -339,7 +339,7 @@ mod tests {
         for n in 0..10_000 {
             frames.add_jpeg(folder.path().join(n.to_string()));
         }
-        assert!(frames.all_jpegs && frames.jpegs.len() == MOST_JPEGS);
+        assert!(frames.all_jpegs && frames.jpegs.len() == MAX_JPEGS);
         frames.run().unwrap();
     }
 }

@@ -1,9 +1,9 @@
 //! Access units → pictures in presentation order, with libavcodec.
 //!
-//! This folder is the only user of `ffmpeg-next`. Each decoder uses a single thread:
-//! every frame thread adds a picture of delay, and with frame or slice threads the
-//! concealment of damage varies from run to run. Options match those of the ffmpeg tool:
-//! none that change pixels.
+//! Apart from `libav`, this folder is the only user of `ffmpeg-next`. Each decoder uses a
+//! single thread: every frame thread adds a picture of delay, and with frame or slice
+//! threads the concealment of damage varies from run to run. Options match those of the
+//! ffmpeg tool: none that change pixels.
 
 mod best_effort;
 mod picture;
@@ -340,8 +340,11 @@ mod tests {
             }
             decoder.take_frame(frame, None);
         }
-        let told = decoder.take_unusable().unwrap().to_string();
-        assert!(told.starts_with("decode: byte 188: ") && told.contains("number 9999"), "{told}");
+        let error = decoder.take_unusable().unwrap().to_string();
+        assert!(
+            error.starts_with("decode: byte 188: ") && error.contains("number 9999"),
+            "{error}"
+        );
         assert!(decoder.take_unusable().is_none(), "only the first is reported");
         assert_eq!(decoder.undecodable(), 2);
         assert_eq!(decoder.pull().map(|decoded| decoded.frame.at), Some(ByteOffset(564)));

@@ -119,7 +119,7 @@ impl Picture for DecodedPicture {
             Flags::BICUBIC | Flags::ACCURATE_RND | Flags::FULL_CHR_H_INT | Flags::FULL_CHR_H_INP;
         let mut scaler =
             Scaler::new(&self.frame, PixelFormat::RGB24, (to_width, to_height), flags)?;
-        self.set_colours(&mut scaler);
+        self.set_colors(&mut scaler);
         let output = scaler.run(&self.frame)?;
         let plane = Plane::of(&output)?;
         let mut data = Vec::with_capacity(plane.row_bytes * plane.height);
@@ -140,7 +140,7 @@ impl Picture for DecodedPicture {
 impl DecodedPicture {
     /// Sets the scaler's matrix and range. An untagged picture is BT.709 if it is HD and
     /// BT.601 otherwise, as mpv guesses (`mp_csp_guess_colorspace`).
-    fn set_colours(&self, scaler: &mut Scaler) {
+    fn set_colors(&self, scaler: &mut Scaler) {
         use ffi::AVColorSpace as Space;
         const BT709: i32 = Space::AVCOL_SPC_BT709 as i32;
         const BT2020_NCL: i32 = Space::AVCOL_SPC_BT2020_NCL as i32;
@@ -150,7 +150,7 @@ impl DecodedPicture {
         const BT470BG: i32 = Space::AVCOL_SPC_BT470BG as i32;
         const SMPTE170M: i32 = Space::AVCOL_SPC_SMPTE170M as i32;
         let hd = self.frame.width() >= 1280 || self.frame.height() > 576;
-        let matrix = match raw_frame::colour_space(&self.frame) {
+        let matrix = match raw_frame::color_space(&self.frame) {
             BT709 => ffi::SWS_CS_ITU709,
             BT2020_NCL | BT2020_CL => ffi::SWS_CS_BT2020,
             FCC => ffi::SWS_CS_FCC,
@@ -164,7 +164,7 @@ impl DecodedPicture {
             raw_frame::is_full_range(&self.frame) || self.format.pixel_format.starts_with("yuvj");
         // The type of the constant depends on the version of FFmpeg.
         #[allow(clippy::unnecessary_cast)]
-        scaler.set_colours(matrix as i32, full_range);
+        scaler.set_colors(matrix as i32, full_range);
     }
 }
 
@@ -181,7 +181,7 @@ mod tests {
         frame
     }
 
-    fn refused(change: impl FnOnce(&mut ffi::AVFrame)) -> String {
+    fn error_for(change: impl FnOnce(&mut ffi::AVFrame)) -> String {
         let mut frame = frame();
         // SAFETY: the frame is ours alone, and freeing it reads none of the changed fields.
         unsafe { change(&mut *frame.as_mut_ptr()) };
@@ -191,17 +191,17 @@ mod tests {
     #[test]
     fn a_picture_of_a_pixel_format_of_a_newer_ffmpeg_is_an_error_and_no_panic() {
         for number in [ffi::AVPixelFormat::AV_PIX_FMT_NB as i32, 9_999, -1, i32::MIN] {
-            let told = refused(|frame| frame.format = number);
-            assert!(told.contains(&format!("number {number}")), "{told}");
-            assert!(told.contains("build it with the FFmpeg that is installed"), "{told}");
+            let error = error_for(|frame| frame.format = number);
+            assert!(error.contains(&format!("number {number}")), "{error}");
+            assert!(error.contains("build it with the FFmpeg that is installed"), "{error}");
         }
     }
 
     #[test]
     fn a_picture_whose_rows_stand_bottom_up_or_overlap_is_an_error() {
         for bytes in [-64, 0, 63] {
-            let told = refused(|frame| frame.linesize[0] = bytes);
-            assert!(told.contains(&bytes.to_string()), "{told}");
+            let error = error_for(|frame| frame.linesize[0] = bytes);
+            assert!(error.contains(&bytes.to_string()), "{error}");
         }
     }
 

@@ -60,15 +60,15 @@ impl PixelFormat {
 
     /// Returns the format to which FFmpeg converts a picture before its `select` filter
     /// scores it; `None` if the filter accepts this format. The filter graph chooses the
-    /// member of [`SCORED_AS_THEY_ARE`] that loses least (`pick_format` in
+    /// member of [`SCORED_FORMATS`] that loses least (`pick_format` in
     /// `libavfilter/avfiltergraph.c`).
     pub fn converted_for_scoring(self) -> Option<PixelFormat> {
-        if SCORED_AS_THEY_ARE.contains(&self.0) {
+        if SCORED_FORMATS.contains(&self.0) {
             return None;
         }
         let alpha = self.descriptor().is_some_and(|descriptor| descriptor.nb_components % 2 == 0);
         let none = ffi::AVPixelFormat::AV_PIX_FMT_NONE;
-        Some(PixelFormat(SCORED_AS_THEY_ARE.iter().fold(none, |best, &next| {
+        Some(PixelFormat(SCORED_FORMATS.iter().fold(none, |best, &next| {
             // SAFETY: looks formats up in a static table; a null loss pointer is allowed.
             unsafe {
                 ffi::av_find_best_pix_fmt_of_2(
@@ -89,7 +89,7 @@ impl PixelFormat {
 }
 
 /// Formats that `libavfilter/f_select.c` scores without conversion.
-const SCORED_AS_THEY_ARE: [ffi::AVPixelFormat; 11] = [
+const SCORED_FORMATS: [ffi::AVPixelFormat; 11] = [
     ffi::AVPixelFormat::AV_PIX_FMT_RGB24,
     ffi::AVPixelFormat::AV_PIX_FMT_BGR24,
     ffi::AVPixelFormat::AV_PIX_FMT_RGBA,

@@ -78,7 +78,7 @@ impl StreamProbe {
         if self.parameter_sets.is_empty() {
             self.parameter_sets = parameter_sets(self.codec, &unit.data);
         }
-        self.look_for_delay(unit, timing);
+        self.determine_delay(unit, timing);
         let alone = unit.pts == unit.dts;
         self.guesses |= unit.pts.is_none() || (alone && timing.delay > 0 && !timing.bidirectional);
         self.units += 1;
@@ -110,7 +110,7 @@ impl StreamProbe {
         Settings { reorder, parameter_sets: self.parameter_sets, size }
     }
 
-    fn look_for_delay(&mut self, unit: &AccessUnit, timing: &mut PictureTiming) {
+    fn determine_delay(&mut self, unit: &AccessUnit, timing: &mut PictureTiming) {
         let Some(decoder) = &mut self.decoder else { return };
         // libavformat's parser shares the context with this decoder, and raises the delay
         // at a B slice.

@@ -45,7 +45,7 @@ fn injected() -> Option<c_int> {
 
 /// Returns `AVFrame.colorspace`: usually a value of `enum AVColorSpace` (ISO/IEC 23091-2
 /// MatrixCoefficients), but any number is possible.
-pub fn colour_space(frame: &ffmpeg::frame::Video) -> c_int {
+pub fn color_space(frame: &ffmpeg::frame::Video) -> c_int {
     // SAFETY: the field of a frame that lives as long as `frame` is a C enum, which has
     // the layout of an int; it is read as one because any number is possible.
     unsafe { (&raw const (*frame.as_ptr()).colorspace).cast::<c_int>().read() }
@@ -53,7 +53,7 @@ pub fn colour_space(frame: &ffmpeg::frame::Video) -> c_int {
 
 /// Returns whether `AVFrame.color_range` is full range.
 pub fn is_full_range(frame: &ffmpeg::frame::Video) -> bool {
-    // SAFETY: as in `colour_space`.
+    // SAFETY: as in `color_space`.
     let range = unsafe { (&raw const (*frame.as_ptr()).color_range).cast::<c_int>().read() };
     range == ffi::AVColorRange::AVCOL_RANGE_JPEG as c_int
 }

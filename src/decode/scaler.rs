@@ -83,7 +83,7 @@ impl Scaler {
 
     /// Sets the matrix (`SWS_CS_…`) and range of the source. The result has the same
     /// matrix and full range.
-    pub fn set_colours(&mut self, matrix: i32, full_range: bool) {
+    pub fn set_colors(&mut self, matrix: i32, full_range: bool) {
         const UNITY: i32 = 1 << 16;
         // SAFETY: the context is valid, the table is one of libswscale's constants, and
         // the call only stores numbers in the context.

@@ -22,14 +22,14 @@ use super::tls::Tls;
 const MAX_CANDIDATES: usize = 64;
 
 /// Time in which a connection must show that it sends MPEG-TS.
-const JUDGING_TIME: Duration = Duration::from_secs(30);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Result of probing a connection. A connection that closes without sending a byte has no
 /// result and is not logged.
-pub enum Judged {
+pub enum ProbedConnection {
     /// The connection sends MPEG-TS. The bytes start at the first packet.
     Sender(Connection, Vec<u8>),
-    /// The connection sends something else, or nothing within [`JUDGING_TIME`]; with the
+    /// The connection sends something else, or nothing within [`PROBE_TIMEOUT`]; with the
     /// reason.
     Refused(SocketAddr, Cow<'static, str>),
 }
@@ -40,15 +40,15 @@ pub struct Candidates {
     /// Oldest first.
     tasks: VecDeque<Task>,
     /// A task that waits to send its result keeps its place in `tasks`.
-    tell: mpsc::Sender<Judged>,
-    judged: mpsc::Receiver<Judged>,
+    result_sender: mpsc::Sender<ProbedConnection>,
+    results: mpsc::Receiver<ProbedConnection>,
 }
 
 impl Candidates {
     /// Starts without connections. With `tls`, every connection must use TLS.
     pub fn new(tls: Option<Tls>) -> Self {
-        let (tell, judged) = mpsc::channel(1);
-        Candidates { tls, tasks: VecDeque::new(), tell, judged }
+        let (result_sender, results) = mpsc::channel(1);
+        Candidates { tls, tasks: VecDeque::new(), result_sender, results }
     }
 
     /// Starts to probe a connection. Returns the address of the oldest one if it had to
@@ -56,24 +56,25 @@ impl Candidates {
     pub fn add(&mut self, socket: TcpStream, sender: SocketAddr) -> Option<SocketAddr> {
         keep_alive(&socket);
         self.tasks.retain(|task| !task.handle.is_finished());
-        let gone = if self.tasks.len() < MAX_CANDIDATES { None } else { self.tasks.pop_front() };
-        let (tls, tell) = (self.tls.clone(), self.tell.clone());
+        let evicted = if self.tasks.len() < MAX_CANDIDATES { None } else { self.tasks.pop_front() };
+        let (tls, result_sender) = (self.tls.clone(), self.result_sender.clone());
         let handle = tokio::spawn(async move {
-            let judging = judge(socket, sender, tls);
-            let slow = || Some(Judged::Refused(sender, "no MPEG-TS received in time".into()));
-            let judged = tokio::time::timeout(JUDGING_TIME, judging).await;
-            if let Some(judged) = judged.unwrap_or_else(|_| slow()) {
+            let probing = probe_connection(socket, sender, tls);
+            let timed_out =
+                || Some(ProbedConnection::Refused(sender, "no MPEG-TS received in time".into()));
+            let result = tokio::time::timeout(PROBE_TIMEOUT, probing).await;
+            if let Some(result) = result.unwrap_or_else(|_| timed_out()) {
                 // Sending only fails during shutdown, when the receiver is gone.
-                let _ = tell.send(judged).await;
+                let _ = result_sender.send(result).await;
             }
         });
         self.tasks.push_back(Task { sender, handle });
-        gone.map(|task| task.sender)
+        evicted.map(|task| task.sender)
     }
 
     /// Returns the next result. Cancel safe.
-    pub async fn next(&mut self) -> Option<Judged> {
-        self.judged.recv().await
+    pub async fn next(&mut self) -> Option<ProbedConnection> {
+        self.results.recv().await
     }
 }
 
@@ -90,24 +91,28 @@ impl Drop for Task {
 }
 
 /// Reads until the kind of data is known. Returns `None` if the connection sends nothing.
-async fn judge(socket: TcpStream, sender: SocketAddr, tls: Option<Tls>) -> Option<Judged> {
+async fn probe_connection(
+    socket: TcpStream,
+    sender: SocketAddr,
+    tls: Option<Tls>,
+) -> Option<ProbedConnection> {
     let mut socket = match tls {
         None => Socket::Plain(socket),
         Some(tls) => match tls.accept(socket).await {
             Ok(socket) => Socket::Tls(Box::new(socket?)),
-            Err(why) => return Some(Judged::Refused(sender, why)),
+            Err(why) => return Some(ProbedConnection::Refused(sender, why)),
         },
     };
     let mut bytes = Vec::new();
     loop {
-        let over = !matches!(socket.read(&mut bytes).await, Ok(1..));
-        match probe(&bytes, over) {
+        let at_end = !matches!(socket.read(&mut bytes).await, Ok(1..));
+        match probe(&bytes, at_end) {
             _ if bytes.is_empty() => return None,
             ProbeOutcome::Starts(at) => {
                 let connection = Connection::new(socket, sender);
-                return Some(Judged::Sender(connection, bytes.split_off(at)));
+                return Some(ProbedConnection::Sender(connection, bytes.split_off(at)));
             }
-            ProbeOutcome::Not(why) => return Some(Judged::Refused(sender, why.into())),
+            ProbeOutcome::Not(why) => return Some(ProbedConnection::Refused(sender, why.into())),
             ProbeOutcome::More => {}
         }
     }

@@ -57,13 +57,13 @@ pub struct Connection {
     /// Address of the sender.
     pub sender: SocketAddr,
     /// Time when bytes were last received.
-    heard: Instant,
+    last_received: Instant,
 }
 
 impl Connection {
     /// Wraps a socket from which bytes have just been received.
     pub fn new(socket: Socket, sender: SocketAddr) -> Self {
-        Connection { socket, sender, heard: Instant::now() }
+        Connection { socket, sender, last_received: Instant::now() }
     }
 
     /// Returns the next bytes, or the reason why there are none.
@@ -73,14 +73,14 @@ impl Connection {
         let read = match idle_timeout {
             None => reading.await,
             // The deadline is absolute because this future is recreated at every event.
-            Some(limit) => {
-                timeout_at(self.heard + limit, reading).await.map_err(|_| Leaving::Silent(limit))?
-            }
+            Some(limit) => timeout_at(self.last_received + limit, reading)
+                .await
+                .map_err(|_| Leaving::Silent(limit))?,
         };
         match read {
             Ok(0) => Err(Leaving::Left),
             Ok(_) => {
-                self.heard = Instant::now();
+                self.last_received = Instant::now();
                 Ok(bytes)
             }
             Err(error) => Err(Leaving::Broke(error)),
@@ -118,8 +118,8 @@ mod tests {
         keep_alive(&socket);
         assert!(sockopt::socket_keepalive(&socket).unwrap());
         let probes = sockopt::tcp_keepcnt(&socket).unwrap();
-        let asked = sockopt::tcp_keepintvl(&socket).unwrap() * probes;
+        let probing = sockopt::tcp_keepintvl(&socket).unwrap() * probes;
         let idle = sockopt::tcp_keepidle(&socket).unwrap();
-        assert_eq!(idle + asked, Duration::from_secs(120));
+        assert_eq!(idle + probing, Duration::from_secs(120));
     }
 }

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use crate::error::{Error, Result, Stage};
-use candidates::{Candidates, Judged};
+use candidates::{Candidates, ProbedConnection};
 use connection::Connection;
 
 pub use tls::{Tls, TlsFiles};
@@ -188,7 +188,7 @@ impl Acceptor<'_> {
                         }
                     }
                 }
-                Some(judged) = self.candidates.next(), if is_idle => self.admit(judged),
+                Some(result) = self.candidates.next(), if is_idle => self.admit(result),
                 (socket, sender) = accept(listener) => {
                     self.check_connection(socket, sender);
                     // Let tasks that have received data run before many more connections are
@@ -215,10 +215,10 @@ impl Acceptor<'_> {
     }
 
     /// Handles the result of a probe.
-    fn admit(&mut self, judged: Judged) {
-        match judged {
-            Judged::Refused(sender, why) => self.observer.refused(sender, &why),
-            Judged::Sender(connection, bytes) => match self.check_can_accept() {
+    fn admit(&mut self, result: ProbedConnection) {
+        match result {
+            ProbedConnection::Refused(sender, why) => self.observer.refused(sender, &why),
+            ProbedConnection::Sender(connection, bytes) => match self.check_can_accept() {
                 Err(why) => self.observer.refused(connection.sender, why),
                 Ok(()) => {
                     self.disconnect(Leaving::TakenOver(connection.sender));

@@ -1,6 +1,6 @@
 //! Decides whether a connection sends MPEG-TS, before a byte is recorded.
 
-use crate::ts::{self, Header, SYNC_BYTE, TS_PACKET_BYTES, in_step, is_judged};
+use crate::ts::{self, Header, SYNC_BYTE, TS_PACKET_BYTES, in_step, is_conclusive};
 
 /// Number of consecutive sync bytes required, 188 bytes apart.
 const PACKETS: usize = 5;
@@ -19,9 +19,9 @@ pub enum ProbeOutcome {
     Not(&'static str),
 }
 
-/// Looks for the first packet in the first bytes of a connection. `over` means that no
+/// Looks for the first packet in the first bytes of a connection. `at_end` means that no
 /// more bytes will follow.
-pub fn probe(bytes: &[u8], over: bool) -> ProbeOutcome {
+pub fn probe(bytes: &[u8], at_end: bool) -> ProbeOutcome {
     let candidates = memchr::memchr_iter(SYNC_BYTE, bytes).take_while(|at| *at < MAX_PROBED_BYTES);
     let mut undecided = false;
     for at in candidates {
@@ -29,10 +29,10 @@ pub fn probe(bytes: &[u8], over: bool) -> ProbeOutcome {
         if !in_step(rest, TS_PACKET_BYTES) {
             continue;
         }
-        if is_judged(rest, TS_PACKET_BYTES) {
+        if is_conclusive(rest, TS_PACKET_BYTES) {
             return ProbeOutcome::Starts(at);
         }
-        if over && rest.first_chunk().is_some_and(is_plausible) {
+        if at_end && rest.first_chunk().is_some_and(is_plausible) {
             return ProbeOutcome::Starts(at);
         }
         undecided = true;
@@ -40,7 +40,7 @@ pub fn probe(bytes: &[u8], over: bool) -> ProbeOutcome {
     if is_client_hello(bytes) {
         return ProbeOutcome::Not("it uses TLS, and --tls-cert is not set");
     }
-    if over {
+    if at_end {
         return ProbeOutcome::Not("not MPEG-TS: no packet found");
     }
     if !undecided && bytes.len() >= MAX_PROBED_BYTES {

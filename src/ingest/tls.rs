@@ -96,7 +96,7 @@ impl Tls {
             _ => return Ok(None),
         }
         let handshake = TlsAcceptor::from(Arc::clone(&self.0)).accept(socket).await;
-        handshake.map(Some).map_err(|error| why_not(&error))
+        handshake.map(Some).map_err(|error| describe_failure(&error))
     }
 }
 
@@ -111,7 +111,7 @@ fn load_identity(files: &TlsFiles, provider: &CryptoProvider) -> Result<Certifie
     };
     let key = provider.key_provider.load_private_key(key);
     let key = key.context(Stage::Ingest, path, "the private key cannot be used")?;
-    warn_if_all_can_read(path);
+    warn_if_world_readable(path);
     let identity = CertifiedKey::new(chain, key);
     match identity.keys_match() {
         // `Unknown`: for some kinds of key, the public half cannot be derived.
@@ -157,17 +157,17 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn warn_if_all_can_read(path: &Path) {
+fn warn_if_world_readable(path: &Path) {
     // The group may read it: Debian keeps service keys readable for `ssl-cert`.
-    const BY_ALL: u32 = 0o004;
-    if std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & BY_ALL != 0) {
+    const WORLD_READABLE: u32 = 0o004;
+    if std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & WORLD_READABLE != 0) {
         let path = path.display();
         tracing::warn!("{path}: this private key can be read by all users; use chmod 600");
     }
 }
 
 /// Explains to the sender's operator why a handshake failed.
-fn why_not(error: &io::Error) -> Cow<'static, str> {
+fn describe_failure(error: &io::Error) -> Cow<'static, str> {
     use rustls::Error::{
         AlertReceived, InvalidCertificate, InvalidMessage, NoCertificatesPresented,
     };
@@ -176,7 +176,7 @@ fn why_not(error: &io::Error) -> Cow<'static, str> {
     };
     match error {
         NoCertificatesPresented => "it has no certificate, which --tls-client-ca requires".into(),
-        InvalidCertificate(why) => match why {
+        InvalidCertificate(reason) => match reason {
             CertificateError::UnknownIssuer => {
                 "its certificate is not issued by an authority of --tls-client-ca".into()
             }
@@ -186,7 +186,7 @@ fn why_not(error: &io::Error) -> Cow<'static, str> {
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 "its certificate is not valid yet".into()
             }
-            why => format!("its certificate is not valid: {why}").into(),
+            reason => format!("its certificate is not valid: {reason}").into(),
         },
         AlertReceived(alert) => {
             format!("it rejects the recorder's certificate or TLS version: {alert:?}").into()

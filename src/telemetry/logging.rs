@@ -50,7 +50,7 @@ where
     })?;
     let lines = fmt::layer()
         .with_writer(writer)
-        .with_ansi(wants_colours(environment("NO_COLOR")))
+        .with_ansi(wants_colors(environment("NO_COLOR")))
         // Internal errors would be printed with `eprintln!`, which panics if stderr is a
         // closed pipe.
         .log_internal_errors(false);
@@ -72,7 +72,7 @@ where
 
 /// Returns whether to use colors on stderr: it is a terminal, and NO_COLOR (no-color.org)
 /// is unset.
-fn wants_colours(no_color: Option<OsString>) -> bool {
+fn wants_colors(no_color: Option<OsString>) -> bool {
     io::stderr().is_terminal() && no_color.is_none_or(|value| value.is_empty())
 }
 

@@ -21,7 +21,7 @@ pub use crc32::crc32_mpeg2;
 pub use header::{
     Header, NULL_PID, adaptation_field_length, discontinuity, payload, payload_start, pid,
 };
-pub use packet_size::{in_step, is_judged, probe_packet_bytes};
+pub use packet_size::{in_step, is_conclusive, probe_packet_bytes};
 
 use crate::byte_offset::ByteOffset;
 

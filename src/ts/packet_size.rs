@@ -13,7 +13,7 @@ pub fn in_step(bytes: &[u8], stride: usize) -> bool {
 }
 
 /// Returns whether `bytes` are long enough for [`in_step`] to check all five sync bytes.
-pub fn is_judged(bytes: &[u8], stride: usize) -> bool {
+pub fn is_conclusive(bytes: &[u8], stride: usize) -> bool {
     steps(bytes, stride).count() == STEPS
 }
 
@@ -91,8 +91,8 @@ mod tests {
     #[test]
     fn five_sync_bytes_in_step_are_a_stream_and_four_may_become_one() {
         let bytes = packets(188);
-        assert!(in_step(&bytes[..5 * 188], 188) && is_judged(&bytes[..5 * 188], 188));
-        assert!(in_step(&bytes[..4 * 188], 188) && !is_judged(&bytes[..4 * 188], 188));
+        assert!(in_step(&bytes[..5 * 188], 188) && is_conclusive(&bytes[..5 * 188], 188));
+        assert!(in_step(&bytes[..4 * 188], 188) && !is_conclusive(&bytes[..4 * 188], 188));
         assert!(!in_step(&bytes, 192));
     }
 }

@@ -72,9 +72,9 @@ pub(in crate::catalog) struct Merged {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(in crate::catalog) struct Restored {
     /// Number of entries that were missing.
-    pub came_back: usize,
+    pub added: usize,
     /// Number of entries that described their picture differently.
-    pub mended: usize,
+    pub repaired: usize,
 }
 
 impl Entries {
@@ -139,20 +139,20 @@ impl Entries {
     ///
     /// Returns an error, and changes nothing, if `copy` is not a JSON array.
     pub fn restore(&mut self, copy: &str) -> serde_json::Result<Restored> {
-        let mut truth = Vec::new();
+        let mut trusted = Vec::new();
         each_entry(copy, |entry, number| {
             if !self.retired.contains(&number) {
-                truth.extend(Slot::new(&entry, None));
+                trusted.extend(Slot::new(&entry, None));
             }
         })?;
         let before: Vec<u64> = self.own.iter().map(|slot| slot.number).collect();
         let mut found: HashMap<u64, Slot> =
             self.own.drain(..).map(|slot| (slot.number, slot)).collect();
         let mut restored = Restored::default();
-        for mut slot in truth {
+        for mut slot in trusted {
             match found.remove(&slot.number) {
-                Some(theirs) => restored.mended += usize::from(slot.take_over(theirs)),
-                None => restored.came_back += 1,
+                Some(theirs) => restored.repaired += usize::from(slot.take_over(theirs)),
+                None => restored.added += 1,
             }
             self.own.push(slot);
         }
@@ -165,7 +165,7 @@ impl Entries {
         let mut rest = Vec::new();
         for slot in before.iter().filter_map(|number| found.remove(number)) {
             match slot.picture().and_then(|picture| pictures.get(&picture)) {
-                Some(&at) => restored.mended += usize::from(self.own[at].take_over(slot)),
+                Some(&at) => restored.repaired += usize::from(self.own[at].take_over(slot)),
                 None => rest.push(slot),
             }
         }
@@ -178,7 +178,7 @@ impl Entries {
         Ok(restored)
     }
 
-    /// Moves foreign items behind the entries that they followed when our entries were
+    /// Moves foreign items after the entries that they followed when our entries were
     /// `before`.
     fn place_foreign(&mut self, before: &[u64]) {
         let now: HashMap<u64, usize> =
@@ -190,8 +190,8 @@ impl Entries {
         };
         self.foreign.retain(|item| !is_ours(item));
         for item in &mut self.foreign {
-            let behind = before[..item.after.min(before.len())].iter().rev();
-            item.after = behind.filter_map(|number| now.get(number)).next().copied().unwrap_or(0);
+            let earlier = before[..item.after.min(before.len())].iter().rev();
+            item.after = earlier.filter_map(|number| now.get(number)).next().copied().unwrap_or(0);
         }
         self.foreign.sort_by_key(|item| item.after);
     }
@@ -199,14 +199,14 @@ impl Entries {
     /// Merges what other programs wrote: their changes to our entries, and their own
     /// items.
     ///
-    /// `behind` means that the text was made from an older state of the index; see
+    /// `outdated` means that the text was made from an older state of the index; see
     /// [`Entry::adopt`]. This is also assumed if it lacks a published entry.
     ///
     /// # Errors
     ///
     /// Returns an error, and changes nothing, if `text` is not a JSON array.
-    pub fn merge(&mut self, text: &str, behind: bool) -> serde_json::Result<Merged> {
-        self.merge_from(text, behind, None)
+    pub fn merge(&mut self, text: &str, outdated: bool) -> serde_json::Result<Merged> {
+        self.merge_from(text, outdated, None)
     }
 
     /// [`Entries::merge`] for a file that was displaced when the index was written. For a
@@ -225,18 +225,19 @@ impl Entries {
     fn merge_from(
         &mut self,
         text: &str,
-        behind: bool,
+        outdated: bool,
         guard: Option<u64>,
     ) -> serde_json::Result<Merged> {
         let mut theirs = HashSet::new();
         each_item(text, |item| theirs.extend(item_id(&item).and_then(frame_number)))?;
         let has = |slot: &&Slot| theirs.contains(&slot.number);
         let lacking = !self.own.iter().all(|slot| has(&slot));
-        let behind = behind || self.own.iter().any(|slot| slot.published.is_some() && !has(&slot));
+        let outdated =
+            outdated || self.own.iter().any(|slot| slot.published.is_some() && !has(&slot));
         // The text was made from this version of the index, or a later one.
         let version = self.own.iter().filter(has).filter_map(|slot| slot.published).max();
-        let is_behind_in =
-            |guarded: Option<u64>| behind || guarded.is_some_and(|it| version <= Some(it));
+        let is_outdated_for =
+            |guarded: Option<u64>| outdated || guarded.is_some_and(|it| version <= Some(it));
 
         let at: HashMap<u64, usize> =
             self.own.iter().enumerate().map(|(at, slot)| (slot.number, at)).collect();
@@ -252,19 +253,19 @@ impl Entries {
                 (Some(&at), Value::Object(map)) => {
                     after = at + 1;
                     let slot = &mut self.own[at];
-                    let behind = is_behind_in(slot.guarded);
-                    let adopted = slot.adopt(map, behind);
+                    let outdated = is_outdated_for(slot.guarded);
+                    let adopted = slot.adopt(map, outdated);
                     changed |= adopted;
                     if adopted && guard.is_some() {
                         slot.guarded = guard;
-                    } else if !behind {
+                    } else if !outdated {
                         slot.guarded = None;
                     }
                 }
                 (_, item) => foreign.extend(Foreign::new(after, &item)),
             }
         })?;
-        changed |= self.merge_foreign(foreign, guard, is_behind_in);
+        changed |= self.merge_foreign(foreign, guard, is_outdated_for);
         Ok(Merged { changed, lacking })
     }
 
@@ -274,17 +275,17 @@ impl Entries {
         &mut self,
         mut theirs: Vec<Foreign>,
         guard: Option<u64>,
-        is_behind_in: impl Fn(Option<u64>) -> bool,
+        is_outdated_for: impl Fn(Option<u64>) -> bool,
     ) -> bool {
         for new in &mut theirs {
             let known = self.foreign.iter().find(|old| old.text == new.text);
             new.guarded = match known {
-                Some(old) => old.guarded.filter(|_| is_behind_in(old.guarded)),
+                Some(old) => old.guarded.filter(|_| is_outdated_for(old.guarded)),
                 None => guard,
             };
         }
         let stays = |old: &Foreign| {
-            is_behind_in(old.guarded) && !theirs.iter().any(|new| new.is_same_item(old))
+            is_outdated_for(old.guarded) && !theirs.iter().any(|new| new.is_same_item(old))
         };
         let before: Vec<_> = self.foreign.iter().map(|old| (old.after, old.text.clone())).collect();
         let staying: Vec<_> = self.foreign.drain(..).filter(stays).collect();
@@ -337,9 +338,9 @@ impl Entries {
             if which(at < kept, &slot) { taken.push(slot) } else { stay.push(slot) }
         }
         staying.push(stay.len());
-        let place = |at: usize| staying.get(at).copied().unwrap_or(stay.len());
-        self.kept = place(kept);
-        self.foreign.iter_mut().for_each(|item| item.after = place(item.after));
+        let position = |at: usize| staying.get(at).copied().unwrap_or(stay.len());
+        self.kept = position(kept);
+        self.foreign.iter_mut().for_each(|item| item.after = position(item.after));
         self.own = stay;
         self.retire(taken.iter().map(|slot| slot.number).collect::<Vec<_>>());
         taken
@@ -408,26 +409,26 @@ impl Slot {
     /// Takes the place of the entry in the index, and keeps what other programs may
     /// write: `sent_to_agent` and their own keys. Returns whether anything else differed.
     fn take_over(&mut self, theirs: Slot) -> bool {
-        let (Some(mut ours), Some(theirs_now)) = (self.entry(), theirs.entry()) else {
+        let (Some(mut ours), Some(their_entry)) = (self.entry(), theirs.entry()) else {
             return false;
         };
-        ours.sent_to_agent = theirs_now.sent_to_agent;
-        ours.other.clone_from(&theirs_now.other);
+        ours.sent_to_agent = their_entry.sent_to_agent;
+        ours.other.clone_from(&their_entry.other);
         if let Ok(text) = ours.render() {
             self.text = text;
         }
         self.published = theirs.published;
-        ours != theirs_now
+        ours != their_entry
     }
 
     /// Merges the changes of another program. Returns whether the entry changed.
-    fn adopt(&mut self, theirs: Map<String, Value>, behind: bool) -> bool {
-        let as_they_have_it = Entry::from_map(theirs.clone()).and_then(|it| it.render().ok());
-        if as_they_have_it.is_some_and(|text| text == self.text) {
+    fn adopt(&mut self, theirs: Map<String, Value>, outdated: bool) -> bool {
+        let their_text = Entry::from_map(theirs.clone()).and_then(|it| it.render().ok());
+        if their_text.is_some_and(|text| text == self.text) {
             return false;
         }
         let Some(mut entry) = self.entry() else { return false };
-        entry.adopt(theirs, behind);
+        entry.adopt(theirs, outdated);
         match entry.render() {
             Ok(text) if text != self.text => {
                 self.text = text;

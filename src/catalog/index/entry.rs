@@ -118,11 +118,11 @@ impl Entry {
     /// the offsets): a restart uses them to find the frame again. Our keys stay if they
     /// omitted them or changed their type.
     ///
-    /// `behind` means that their text was made from an older state of the index. Then a
+    /// `outdated` means that their text was made from an older state of the index. Then a
     /// `sent_to_agent` of false and missing keys are ignored.
-    pub fn adopt(&mut self, mut theirs: Map<String, Value>, behind: bool) {
+    pub fn adopt(&mut self, mut theirs: Map<String, Value>, outdated: bool) {
         if let Some(sent) = theirs.get("sent_to_agent").and_then(Value::as_bool) {
-            self.sent_to_agent = sent || (behind && self.sent_to_agent);
+            self.sent_to_agent = sent || (outdated && self.sent_to_agent);
         }
         adopt_text(&mut self.path, theirs.get("path"));
         adopt_text(&mut self.reason, theirs.get("reason"));
@@ -130,7 +130,7 @@ impl Entry {
         self.score = theirs.get("score").and_then(Value::as_f64).or(self.score);
         self.damaged = theirs.get("damaged").and_then(Value::as_bool).unwrap_or(self.damaged);
         drop_our_keys(&mut theirs);
-        if behind {
+        if outdated {
             self.other.extend(theirs);
         } else {
             self.other = theirs;

@@ -32,7 +32,7 @@ use crate::error::{Context, Error, Result, Stage};
 pub const INDEX_NAME: &str = "index.json";
 
 /// Maximum number of rewrites because other programs replaced the index meanwhile.
-const MOST_ROUNDS: usize = 16;
+const MAX_ROUNDS: usize = 16;
 
 /// Result of putting the new file in place.
 enum Swapped {
@@ -55,7 +55,7 @@ pub(in crate::catalog) struct IndexFile {
     /// Displaced files whose content is in memory but not in the index yet.
     displaced: Vec<PathBuf>,
     /// Files of no use that could not be removed yet.
-    litter: Vec<PathBuf>,
+    obsolete_files: Vec<PathBuf>,
     can_exchange: bool,
 }
 
@@ -68,7 +68,7 @@ impl IndexFile {
             reader: Reader::new(grace, clock),
             known: None,
             displaced: Vec::new(),
-            litter: Vec::new(),
+            obsolete_files: Vec::new(),
             can_exchange: true,
         })
     }
@@ -89,7 +89,7 @@ impl IndexFile {
         let copy = copy.map(synced_copy::read).transpose()?.flatten();
         match self.read_settled(&self.path)? {
             IndexState::Whole(text, stamp) => {
-                self.taken_in(entries.load(&text))?;
+                self.json(entries.load(&text))?;
                 self.known = stamp;
             }
             IndexState::Corrupt(_) => self.quarantine_corrupt(&self.path)?,
@@ -98,20 +98,20 @@ impl IndexFile {
         if let Some(copy) = copy {
             self.restore(entries, &copy)?;
         }
-        self.take_in_left_overs(entries)
+        self.merge_left_over_files(entries)
     }
 
     /// Repairs the entries from the copy, which is older than the index but written by
     /// scenetap only.
     fn restore(&self, entries: &mut Entries, copy: &str) -> Result<()> {
-        let Restored { came_back, mended } = self.taken_in(entries.restore(copy))?;
+        let Restored { added, repaired } = self.json(entries.restore(copy))?;
         let path = self.path.display();
-        if came_back > 0 {
-            tracing::warn!("{path}: restored {came_back} missing entries");
+        if added > 0 {
+            tracing::warn!("{path}: restored {added} missing entries");
         }
-        if mended > 0 {
+        if repaired > 0 {
             tracing::warn!(
-                "{path}: repaired {mended} entries that described their picture wrongly"
+                "{path}: repaired {repaired} entries that described their picture wrongly"
             );
         }
         Ok(())
@@ -122,13 +122,13 @@ impl IndexFile {
     /// to the index since. All others are older: the index already contains most of their
     /// content, and an agent may have changed an entry again. They only add what the
     /// index lacks.
-    fn take_in_left_overs(&mut self, entries: &mut Entries) -> Result<()> {
+    fn merge_left_over_files(&mut self, entries: &mut Entries) -> Result<()> {
         let folder = publish::folder_of(&self.path);
         let (mut older, mut newer) = (Vec::new(), Vec::new());
         for path in self.io(publish::left_overs(folder, |target| target == INDEX_NAME))? {
             match self.io(self.reader.read(&path, self.known))? {
                 _ if is_own_temp(&path) => self.io(disk::remove(&path))?,
-                IndexState::Whole(text, _) if self.is_displaced_by_standing(&path) => {
+                IndexState::Whole(text, _) if self.was_displaced_by_current(&path) => {
                     newer.push((path, text));
                 }
                 IndexState::Whole(text, _) => older.push((path, text)),
@@ -136,10 +136,10 @@ impl IndexFile {
             }
         }
         if !older.is_empty() {
-            let mut mended = Vec::new();
-            self.io(entries.write_to(&mut mended))?;
+            let mut repaired = Vec::new();
+            self.io(entries.write_to(&mut repaired))?;
             self.merge_left_overs(entries, older)?;
-            self.taken_in(entries.merge(&String::from_utf8_lossy(&mended), true))?;
+            self.json(entries.merge(&String::from_utf8_lossy(&repaired), true))?;
         }
         self.merge_left_overs(entries, newer)
     }
@@ -150,16 +150,16 @@ impl IndexFile {
         left_overs: Vec<(PathBuf, String)>,
     ) -> Result<()> {
         for (path, text) in left_overs {
-            self.taken_in(entries.merge_displaced(&text))?;
+            self.json(entries.merge_displaced(&text))?;
             self.displaced.push(path);
         }
         Ok(())
     }
 
     /// Returns whether the current index is the file that displaced `left_over`, unchanged since.
-    fn is_displaced_by_standing(&self, left_over: &Path) -> bool {
-        let standing = Stamp::at(&self.path).map(|stamp| stamp.mark());
-        standing.is_some_and(|standing| mark_of(left_over) == Some(&standing))
+    fn was_displaced_by_current(&self, left_over: &Path) -> bool {
+        let current = Stamp::at(&self.path).map(|stamp| stamp.mark());
+        current.is_some_and(|current| mark_of(left_over) == Some(&current))
     }
 
     /// Returns whether the file may contain changes that are not merged yet.
@@ -169,11 +169,11 @@ impl IndexFile {
 
     /// Merges what other programs wrote, without waiting for half-written files and
     /// without writing. Returns whether the index lacks some of our entries.
-    pub fn take_in_now(&mut self, entries: &mut Entries) -> Result<bool> {
+    pub fn merge_now(&mut self, entries: &mut Entries) -> Result<bool> {
         let _held = self.lock.hold()?;
         match self.io(self.reader.read(&self.path, self.known))? {
             IndexState::Whole(text, stamp) => {
-                let merged = self.taken_in(entries.merge(&text, self.is_ahead()))?;
+                let merged = self.json(entries.merge(&text, self.is_ahead()))?;
                 self.known = stamp;
                 Ok(merged.lacking)
             }
@@ -202,41 +202,41 @@ impl IndexFile {
 
     fn publish_locked(&mut self, entries: &mut Entries) -> Result<bool> {
         self.try_clean_up();
-        for _ in 0..MOST_ROUNDS {
-            let standing = self.read_settled(&self.path)?;
-            let old = match &standing {
+        for _ in 0..MAX_ROUNDS {
+            let current = self.read_settled(&self.path)?;
+            let old = match &current {
                 IndexState::Nothing => None,
                 IndexState::Known => self.known,
                 IndexState::Whole(text, stamp) => {
-                    self.taken_in(entries.merge(text, self.is_ahead()))?;
+                    self.json(entries.merge(text, self.is_ahead()))?;
                     *stamp
                 }
                 IndexState::Corrupt(stamp) => *stamp,
             };
             let (temp, new) = self.write_temp(entries)?;
-            match self.swap(&temp, old, &standing) {
+            match self.swap(&temp, old, &current) {
                 Err(error) => {
-                    self.throw_away(temp);
+                    self.discard(temp);
                     return Err(error);
                 }
                 Ok(Swapped::Missed) => {
-                    self.throw_away(temp);
+                    self.discard(temp);
                     continue;
                 }
                 Ok(Swapped::Done) => {
                     self.known = new;
-                    self.dispose_of(temp, &standing)?;
+                    self.clean_up_displaced(temp, &current)?;
                 }
                 Ok(Swapped::Displaced) => {
                     self.known = new;
                     entries.mark_published();
-                    if self.displaced_has_news(temp, entries)? {
+                    if self.merge_displaced_file(temp, entries)? {
                         continue;
                     }
                 }
             }
             entries.mark_published();
-            self.forget_displaced();
+            self.discard_displaced();
             return Ok(true);
         }
         // Another program replaces the index all the time. Its changes are in memory and
@@ -245,20 +245,20 @@ impl IndexFile {
     }
 
     /// Removes a displaced file without new content. After a plain rename there is none.
-    fn dispose_of(&mut self, temp: PathBuf, standing: &IndexState) -> Result<()> {
-        match standing {
+    fn clean_up_displaced(&mut self, temp: PathBuf, current: &IndexState) -> Result<()> {
+        match current {
             IndexState::Corrupt(_) if temp.exists() => self.quarantine_corrupt(&temp),
             IndexState::Corrupt(_) => Ok(()),
             _ => {
-                self.throw_away(temp);
+                self.discard(temp);
                 Ok(())
             }
         }
     }
 
     /// Removes a file of no use, now or later.
-    fn throw_away(&mut self, path: PathBuf) {
-        self.litter.push(path);
+    fn discard(&mut self, path: PathBuf) {
+        self.obsolete_files.push(path);
         self.try_clean_up();
     }
 
@@ -269,7 +269,7 @@ impl IndexFile {
     /// Returns an error if a file still cannot be removed. It is retried the next time.
     pub fn clean_up(&mut self) -> Result<()> {
         let mut cleaned = Ok(());
-        self.litter.retain(|path| match disk::remove(path) {
+        self.obsolete_files.retain(|path| match disk::remove(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 cleaned = Err(error).context(Stage::Catalog, path, "cannot remove it");
                 true
@@ -288,10 +288,10 @@ impl IndexFile {
 
     /// Merges a displaced file, and returns whether it had changes. A crash before the
     /// next exchange leaves it under its temporary name, for [`IndexFile::load`].
-    fn displaced_has_news(&mut self, temp: PathBuf, entries: &mut Entries) -> Result<bool> {
+    fn merge_displaced_file(&mut self, temp: PathBuf, entries: &mut Entries) -> Result<bool> {
         match self.read_settled(&temp)? {
             IndexState::Whole(text, _) => {
-                let merged = self.taken_in(entries.merge_displaced(&text))?;
+                let merged = self.json(entries.merge_displaced(&text))?;
                 self.displaced.push(temp);
                 Ok(merged.changed)
             }
@@ -302,8 +302,8 @@ impl IndexFile {
 
     /// Removes displaced files once the index includes them. A crash before this leaves
     /// them to be merged a second time, as older than the index.
-    fn forget_displaced(&mut self) {
-        self.litter.append(&mut self.displaced);
+    fn discard_displaced(&mut self) {
+        self.obsolete_files.append(&mut self.displaced);
         self.try_clean_up();
     }
 
@@ -334,8 +334,8 @@ impl IndexFile {
 
     /// Exchanges `temp` and the index. A crash leaves either the old index or the new
     /// one.
-    fn swap(&mut self, temp: &Path, old: Option<Stamp>, standing: &IndexState) -> Result<Swapped> {
-        if !matches!(standing, IndexState::Nothing) && self.can_exchange {
+    fn swap(&mut self, temp: &Path, old: Option<Stamp>, current: &IndexState) -> Result<Swapped> {
+        if !matches!(current, IndexState::Nothing) && self.can_exchange {
             match self.io(disk::exchange(temp, &self.path))? {
                 Exchange::Done => {
                     let expected = old.is_some() && Stamp::at(temp) == old;
@@ -345,9 +345,9 @@ impl IndexFile {
                 Exchange::Unsupported => self.can_exchange = false,
             }
         }
-        match standing {
+        match current {
             IndexState::Nothing => self.rename_new(temp),
-            _ => self.replace(temp, old, standing),
+            _ => self.replace(temp, old, current),
         }
     }
 
@@ -359,8 +359,8 @@ impl IndexFile {
     /// Replaces the index with a plain rename, if the file system cannot exchange.
     /// Programs that write under the lock are safe. A file renamed over the index between
     /// our check and our rename, some microseconds, is lost.
-    fn replace(&self, temp: &Path, old: Option<Stamp>, standing: &IndexState) -> Result<Swapped> {
-        if matches!(standing, IndexState::Corrupt(_)) {
+    fn replace(&self, temp: &Path, old: Option<Stamp>, current: &IndexState) -> Result<Swapped> {
+        if matches!(current, IndexState::Corrupt(_)) {
             self.quarantine_corrupt(&self.path)?;
             return self.rename_new(temp);
         }
@@ -383,7 +383,7 @@ impl IndexFile {
         result.context(Stage::Catalog, &self.path, "cannot read or write the index")
     }
 
-    fn taken_in<T>(&self, result: serde_json::Result<T>) -> Result<T> {
+    fn json<T>(&self, result: serde_json::Result<T>) -> Result<T> {
         result.map_err(|cause| {
             Error::new(Stage::Catalog, "cannot merge the index").path(&self.path).because(cause)
         })

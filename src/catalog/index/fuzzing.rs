@@ -29,13 +29,13 @@ impl Index {
         Ok(Index(entries))
     }
 
-    /// Merges what other programs wrote. `behind`: from an older state of the index.
+    /// Merges what other programs wrote. `outdated`: from an older state of the index.
     ///
     /// # Errors
     ///
     /// Returns an error if `text` is not a JSON array.
-    pub fn merge(&mut self, text: &str, behind: bool) -> serde_json::Result<FuzzMerge> {
-        let merged = self.0.merge(text, behind)?;
+    pub fn merge(&mut self, text: &str, outdated: bool) -> serde_json::Result<FuzzMerge> {
+        let merged = self.0.merge(text, outdated)?;
         Ok(FuzzMerge { changed: merged.changed, lacking: merged.lacking })
     }
 

@@ -15,7 +15,7 @@ use crate::catalog::publish::quarantine;
 pub const CORRUPT_GRACE: Duration = Duration::from_secs(2);
 
 /// Interval at which a file that may be half written is read again.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Content of a file. The stamp is only given if it is reliable.
 #[derive(Debug)]
@@ -66,23 +66,23 @@ impl Reader {
 
     /// Reads a file, waiting up to the grace time for it to become complete.
     pub fn read_settled(&self, path: &Path, known: Option<Stamp>) -> io::Result<IndexState> {
-        let began = self.clock.now();
+        let started = self.clock.now();
         loop {
             let found = self.read(path, known)?;
-            let waited = self.clock.now().saturating_duration_since(began);
+            let waited = self.clock.now().saturating_duration_since(started);
             if !matches!(found, IndexState::Corrupt(_)) || waited >= self.grace {
                 return Ok(found);
             }
-            self.clock.wait(LOOK_AGAIN.min(self.grace - waited));
+            self.clock.wait(RETRY_INTERVAL.min(self.grace - waited));
         }
     }
 }
 
 /// Quarantines a corrupt file that was `index`, or stood in its place.
 pub(in crate::catalog) fn quarantine_corrupt(file: &Path, index: &Path) -> io::Result<()> {
-    if let Some(aside) = quarantine(file, index, "corrupt")? {
+    if let Some(quarantined_as) = quarantine(file, index, "corrupt")? {
         tracing::warn!(
-            path = %index.display(), quarantined = %aside.display(),
+            path = %index.display(), quarantined = %quarantined_as.display(),
             "not a JSON array: quarantined, and rewritten from memory"
         );
     }

@@ -12,25 +12,25 @@ use std::path::Path;
 use crate::catalog::publish::quarantine;
 use crate::error::{Context, Result, Stage};
 
-const MARK: &str = "crc32 ";
+const PREFIX: &str = "crc32 ";
 
 /// Digits of the checksum, and the line feed.
 const CHECKSUM_BYTES: usize = 9;
 
 /// Returns the bytes of the copy: `write` appends the index.
 pub(in crate::catalog) fn seal(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut bytes = format!("{MARK}{:08x}\n", 0).into_bytes();
+    let mut bytes = format!("{PREFIX}{:08x}\n", 0).into_bytes();
     let head = bytes.len();
     write(&mut bytes);
     let crc32 = crc32fast::hash(&bytes[head..]);
-    bytes[..head].copy_from_slice(format!("{MARK}{crc32:08x}\n").as_bytes());
+    bytes[..head].copy_from_slice(format!("{PREFIX}{crc32:08x}\n").as_bytes());
     bytes
 }
 
 /// Returns the index in the result of [`seal`]; `None` if any bit has changed.
 pub(in crate::catalog) fn unseal(bytes: &[u8]) -> Option<&str> {
     let (checksum, index) =
-        bytes.strip_prefix(MARK.as_bytes())?.split_at_checked(CHECKSUM_BYTES)?;
+        bytes.strip_prefix(PREFIX.as_bytes())?.split_at_checked(CHECKSUM_BYTES)?;
     let crc32 = crc32fast::hash(index);
     (checksum == format!("{crc32:08x}\n").as_bytes()).then_some(index)?;
     std::str::from_utf8(index).ok()
@@ -50,11 +50,11 @@ pub(in crate::catalog) fn read(path: &Path) -> Result<Option<String>> {
     if let Some(index) = unseal(&bytes) {
         return Ok(Some(index.to_owned()));
     }
-    let aside =
+    let quarantined_as =
         quarantine(path, path, "corrupt").context(Stage::Catalog, path, "cannot rename it")?;
-    if let Some(aside) = aside {
+    if let Some(quarantined_as) = quarantined_as {
         let path = path.display();
-        tracing::warn!("{path}: checksum mismatch; quarantined as {}", aside.display());
+        tracing::warn!("{path}: checksum mismatch; quarantined as {}", quarantined_as.display());
     }
     Ok(None)
 }

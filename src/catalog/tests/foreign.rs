@@ -169,12 +169,12 @@ fn a_file_that_stays_half_written_is_set_aside_and_the_index_written_from_memory
     catalog.keep(&frame(0)).unwrap();
     for (round, garbage) in ["[{\"id\": \"F0", "{}", ""].iter().enumerate() {
         fs::write(folder.path().join(INDEX_NAME), garbage).unwrap();
-        let began = clock.now();
+        let started = clock.now();
         catalog.keep(&frame(round as u64 + 1)).unwrap();
-        assert!(clock.now() - began >= CORRUPT_GRACE);
+        assert!(clock.now() - started >= CORRUPT_GRACE);
         assert_eq!(index(folder.path()).len(), round + 2);
-        let aside = folder.path().join(format!("index.json.corrupt-{}", round + 1));
-        assert_eq!(fs::read_to_string(aside).unwrap(), *garbage);
+        let quarantined = folder.path().join(format!("index.json.corrupt-{}", round + 1));
+        assert_eq!(fs::read_to_string(quarantined).unwrap(), *garbage);
     }
 }
 
@@ -183,7 +183,7 @@ fn no_acknowledgement_under_the_lock_is_lost_while_frames_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let mut catalog = Catalog::open(options(folder)).unwrap();
-    let seen = Mutex::new(std::collections::BTreeSet::new());
+    let acknowledged = Mutex::new(std::collections::BTreeSet::new());
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -192,7 +192,10 @@ fn no_acknowledgement_under_the_lock_is_lost_while_frames_are_kept() {
                     let mut items = index(folder);
                     for item in items.iter_mut().filter(|item| item["sent_to_agent"] == false) {
                         item["sent_to_agent"] = json!(true);
-                        assert!(seen.lock().unwrap().insert(item["id"].to_string()), "lost");
+                        assert!(
+                            acknowledged.lock().unwrap().insert(item["id"].to_string()),
+                            "lost"
+                        );
                     }
                     // In place, like a careless editor.
                     fs::write(folder.join(INDEX_NAME), serde_json::to_vec(&items).unwrap())
@@ -207,7 +210,7 @@ fn no_acknowledgement_under_the_lock_is_lost_while_frames_are_kept() {
     });
     catalog.flush().unwrap();
     let sent = index(folder).iter().filter(|item| item["sent_to_agent"] == true).count();
-    assert_eq!(sent, seen.lock().unwrap().len());
+    assert_eq!(sent, acknowledged.lock().unwrap().len());
     assert_eq!(index(folder).len(), 200);
 }
 
@@ -224,8 +227,8 @@ fn no_file_renamed_over_the_index_without_the_lock_is_lost() {
             while !stop.load(Ordering::Acquire) {
                 // Outdated by the time it is renamed, and one frame at a time.
                 let mut items = index(folder);
-                let of_new = |item: &&mut Value| !sent.contains(item["id"].as_str().unwrap());
-                let Some(item) = items.iter_mut().find(of_new) else { continue };
+                let is_new = |item: &&mut Value| !sent.contains(item["id"].as_str().unwrap());
+                let Some(item) = items.iter_mut().find(is_new) else { continue };
                 item["sent_to_agent"] = json!(true);
                 item["note"] = item["id"].clone();
                 sent.insert(item["id"].as_str().unwrap().to_owned());

@@ -139,8 +139,8 @@ impl TimeSource for TestClock {
 
     fn wait(&self, time: Duration) {
         self.pass(time);
-        if let Some(happens) = self.on_wait.lock().unwrap().as_mut() {
-            happens();
+        if let Some(callback) = self.on_wait.lock().unwrap().as_mut() {
+            callback();
         }
     }
 }

@@ -10,7 +10,7 @@ fn fill(folder: &Path, frames: std::ops::Range<u64>) {
     }
 }
 
-fn after(folder: &Path, next_ordinal: u64) -> Catalog {
+fn reopen(folder: &Path, next_ordinal: u64) -> Catalog {
     Catalog::open(CatalogOptions { next_ordinal, ..options(folder) }).unwrap()
 }
 
@@ -32,7 +32,7 @@ fn frames_found_again_keep_their_entries_and_none_is_doubled() {
     fs::remove_file(folder.join("F0005.jpg")).unwrap();
     fs::write(folder.join("F0004.jpg"), [0xFF, 0xD8, 1, 0xFF, 0xD9]).unwrap();
 
-    let mut catalog = after(folder, 2);
+    let mut catalog = reopen(folder, 2);
     for n in 2..7 {
         let mut again = frame(n);
         assert_eq!(catalog.is_known(&again.verdict), n == 2 || n == 3);
@@ -56,7 +56,7 @@ fn a_jpeg_that_a_power_loss_emptied_is_written_again() {
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path(), 0..1);
     fs::write(folder.path().join("F0001.jpg"), "").unwrap();
-    after(folder.path(), 0).keep(&frame(0)).unwrap();
+    reopen(folder.path(), 0).keep(&frame(0)).unwrap();
     assert!(frames::is_whole_jpeg(&folder.path().join("F0001.jpg")));
 }
 
@@ -65,7 +65,7 @@ fn entries_of_another_recording_are_set_aside_and_their_ids_not_used_again() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fill(folder, 0..4);
-    let mut catalog = after(folder, 2);
+    let mut catalog = reopen(folder, 2);
     // The third frame is a different one now, the fourth is unchanged.
     let other = frame_at(ByteOffset(2 * 18_800 + 188), Ticks(2 * 90_000));
     assert_eq!(catalog.keep(&other).unwrap().id, "F0005");
@@ -76,12 +76,12 @@ fn entries_of_another_recording_are_set_aside_and_their_ids_not_used_again() {
 
     // Killed while the checkpoint still covers two frames: the same frames get the same
     // ids.
-    let mut catalog = after(folder, 2);
+    let mut catalog = reopen(folder, 2);
     assert_eq!(catalog.keep(&other).unwrap().id, "F0005");
     assert_eq!(catalog.keep(&frame(3)).unwrap().id, "F0004");
     assert_eq!(catalog.keep(&frame(4)).unwrap().id, "F0006");
     drop(catalog);
-    let mut catalog = after(folder, 5);
+    let mut catalog = reopen(folder, 5);
     assert_eq!(catalog.keep(&frame(5)).unwrap().id, "F0007");
     assert_eq!(quarantined_ids(folder), ["F0003"]);
 }
@@ -91,14 +91,14 @@ fn entries_past_the_end_of_the_recording_are_set_aside() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fill(folder, 0..4);
-    let mut catalog = after(folder, 1);
+    let mut catalog = reopen(folder, 1);
     assert_eq!(catalog.quarantine_past(ByteOffset(2 * 18_800)).unwrap(), 2);
     catalog.keep(&frame(1)).unwrap();
     assert_eq!(ids(folder), ["F0001", "F0002"]);
     assert_eq!(quarantined_ids(folder), ["F0003", "F0004"]);
     assert_eq!(catalog.keep(&frame(2)).unwrap().id, "F0005");
     drop(catalog);
-    assert_eq!(after(folder, 0).keep(&frame(0)).unwrap().id, "F0001");
+    assert_eq!(reopen(folder, 0).keep(&frame(0)).unwrap().id, "F0001");
 }
 
 #[test]
@@ -107,9 +107,9 @@ fn a_crash_between_setting_aside_and_writing_the_index_leaves_no_entry_in_both()
     let folder = folder.path();
     fill(folder, 0..3);
     let before = index(folder);
-    after(folder, 0).quarantine_past(ByteOffset(18_800)).unwrap();
+    reopen(folder, 0).quarantine_past(ByteOffset(18_800)).unwrap();
     rename_over(folder, &before);
-    let mut catalog = after(folder, 1);
+    let mut catalog = reopen(folder, 1);
     assert_eq!(ids(folder), ["F0001"]);
     assert_eq!(catalog.keep(&frame(1)).unwrap().id, "F0004");
 }
@@ -119,7 +119,7 @@ fn another_file_scanned_into_the_same_folder_leaves_only_its_own_frames() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fill(folder, 0..3);
-    let mut catalog = after(folder, 0);
+    let mut catalog = reopen(folder, 0);
     for n in 0..2 {
         catalog.keep(&frame_at(ByteOffset(n * 376 + 188), Ticks(n as i64))).unwrap();
     }
@@ -135,7 +135,7 @@ fn entries_of_the_old_system_are_taken_over_and_completed() {
     let old = r#"[{"id":"F0001","timestamp":0.0,"path":"/gone/F0001.jpg","sent_to_agent":true},
                   {"id":"F0002","timestamp":3.367,"path":null,"sent_to_agent":false}]"#;
     fs::write(folder.path().join(INDEX_NAME), old).unwrap();
-    let mut catalog = after(folder.path(), 0);
+    let mut catalog = reopen(folder.path(), 0);
     catalog.keep(&frame_at(ByteOffset(0), Ticks(0))).unwrap();
     catalog.keep(&frame_at(ByteOffset(376), Ticks(303_000))).unwrap();
     let items = index(folder.path());
@@ -149,7 +149,7 @@ fn entries_of_the_old_system_are_taken_over_and_completed() {
 fn an_index_shorter_than_the_checkpoint_gives_no_id_twice() {
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path(), 0..2);
-    let mut catalog = after(folder.path(), 7);
+    let mut catalog = reopen(folder.path(), 7);
     assert_eq!(catalog.keep(&frame(9)).unwrap().id, "F0008");
     assert_eq!(catalog.kept(), 3);
 }
@@ -160,6 +160,6 @@ fn left_over_temporary_files_are_removed() {
     for name in [".F0001.jpg.tmp-77", ".index.json.tmp-new", ".index.set-aside.json.tmp-9"] {
         fs::write(folder.path().join(name), "half").unwrap();
     }
-    drop(after(folder.path(), 0));
+    drop(reopen(folder.path(), 0));
     assert_eq!(names(folder.path()), [INDEX_NAME, LOCK_NAME]);
 }

@@ -39,8 +39,8 @@ fn an_entry_has_the_contracts_keys_in_an_array_indented_by_2() {
 #[test]
 fn without_jpegs_the_path_is_null_and_no_picture_is_converted() {
     let folder = tempfile::tempdir().unwrap();
-    let asked = CatalogOptions { write_jpegs: false, ..options(folder.path()) };
-    let mut catalog = Catalog::open(asked).unwrap();
+    let without_jpegs = CatalogOptions { write_jpegs: false, ..options(folder.path()) };
+    let mut catalog = Catalog::open(without_jpegs).unwrap();
     catalog.keep(&frame(0)).unwrap();
     assert_eq!(index(folder.path())[0]["path"], Value::Null);
     assert_eq!(names(folder.path()), [INDEX_NAME, LOCK_NAME]);
@@ -53,11 +53,11 @@ fn a_reader_never_sees_half_a_file_and_no_temporary_file_is_left() {
     let written = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let mut most = 0;
+            let mut max_len = 0;
             while !written.load(Ordering::Acquire) {
                 let items = index(folder.path());
-                assert!(items.len() >= most, "an entry disappeared");
-                most = items.len();
+                assert!(items.len() >= max_len, "an entry disappeared");
+                max_len = items.len();
                 if let Some(last) = items.last() {
                     let path = last["path"].as_str().unwrap();
                     assert!(frames::is_whole_jpeg(Path::new(path)), "{path}");
@@ -126,9 +126,9 @@ fn beyond_5000_entries_the_index_is_written_once_a_second_and_at_the_end() {
 fn a_frame_that_was_not_kept_has_no_place_in_the_index() {
     let folder = tempfile::tempdir().unwrap();
     let mut catalog = Catalog::open(options(folder.path())).unwrap();
-    let mut passed_over = frame(1);
-    passed_over.verdict.kept = None;
-    assert!(catalog.keep(&passed_over).is_err());
+    let mut not_kept = frame(1);
+    not_kept.verdict.kept = None;
+    assert!(catalog.keep(&not_kept).is_err());
     assert_eq!(catalog.kept(), 0);
 }
 

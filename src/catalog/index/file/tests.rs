@@ -81,19 +81,19 @@ fn a_file_that_is_not_the_one_taken_in_comes_back_as_displaced() {
     let old = index.known;
     assert!(old.is_some());
     // Between our check of the index and the exchange:
-    let news = folder.join("news");
-    fs::write(&news, TWO.replacen("false", "true", 1)).unwrap();
-    fs::rename(&news, folder.join(INDEX_NAME)).unwrap();
+    let changed = folder.join("news");
+    fs::write(&changed, TWO.replacen("false", "true", 1)).unwrap();
+    fs::rename(&changed, folder.join(INDEX_NAME)).unwrap();
     let swapped = index.swap(&temp, old, &IndexState::Known).unwrap();
     assert!(matches!(swapped, Swapped::Displaced));
-    assert!(index.displaced_has_news(temp, &mut entries).unwrap());
+    assert!(index.merge_displaced_file(temp, &mut entries).unwrap());
     assert!(index.publish(&mut entries).unwrap());
     assert_eq!(read(folder)[0]["sent_to_agent"], true);
     assert_eq!(names(folder), [INDEX_NAME, LOCK_NAME]);
 }
 
 /// Returns the index of `folder`, with `note` added.
-fn noted(folder: &Path, note: u64) -> String {
+fn with_note(folder: &Path, note: u64) -> String {
     let mut items = read(folder);
     items[0]["note"] = note.into();
     serde_json::to_string(&items).unwrap()
@@ -121,9 +121,9 @@ fn what_an_agent_writes_after_a_crash_is_not_undone_by_what_the_crash_left() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         fs::write(folder.join(INDEX_NAME), TWO).unwrap();
-        rename_over(folder, &noted(folder, 1));
+        rename_over(folder, &with_note(folder, 1));
         crash_after_exchange(folder, || ());
-        let text = noted(folder, 2);
+        let text = with_note(folder, 2);
         if in_place {
             fs::write(folder.join(INDEX_NAME), text).unwrap();
         } else {
@@ -171,8 +171,8 @@ fn what_the_last_exchange_before_a_crash_displaced_is_newer_than_the_index() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fs::write(folder.join(INDEX_NAME), TWO).unwrap();
-    rename_over(folder, &noted(folder, 1));
-    crash_after_exchange(folder, || rename_over(folder, &noted(folder, 2)));
+    rename_over(folder, &with_note(folder, 1));
+    crash_after_exchange(folder, || rename_over(folder, &with_note(folder, 2)));
     assert_eq!(read(folder)[0]["note"], 1, "the index was made earlier");
     let (mut index, mut entries) = open(folder);
     assert!(index.publish(&mut entries).unwrap());
@@ -187,10 +187,10 @@ fn a_file_made_from_the_index_that_lacked_what_it_had_displaced_takes_nothing_ba
     fs::write(folder.join(INDEX_NAME), TWO).unwrap();
     let (mut index, mut entries) = open(folder);
     let note = r#",{"id":"N1"}]"#;
-    let news = TWO.replacen("false", r#"true,"note":1"#, 1).replace(']', note);
-    fs::write(folder.join(".index.json.tmp-1"), news).unwrap();
+    let changed = TWO.replacen("false", r#"true,"note":1"#, 1).replace(']', note);
+    fs::write(folder.join(".index.json.tmp-1"), changed).unwrap();
     let displaced = folder.join(".index.json.tmp-1");
-    assert!(index.displaced_has_news(displaced, &mut entries).unwrap());
+    assert!(index.merge_displaced_file(displaced, &mut entries).unwrap());
     assert!(index.publish(&mut entries).unwrap());
 
     // Read before the second write, renamed over the index after it.
