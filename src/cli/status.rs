@@ -72,8 +72,8 @@ pub fn run(args: StatusArgs, world: &World<'_>) -> Result<ExitStatus> {
     for socket in sockets {
         match status::ask(&socket, PATIENCE) {
             Ok(Answer::Gone) => {}
-            Ok(Answer::Told { status, .. }) if id.is_some_and(|id| *id != *status.session) => {}
-            Ok(Answer::Told { line, status }) => {
+            Ok(Answer::Answered { status, .. }) if id.is_some_and(|id| *id != *status.session) => {}
+            Ok(Answer::Answered { line, status }) => {
                 if config.json {
                     output.write_line(&line);
                 } else {

@@ -17,7 +17,7 @@ use crate::error::{Context, Error, Result, Stage};
 const SOCKET_PATH_MAX_BYTES: usize = 107;
 
 /// Folder of `packaging/scenetap.service`, for processes outside of the service.
-const OF_THE_SERVICE: &str = "/run/scenetap";
+const SERVICE_FOLDER: &str = "/run/scenetap";
 
 /// Returns the folder of this process. Creates it if needed, and ensures that only its
 /// user can access it. `stage` is used in the error.
@@ -26,20 +26,20 @@ const OF_THE_SERVICE: &str = "/run/scenetap";
 ///
 /// Returns an error if the folder cannot be created or belongs to another user.
 pub fn make(stage: Stage) -> Result<PathBuf> {
-    let folder = Places::of_this_process().first();
+    let folder = CandidateFolders::of_process().first();
     match DirBuilder::new().mode(0o700).create(&folder) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             return Err(error).context(stage, &folder, "cannot create the folder");
         }
         _ => {}
     }
-    close_to_others(stage, folder, rustix::process::geteuid().as_raw())
+    restrict_access(stage, folder, rustix::process::geteuid().as_raw())
 }
 
 /// Returns the folders in which other processes of this user may have their sockets,
 /// since their environment may differ. Some may not exist.
 pub fn everywhere() -> Vec<PathBuf> {
-    Places::of_this_process().all()
+    CandidateFolders::of_process().all()
 }
 
 /// Returns the path of a socket `name` in `folder`.
@@ -66,7 +66,7 @@ pub fn name_of(path: &Path) -> String {
 }
 
 /// Verifies that `folder` is a folder of `user_id`, and removes access for others.
-fn close_to_others(stage: Stage, folder: PathBuf, user_id: u32) -> Result<PathBuf> {
+fn restrict_access(stage: Stage, folder: PathBuf, user_id: u32) -> Result<PathBuf> {
     // Do not follow links: another user may have created one.
     let found = fs::symlink_metadata(&folder).context(stage, &folder, "cannot open")?;
     if !found.is_dir() || found.uid() != user_id {
@@ -75,15 +75,15 @@ fn close_to_others(stage: Stage, folder: PathBuf, user_id: u32) -> Result<PathBu
         return Err(Error::new(stage, what).path(folder));
     }
     if found.mode() & 0o077 != 0 {
-        let closed = fs::set_permissions(&folder, Permissions::from_mode(0o700));
-        closed.context(stage, &folder, "cannot remove other users' access to the folder")?;
+        let restricted = fs::set_permissions(&folder, Permissions::from_mode(0o700));
+        restricted.context(stage, &folder, "cannot remove other users' access to the folder")?;
     }
     Ok(folder)
 }
 
 /// Candidate folders, from the environment.
 #[derive(Debug)]
-struct Places {
+struct CandidateFolders {
     /// `RUNTIME_DIRECTORY`: the folder itself, created by systemd.
     service: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`: the parent of the folder.
@@ -92,8 +92,8 @@ struct Places {
     user_id: u32,
 }
 
-impl Places {
-    fn of_this_process() -> Self {
+impl CandidateFolders {
+    fn of_process() -> Self {
         let user_id = rustix::process::geteuid().as_raw();
         Self::from(&|name| std::env::var_os(name), std::env::temp_dir(), user_id)
     }
@@ -106,7 +106,7 @@ impl Places {
             let first = folders.as_bytes().split(|byte| *byte == b':').next()?;
             Some(PathBuf::from(std::ffi::OsStr::from_bytes(first)))
         });
-        Places {
+        CandidateFolders {
             service: service.filter(usable),
             xdg: variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(usable),
             temp,
@@ -120,15 +120,15 @@ impl Places {
     }
 
     fn all(&self) -> Vec<PathBuf> {
-        let mut folders = vec![self.first(), OF_THE_SERVICE.into()];
+        let mut folders = vec![self.first(), SERVICE_FOLDER.into()];
         folders.extend(self.xdg.as_ref().map(|xdg| xdg.join("scenetap")));
         // Any user can create a folder of that name there: sockets in another user's
         // folder are ignored.
-        let is_mine = |folder: &PathBuf| {
+        let is_own = |folder: &PathBuf| {
             fs::symlink_metadata(folder)
                 .is_ok_and(|found| found.is_dir() && found.uid() == self.user_id)
         };
-        folders.extend(Some(self.in_temp()).filter(is_mine));
+        folders.extend(Some(self.in_temp()).filter(is_own));
         let mut seen = std::collections::HashSet::new();
         folders.retain(|folder| seen.insert(folder.clone()));
         folders
@@ -144,16 +144,16 @@ impl Places {
 mod tests {
     use super::*;
 
-    fn me() -> u32 {
+    fn current_user() -> u32 {
         rustix::process::geteuid().as_raw()
     }
 
-    fn places(variables: &[(&str, &Path)], temp: &Path) -> Places {
+    fn candidate_folders(variables: &[(&str, &Path)], temp: &Path) -> CandidateFolders {
         let variable = |name: &str| {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| value.as_os_str().to_owned())
         };
-        Places::from(&variable, temp.to_owned(), me())
+        CandidateFolders::from(&variable, temp.to_owned(), current_user())
     }
 
     #[test]
@@ -162,8 +162,8 @@ mod tests {
         let folder = temp.path().join("scenetap");
         fs::create_dir(&folder).unwrap();
         fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
-        let closed = close_to_others(Stage::Playback, folder, me()).unwrap();
-        assert_eq!(fs::metadata(&closed).unwrap().mode() & 0o777, 0o700);
+        let restricted = restrict_access(Stage::Playback, folder, current_user()).unwrap();
+        assert_eq!(fs::metadata(&restricted).unwrap().mode() & 0o777, 0o700);
     }
 
     #[test]
@@ -171,11 +171,11 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let folder = temp.path().join("scenetap");
         fs::create_dir(&folder).unwrap();
-        let error = close_to_others(Stage::Playback, folder, 4_294_967_000).unwrap_err();
+        let error = restrict_access(Stage::Playback, folder, 4_294_967_000).unwrap_err();
         assert!(error.to_string().contains("is not a folder of this user"), "{error}");
         let link = temp.path().join("link");
         std::os::unix::fs::symlink(temp.path(), &link).unwrap();
-        assert!(close_to_others(Stage::Playback, link, me()).is_err());
+        assert!(restrict_access(Stage::Playback, link, current_user()).is_err());
     }
 
     #[test]
@@ -183,19 +183,19 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let both = format!("{}:/run/other", temp.path().display());
         let variables = [("RUNTIME_DIRECTORY", Path::new(&both)), ("XDG_RUNTIME_DIR", temp.path())];
-        assert_eq!(places(&variables, Path::new("/none")).first(), temp.path());
-        let xdg = places(&variables[1..], Path::new("/none")).first();
+        assert_eq!(candidate_folders(&variables, Path::new("/none")).first(), temp.path());
+        let xdg = candidate_folders(&variables[1..], Path::new("/none")).first();
         assert_eq!(xdg, temp.path().join("scenetap"));
     }
 
     #[test]
     fn without_a_usable_runtime_dir_the_folder_for_temporary_files_serves() {
         let temp = tempfile::tempdir().unwrap();
-        let expected = temp.path().join(format!("scenetap-{}", me()));
-        assert_eq!(places(&[], temp.path()).first(), expected);
+        let expected = temp.path().join(format!("scenetap-{}", current_user()));
+        assert_eq!(candidate_folders(&[], temp.path()).first(), expected);
         for unusable in ["relative", "/does/not/exist", ""] {
             let xdg = [("XDG_RUNTIME_DIR", Path::new(unusable))];
-            assert_eq!(places(&xdg, temp.path()).first(), expected, "{unusable:?}");
+            assert_eq!(candidate_folders(&xdg, temp.path()).first(), expected, "{unusable:?}");
         }
     }
 
@@ -203,12 +203,12 @@ mod tests {
     fn who_asks_looks_into_every_folder_that_is_not_somebody_elses() {
         let temp = tempfile::tempdir().unwrap();
         let xdg = [("XDG_RUNTIME_DIR", temp.path())];
-        let mut expected = vec![temp.path().join("scenetap"), PathBuf::from(OF_THE_SERVICE)];
-        assert_eq!(places(&xdg, temp.path()).all(), expected);
-        let in_temp = temp.path().join(format!("scenetap-{}", me()));
+        let mut expected = vec![temp.path().join("scenetap"), PathBuf::from(SERVICE_FOLDER)];
+        assert_eq!(candidate_folders(&xdg, temp.path()).all(), expected);
+        let in_temp = temp.path().join(format!("scenetap-{}", current_user()));
         fs::create_dir(&in_temp).unwrap();
         expected.push(in_temp);
-        assert_eq!(places(&xdg, temp.path()).all(), expected);
+        assert_eq!(candidate_folders(&xdg, temp.path()).all(), expected);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 /// Time that a message may take to be accepted; after that it is dropped.
-const SEND_TIME: Duration = Duration::from_millis(100);
+const SEND_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The service manager, if it wants notifications.
 #[derive(Debug, Default)]
@@ -48,29 +48,29 @@ impl Manager {
 
     /// Notifies that startup is complete.
     pub fn ready(&self) {
-        self.tell("READY=1");
+        self.notify("READY=1");
     }
 
     /// Notifies that the program is shutting down.
     pub fn stopping(&self) {
-        self.tell("STOPPING=1");
+        self.notify("STOPPING=1");
     }
 
     /// Notifies the watchdog that the program is not stuck.
     pub fn alive(&self) {
-        self.tell("WATCHDOG=1");
+        self.notify("WATCHDOG=1");
     }
 
     /// Sends the line that `systemctl status` shows.
     pub fn status(&self, line: &str) {
-        self.tell(&format!("STATUS={}", line.replace('\n', " ")));
+        self.notify(&format!("STATUS={}", line.replace('\n', " ")));
     }
 
-    fn tell(&self, words: &str) {
+    fn notify(&self, notification: &str) {
         if let Some(socket) = &self.socket
-            && let Err(error) = socket.send(words.as_bytes())
+            && let Err(error) = socket.send(notification.as_bytes())
         {
-            tracing::debug!(%error, words, "cannot notify the service manager");
+            tracing::debug!(%error, words = notification, "cannot notify the service manager");
         }
     }
 }
@@ -82,7 +82,7 @@ fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
     };
     let socket = UnixDatagram::unbound()?;
     socket.connect_addr(&address)?;
-    socket.set_write_timeout(Some(SEND_TIME))?;
+    socket.set_write_timeout(Some(SEND_TIMEOUT))?;
     Ok(socket)
 }
 
@@ -126,9 +126,9 @@ mod tests {
             (UnixDatagram::bind_addr(&abstract_name).unwrap(), format!("@{name}")),
         ] {
             manager(&[("NOTIFY_SOCKET", &variable)]).status("a\nb");
-            let mut words = [0; 64];
-            let length = server.recv(&mut words).unwrap();
-            assert_eq!(&words[..length], b"STATUS=a b");
+            let mut buffer = [0; 64];
+            let length = server.recv(&mut buffer).unwrap();
+            assert_eq!(&buffer[..length], b"STATUS=a b");
         }
     }
 
@@ -149,11 +149,11 @@ mod tests {
         let path = folder.path().join("notify");
         let _server = UnixDatagram::bind(&path).unwrap();
         let socket = ("NOTIFY_SOCKET", path.to_str().unwrap());
-        let mine = std::process::id().to_string();
+        let own_pid = std::process::id().to_string();
         let time = ("WATCHDOG_USEC", "30000000");
         let seconds = |variables: &[_]| manager(variables).watchdog().map(|time| time.as_secs());
         assert_eq!(seconds(&[socket, time]), Some(30));
-        assert_eq!(seconds(&[socket, time, ("WATCHDOG_PID", &mine)]), Some(30));
+        assert_eq!(seconds(&[socket, time, ("WATCHDOG_PID", &own_pid)]), Some(30));
         assert_eq!(seconds(&[socket, time, ("WATCHDOG_PID", "1")]), None);
         assert_eq!(seconds(&[socket, ("WATCHDOG_USEC", "0")]), None);
         assert_eq!(seconds(&[socket, ("WATCHDOG_USEC", "soon")]), None);

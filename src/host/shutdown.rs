@@ -43,9 +43,9 @@ impl Shutdown {
 
     /// Requests the shutdown.
     pub fn request(&self) {
-        let awake = self.inner.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = self.inner.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
         self.inner.is_requested.store(true, SeqCst);
-        drop(awake);
+        drop(guard);
         self.inner.changed.notify_all();
         self.inner.announced.send_replace(true);
     }
@@ -63,16 +63,16 @@ impl Shutdown {
     /// Sleeps until the shutdown is requested, at most `timeout`. Returns whether it was
     /// requested.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
-        let sleeper = self.inner.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = self.inner.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
         let waits = |_: &mut ()| !self.is_requested();
-        drop(self.inner.changed.wait_timeout_while(sleeper, timeout, waits));
+        drop(self.inner.changed.wait_timeout_while(guard, timeout, waits));
         self.is_requested()
     }
 
     /// Completes once the shutdown is requested. Cancel safe.
     pub async fn requested(&self) {
         // `wait_for` fails only if the sender is dropped, and `self` holds it.
-        let _ = self.inner.announced.subscribe().wait_for(|asked| *asked).await;
+        let _ = self.inner.announced.subscribe().wait_for(|requested| *requested).await;
     }
 
     /// Makes SIGINT and SIGTERM request the shutdown, from a separate thread. After this
@@ -95,18 +95,18 @@ impl Shutdown {
         };
         let shutdown = self.clone();
         let listen = async move {
-            let mut was_told = false;
+            let mut was_requested = false;
             loop {
                 tokio::select! {
                     Some(()) = interrupt.recv() => {
-                        if was_told {
+                        if was_requested {
                             std::process::exit(SECOND_INTERRUPT_STATUS.into());
                         }
                     }
                     Some(()) = terminate.recv() => {}
                     else => return,
                 }
-                was_told = true;
+                was_requested = true;
                 shutdown.request();
             }
         };

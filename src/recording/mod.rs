@@ -33,7 +33,7 @@ pub struct Recording {
     packets: Aligner,
     written: Written,
     /// Whether a write has failed, so that part of it may follow `length`.
-    is_doubtful: bool,
+    has_partial_write: bool,
 }
 
 /// State of a recording when it was opened.
@@ -79,8 +79,14 @@ impl Recording {
         })?;
         let packets = Aligner::new(ByteOffset(length), TS_PACKET_BYTES);
         let written = Written::new(length);
-        let recording =
-            Recording { file, path: path.to_owned(), length, packets, written, is_doubtful: false };
+        let recording = Recording {
+            file,
+            path: path.to_owned(),
+            length,
+            packets,
+            written,
+            has_partial_write: false,
+        };
         Ok((recording, Reopened { length, discarded_bytes: found - length }))
     }
 
@@ -91,7 +97,7 @@ impl Recording {
     /// Returns an error if not all of them can be written. Those written stay counted,
     /// and the call may be repeated with the rest.
     pub fn append(&mut self, bytes: &mut &[u8]) -> Result<()> {
-        self.cut_doubtful()?;
+        self.truncate_partial_write()?;
         while !bytes.is_empty() {
             match disk::write(&self.file, bytes) {
                 Ok(0) => return self.failed(io::Error::from(io::ErrorKind::WriteZero)),
@@ -116,10 +122,10 @@ impl Recording {
     ///
     /// Returns an error if the file cannot be truncated.
     pub fn end_connection(&mut self) -> Result<u64> {
-        self.cut_doubtful()?;
+        self.truncate_partial_write()?;
         let whole = self.packets.whole_until().min(self.length);
-        let cut = self.length - whole;
-        if cut > 0 {
+        let discarded_bytes = self.length - whole;
+        if discarded_bytes > 0 {
             disk::set_length(&self.file, whole).context(
                 Stage::Recording,
                 &self.path,
@@ -128,7 +134,7 @@ impl Recording {
             self.length = whole;
         }
         self.packets = Aligner::new(ByteOffset(whole), TS_PACKET_BYTES);
-        Ok(cut)
+        Ok(discarded_bytes)
     }
 
     /// Returns the free bytes of the file system, for users other than root.
@@ -153,12 +159,12 @@ impl Recording {
     /// Returns an error if the file system does not report it.
     pub fn is_in_place(&self) -> Result<bool> {
         let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-        let there = match std::fs::metadata(&self.path) {
+        let current = match std::fs::metadata(&self.path) {
             Ok(metadata) => Ok(Some(identity(metadata))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         };
-        there.and_then(|there| Ok(there == Some(identity(self.file.metadata()?)))).context(
+        current.and_then(|current| Ok(current == Some(identity(self.file.metadata()?)))).context(
             Stage::Recording,
             &self.path,
             "cannot stat",
@@ -197,20 +203,20 @@ impl Recording {
     }
 
     /// Discards what a failed write has left. No reader has seen it.
-    fn cut_doubtful(&mut self) -> Result<()> {
-        if self.is_doubtful {
+    fn truncate_partial_write(&mut self) -> Result<()> {
+        if self.has_partial_write {
             disk::set_length(&self.file, self.length).context(
                 Stage::Recording,
                 &self.path,
                 "cannot discard the rest of a failed write",
             )?;
-            self.is_doubtful = false;
+            self.has_partial_write = false;
         }
         Ok(())
     }
 
     fn failed(&mut self, error: io::Error) -> Result<()> {
-        self.is_doubtful = true;
+        self.has_partial_write = true;
         Err(error)
             .context(Stage::Recording, &self.path, "cannot append")
             .map_err(|error| error.at(ByteOffset(self.length)))
@@ -282,8 +288,8 @@ fn without_zeros(file: &File, length: u64) -> io::Result<u64> {
                 let zeros = (size - 1 - last) as u64 + (length - end);
                 // A packet may end in zeros, but a whole packet of zeros is not one. A
                 // packet in which so many zeros begin counts as torn.
-                let crash = zeros >= TS_PACKET_BYTES as u64;
-                return Ok(if crash { length - zeros } else { length });
+                let is_crash = zeros >= TS_PACKET_BYTES as u64;
+                return Ok(if is_crash { length - zeros } else { length });
             }
             None => end -= size as u64,
         }

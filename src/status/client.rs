@@ -17,7 +17,7 @@ const ANSWER_MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// The recorder answered.
-    Told {
+    Answered {
         /// The line of JSON as received, including keys that this version does not know.
         line: String,
         /// The parsed line.
@@ -48,22 +48,22 @@ pub fn all_sockets() -> Vec<PathBuf> {
 /// Returns an error if the folder does not exist.
 pub fn sockets_of(folder: &Path) -> Result<Vec<PathBuf>> {
     let part = session_part(folder)?;
-    let is_its = |socket: &PathBuf| socket.to_string_lossy().ends_with(&part);
-    Ok(all_sockets().into_iter().filter(is_its).collect())
+    let is_of_session = |socket: &PathBuf| socket.to_string_lossy().ends_with(&part);
+    Ok(all_sockets().into_iter().filter(is_of_session).collect())
 }
 
-/// Asks the recorder behind `socket`, and waits at most `patience` for the answer.
+/// Asks the recorder behind `socket`, and waits at most `timeout` for the answer.
 ///
 /// # Errors
 ///
 /// Returns an error if connecting is not permitted, or if the answer is not a status.
-pub fn ask(socket: &Path, patience: Duration) -> Result<Answer> {
-    let deadline = Instant::now() + patience;
+pub fn ask(socket: &Path, timeout: Duration) -> Result<Answer> {
+    let deadline = Instant::now() + timeout;
     let hangs = || Answer::Hangs { pid: pid_of(socket) };
     let found = match find(socket).context(Stage::Status, socket, "cannot connect")? {
         SocketOwner::Connected(found) => found,
         SocketOwner::Busy => return Ok(hangs()),
-        SocketOwner::Nobody => return Ok(Answer::Gone),
+        SocketOwner::NotListening => return Ok(Answer::Gone),
     };
     match read_line(found, deadline) {
         // The recorder ended while it was asked.
@@ -80,7 +80,7 @@ pub fn ask(socket: &Path, patience: Duration) -> Result<Answer> {
                 socket,
                 "cannot parse the answer",
             )?;
-            Ok(Answer::Told { line, status: Box::new(status) })
+            Ok(Answer::Answered { line, status: Box::new(status) })
         }
         Err(error) => Err(error).context(Stage::Status, socket, "cannot read"),
     }
@@ -93,11 +93,11 @@ fn read_line(stream: UnixStream, deadline: Instant) -> io::Result<String> {
     let mut piece = [0; 4096];
     let mut stream = stream.take(ANSWER_MAX_BYTES);
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        stream.get_ref().set_read_timeout(Some(left))?;
+        stream.get_ref().set_read_timeout(Some(remaining))?;
         match stream.read(&mut piece) {
             Ok(0) => break,
             Ok(count) => bytes.extend_from_slice(&piece[..count]),
@@ -119,13 +119,13 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Returns the result of asking a recorder that answers with `words`.
-    fn asked(words: &'static str) -> Result<Answer> {
+    /// Returns the result of asking a recorder that answers with `answer_text`.
+    fn ask_recorder(answer_text: &'static str) -> Result<Answer> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("record-7-a.sock");
         let listener = UnixListener::bind(&path).unwrap();
         let server = std::thread::spawn(move || {
-            listener.accept().unwrap().0.write_all(words.as_bytes()).unwrap();
+            listener.accept().unwrap().0.write_all(answer_text.as_bytes()).unwrap();
         });
         let answer = ask(&path, LONG);
         server.join().unwrap();
@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn what_another_version_tells_is_passed_on_and_what_it_does_not_tell_is_nothing() {
-        let Answer::Told { line, status } = asked("{\"pid\":7,\"new\":[1]}\n").unwrap() else {
+        let Answer::Answered { line, status } = ask_recorder("{\"pid\":7,\"new\":[1]}\n").unwrap()
+        else {
             unreachable!()
         };
         assert_eq!(line, "{\"pid\":7,\"new\":[1]}");
@@ -143,8 +144,8 @@ mod tests {
 
     #[test]
     fn one_that_ends_meanwhile_is_gone_and_nonsense_is_an_error() {
-        assert_eq!(asked("").unwrap(), Answer::Gone);
-        assert!(asked("HTTP/1.1 400 Bad Request\n").is_err());
+        assert_eq!(ask_recorder("").unwrap(), Answer::Gone);
+        assert!(ask_recorder("HTTP/1.1 400 Bad Request\n").is_err());
     }
 
     #[test]

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::media::Damage;
 
-/// What one recorder tells. Keys are added, never changed; one that another version
-/// does not tell reads as nothing.
+/// The status of one recorder. Keys are added, never changed; a key that another version does
+/// not send reads as its default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {

@@ -21,17 +21,17 @@ const MAX_CLIENTS: usize = 8;
 
 /// Write timeout for one client. The line fits into the socket's buffer, so it is not
 /// expected to expire.
-const CLIENT_TIME: Duration = Duration::from_secs(2);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time that a file system may take to report its free space.
-const DISK_TIME: Duration = Duration::from_secs(1);
+const DISK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Time to wait for another recorder that is about to listen as well.
-const LOCK_TIME: Duration = Duration::from_secs(1);
-const LOCK_LOOK: Duration = Duration::from_millis(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Pause when file descriptors are short, until others are closed.
-const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A listening socket. Dropping it removes the file.
 #[derive(Debug)]
@@ -79,17 +79,17 @@ impl Listener {
     pub async fn serve(&self, status: &(dyn Fn() -> Status + Sync)) -> Infallible {
         loop {
             // `acquire_owned` fails only if the semaphore is closed, which never happens.
-            let place = Arc::clone(&self.clients).acquire_owned().await;
+            let permit = Arc::clone(&self.clients).acquire_owned().await;
             let Ok((client, _)) = self.listener.accept().await else {
-                sleep(OUT_OF_DESCRIPTORS).await;
+                sleep(ACCEPT_RETRY_INTERVAL).await;
                 continue;
             };
             let (mut status, session) = (status(), self.session.clone());
             let disk = Arc::clone(&self.disk);
             tokio::spawn(async move {
                 status.free_bytes = free_bytes(disk, session).await;
-                let _ = timeout(CLIENT_TIME, answer(client, &status)).await;
-                drop(place);
+                let _ = timeout(WRITE_TIMEOUT, answer(client, &status)).await;
+                drop(permit);
             });
         }
     }
@@ -112,25 +112,25 @@ async fn answer(mut client: UnixStream, status: &Status) -> std::io::Result<()> 
 /// Queries the free space on a blocking thread, since a network file system may take
 /// forever.
 async fn free_bytes(disk: Arc<Semaphore>, folder: PathBuf) -> Option<u64> {
-    let asked = async {
-        let place = disk.acquire_owned().await;
-        let ask = move || {
+    let query = async {
+        let permit = disk.acquire_owned().await;
+        let query = move || {
             let stat = rustix::fs::statvfs(&folder);
-            drop(place);
+            drop(permit);
             stat.ok().map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize))
         };
-        tokio::task::spawn_blocking(ask).await.ok().flatten()
+        tokio::task::spawn_blocking(query).await.ok().flatten()
     };
-    timeout(DISK_TIME, asked).await.ok().flatten()
+    timeout(DISK_TIMEOUT, query).await.ok().flatten()
 }
 
 /// Locks the folder itself.
 fn lock(folder: &Path) -> Result<File> {
     let file = File::open(folder).context(Stage::Status, folder, "cannot open")?;
-    for _ in 0..LOCK_TIME.as_millis() / LOCK_LOOK.as_millis() {
+    for _ in 0..LOCK_TIMEOUT.as_millis() / LOCK_RETRY_INTERVAL.as_millis() {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_LOOK),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_RETRY_INTERVAL),
             Err(TryLockError::Error(error)) => {
                 return Err(error).context(Stage::Status, folder, "cannot lock");
             }
@@ -145,7 +145,7 @@ fn remove_left_overs(folder: &Path, session: &Path) -> Result<()> {
     let ours = session_part(session)?;
     for socket in sockets_in(folder) {
         if socket.to_string_lossy().ends_with(&ours)
-            || matches!(find(&socket), Ok(SocketOwner::Nobody))
+            || matches!(find(&socket), Ok(SocketOwner::NotListening))
         {
             let _ = fs::remove_file(&socket);
         }
@@ -166,11 +166,11 @@ mod tests {
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap())
     }
 
-    async fn told(path: &Path) -> Status {
+    async fn query(path: &Path) -> Status {
         let path = path.to_owned();
-        let asked = tokio::task::spawn_blocking(move || ask(&path, Duration::from_secs(60)));
-        match asked.await.unwrap().unwrap() {
-            Answer::Told { status, .. } => *status,
+        let answer = tokio::task::spawn_blocking(move || ask(&path, Duration::from_secs(60)));
+        match answer.await.unwrap().unwrap() {
+            Answer::Answered { status, .. } => *status,
             other => unreachable!("{other:?}"),
         }
     }
@@ -186,9 +186,9 @@ mod tests {
         let status = || Status { recorded_bytes: 188, ..Status::default() };
         tokio::select! {
             _ = listener.serve(&status) => {}
-            told = told(&path) => {
-                assert_eq!(told.recorded_bytes, 188);
-                assert!(told.free_bytes.is_some());
+            answer = query(&path) => {
+                assert_eq!(answer.recorded_bytes, 188);
+                assert!(answer.free_bytes.is_some());
             }
         }
         // These clients were answered as well, whether they read it or not.
@@ -203,9 +203,8 @@ mod tests {
         let other = tempfile::tempdir().unwrap();
         let stale = sockets.path().join("record-1-0000000000000000.sock");
         drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
-        let mine =
-            sockets.path().join(format!("record-1{}", session_part(session.path()).unwrap()));
-        drop(std::os::unix::net::UnixListener::bind(&mine).unwrap());
+        let own = sockets.path().join(format!("record-1{}", session_part(session.path()).unwrap()));
+        drop(std::os::unix::net::UnixListener::bind(&own).unwrap());
         let live = Listener::bind_in(sockets.path(), other.path()).unwrap();
         let listener = Listener::bind_in(sockets.path(), session.path()).unwrap();
         let mut found = sockets_in(sockets.path());

@@ -55,7 +55,7 @@ pub(super) enum SocketOwner {
     Busy,
     /// No process listens: a killed recorder has left the file, or the file was just
     /// removed.
-    Nobody,
+    NotListening,
 }
 
 /// Connects without blocking.
@@ -65,7 +65,7 @@ pub(super) fn find(socket: &Path) -> io::Result<SocketOwner> {
     match connect(&client, &SocketAddrUnix::new(socket)?) {
         Ok(()) => Ok(SocketOwner::Connected(UnixStream::from(client))),
         Err(Errno::AGAIN) => Ok(SocketOwner::Busy),
-        Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(SocketOwner::Nobody),
+        Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(SocketOwner::NotListening),
         Err(error) => Err(error.into()),
     }
 }
@@ -91,7 +91,7 @@ mod tests {
     fn a_socket_that_nobody_listens_on_is_told_from_one_that_is_full() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("record-1-a.sock");
-        assert!(matches!(find(&path).unwrap(), SocketOwner::Nobody));
+        assert!(matches!(find(&path).unwrap(), SocketOwner::NotListening));
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let mut waiting = Vec::new();
         while let SocketOwner::Connected(client) = find(&path).unwrap() {
@@ -99,7 +99,7 @@ mod tests {
         }
         assert!(matches!(find(&path).unwrap(), SocketOwner::Busy));
         drop(listener);
-        assert!(matches!(find(&path).unwrap(), SocketOwner::Nobody));
+        assert!(matches!(find(&path).unwrap(), SocketOwner::NotListening));
         assert_eq!(sockets_in(folder.path()), [path]);
     }
 }

@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 /// Another thread reads it. Waiting for work does not count as an operation.
 #[derive(Debug)]
 pub struct Heartbeat {
-    made: Instant,
-    /// Start of the operation, in milliseconds after `made` plus one; 0 if there is none.
+    created: Instant,
+    /// Start of the operation, in milliseconds after `created` plus one; 0 if there is none.
     busy_since_ms: AtomicU64,
 }
 
 impl Default for Heartbeat {
     fn default() -> Self {
-        Heartbeat { made: Instant::now(), busy_since_ms: AtomicU64::new(0) }
+        Heartbeat { created: Instant::now(), busy_since_ms: AtomicU64::new(0) }
     }
 }
 
 impl Heartbeat {
     /// Runs `operation` and marks the thread as busy meanwhile.
     pub fn during<T>(&self, operation: impl FnOnce() -> T) -> T {
-        let since = self.made.elapsed().as_millis() as u64 + 1;
+        let since = self.created.elapsed().as_millis() as u64 + 1;
         self.busy_since_ms.store(since, Relaxed);
         let done = operation();
         self.busy_since_ms.store(0, Relaxed);
@@ -32,7 +32,7 @@ impl Heartbeat {
     pub fn busy_for(&self) -> Duration {
         match self.busy_since_ms.load(Relaxed) {
             0 => Duration::ZERO,
-            since => self.made.elapsed().saturating_sub(Duration::from_millis(since - 1)),
+            since => self.created.elapsed().saturating_sub(Duration::from_millis(since - 1)),
         }
     }
 }
@@ -43,13 +43,13 @@ mod tests {
 
     #[test]
     fn it_is_busy_inside_of_an_operation_alone() {
-        let heart = Heartbeat::default();
-        assert_eq!(heart.busy_for(), Duration::ZERO);
-        let busy_for = heart.during(|| {
+        let heartbeat = Heartbeat::default();
+        assert_eq!(heartbeat.busy_for(), Duration::ZERO);
+        let busy_for = heartbeat.during(|| {
             std::thread::sleep(Duration::from_millis(5));
-            heart.busy_for()
+            heartbeat.busy_for()
         });
         assert!(busy_for >= Duration::from_millis(4), "{busy_for:?}");
-        assert_eq!(heart.busy_for(), Duration::ZERO);
+        assert_eq!(heartbeat.busy_for(), Duration::ZERO);
     }
 }

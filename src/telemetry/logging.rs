@@ -61,10 +61,10 @@ where
         (LogFormat::Text, false) => lines.with_target(false).boxed(),
     };
     let troubles = Troubles::default();
-    let noted = troubles.clone().with_filter(LevelFilter::WARN);
+    let remembered = troubles.clone().with_filter(LevelFilter::WARN);
     tracing_subscriber::registry()
         .with(lines.with_filter(filter))
-        .with(noted)
+        .with(remembered)
         .try_init()
         .map_err(|cause: TryInitError| Error::new(Stage::Config, "cannot log").because(cause))?;
     Ok(troubles)

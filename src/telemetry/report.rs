@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone)]
 pub struct Report {
     interval: Duration,
-    told_at: Option<Instant>,
-    untold: u64,
+    last_report: Option<Instant>,
+    pending: u64,
 }
 
 impl Default for Report {
@@ -28,7 +28,7 @@ impl Report {
 
     /// Reports at most once per `interval`.
     pub fn every(interval: Duration) -> Self {
-        Report { interval, told_at: None, untold: 0 }
+        Report { interval, last_report: None, pending: 0 }
     }
 
     /// Counts one event. If a report is due, returns the number of events since the last
@@ -39,18 +39,18 @@ impl Report {
 
     /// Counts several events at once, as [`Report::hit`].
     pub fn hits(&mut self, now: Instant, events: u64) -> Option<u64> {
-        self.untold = self.untold.saturating_add(events);
-        let is_due = self.told_at.is_none_or(|told| now.duration_since(told) >= self.interval);
-        if self.untold == 0 || !is_due {
+        self.pending = self.pending.saturating_add(events);
+        let is_due = self.last_report.is_none_or(|last| now.duration_since(last) >= self.interval);
+        if self.pending == 0 || !is_due {
             return None;
         }
-        self.told_at = Some(now);
+        self.last_report = Some(now);
         self.rest()
     }
 
     /// Returns the number of events not reported yet, if any, at the end of a run.
     pub fn rest(&mut self) -> Option<u64> {
-        let count = std::mem::take(&mut self.untold);
+        let count = std::mem::take(&mut self.pending);
         (count > 0).then_some(count)
     }
 }
@@ -68,10 +68,10 @@ mod tests {
     fn a_flood_is_told_once_a_second_and_none_of_it_is_lost() {
         let start = Instant::now();
         let mut report = Report::new();
-        let told: Vec<u64> = (0..3000)
+        let reports: Vec<u64> = (0..3000)
             .filter_map(|millisecond| report.hit(start + Duration::from_millis(millisecond)))
             .collect();
-        assert_eq!(told, [1, 1000, 1000]);
+        assert_eq!(reports, [1, 1000, 1000]);
         assert_eq!(report.rest(), Some(999));
         assert_eq!(report.rest(), None);
     }

@@ -50,9 +50,9 @@ impl<S: Subscriber> Layer<S> for Troubles {
         if level > Level::WARN {
             return;
         }
-        let mut words = Words::default();
-        event.record(&mut words);
-        let trouble = Trouble { message: words.line(), at: Timestamp::now() };
+        let mut text = EventText::default();
+        event.record(&mut text);
+        let trouble = Trouble { message: text.line(), at: Timestamp::now() };
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if level == Level::ERROR {
             last.error = Some(trouble);
@@ -64,18 +64,18 @@ impl<S: Subscriber> Layer<S> for Troubles {
 
 /// The message, followed by the fields as in the log.
 #[derive(Default)]
-struct Words {
+struct EventText {
     message: String,
     fields: String,
 }
 
-impl Words {
+impl EventText {
     fn line(self) -> String {
         (self.message + &self.fields).trim().replace(['\r', '\n'], " ")
     }
 }
 
-impl Visit for Words {
+impl Visit for EventText {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         // Writing to a string never fails.
         let _ = match field.name() {
