@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::output::JsonLines;
 use super::pictures::PictureOptions;
 use super::progress::ScanBar;
-use super::{ExitStatus, World, pictures};
+use super::{CommandContext, ExitStatus, pictures};
 use crate::config::{CheckConfig, Layers, key};
 use crate::error::{Error, Result, Stage};
 use crate::pipeline::{self, DetectOptions};
@@ -67,21 +67,22 @@ impl CheckArgs {
 /// # Errors
 ///
 /// Returns an error if a problem remains, or if a file cannot be read or written.
-pub fn run(args: CheckArgs, world: &World<'_>) -> Result<ExitStatus> {
-    let config = args.resolve(&world.layers)?;
+pub fn run(args: CheckArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
+    let config = args.resolve(&context.layers)?;
     tracing::debug!(?config, "resolved");
     let session = Session::find(&config.sessions_dir, &config.session)?;
-    let mut output = JsonLines::stdout(&world.terminal);
+    let mut output = JsonLines::stdout(&context.terminal);
     let mut found = pipeline::check(&session)?;
     for problem in &found.problems {
         output.write_line(&problem.to_string());
     }
     if config.repair && !found.problems.is_empty() {
         let counters = Arc::new(Counters::new());
-        let bar = ScanBar::start(&world.terminal, Arc::clone(&counters));
-        let mended = pipeline::repair(&session, &found, &config.detect, &counters, &world.shutdown);
+        let bar = ScanBar::start(&context.terminal, Arc::clone(&counters));
+        let result =
+            pipeline::repair(&session, &found, &config.detect, &counters, &context.shutdown);
         bar.end();
-        mended?;
+        result?;
         let before = found.problems.len();
         found = pipeline::check(&session)?;
         for problem in &found.problems {

@@ -46,15 +46,15 @@ impl GlobalArgs {
     pub fn resolve(&self, layers: &Layers<'_>) -> Result<LogOptions> {
         let verbose = layers.ranked((self.verbose > 0).then_some(self.verbose), &key::VERBOSE)?;
         let quiet = layers.ranked(self.quiet.then_some(true), &key::QUIET)?;
-        let (level, loud) =
+        let (level, verbose_layer) =
             verbose.map_or((0, Layer::Default), |ranked| (ranked.value, ranked.layer));
-        let (wants_quiet, silent) =
+        let (wants_quiet, quiet_layer) =
             quiet.map_or((false, Layer::Default), |ranked| (ranked.value, ranked.layer));
         // `--verbose` in a higher layer overrides `--quiet` in a lower one.
-        let is_quiet = wants_quiet && silent >= loud;
-        let layer = if is_quiet { silent } else { loud };
+        let is_quiet = wants_quiet && quiet_layer >= verbose_layer;
+        let layer = if is_quiet { quiet_layer } else { verbose_layer };
 
-        let words = match (is_quiet, level) {
+        let default_filter = match (is_quiet, level) {
             (true, _) => "error",
             (false, 0) => "warn,scenetap=info",
             (false, 1) => "info,scenetap=debug",
@@ -62,7 +62,7 @@ impl GlobalArgs {
         };
         let filter = match layers.ranked(self.log.clone(), &key::LOG)? {
             Some(filter) if filter.layer >= layer => filter.value,
-            _ => words.to_owned(),
+            _ => default_filter.to_owned(),
         };
         let format = layers.required(self.log_format, &key::LOG_FORMAT)?;
         Ok(LogOptions { filter, format, progress: !is_quiet })

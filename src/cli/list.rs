@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::output::JsonLines;
-use super::{ExitStatus, World};
+use super::{CommandContext, ExitStatus};
 use crate::config::ScanConfig;
 use crate::demux::{Content, ListedProgram, ListedStream};
 use crate::error::{Error, Result, Stage};
@@ -14,13 +14,13 @@ use crate::pipeline::list::list;
 /// # Errors
 ///
 /// Returns an error if the file cannot be read or contains no program.
-pub fn run(config: &ScanConfig, world: &World<'_>) -> Result<ExitStatus> {
+pub fn run(config: &ScanConfig, context: &CommandContext<'_>) -> Result<ExitStatus> {
     let programs = list(&config.scan.file, config.scan.program)?;
     if programs.is_empty() {
         return Err(Error::new(Stage::Tail, "no program tables, and no video found without them")
             .path(&config.scan.file));
     }
-    let mut output = JsonLines::stdout(&world.terminal);
+    let mut output = JsonLines::stdout(&context.terminal);
     for program in &programs {
         let lines = if config.json { vec![to_json(program)] } else { to_text(program) };
         lines.iter().for_each(|line| {

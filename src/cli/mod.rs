@@ -61,7 +61,7 @@ enum Command {
 
 /// What a command needs besides its arguments.
 #[derive(Debug)]
-pub struct World<'a> {
+pub struct CommandContext<'a> {
     /// The environment and the configuration file.
     pub layers: Layers<'a>,
     /// Notifies the command of SIGINT and SIGTERM.
@@ -80,15 +80,15 @@ pub fn main(
 ) -> ExitStatus {
     let cli = match parse(arguments) {
         Ok(cli) => cli,
-        Err(told) => {
+        Err(error) => {
             // Help and version go to stdout. Its reader may have closed it: not a
             // failure.
-            let _ = told.print();
-            return if told.use_stderr() { ExitStatus::Usage } else { ExitStatus::Done };
+            let _ = error.print();
+            return if error.use_stderr() { ExitStatus::Usage } else { ExitStatus::Done };
         }
     };
     run(cli, environment).unwrap_or_else(|error| {
-        say(&error);
+        print_error(&error);
         ExitStatus::from(&error)
     })
 }
@@ -113,19 +113,19 @@ fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
     let shutdown = Shutdown::new();
     shutdown.install_signal_handlers()?;
 
-    let world = World { layers, shutdown, terminal, troubles };
+    let context = CommandContext { layers, shutdown, terminal, troubles };
     match cli.command {
-        Command::Record(args) => record::run(args, &world),
-        Command::Scan(args) => scan::run(args, &world),
-        Command::Send(args) => send::run(args, &world),
-        Command::Play(args) => play::run(args, &world),
-        Command::Status(args) => status::run(args, &world),
-        Command::Check(args) => check::run(args, &world),
+        Command::Record(args) => record::run(args, &context),
+        Command::Scan(args) => scan::run(args, &context),
+        Command::Send(args) => send::run(args, &context),
+        Command::Play(args) => play::run(args, &context),
+        Command::Status(args) => status::run(args, &context),
+        Command::Check(args) => check::run(args, &context),
     }
 }
 
 /// Prints the error as one line on stderr, whatever the log filter is.
-fn say(error: &Error) {
+fn print_error(error: &Error) {
     let line = error.to_string().replace(['\r', '\n'], " ");
     // If stderr is closed, there is nowhere left to report to.
     let _ = writeln!(std::io::stderr().lock(), "scenetap: {line}");
@@ -188,12 +188,8 @@ mod tests {
                 let line: Vec<&str> =
                     [command, &flag].into_iter().chain(operands.to_vec()).collect();
                 // clap panics where its type of the value and the parser's differ.
-                if let Err(refused) = typed(&line) {
-                    assert_eq!(
-                        refused.kind(),
-                        clap::error::ErrorKind::ArgumentConflict,
-                        "{refused}"
-                    );
+                if let Err(error) = typed(&line) {
+                    assert_eq!(error.kind(), clap::error::ErrorKind::ArgumentConflict, "{error}");
                 }
             }
         }
@@ -202,9 +198,9 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_refused_by_the_parser_that_reads_variables_and_files() {
-        let told = typed(&["record", "--scene-threshold", "-0.5"]).unwrap_err().to_string();
-        assert!(told.contains("'-0.5' for '--scene-threshold <SCORE>'"), "{told}");
-        assert!(told.contains("must be a number from 0 to 1"), "{told}");
+        let error = typed(&["record", "--scene-threshold", "-0.5"]).unwrap_err().to_string();
+        assert!(error.contains("'-0.5' for '--scene-threshold <SCORE>'"), "{error}");
+        assert!(error.contains("must be a number from 0 to 1"), "{error}");
     }
 
     #[test]

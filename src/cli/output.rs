@@ -23,7 +23,7 @@ pub struct JsonLines<W> {
     writer: W,
     terminal: Terminal,
     /// The first error; nothing is written after it.
-    ended: Option<io::Error>,
+    error: Option<io::Error>,
 }
 
 impl JsonLines<io::Stdout> {
@@ -37,12 +37,12 @@ impl JsonLines<io::Stdout> {
 impl<W: Write> JsonLines<W> {
     /// Writes to `writer`.
     pub fn new(writer: W, terminal: &Terminal) -> Self {
-        JsonLines { writer, terminal: terminal.clone(), ended: None }
+        JsonLines { writer, terminal: terminal.clone(), error: None }
     }
 
     /// Writes `line` and a line feed, and flushes them.
     pub fn write_line(&mut self, line: &str) -> WriteOutcome {
-        if self.ended.is_none() {
+        if self.error.is_none() {
             let line = format!("{line}\n");
             let writer = &mut self.writer;
             let written = self
@@ -52,10 +52,10 @@ impl<W: Write> JsonLines<W> {
                 if error.kind() != ErrorKind::BrokenPipe {
                     tracing::error!("cannot write to stdout: {error}; writing no more lines");
                 }
-                self.ended = Some(error);
+                self.error = Some(error);
             }
         }
-        match &self.ended {
+        match &self.error {
             None => WriteOutcome::Yes,
             Some(error) if error.kind() == ErrorKind::BrokenPipe => WriteOutcome::ReaderLeft,
             Some(_) => WriteOutcome::Failed,
@@ -69,7 +69,7 @@ impl<W: Write> JsonLines<W> {
     /// Returns an error if a write failed, unless it failed because the reader closed the
     /// pipe.
     pub fn finish(self) -> Result<()> {
-        match self.ended {
+        match self.error {
             Some(error) if error.kind() != ErrorKind::BrokenPipe => {
                 Err(Error::new(Stage::Catalog, "cannot write to stdout").because(error))
             }
@@ -84,9 +84,9 @@ mod tests {
     use super::*;
 
     /// Fails with `kind` after one write.
-    struct Fails(ErrorKind, Vec<u8>);
+    struct FailingWriter(ErrorKind, Vec<u8>);
 
-    impl Write for Fails {
+    impl Write for FailingWriter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             if !self.1.is_empty() {
                 return Err(self.0.into());
@@ -100,8 +100,8 @@ mod tests {
         }
     }
 
-    fn lines(kind: ErrorKind) -> JsonLines<Fails> {
-        JsonLines::new(Fails(kind, Vec::new()), &Terminal::without_live_lines())
+    fn lines(kind: ErrorKind) -> JsonLines<FailingWriter> {
+        JsonLines::new(FailingWriter(kind, Vec::new()), &Terminal::without_live_lines())
     }
 
     #[test]
@@ -119,7 +119,7 @@ mod tests {
         let mut lines = lines(ErrorKind::StorageFull);
         assert_eq!(lines.write_line("{}"), WriteOutcome::Yes);
         assert_eq!(lines.write_line("{}"), WriteOutcome::Failed);
-        let told = lines.finish().unwrap_err().to_string();
-        assert!(told.contains("cannot write to stdout"), "{told}");
+        let error = lines.finish().unwrap_err().to_string();
+        assert!(error.contains("cannot write to stdout"), "{error}");
     }
 }

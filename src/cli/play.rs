@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{ExitStatus, World};
+use super::{CommandContext, ExitStatus};
 use crate::config::{Layer, Layers, PlayConfig, key};
 use crate::error::Result;
 use crate::playback::{self, PlayOptions, PlayOutcome, Position};
@@ -80,12 +80,13 @@ pub fn find_recording(target: &Path, sessions_dir: &Path) -> Result<PathBuf> {
 /// # Errors
 ///
 /// Returns an error if the recording does not exist or mpv cannot be run.
-pub fn run(args: PlayArgs, world: &World<'_>) -> Result<ExitStatus> {
-    let config = args.resolve(&world.layers)?;
+pub fn run(args: PlayArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
+    let config = args.resolve(&context.layers)?;
     tracing::debug!(?config, "resolved");
     let recording = find_recording(&config.target, &config.sessions_dir)?;
 
-    match playback::play(&recording, config.from, &PlayOptions::default(), world.shutdown.flag())? {
+    match playback::play(&recording, config.from, &PlayOptions::default(), context.shutdown.flag())?
+    {
         PlayOutcome::Steered => tracing::info!("moved the open player"),
         PlayOutcome::Ended(_) | PlayOutcome::Stopped => {}
     }
@@ -132,7 +133,7 @@ mod tests {
         for target in [PathBuf::from("s1"), sessions.path().join("s1"), recording.clone()] {
             assert_eq!(find_recording(&target, sessions.path()).unwrap(), recording);
         }
-        let refused = find_recording(Path::new("s2"), sessions.path()).unwrap_err();
-        assert!(refused.to_string().starts_with("session: s2: no session"), "{refused}");
+        let error = find_recording(Path::new("s2"), sessions.path()).unwrap_err();
+        assert!(error.to_string().starts_with("session: s2: no session"), "{error}");
     }
 }

@@ -84,11 +84,14 @@ impl ScanBar {
         let bar = ProgressBar::no_length().with_style(style(SCAN_TEMPLATE));
         let mut rate = Rate::default();
         let refresher = Refresher::start(terminal, bar, move |bar| {
-            let seen = counters.snapshot();
-            let pictures_per_s = rate.sample(Instant::now(), seen.pictures);
-            bar.set_length(seen.recorded_bytes.max(1));
-            bar.set_position(seen.detected_bytes);
-            bar.set_message(format!("{} frames  {pictures_per_s:.0} pictures/s", seen.frames_kept));
+            let snapshot = counters.snapshot();
+            let pictures_per_s = rate.sample(Instant::now(), snapshot.pictures);
+            bar.set_length(snapshot.recorded_bytes.max(1));
+            bar.set_position(snapshot.detected_bytes);
+            bar.set_message(format!(
+                "{} frames  {pictures_per_s:.0} pictures/s",
+                snapshot.frames_kept
+            ));
         });
         ScanBar { _refresher: refresher }
     }
@@ -153,10 +156,10 @@ mod tests {
 
     #[test]
     fn the_pace_is_bytes_a_second_and_times_its_own() {
-        let told = pace(4 << 20, Duration::from_secs(8), 0, Duration::from_secs(4));
-        assert_eq!(told, "1.0 MiB/s  2.0x");
-        let told = pace(4 << 20, Duration::from_secs(8), 2, Duration::from_secs(4));
-        assert_eq!(told, "1.0 MiB/s  2.0x  pass 3");
+        let text = pace(4 << 20, Duration::from_secs(8), 0, Duration::from_secs(4));
+        assert_eq!(text, "1.0 MiB/s  2.0x");
+        let text = pace(4 << 20, Duration::from_secs(8), 2, Duration::from_secs(4));
+        assert_eq!(text, "1.0 MiB/s  2.0x  pass 3");
         pace(0, Duration::ZERO, 0, Duration::ZERO);
     }
 }

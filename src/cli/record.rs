@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::output::{JsonLines, WriteOutcome};
 use super::pictures::PictureOptions;
 use super::status_line::{StatusLine, summary};
-use super::{ExitStatus, World, pictures, tls};
+use super::{CommandContext, ExitStatus, pictures, tls};
 use crate::catalog::Entry;
 use crate::config::{HostPort, Layers, RecordConfig, key};
 use crate::error::Result;
@@ -177,13 +177,13 @@ impl RecordArgs {
 /// # Errors
 ///
 /// Returns the error that prevents recording.
-pub fn run(args: RecordArgs, world: &World<'_>) -> Result<ExitStatus> {
-    let config = args.resolve(&world.layers)?;
+pub fn run(args: RecordArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
+    let config = args.resolve(&context.layers)?;
     tracing::debug!(?config, "resolved");
-    let counters = Arc::new(Counters::with(world.troubles.clone()));
-    let status_line = StatusLine::start(&world.terminal, Arc::clone(&counters));
-    let mut output = JsonLines::stdout(&world.terminal);
-    let shutdown = world.shutdown.clone();
+    let counters = Arc::new(Counters::with(context.troubles.clone()));
+    let status_line = StatusLine::start(&context.terminal, Arc::clone(&counters));
+    let mut output = JsonLines::stdout(&context.terminal);
+    let shutdown = context.shutdown.clone();
     let mut on_frame = |entry: &Entry| {
         tracing::debug!(id = entry.id, timestamp = entry.timestamp, "kept");
         // If stdout fails (a full disk), recording continues without the JSON lines, and
@@ -197,11 +197,11 @@ pub fn run(args: RecordArgs, world: &World<'_>) -> Result<ExitStatus> {
     tracing::info!("session {}", sessions.current().folder().display());
     let recorded = AtomicBool::new(false);
     let recording = sessions.recording_ts();
-    let ended = thread::scope(|scope| {
+    let result = thread::scope(|scope| {
         if config.play {
-            scope.spawn(|| watch(&recording, &recorded));
+            scope.spawn(|| play_live(&recording, &recorded));
         }
-        let ended = pipeline::record(
+        let result = pipeline::record(
             &config.record,
             listening,
             sessions,
@@ -211,17 +211,17 @@ pub fn run(args: RecordArgs, world: &World<'_>) -> Result<ExitStatus> {
         );
         // The player stays open but no longer follows the recording.
         recorded.store(true, Ordering::Relaxed);
-        ended
+        result
     });
     status_line.end();
-    ended?;
+    result?;
     tracing::info!("{}", summary(&counters.snapshot()));
     output.finish()?;
     Ok(ExitStatus::Done)
 }
 
 /// Implements `--play`. Recording continues whatever happens to mpv.
-fn watch(recording: &Path, recorded: &AtomicBool) {
+fn play_live(recording: &Path, recorded: &AtomicBool) {
     let options = PlayOptions { is_recorder: true, ..PlayOptions::default() };
     match playback::play(recording, Position::Live, &options, recorded) {
         Ok(PlayOutcome::Ended(_)) => tracing::info!("player closed; recording continues"),

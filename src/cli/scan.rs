@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::output::{JsonLines, WriteOutcome};
 use super::pictures::PictureOptions;
 use super::progress::ScanBar;
-use super::{ExitStatus, World, pictures};
+use super::{CommandContext, ExitStatus, pictures};
 use crate::catalog::Entry;
 use crate::config::{Layers, ScanConfig, key};
 use crate::error::Result;
@@ -88,27 +88,27 @@ impl ScanArgs {
 /// # Errors
 ///
 /// Returns an error if the file cannot be read or a result cannot be written.
-pub fn run(args: ScanArgs, world: &World<'_>) -> Result<ExitStatus> {
-    let config = args.resolve(&world.layers)?;
+pub fn run(args: ScanArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
+    let config = args.resolve(&context.layers)?;
     tracing::debug!(?config, "resolved");
     if config.list {
-        return super::list::run(&config, world);
+        return super::list::run(&config, context);
     }
     let counters = Arc::new(Counters::new());
-    let bar = ScanBar::start(&world.terminal, Arc::clone(&counters));
-    let mut output = JsonLines::stdout(&world.terminal);
-    let shutdown = world.shutdown.clone();
+    let bar = ScanBar::start(&context.terminal, Arc::clone(&counters));
+    let mut output = JsonLines::stdout(&context.terminal);
+    let shutdown = context.shutdown.clone();
     let mut on_frame = |entry: &Entry| {
         // Ending early loses nothing: the file is still there.
         if config.json && output.write_line(&entry.to_json()) != WriteOutcome::Yes {
             shutdown.request();
         }
     };
-    let ended = pipeline::scan(&config.scan, &counters, &shutdown, &mut on_frame);
+    let result = pipeline::scan(&config.scan, &counters, &shutdown, &mut on_frame);
     bar.end();
-    ended?;
-    let found = counters.snapshot();
-    tracing::info!(pictures = found.pictures, frames = found.frames_kept, "scanned");
+    result?;
+    let snapshot = counters.snapshot();
+    tracing::info!(pictures = snapshot.pictures, frames = snapshot.frames_kept, "scanned");
     output.finish()?;
     Ok(ExitStatus::Done)
 }

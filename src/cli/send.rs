@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::progress::SendBar;
-use super::{ExitStatus, World};
+use super::{CommandContext, ExitStatus};
 use crate::config::{HostPort, Layers, key};
 use crate::error::Result;
 use crate::send::{self, SendOptions, Speed};
@@ -60,12 +60,12 @@ impl SendArgs {
 ///
 /// Returns an error if the file cannot be read, or if the recorder cannot be reached or
 /// disconnects.
-pub fn run(args: SendArgs, world: &World<'_>) -> Result<ExitStatus> {
-    let options = args.resolve(&world.layers)?;
+pub fn run(args: SendArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
+    let options = args.resolve(&context.layers)?;
     tracing::debug!(?options, "resolved");
-    let bar = SendBar::new(&world.terminal);
+    let bar = SendBar::new(&context.terminal);
 
-    let sent = send::send(&options, world.shutdown.flag(), &mut |sent| {
+    let sent = send::send(&options, context.shutdown.flag(), &mut |sent| {
         bar.show(sent.sent_bytes, sent.total_bytes, sent.media, sent.passes);
     });
     bar.end();
@@ -87,8 +87,8 @@ mod tests {
     #[test]
     fn where_to_send_may_come_from_the_environment_but_must_come() {
         let nothing = |_: &str| None;
-        let refused = SendArgs::default().resolve(&Layers::new(&nothing, None)).unwrap_err();
-        assert_eq!(ExitStatus::from(&refused), ExitStatus::Usage);
+        let error = SendArgs::default().resolve(&Layers::new(&nothing, None)).unwrap_err();
+        assert_eq!(ExitStatus::from(&error), ExitStatus::Usage);
         let to = |name: &str| (name == "SCENETAP_TO").then(|| "[::1]:4444".into());
         let options = SendArgs::default().resolve(&Layers::new(&to, None)).unwrap();
         assert_eq!(options.to, "[::1]:4444");

@@ -9,14 +9,14 @@ use serde_json::json;
 
 use super::output::JsonLines;
 use super::status_text::to_text;
-use super::{ExitStatus, World};
+use super::{CommandContext, ExitStatus};
 use crate::config::{Layers, StatusConfig, key};
 use crate::error::{Error, Result, Stage};
 use crate::session::Session;
 use crate::status::{self, Answer};
 
 /// A recorder that does not answer within this time counts as hung.
-const PATIENCE: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Show the state of running recorders: sender, bytes, lag, free disk, last error
 ///
@@ -62,15 +62,15 @@ impl StatusArgs {
 /// # Errors
 ///
 /// Returns an error if no recorder runs, or if one hangs.
-pub fn run(args: StatusArgs, world: &World<'_>) -> Result<ExitStatus> {
-    let config = args.resolve(&world.layers)?;
+pub fn run(args: StatusArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
+    let config = args.resolve(&context.layers)?;
     tracing::debug!(?config, "resolved");
-    let mut output = JsonLines::stdout(&world.terminal);
-    let mut told = 0;
+    let mut output = JsonLines::stdout(&context.terminal);
+    let mut printed = 0;
     let mut failed = None;
-    let (sockets, id) = whom(&config)?;
+    let (sockets, id) = sockets_to_query(&config)?;
     for socket in sockets {
-        match status::ask(&socket, PATIENCE) {
+        match status::ask(&socket, ANSWER_TIMEOUT) {
             Ok(Answer::Gone) => {}
             Ok(Answer::Answered { status, .. }) if id.is_some_and(|id| *id != *status.session) => {}
             Ok(Answer::Answered { line, status }) => {
@@ -78,18 +78,18 @@ pub fn run(args: StatusArgs, world: &World<'_>) -> Result<ExitStatus> {
                     output.write_line(&line);
                 } else {
                     // An empty line separates two recorders.
-                    (told > 0).then(|| output.write_line(""));
+                    (printed > 0).then(|| output.write_line(""));
                     to_text(&status, Timestamp::now()).iter().for_each(|line| {
                         output.write_line(line);
                     });
                 }
-                told += 1;
+                printed += 1;
             }
             Ok(Answer::Hangs { pid }) => {
                 if config.json {
                     output.write_line(&json!({ "pid": pid, "hangs": true }).to_string());
                 }
-                failed = Some(hangs(pid, &socket));
+                failed = Some(hang_error(pid, &socket));
             }
             Err(error) => failed = Some(error),
         }
@@ -97,7 +97,7 @@ pub fn run(args: StatusArgs, world: &World<'_>) -> Result<ExitStatus> {
     output.finish()?;
     match failed {
         Some(error) => Err(error),
-        None if told == 0 => Err(nobody(&config)),
+        None if printed == 0 => Err(no_recorder_error(&config)),
         None => Ok(ExitStatus::Done),
     }
 }
@@ -105,7 +105,7 @@ pub fn run(args: StatusArgs, world: &World<'_>) -> Result<ExitStatus> {
 /// Returns the sockets to ask and, if the answers have to be filtered, the session's
 /// name. A name that is not in `sessions_dir` may belong to a session elsewhere, so every
 /// recorder is asked.
-fn whom(config: &StatusConfig) -> Result<(Vec<PathBuf>, Option<&OsStr>)> {
+fn sockets_to_query(config: &StatusConfig) -> Result<(Vec<PathBuf>, Option<&OsStr>)> {
     let Some(session) = &config.session else { return Ok((status::all_sockets(), None)) };
     match Session::find(&config.sessions_dir, session) {
         Ok(session) => Ok((status::sockets_of(session.folder())?, None)),
@@ -114,16 +114,16 @@ fn whom(config: &StatusConfig) -> Result<(Vec<PathBuf>, Option<&OsStr>)> {
     }
 }
 
-fn hangs(pid: Option<u32>, socket: &Path) -> Error {
-    let who = match pid {
+fn hang_error(pid: Option<u32>, socket: &Path) -> Error {
+    let name = match pid {
         Some(pid) => format!("the recorder with process id {pid}"),
         None => "a recorder".to_owned(),
     };
-    let what = format!("{who} hangs: no answer within {PATIENCE:?}; end it with kill -9");
+    let what = format!("{name} hangs: no answer within {ANSWER_TIMEOUT:?}; end it with kill -9");
     Error::new(Stage::Status, what).path(socket)
 }
 
-fn nobody(config: &StatusConfig) -> Error {
+fn no_recorder_error(config: &StatusConfig) -> Error {
     let what = "no recorder of this user is running; if systemd runs it, use sudo scenetap status";
     match &config.session {
         Some(session) => {

@@ -24,11 +24,11 @@ impl StatusLine {
     pub fn start(terminal: &Terminal, counters: Arc<Counters>) -> Self {
         let line = ProgressBar::no_length().with_style(style("{wide_msg}"));
         let mut rate = Rate::default();
-        let place = terminal.clone();
+        let screen = terminal.clone();
         let refresher = Refresher::start(terminal, line, move |line| {
-            let seen = counters.snapshot();
-            let bytes_per_s = rate.sample(Instant::now(), seen.bytes_received);
-            line.set_message(render(&seen, bytes_per_s, place.width()));
+            let snapshot = counters.snapshot();
+            let bytes_per_s = rate.sample(Instant::now(), snapshot.bytes_received);
+            line.set_message(render(&snapshot, bytes_per_s, screen.width()));
         });
         StatusLine { _refresher: refresher }
     }
@@ -39,14 +39,14 @@ impl StatusLine {
 
 /// Returns the longest form of the line that is shorter than `width` columns. Shorter
 /// forms drop the least important fields first.
-fn render(seen: &Snapshot, bytes_per_s: f64, width: usize) -> String {
-    let sender = seen.sender.as_deref().unwrap_or("no sender");
-    let received = ByteSize(seen.recorded_bytes).to_string();
+fn render(snapshot: &Snapshot, bytes_per_s: f64, width: usize) -> String {
+    let sender = snapshot.sender.as_deref().unwrap_or("no sender");
+    let received = ByteSize(snapshot.recorded_bytes).to_string();
     let rate = bit_rate(bytes_per_s);
-    let time = clock(seen.recorded);
-    let behind_bytes = ByteSize(seen.behind_bytes());
-    let behind = format!("{:.1} s", seen.behind_s());
-    let frames = match seen.frames_kept {
+    let time = clock(snapshot.recorded);
+    let behind_bytes = ByteSize(snapshot.behind_bytes());
+    let behind = format!("{:.1} s", snapshot.behind_s());
+    let frames = match snapshot.frames_kept {
         1 => "1 frame".to_owned(),
         count => format!("{count} frames"),
     };
@@ -79,25 +79,25 @@ pub(super) fn clock(time: Ticks) -> String {
 }
 
 /// Returns the line that is logged when a recording ends.
-pub fn summary(seen: &Snapshot) -> String {
-    let (bytes, time) = (ByteSize(seen.recorded_bytes), clock(seen.recorded));
-    let mut told = format!(
+pub fn summary(snapshot: &Snapshot) -> String {
+    let (bytes, time) = (ByteSize(snapshot.recorded_bytes), clock(snapshot.recorded));
+    let mut text = format!(
         "recorded {bytes}, {time}; {} pictures, {} frames kept",
-        seen.pictures, seen.frames_kept
+        snapshot.pictures, snapshot.frames_kept
     );
-    if seen.behind_bytes() > 0 {
-        let left = ByteSize(seen.behind_bytes());
-        told.push_str(&format!("; {left} not analyzed yet"));
+    if snapshot.behind_bytes() > 0 {
+        let remaining = ByteSize(snapshot.behind_bytes());
+        text.push_str(&format!("; {remaining} not analyzed yet"));
     }
-    if !seen.damage.is_none() {
-        told.push_str(&format!("; damage: {}", seen.damage));
+    if !snapshot.damage.is_none() {
+        text.push_str(&format!("; damage: {}", snapshot.damage));
     }
-    match seen.refused {
+    match snapshot.refused {
         0 => {}
-        1 => told.push_str("; 1 connection refused"),
-        many => told.push_str(&format!("; {many} connections refused")),
+        1 => text.push_str("; 1 connection refused"),
+        many => text.push_str(&format!("; {many} connections refused")),
     }
-    told
+    text
 }
 
 #[cfg(test)]
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::media::Damage;
 
-    fn seen() -> Snapshot {
+    fn snapshot() -> Snapshot {
         Snapshot {
             sender: Some("192.0.2.7:51234".into()),
             recorded_bytes: 13_000_000,
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn a_wide_terminal_shows_everything() {
         assert_eq!(
-            render(&seen(), 526_250.0, 120),
+            render(&snapshot(), 526_250.0, 120),
             "192.0.2.7:51234  12.4 MiB at 4.21 Mbit/s  01:02:03  \
              detection 976.6 KiB, 0.4 s behind  7 frames"
         );
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn the_line_fits_whatever_the_width() {
         for width in 1..150 {
-            let line = render(&seen(), 526_250.0, width);
+            let line = render(&snapshot(), 526_250.0, width);
             assert!(line.len() < width || line == "7 frames", "{width}: {line}");
             assert!(line.ends_with("7 frames"), "{width}: {line}");
         }
@@ -143,17 +143,18 @@ mod tests {
 
     #[test]
     fn the_last_word_tells_damage_only_where_there_was_some() {
-        let whole = Snapshot { detected_bytes: 13_000_000, ..seen() };
+        let whole = Snapshot { detected_bytes: 13_000_000, ..snapshot() };
         assert_eq!(summary(&whole), "recorded 12.4 MiB, 01:02:03; 100 pictures, 7 frames kept");
-        let damaged = Snapshot { damage: Damage { lost_sync: 1, ..Damage::default() }, ..seen() };
+        let damaged =
+            Snapshot { damage: Damage { lost_sync: 1, ..Damage::default() }, ..snapshot() };
         assert!(summary(&damaged).ends_with("not analyzed yet; damage: 1 loss of sync"));
     }
 
     #[test]
     fn the_last_word_tells_how_many_were_refused() {
-        let told = |refused| summary(&Snapshot { refused, ..Snapshot::default() });
-        assert!(told(0).ends_with("0 frames kept"));
-        assert!(told(1).ends_with("; 1 connection refused"));
-        assert!(told(7).ends_with("; 7 connections refused"));
+        let text = |refused| summary(&Snapshot { refused, ..Snapshot::default() });
+        assert!(text(0).ends_with("0 frames kept"));
+        assert!(text(1).ends_with("; 1 connection refused"));
+        assert!(text(7).ends_with("; 7 connections refused"));
     }
 }

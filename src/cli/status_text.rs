@@ -42,7 +42,7 @@ pub fn to_text(status: &Status, now: Timestamp) -> Vec<String> {
     ];
     let rows = rows.iter().map(|(name, value)| format!("  {name:<12}  {value}"));
     let lines = std::iter::once(format!("session {}", status.session)).chain(rows);
-    lines.map(|line| harmless(&line)).collect()
+    lines.map(|line| without_control_characters(&line)).collect()
 }
 
 fn state(status: &Status) -> String {
@@ -71,7 +71,7 @@ fn age(since: &str, now: Timestamp) -> String {
 
 /// Replaces control characters, which a terminal could execute: the text comes from
 /// outside.
-fn harmless(line: &str) -> String {
+fn without_control_characters(line: &str) -> String {
     line.replace(char::is_control, "?")
 }
 

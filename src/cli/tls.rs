@@ -74,9 +74,9 @@ mod tests {
     fn without_a_certificate_there_is_no_tls_and_nothing_else_of_it() {
         assert_eq!(resolve("").unwrap(), None);
         for alone in ["tls-key", "tls-client-ca"] {
-            let refused = resolve(&format!("{alone} = 'a.pem'")).unwrap_err();
-            assert_eq!(refused.stage(), Stage::Config);
-            assert!(refused.to_string().contains(&format!("--{alone} requires --tls-cert")));
+            let error = resolve(&format!("{alone} = 'a.pem'")).unwrap_err();
+            assert_eq!(error.stage(), Stage::Config);
+            assert!(error.to_string().contains(&format!("--{alone} requires --tls-cert")));
         }
     }
 

@@ -7,20 +7,20 @@
 use std::time::Duration;
 
 /// Delay from the first growth to the nudge, so that there is something to play …
-const SETTLE: Duration = Duration::from_millis(250);
+const NUDGE_DELAY: Duration = Duration::from_millis(250);
 
 /// … doubled, up to this, while the player keeps reaching the end.
-const SETTLE_MAX: Duration = Duration::from_secs(2);
+const NUDGE_DELAY_MAX: Duration = Duration::from_secs(2);
 
 /// If the player does not reach the end for this long after a nudge, the delay is reset.
-const CALM: Duration = Duration::from_secs(5);
+const DELAY_RESET: Duration = Duration::from_secs(5);
 
 /// A pause this soon after the end is mpv's own, not the user's.
-const OWN_PAUSE: Duration = Duration::from_millis(200);
+const EOF_PAUSE_WINDOW: Duration = Duration::from_millis(200);
 
 /// Seconds that a nudge seeks back. mpv shows the last picture and needs an earlier one
 /// to resume.
-const BACK_SECONDS: f64 = 0.5;
+const SEEK_BACK_SECONDS: f64 = 0.5;
 
 /// A player that advances less than this, in seconds, has reached the end of its
 /// timeline.
@@ -47,7 +47,7 @@ pub struct Follower {
     /// Length of the recording when the player reached the end.
     ended_length: u64,
     grown_at: Option<Duration>,
-    settle: Duration,
+    delay: Duration,
     last_nudge: Option<(Duration, Option<f64>)>,
 }
 
@@ -67,8 +67,9 @@ impl Follower {
 
     /// Handles a change of mpv's `pause`.
     pub fn paused(&mut self, is_paused: bool, now: Duration) {
-        let is_own = self.ended_at.is_some_and(|at| now.saturating_sub(at) <= OWN_PAUSE);
-        self.is_paused_by_user = is_paused && (self.is_paused_by_user || !is_own);
+        let is_mpv_pause =
+            self.ended_at.is_some_and(|at| now.saturating_sub(at) <= EOF_PAUSE_WINDOW);
+        self.is_paused_by_user = is_paused && (self.is_paused_by_user || !is_mpv_pause);
         self.is_paused = is_paused;
     }
 
@@ -85,12 +86,16 @@ impl Follower {
             return false;
         }
         let grown_at = *self.grown_at.get_or_insert(now);
-        let is_calm = self.last_nudge.is_none_or(|(at, _)| now.saturating_sub(at) > CALM);
-        let settle = if is_calm { SETTLE } else { (self.settle * 2).clamp(SETTLE, SETTLE_MAX) };
-        if now.saturating_sub(grown_at) < settle {
+        let is_calm = self.last_nudge.is_none_or(|(at, _)| now.saturating_sub(at) > DELAY_RESET);
+        let delay = if is_calm {
+            NUDGE_DELAY
+        } else {
+            (self.delay * 2).clamp(NUDGE_DELAY, NUDGE_DELAY_MAX)
+        };
+        if now.saturating_sub(grown_at) < delay {
             return false;
         }
-        self.settle = settle;
+        self.delay = delay;
         true
     }
 
@@ -103,7 +108,7 @@ impl Follower {
         match position {
             Some(position) if position.is_finite() && !is_stuck(position) => {
                 self.last_nudge = Some((now, Some(position)));
-                Nudge::Seconds((position - BACK_SECONDS).max(0.0))
+                Nudge::Seconds((position - SEEK_BACK_SECONDS).max(0.0))
             }
             _ => {
                 self.last_nudge = Some((now, None));

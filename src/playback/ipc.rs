@@ -78,7 +78,7 @@ impl Ipc {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         while let Some(message) = self.message(deadline).context(Stage::Playback, &socket, what)? {
             if message["request_id"] != self.last_id {
-                self.keep(&message);
+                self.queue_event(&message);
                 continue;
             }
             return match message["error"].as_str() {
@@ -110,7 +110,7 @@ impl Ipc {
         let deadline = Instant::now() + wait;
         while self.events.is_empty() {
             match self.message(deadline)? {
-                Some(message) => self.keep(&message),
+                Some(message) => self.queue_event(&message),
                 None => return Ok(None),
             }
         }
@@ -118,7 +118,7 @@ impl Ipc {
     }
 
     /// Queues a known event; ignores everything else.
-    fn keep(&mut self, message: &Value) {
+    fn queue_event(&mut self, message: &Value) {
         let event = match message["event"].as_str() {
             Some("property-change") => PlayerEvent::Property {
                 name: message["name"].as_str().unwrap_or_default().to_owned(),
@@ -148,8 +148,8 @@ impl Ipc {
             if self.received.len() > LINE_MAX_BYTES {
                 return Err(io::Error::other("line longer than 1 MiB"));
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || !self.receive(left)? {
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            if remaining.is_zero() || !self.receive(remaining)? {
                 return Ok(None);
             }
         }
@@ -219,8 +219,8 @@ mod tests {
         let (_folder, mut ipc) = player(vec![|id| {
             format!("{{\"request_id\":{id},\"error\":\"property unavailable\"}}\n").into_bytes()
         }]);
-        let refusal = ipc.get("time-pos").unwrap_err().to_string();
-        assert!(refusal.ends_with("property unavailable"), "{refusal}");
+        let error = ipc.get("time-pos").unwrap_err().to_string();
+        assert!(error.ends_with("property unavailable"), "{error}");
         assert!(ipc.get("pause").unwrap_err().to_string().contains("the player is gone"));
         assert!(ipc.event(Duration::from_secs(5)).is_err());
     }

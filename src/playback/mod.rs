@@ -176,7 +176,7 @@ pub fn steer(ipc: &mut Ipc, recording: &Path, at: Position) -> Result<()> {
 /// the end of the file takes mpv 2 s, and a seek by time reads there a dozen times. In
 /// this case, opening the file again is faster.
 fn seek(ipc: &mut Ipc, recording: &Path, seconds: f64) -> Result<()> {
-    if has_come_to_rest(ipc, recording) {
+    if has_stopped_growing(ipc, recording) {
         let file = recording.to_string_lossy();
         let options = json!({ "start": seconds.to_string() });
         let command =
@@ -190,7 +190,7 @@ fn seek(ipc: &mut Ipc, recording: &Path, seconds: f64) -> Result<()> {
 
 /// Returns whether the recording has grown since the player was started, but not
 /// recently.
-fn has_come_to_rest(ipc: &Ipc, recording: &Path) -> bool {
+fn has_stopped_growing(ipc: &Ipc, recording: &Path) -> bool {
     let (Ok(file), Ok(opened)) = (fs::metadata(recording), fs::metadata(ipc.socket())) else {
         return false;
     };

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::follow::{Follower, Nudge};
 use super::ipc::{Ipc, PlayerEvent};
-use super::words::Words;
+use super::words::OutputReader;
 use super::{PlayOptions, Position, steer};
 use crate::error::{Error, Result, Stage};
 
@@ -29,7 +29,7 @@ const QUIT_BY_SIGNAL: i32 = 4;
 #[derive(Debug)]
 pub struct Player {
     child: Child,
-    words: Words,
+    output_reader: OutputReader,
 }
 
 /// How the supervision of a player ended.
@@ -48,7 +48,8 @@ impl Player {
     ///
     /// Returns an error if mpv is not installed or cannot be run.
     pub fn start(recording: &Path, socket: &Path, options: &PlayOptions) -> Result<Player> {
-        let (words, output) = Words::listen().map_err(|cause| cannot_start(recording, cause))?;
+        let (output_reader, output) =
+            OutputReader::listen().map_err(|cause| cannot_start(recording, cause))?;
         let mut command = Command::new(&options.program);
         command
             .arg("--keep-open=yes")
@@ -70,7 +71,7 @@ impl Player {
             .stdout(output)
             .stderr(Stdio::null());
         let child = command.spawn().map_err(|cause| cannot_start(recording, cause))?;
-        Ok(Player { child, words })
+        Ok(Player { child, output_reader })
     }
 
     /// Connects to the player as soon as it listens. Returns `None` if it exits first,
@@ -98,7 +99,7 @@ impl Player {
     pub fn wait(mut self, stop: &AtomicBool) -> Result<Option<ExitStatus>> {
         loop {
             match self.child.try_wait() {
-                Ok(Some(status)) => return self.judge(status).map(Some),
+                Ok(Some(status)) => return self.check_exit(status).map(Some),
                 Ok(None) if stop.load(Ordering::Relaxed) => return Ok(None),
                 Ok(None) => thread::sleep(Duration::from_millis(50)),
                 Err(cause) => {
@@ -108,7 +109,7 @@ impl Player {
         }
     }
 
-    fn judge(self, status: ExitStatus) -> Result<ExitStatus> {
+    fn check_exit(self, status: ExitStatus) -> Result<ExitStatus> {
         const SIGINT: i32 = 2;
         const SIGTERM: i32 = 15;
         let what = match (status.code(), status.signal()) {
@@ -117,7 +118,7 @@ impl Player {
             (code, None) => format!("mpv exited with status {}", code.unwrap_or(-1)),
         };
         let error = Error::new(Stage::Playback, what);
-        let last = self.words.last();
+        let last = self.output_reader.last();
         Err(if last.is_empty() { error } else { error.because(last) })
     }
 }
@@ -131,7 +132,7 @@ pub struct Supervisor {
     /// Position to start at; `None` once the player is there.
     begin: Option<Position>,
     started: Instant,
-    looked: Option<Instant>,
+    last_poll: Option<Instant>,
 }
 
 impl Supervisor {
@@ -140,7 +141,7 @@ impl Supervisor {
     pub fn new(ipc: Ipc, recording: &Path, begin: Option<Position>) -> Self {
         let recording = recording.to_owned();
         let (follower, started) = (Follower::default(), Instant::now());
-        Supervisor { ipc, recording, follower, begin, started, looked: None }
+        Supervisor { ipc, recording, follower, begin, started, last_poll: None }
     }
 
     /// Runs until the player closes the connection or `stop` is set.
@@ -156,9 +157,9 @@ impl Supervisor {
                 Ok(None) => {}
                 Err(_) => return Watch::Closed,
             }
-            if self.looked.is_none_or(|at| at.elapsed() >= POLL) {
-                self.looked = Some(Instant::now());
-                self.look();
+            if self.last_poll.is_none_or(|at| at.elapsed() >= POLL) {
+                self.last_poll = Some(Instant::now());
+                self.poll();
             }
         }
         Watch::Stopped
@@ -187,7 +188,7 @@ impl Supervisor {
     }
 
     /// Reads the recording's length and makes the player continue if that is due.
-    fn look(&mut self) {
+    fn poll(&mut self) {
         let now = self.started.elapsed();
         let Ok(metadata) = fs::metadata(&self.recording) else { return };
         if !self.follower.is_due(metadata.len(), now) {
@@ -198,8 +199,8 @@ impl Supervisor {
             Nudge::Seconds(seconds) => json!(["seek", seconds, "absolute+exact"]),
             Nudge::Percent(percent) => json!(["seek", percent, "absolute-percent"]),
         };
-        let go_on = json!(["set_property", "pause", false]);
-        let outcome = self.ipc.command(seek).and_then(|_| self.ipc.command(go_on));
+        let unpause = json!(["set_property", "pause", false]);
+        let outcome = self.ipc.command(seek).and_then(|_| self.ipc.command(unpause));
         match outcome {
             Ok(_) => tracing::debug!(?position, "the player continues"),
             Err(error) => tracing::debug!("the player does not continue: {error}"),
@@ -208,12 +209,12 @@ impl Supervisor {
 }
 
 fn cannot_start(recording: &Path, cause: std::io::Error) -> Error {
-    let why = match cause.kind() {
+    let reason = match cause.kind() {
         std::io::ErrorKind::NotFound => "not found".to_owned(),
         _ => cause.to_string(),
     };
     let recording = recording.display();
-    let what = format!("cannot start mpv: {why}; install mpv or open {recording} in any player");
+    let what = format!("cannot start mpv: {reason}; install mpv or open {recording} in any player");
     Error::new(Stage::Playback, what)
 }
 

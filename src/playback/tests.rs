@@ -34,7 +34,7 @@ impl Drop for Closer {
 }
 
 /// A recording, and a `play` on it in its own thread.
-struct Show {
+struct TestPlayer {
     _closer: Closer,
     folder: TempDir,
     stop: Arc<AtomicBool>,
@@ -51,13 +51,13 @@ fn recording(folder: &TempDir) -> PathBuf {
     folder.path().join("recording.ts")
 }
 
-fn show(bytes: &[u8], at: Position) -> Show {
+fn player(bytes: &[u8], at: Position) -> TestPlayer {
     let folder = tempfile::tempdir().unwrap();
     fs::write(recording(&folder), bytes).unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let playing = open_again(&folder, at, &stop, options());
     let _closer = Closer(socket_path(&recording(&folder)).unwrap());
-    Show { _closer, folder, stop, playing }
+    TestPlayer { _closer, folder, stop, playing }
 }
 
 fn open_again(
@@ -70,7 +70,7 @@ fn open_again(
     thread::spawn(move || play(&path, at, &options, &stop))
 }
 
-impl Show {
+impl TestPlayer {
     /// Returns a second connection to the player, once it has loaded the recording.
     fn ipc(&self) -> Ipc {
         let socket = socket_path(&recording(&self.folder)).unwrap();
@@ -80,9 +80,9 @@ impl Show {
     }
 
     /// Appends `bytes` at twice real time, like a sender that catches up.
-    fn append(&self, bytes: Vec<u8>, of: usize) -> JoinHandle<()> {
+    fn append(&self, bytes: Vec<u8>, total_bytes: usize) -> JoinHandle<()> {
         let path = recording(&self.folder);
-        let chunk = of / (STREAM_SECONDS * 50.0 / 2.0) as usize;
+        let chunk = total_bytes / (STREAM_SECONDS * 50.0 / 2.0) as usize;
         thread::spawn(move || {
             let mut file = OpenOptions::new().append(true).open(path).unwrap();
             for part in bytes.chunks(chunk) {
@@ -101,12 +101,12 @@ impl Show {
 }
 
 /// Waits until `property` has the wanted value.
-fn wait_for(ipc: &mut Ipc, property: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+fn wait_for(ipc: &mut Ipc, property: &str, is_expected: impl Fn(&Value) -> bool) -> Value {
     let start = Instant::now();
     let mut last = Value::Null;
     while start.elapsed() < DEADLINE {
         last = ipc.get(property).unwrap_or_default();
-        if is_wanted(&last) {
+        if is_expected(&last) {
             return last;
         }
         thread::sleep(Duration::from_millis(20));
@@ -122,11 +122,11 @@ fn beyond(seconds: f64) -> impl Fn(&Value) -> bool {
 fn a_sender_that_pauses_ends_nothing_and_playing_goes_on_with_new_bytes() {
     let Some(bytes) = material() else { return };
     let (third, two_thirds) = (bytes.len() / 3, bytes.len() * 2 / 3);
-    let show = show(&bytes[..third], Position::Seconds(8.0));
-    let mut ipc = show.ipc();
+    let player = player(&bytes[..third], Position::Seconds(8.0));
+    let mut ipc = player.ipc();
     // The recording has not grown yet: mpv reaches its end without a pause.
     wait_for(&mut ipc, "eof-reached", |eof| *eof == json!(true));
-    show.append(bytes[third..two_thirds].to_vec(), bytes.len());
+    player.append(bytes[third..two_thirds].to_vec(), bytes.len());
     wait_for(&mut ipc, "time-pos", beyond(11.0));
     // Now mpv knows that the file grows: it waits for bytes, and then reaches the end as well.
     ipc.command(json!(["seek", 17.0, "absolute+exact"])).unwrap();
@@ -139,22 +139,22 @@ fn a_sender_that_pauses_ends_nothing_and_playing_goes_on_with_new_bytes() {
         assert!(start.elapsed() < DEADLINE, "mpv does not reach the end");
         thread::sleep(Duration::from_millis(20));
     }
-    show.append(bytes[two_thirds..].to_vec(), bytes.len());
+    player.append(bytes[two_thirds..].to_vec(), bytes.len());
     wait_for(&mut ipc, "time-pos", beyond(20.0));
     assert_eq!(ipc.get("pause").unwrap(), json!(false));
-    show.quit(ipc);
+    player.quit(ipc);
 }
 
 #[test]
 fn a_second_play_steers_the_open_player_and_keeps_a_pause_unless_it_goes_live() {
     let Some(bytes) = material() else { return };
-    let show = show(&bytes, Position::Seconds(10.0));
-    let mut ipc = show.ipc();
+    let player = player(&bytes, Position::Seconds(10.0));
+    let mut ipc = player.ipc();
     wait_for(&mut ipc, "time-pos", beyond(9.9));
     ipc.command(json!(["set_property", "pause", true])).unwrap();
-    let path = recording(&show.folder);
-    let near = |seconds: f64, wide: f64| {
-        move |time: &Value| time.as_f64().is_some_and(|time| (time - seconds).abs() < wide)
+    let path = recording(&player.folder);
+    let near = |seconds: f64, tolerance: f64| {
+        move |time: &Value| time.as_f64().is_some_and(|time| (time - seconds).abs() < tolerance)
     };
     let unused = AtomicBool::new(false);
     let steer = |at| {
@@ -169,18 +169,18 @@ fn a_second_play_steers_the_open_player_and_keeps_a_pause_unless_it_goes_live() 
     steer(Position::Live);
     wait_for(&mut ipc, "time-pos", beyond(26.0));
     assert_eq!(ipc.get("pause").unwrap(), json!(false));
-    show.quit(ipc);
+    player.quit(ipc);
 }
 
 #[test]
 fn a_recording_that_has_come_to_rest_is_still_scrubbed_at_once() {
     let Some(bytes) = material() else { return };
     let half = bytes.len() / 2;
-    let show = show(&bytes[..half], Position::Seconds(12.0));
-    let mut ipc = show.ipc();
-    show.append(bytes[half..].to_vec(), bytes.len()).join().unwrap();
+    let player = player(&bytes[..half], Position::Seconds(12.0));
+    let mut ipc = player.ipc();
+    player.append(bytes[half..].to_vec(), bytes.len()).join().unwrap();
     wait_for(&mut ipc, "time-pos", beyond(15.0));
-    let path = recording(&show.folder);
+    let path = recording(&player.folder);
     while age(&fs::metadata(&path).unwrap()) <= IDLE_TIME {
         thread::sleep(Duration::from_millis(20));
     }
@@ -189,19 +189,19 @@ fn a_recording_that_has_come_to_rest_is_still_scrubbed_at_once() {
     // Wait until mpv plays there: a pending seek already shows its target as the time.
     wait_for(&mut ipc, "time-pos", |time| time.as_f64().is_some_and(|t| t > 5.2 && t < 9.0));
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
-    show.quit(ipc);
+    player.quit(ipc);
 }
 
 #[test]
 fn a_recorder_that_leaves_leaves_the_player_open_and_the_next_one_takes_it_over() {
     let Some(bytes) = material() else { return };
-    let show = show(&bytes, Position::Seconds(1.0));
-    let mut ipc = show.ipc();
-    show.stop.store(true, Ordering::Relaxed);
-    assert_eq!(show.playing.join().unwrap().unwrap(), PlayOutcome::Stopped);
+    let player = player(&bytes, Position::Seconds(1.0));
+    let mut ipc = player.ipc();
+    player.stop.store(true, Ordering::Relaxed);
+    assert_eq!(player.playing.join().unwrap().unwrap(), PlayOutcome::Stopped);
     let recorder = PlayOptions { is_recorder: true, ..options() };
     let stop = Arc::new(AtomicBool::new(false));
-    let playing = open_again(&show.folder, Position::Seconds(6.0), &stop, recorder);
+    let playing = open_again(&player.folder, Position::Seconds(6.0), &stop, recorder);
     wait_for(&mut ipc, "time-pos", beyond(5.9));
     ipc.command(json!(["quit"])).unwrap();
     assert_eq!(playing.join().unwrap().unwrap(), PlayOutcome::Ended(None));
@@ -210,10 +210,10 @@ fn a_recorder_that_leaves_leaves_the_player_open_and_the_next_one_takes_it_over(
 #[test]
 fn a_player_that_is_killed_is_told() {
     let Some(bytes) = material() else { return };
-    let show = show(&bytes, Position::Seconds(1.0));
-    let pid = show.ipc().get("pid").unwrap().as_i64().unwrap();
+    let player = player(&bytes, Position::Seconds(1.0));
+    let pid = player.ipc().get("pid").unwrap().as_i64().unwrap();
     kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
-    let error = show.playing.join().unwrap().unwrap_err().to_string();
+    let error = player.playing.join().unwrap().unwrap_err().to_string();
     assert_eq!(error, "playback: mpv was killed by signal 9");
 }
 
@@ -222,8 +222,8 @@ fn a_file_that_mpv_cannot_play_is_told_in_its_words() {
     if material().is_none() {
         return;
     }
-    let show = show(&[1; 600_000], Position::Live);
-    let error = show.playing.join().unwrap().unwrap_err().to_string();
+    let player = player(&[1; 600_000], Position::Live);
+    let error = player.playing.join().unwrap().unwrap_err().to_string();
     assert!(error.starts_with("playback: mpv exited with status 2: "), "{error}");
 }
 
@@ -236,8 +236,8 @@ fn a_missing_mpv_is_one_line_that_says_what_to_do() {
     let stop = AtomicBool::new(false);
     let error = play(&path, Position::Live, &options, &stop).unwrap_err().to_string();
     let path = path.display();
-    let wanted = "playback: cannot start mpv: not found; install mpv or open";
-    assert_eq!(error, format!("{wanted} {path} in any player"));
+    let expected = "playback: cannot start mpv: not found; install mpv or open";
+    assert_eq!(error, format!("{expected} {path} in any player"));
 }
 
 #[test]

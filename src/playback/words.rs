@@ -20,52 +20,52 @@ const PIECE_MAX_BYTES: usize = 4096;
 const LATE_PIECES_MAX: usize = 1000;
 
 /// Time that a datagram may take to arrive after the program has exited.
-const QUIET: Duration = Duration::from_millis(100);
+const READ_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Reads the output of a program, so that the program never blocks, and keeps the last
 /// line.
 #[derive(Debug)]
-pub struct Words {
-    is_over: Arc<AtomicBool>,
+pub struct OutputReader {
+    has_exited: Arc<AtomicBool>,
     reader: Option<JoinHandle<String>>,
 }
 
-impl Words {
+impl OutputReader {
     /// Returns a listener, and the standard output for the program to start.
     ///
     /// # Errors
     ///
     /// Returns an error if no socket can be created.
-    pub fn listen() -> io::Result<(Words, Stdio)> {
+    pub fn listen() -> io::Result<(OutputReader, Stdio)> {
         let (ours, theirs) = UnixDatagram::pair()?;
-        ours.set_read_timeout(Some(QUIET))?;
-        let is_over = Arc::new(AtomicBool::new(false));
-        let is_over_too = Arc::clone(&is_over);
-        let reader = thread::spawn(move || last_line(&ours, &is_over_too));
-        Ok((Words { is_over, reader: Some(reader) }, OwnedFd::from(theirs).into()))
+        ours.set_read_timeout(Some(READ_TIMEOUT))?;
+        let has_exited = Arc::new(AtomicBool::new(false));
+        let exit_flag = Arc::clone(&has_exited);
+        let reader = thread::spawn(move || last_line(&ours, &exit_flag));
+        Ok((OutputReader { has_exited, reader: Some(reader) }, OwnedFd::from(theirs).into()))
     }
 
     /// Returns the last line of a program that has exited; empty if it printed nothing.
     pub fn last(mut self) -> String {
-        self.is_over.store(true, Ordering::Relaxed);
+        self.has_exited.store(true, Ordering::Relaxed);
         self.reader.take().and_then(|reader| reader.join().ok()).unwrap_or_default()
     }
 }
 
-impl Drop for Words {
+impl Drop for OutputReader {
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
+        self.has_exited.store(true, Ordering::Relaxed);
     }
 }
 
-fn last_line(socket: &UnixDatagram, is_over: &AtomicBool) -> String {
+fn last_line(socket: &UnixDatagram, has_exited: &AtomicBool) -> String {
     let mut last = String::new();
     let mut piece = [0; PIECE_MAX_BYTES];
     let mut late_pieces = 0;
     while late_pieces < LATE_PIECES_MAX {
         // Read the flag before waiting, so that no output from before the exit is missed.
-        let was_over = is_over.load(Ordering::Relaxed);
-        late_pieces += usize::from(was_over);
+        let had_exited = has_exited.load(Ordering::Relaxed);
+        late_pieces += usize::from(had_exited);
         match socket.recv(&mut piece) {
             Ok(bytes) => {
                 let text = String::from_utf8_lossy(&piece[..bytes]);
@@ -74,7 +74,7 @@ fn last_line(socket: &UnixDatagram, is_over: &AtomicBool) -> String {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) if was_over => return last,
+            Err(_) if had_exited => return last,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return last,
         }
@@ -94,16 +94,16 @@ mod tests {
 
     #[test]
     fn the_last_line_is_kept_of_however_many() {
-        let (words, output) = Words::listen().unwrap();
+        let (reader, output) = OutputReader::listen().unwrap();
         let script = "i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); done; echo";
         assert!(shell(script, output).wait().unwrap().success());
-        assert_eq!(words.last(), "line 299");
+        assert_eq!(reader.last(), "line 299");
     }
 
     #[test]
     fn a_program_outlives_its_listener() {
-        let (words, output) = Words::listen().unwrap();
-        words.last();
+        let (reader, output) = OutputReader::listen().unwrap();
+        reader.last();
         let mut child = shell("echo 1; echo 2; exit 7", output);
         assert_eq!(child.wait().unwrap().code(), Some(7));
     }

@@ -60,8 +60,13 @@ impl PesStamps {
         let stream_id = *pes.get(3)?;
         // Without the optional header: maps, padding, private 2, ECM, EMM, DSM-CC,
         // H.222.1 E, directory.
-        let plain = matches!(stream_id, 0xbc | 0xbe | 0xbf | 0xf0..=0xf2 | 0xf8 | 0xff);
-        if pes.len() < 14 || pes[..3] != [0, 0, 1] || plain || pes[6] & 0xc0 != 0x80 {
+        let has_no_optional_header =
+            matches!(stream_id, 0xbc | 0xbe | 0xbf | 0xf0..=0xf2 | 0xf8 | 0xff);
+        if pes.len() < 14
+            || pes[..3] != [0, 0, 1]
+            || has_no_optional_header
+            || pes[6] & 0xc0 != 0x80
+        {
             return None;
         }
         let (flags, header_bytes) = (pes[7] >> 6, usize::from(pes[8]));

@@ -15,7 +15,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
 
 /// Time that the receiver may take to close the connection after the last byte.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection to a receiver.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Link {
     pub fn connect(to: &str) -> Result<Link> {
         let failed = |cause: io::Error| {
             let what = format!("cannot connect to {to}");
-            Error::new(Stage::Send, what).because(plain(cause))
+            Error::new(Stage::Send, what).because(system_message(cause))
         };
         let mut last = io::Error::other("the name has no address");
         for address in to.to_socket_addrs().map_err(failed)? {
@@ -77,12 +77,12 @@ impl Link {
                     self.sent_bytes += written as u64;
                     bytes = &bytes[written..];
                 }
-                Err(error) if is_pause(&error) => {
+                Err(error) if is_poll_timeout(&error) => {
                     if stop.load(Ordering::Relaxed) {
                         return Ok(Sent::Stopped);
                     }
                 }
-                Err(error) => return Err(self.lost(error)),
+                Err(error) => return Err(self.connection_lost(error)),
             }
         }
         Ok(Sent::Whole)
@@ -94,45 +94,45 @@ impl Link {
     /// # Errors
     ///
     /// Returns an error if the receiver discarded bytes that it had not read.
-    pub fn farewell(mut self, stop: &AtomicBool) -> Result<()> {
+    pub fn close(mut self, stop: &AtomicBool) -> Result<()> {
         match self.stream.shutdown(Shutdown::Write) {
             // The receiver closed first. The read below tells whether it read everything.
             Err(error) if error.kind() != io::ErrorKind::NotConnected => {
-                return Err(self.lost(error));
+                return Err(self.connection_lost(error));
             }
             _ => {}
         }
         let start = Instant::now();
         let mut ignored = [0; 1024];
-        while start.elapsed() < FAREWELL_TIMEOUT && !stop.load(Ordering::Relaxed) {
+        while start.elapsed() < CLOSE_TIMEOUT && !stop.load(Ordering::Relaxed) {
             match self.stream.read(&mut ignored) {
                 Ok(0) => break,
                 Ok(_) => {}
-                Err(error) if is_pause(&error) => {}
-                Err(error) => return Err(self.lost(error)),
+                Err(error) if is_poll_timeout(&error) => {}
+                Err(error) => return Err(self.connection_lost(error)),
             }
         }
         Ok(())
     }
 
-    fn lost(&self, cause: io::Error) -> Error {
+    fn connection_lost(&self, cause: io::Error) -> Error {
         let what = format!(
             "{} closed the connection after {} bytes (a recorder does this while another sender is \
              connected, or when it is stopped)",
             self.to, self.sent_bytes
         );
-        Error::new(Stage::Send, what).because(plain(cause))
+        Error::new(Stage::Send, what).because(system_message(cause))
     }
 }
 
 /// Returns whether the poll interval has passed, or a signal arrived.
-fn is_pause(error: &io::Error) -> bool {
+fn is_poll_timeout(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
     matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
 }
 
 /// Returns the system's message without the error number.
-fn plain(error: io::Error) -> String {
+fn system_message(error: io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }

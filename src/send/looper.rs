@@ -33,15 +33,15 @@ pub struct Looper {
     pass: u64,
     duration: u64,
     offset: u64,
-    clocks: BTreeMap<u16, Stretch>,
+    clocks: BTreeMap<u16, ClockRange>,
     /// Video flag and times per PID, in the order of their first PES header.
-    streams: Vec<(u16, bool, Stretch)>,
+    streams: Vec<(u16, bool, ClockRange)>,
     counters: BTreeMap<u16, Counter>,
 }
 
 /// The first and last value of a clock, and its last regular step, in 90 kHz ticks.
 #[derive(Debug, Clone, Copy)]
-struct Stretch {
+struct ClockRange {
     first: u64,
     last: u64,
     step: u64,
@@ -56,7 +56,7 @@ struct Counter {
     /// The last value sent.
     last: u8,
     /// Added to the file's value; `None` until the first packet of the pass.
-    turn: Option<u8>,
+    shift: Option<u8>,
 }
 
 impl Looper {
@@ -69,26 +69,26 @@ impl Looper {
     /// ones.
     pub fn packet(&mut self, packet: &mut [u8; TS_PACKET_BYTES]) {
         if self.pass == 0 {
-            self.watch(packet);
+            self.analyze(packet);
         } else {
             fields::shift_pcr(packet, self.offset);
             if let Some(stamps) = PesStamps::find(packet) {
                 stamps.shift(packet, self.offset);
             }
         }
-        self.count_on(packet);
+        self.continue_counter(packet);
     }
 
     /// Ends the pass. Returns by how much the clocks of the next pass are shifted
     /// relative to this one.
     pub fn seam(&mut self) -> Ticks {
         if self.pass == 0 {
-            self.duration = self.measure();
+            self.duration = self.determine_duration();
         }
         self.pass += 1;
         self.offset = (self.offset + self.duration) % TIMESTAMP_WRAP;
         for counter in self.counters.values_mut() {
-            counter.turn = None;
+            counter.shift = None;
         }
         Ticks(self.duration as i64)
     }
@@ -98,11 +98,11 @@ impl Looper {
         self.pass
     }
 
-    fn watch(&mut self, packet: &[u8; TS_PACKET_BYTES]) {
+    fn analyze(&mut self, packet: &[u8; TS_PACKET_BYTES]) {
         let pid = Header::of(packet).pid();
         if let Some(pcr) = fields::pcr(packet) {
             let ticks = pcr / PCR_PER_TICK;
-            self.clocks.entry(pid).or_insert_with(|| Stretch::from(ticks)).reach(ticks, 0);
+            self.clocks.entry(pid).or_insert_with(|| ClockRange::from(ticks)).advance(ticks, 0);
         }
         let Some(stamps) = PesStamps::find(packet) else { return };
         // Audio, video, private stream 1 (AC-3) and extended (VC-1): the streams that a
@@ -113,53 +113,54 @@ impl Looper {
         let dts = stamps.dts(packet);
         if !self.streams.iter().any(|(known, ..)| *known == pid) {
             let is_video = stamps.stream_id & 0xf0 == 0xe0;
-            self.streams.push((pid, is_video, Stretch::from(dts)));
+            self.streams.push((pid, is_video, ClockRange::from(dts)));
         }
-        for (_, _, stretch) in self.streams.iter_mut().filter(|(known, ..)| *known == pid) {
-            stretch.reach(dts, stamps.pes_bytes);
+        for (_, _, range) in self.streams.iter_mut().filter(|(known, ..)| *known == pid) {
+            range.advance(dts, stamps.pes_bytes);
         }
     }
 
-    fn measure(&self) -> u64 {
+    fn determine_duration(&self) -> u64 {
         let video = self.streams.iter().find(|(_, is_video, _)| *is_video);
-        let Some((_, _, measure)) = video.or(self.streams.first()) else {
-            return self.clocks.values().next().map_or(0, Stretch::length);
+        let Some((_, _, reference)) = video.or(self.streams.first()) else {
+            return self.clocks.values().next().map_or(0, ClockRange::length);
         };
-        let length = measure.length();
-        let overlap = |stretch: &Stretch| {
-            (stretch.likely_length() + TIMESTAMP_WRAP - length) % TIMESTAMP_WRAP
+        let length = reference.length();
+        let overlap = |range: &ClockRange| {
+            (range.estimated_length() + TIMESTAMP_WRAP - length) % TIMESTAMP_WRAP
         };
-        let longest = self.streams.iter().map(|(_, _, stretch)| overlap(stretch));
+        let longest = self.streams.iter().map(|(_, _, range)| overlap(range));
         let extension = longest.filter(|o| (MAX_OVERLAP..=MAX_EXTENSION).contains(o)).max();
         (length + extension.unwrap_or(0)) % TIMESTAMP_WRAP
     }
 
     /// Sets the counter to the value that follows the last one sent on the PID.
-    fn count_on(&mut self, packet: &mut [u8; TS_PACKET_BYTES]) {
+    fn continue_counter(&mut self, packet: &mut [u8; TS_PACKET_BYTES]) {
         let pid = Header::of(packet).pid();
         if pid == NULL_PID {
             return;
         }
-        let (here, moves) =
+        let (original, has_payload) =
             (Header::of(packet).continuity_counter(), Header::of(packet).has_payload());
-        let counter = self.counters.entry(pid).or_insert(Counter { last: here, turn: Some(0) });
-        let turn = *counter.turn.get_or_insert_with(|| {
-            let expected = counter.last.wrapping_add(u8::from(moves));
-            expected.wrapping_sub(here) & 0x0f
+        let counter =
+            self.counters.entry(pid).or_insert(Counter { last: original, shift: Some(0) });
+        let shift = *counter.shift.get_or_insert_with(|| {
+            let expected = counter.last.wrapping_add(u8::from(has_payload));
+            expected.wrapping_sub(original) & 0x0f
         });
-        counter.last = here.wrapping_add(turn) & 0x0f;
-        if turn != 0 {
+        counter.last = original.wrapping_add(shift) & 0x0f;
+        if shift != 0 {
             fields::set_continuity(packet, counter.last);
         }
     }
 }
 
-impl Stretch {
+impl ClockRange {
     fn from(ticks: u64) -> Self {
-        Stretch { first: ticks, last: ticks, step: 0, step_bytes: 0, last_bytes: 0 }
+        ClockRange { first: ticks, last: ticks, step: 0, step_bytes: 0, last_bytes: 0 }
     }
 
-    fn reach(&mut self, ticks: u64, pes_bytes: u16) {
+    fn advance(&mut self, ticks: u64, pes_bytes: u16) {
         let step = (ticks + TIMESTAMP_WRAP - self.last) % TIMESTAMP_WRAP;
         if (1..=MAX_STEP).contains(&step) {
             self.step = step;
@@ -177,12 +178,12 @@ impl Stretch {
     /// As [`Stretch::length`], for a stream with several frames per PES packet. The last
     /// one is often shorter: its duration is estimated from its size, at the bit rate of
     /// the previous one.
-    fn likely_length(&self) -> u64 {
+    fn estimated_length(&self) -> u64 {
         if self.step_bytes == 0 || self.last_bytes >= self.step_bytes {
             return self.length();
         }
-        let likely = self.step * u64::from(self.last_bytes) / u64::from(self.step_bytes);
-        (self.length() + TIMESTAMP_WRAP - self.step + likely) % TIMESTAMP_WRAP
+        let estimate = self.step * u64::from(self.last_bytes) / u64::from(self.step_bytes);
+        (self.length() + TIMESTAMP_WRAP - self.step + estimate) % TIMESTAMP_WRAP
     }
 }
 

@@ -103,7 +103,7 @@ pub fn send(
     let time = play::SystemTime::start();
     let mut summary = play::play(&mut tape, options.speed, &mut link, &time, stop, progress)?;
     summary.sent_bytes = link.sent_bytes();
-    link.farewell(stop)?;
+    link.close(stop)?;
     Ok(summary)
 }
 

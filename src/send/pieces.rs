@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use crate::ts::{SYNC_BYTE, TS_PACKET_BYTES, in_step};
 
 /// Bytes needed to decide whether a packet begins at a position.
-const JUDGE_BYTES: usize = 5 * TS_PACKET_BYTES;
+const DECISION_BYTES: usize = 5 * TS_PACKET_BYTES;
 
 /// Size of the read buffer.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -32,7 +32,7 @@ pub struct Pieces<R> {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    is_over: bool,
+    at_end: bool,
     is_in_step: bool,
 }
 
@@ -40,7 +40,7 @@ impl<R: Read> Pieces<R> {
     /// Starts at the first byte of `source`.
     pub fn new(source: R) -> Self {
         let buffer = vec![0; BUFFER_BYTES];
-        Pieces { source, buffer, start: 0, end: 0, is_over: false, is_in_step: false }
+        Pieces { source, buffer, start: 0, end: 0, at_end: false, is_in_step: false }
     }
 
     /// Returns the next piece, or `None` at the end.
@@ -69,24 +69,24 @@ impl<R: Read> Pieces<R> {
 
     /// Returns how many of the bytes ahead certainly belong to no packet.
     fn loose(&self, ahead: &[u8]) -> usize {
-        let judged = if self.is_over { ahead.len() } else { ahead.len() - JUDGE_BYTES + 1 };
-        memchr::memchr_iter(SYNC_BYTE, &ahead[1..judged])
+        let decided = if self.at_end { ahead.len() } else { ahead.len() - DECISION_BYTES + 1 };
+        memchr::memchr_iter(SYNC_BYTE, &ahead[1..decided])
             .map(|at| at + 1)
             .find(|at| begins_packet(&ahead[*at..], TS_PACKET_BYTES))
-            .unwrap_or(judged)
+            .unwrap_or(decided)
     }
 
     /// Reads until there are enough bytes to decide, or the source has ended.
     fn fill(&mut self) -> io::Result<()> {
-        if self.is_over || self.end - self.start >= JUDGE_BYTES {
+        if self.at_end || self.end - self.start >= DECISION_BYTES {
             return Ok(());
         }
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        while !self.is_over && self.end < JUDGE_BYTES {
+        while !self.at_end && self.end < DECISION_BYTES {
             match self.source.read(&mut self.buffer[self.end..]) {
-                Ok(0) => self.is_over = true,
+                Ok(0) => self.at_end = true,
                 Ok(read) => self.end += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -107,13 +107,13 @@ mod tests {
 
     impl Read for Drip<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let most = buffer.len().min(3);
-            self.0.read(&mut buffer[..most])
+            let count = buffer.len().min(3);
+            self.0.read(&mut buffer[..count])
         }
     }
 
     /// Returns all bytes in order, and the offsets of the packets.
-    fn cut(source: impl Read) -> (Vec<u8>, Vec<usize>) {
+    fn split(source: impl Read) -> (Vec<u8>, Vec<usize>) {
         let (mut bytes, mut packets) = (Vec::new(), Vec::new());
         let mut pieces = Pieces::new(source);
         while let Some(piece) = pieces.next().expect("a slice reads") {
@@ -136,7 +136,7 @@ mod tests {
         file.extend([0, 0x47, 0x47, 1, 2]);
         file.extend(&stream[12 * TS_PACKET_BYTES..]);
         file.extend(&stream[..100]);
-        for (bytes, packets) in [cut(&file[..]), cut(Drip(&file))] {
+        for (bytes, packets) in [split(&file[..]), split(Drip(&file))] {
             assert_eq!(bytes, file);
             assert_eq!(packets.len(), 30);
             assert_eq!((packets[0], packets[12]), (77, 77 + 12 * TS_PACKET_BYTES + 5));
@@ -146,14 +146,14 @@ mod tests {
     #[test]
     fn a_file_larger_than_the_buffer_without_a_packet_comes_through() {
         let file: Vec<u8> = (0..3 * BUFFER_BYTES).map(|i| (i % 71 + 1) as u8).collect();
-        let (bytes, packets) = cut(&file[..]);
+        let (bytes, packets) = split(&file[..]);
         assert_eq!((bytes == file, packets.len()), (true, 0));
     }
 
     #[test]
     fn a_single_packet_is_one() {
-        let (_, packets) = cut(&testkit::filler(256, 0)[..]);
+        let (_, packets) = split(&testkit::filler(256, 0)[..]);
         assert_eq!(packets, [0]);
-        assert_eq!(cut(&[][..]), (vec![], vec![]));
+        assert_eq!(split(&[][..]), (vec![], vec![]));
     }
 }

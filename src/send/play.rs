@@ -21,7 +21,7 @@ const BURST_TIME: Duration = Duration::from_millis(10);
 const BURST_MAX_BYTES: usize = 64 * 1024;
 
 /// Maximum duration of one sleep, and so the delay until the stop flag is noticed.
-const NAP: Duration = Duration::from_millis(50);
+const MAX_SLEEP: Duration = Duration::from_millis(50);
 
 /// Time between two progress reports.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -88,7 +88,7 @@ pub fn play(
     let mut pacer = Pacer::new(factor.unwrap_or(1.0));
     let schedule = Schedule::starting(start);
     let mut bursts = Bursts { outlet, time, stop, schedule, pending: Vec::new(), sent_bytes: 0 };
-    let (mut run, mut due, mut told) = (Vec::new(), Duration::ZERO, start);
+    let (mut run, mut due, mut last_report) = (Vec::new(), Duration::ZERO, start);
     let mut was_stopped = false;
     'tape: while let Some(ending) = tape.next(&mut run)? {
         let reading = match ending {
@@ -105,8 +105,8 @@ pub fn play(
             }
             byte += packet.len() as u64;
         }
-        if time.now().saturating_sub(told) >= PROGRESS_INTERVAL {
-            told = time.now();
+        if time.now().saturating_sub(last_report) >= PROGRESS_INTERVAL {
+            last_report = time.now();
             progress(SendProgress {
                 sent_bytes: bursts.sent_bytes,
                 total_bytes: tape.total_bytes(),
@@ -161,11 +161,11 @@ impl Bursts<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(Sent::Stopped);
             }
-            let left = deadline.saturating_sub(self.time.now());
-            if left.is_zero() {
+            let remaining = deadline.saturating_sub(self.time.now());
+            if remaining.is_zero() {
                 break;
             }
-            self.time.sleep(left.min(NAP));
+            self.time.sleep(remaining.min(MAX_SLEEP));
         }
         let sent = self.outlet.write(&self.pending, self.stop)?;
         self.sent_bytes += self.pending.len() as u64;
@@ -196,7 +196,7 @@ mod tests {
     }
 
     /// Records when each burst arrives, and stalls once.
-    struct Notes<'a> {
+    struct TestOutlet<'a> {
         time: &'a FakeTime,
         bursts: Vec<(Duration, usize)>,
         bytes: Vec<u8>,
@@ -204,29 +204,29 @@ mod tests {
         stop_at: usize,
     }
 
-    impl PacketOutlet for Notes<'_> {
+    impl PacketOutlet for TestOutlet<'_> {
         fn write(&mut self, bytes: &[u8], stop: &AtomicBool) -> Result<Sent> {
             self.bursts.push((self.time.now(), bytes.len()));
             self.bytes.extend_from_slice(bytes);
-            if let Some((at, long)) = self.stall.take_if(|(at, _)| self.bytes.len() >= *at) {
+            if let Some((at, duration)) = self.stall.take_if(|(at, _)| self.bytes.len() >= *at) {
                 let _ = at;
-                self.time.sleep(long);
+                self.time.sleep(duration);
             }
             stop.store(self.bytes.len() >= self.stop_at, Ordering::Relaxed);
             Ok(Sent::Whole)
         }
     }
 
-    fn notes(time: &FakeTime) -> Notes<'_> {
-        Notes { time, bursts: vec![], bytes: vec![], stall: None, stop_at: usize::MAX }
+    fn outlet(time: &FakeTime) -> TestOutlet<'_> {
+        TestOutlet { time, bursts: vec![], bytes: vec![], stall: None, stop_at: usize::MAX }
     }
 
-    fn run(bytes: &[u8], speed: Speed, looped: bool, notes: &mut Notes<'_>) -> SendSummary {
+    fn run(bytes: &[u8], speed: Speed, looped: bool, outlet: &mut TestOutlet<'_>) -> SendSummary {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(bytes).expect("written");
         let mut tape = Tape::open(file.path(), looped).expect("opened");
-        let time = notes.time;
-        play(&mut tape, speed, notes, time, &AtomicBool::new(false), &mut |_| {}).expect("played")
+        let time = outlet.time;
+        play(&mut tape, speed, outlet, time, &AtomicBool::new(false), &mut |_| {}).expect("played")
     }
 
     #[test]
@@ -234,13 +234,13 @@ mod tests {
         // 25 frames/s of 40 packets: 188 kB/s, 10 ms are ten packets.
         let bytes = testkit::paced_stream(50, 40, 12_345);
         let time = FakeTime::default();
-        let mut notes = notes(&time);
-        let summary = run(&bytes, Speed::Factor(1.0), false, &mut notes);
-        assert_eq!(notes.bytes, bytes);
+        let mut outlet = outlet(&time);
+        let summary = run(&bytes, Speed::Factor(1.0), false, &mut outlet);
+        assert_eq!(outlet.bytes, bytes);
         assert_eq!(summary.passes, 1);
         assert!(summary.elapsed.as_secs_f64() > 1.95 && summary.elapsed.as_secs_f64() < 2.0);
         let mut before = 0;
-        for (at, length) in notes.bursts {
+        for (at, length) in outlet.bursts {
             let due = before as f64 / 188_000.0;
             assert!((at.as_secs_f64() - due).abs() < 1e-3, "byte {before} at {at:?}, not {due}");
             assert!((BURST_MIN_BYTES..=10 * TS_PACKET_BYTES).contains(&length), "{length}");
@@ -252,9 +252,9 @@ mod tests {
     fn a_stall_shortens_nothing_after_it() {
         let bytes = testkit::paced_stream(100, 40, 0);
         let time = FakeTime::default();
-        let mut notes = notes(&time);
-        notes.stall = Some((94_000, Duration::from_secs(60)));
-        let summary = run(&bytes, Speed::Factor(1.0), false, &mut notes);
+        let mut outlet = outlet(&time);
+        outlet.stall = Some((94_000, Duration::from_secs(60)));
+        let summary = run(&bytes, Speed::Factor(1.0), false, &mut outlet);
         let seconds = summary.elapsed.as_secs_f64();
         assert!(seconds > 63.8 && seconds < 64.1, "{seconds}");
     }
@@ -263,11 +263,11 @@ mod tests {
     fn the_seam_of_a_loop_takes_one_frame() {
         let bytes = testkit::paced_stream(25, 40, 0);
         let time = FakeTime::default();
-        let mut notes = notes(&time);
-        notes.stop_at = 4 * bytes.len();
-        let summary = run(&bytes, Speed::Factor(1.0), true, &mut notes);
+        let mut outlet = outlet(&time);
+        outlet.stop_at = 4 * bytes.len();
+        let summary = run(&bytes, Speed::Factor(1.0), true, &mut outlet);
         assert!(summary.was_stopped);
-        assert_eq!(notes.bytes[..bytes.len()], bytes);
+        assert_eq!(outlet.bytes[..bytes.len()], bytes);
         let seconds = summary.elapsed.as_secs_f64();
         assert!((seconds - 4.0).abs() < 0.02, "{seconds}");
     }
@@ -276,9 +276,9 @@ mod tests {
     fn full_speed_waits_for_nothing() {
         let bytes = testkit::paced_stream(500, 40, 0);
         let time = FakeTime::default();
-        let mut notes = notes(&time);
-        let summary = run(&bytes, Speed::Max, false, &mut notes);
-        assert_eq!((summary.elapsed, notes.bytes == bytes), (Duration::ZERO, true));
+        let mut outlet = outlet(&time);
+        let summary = run(&bytes, Speed::Max, false, &mut outlet);
+        assert_eq!((summary.elapsed, outlet.bytes == bytes), (Duration::ZERO, true));
         assert_eq!(summary.media.as_millis(), 20_000);
     }
 
@@ -286,8 +286,8 @@ mod tests {
     fn without_any_clock_it_goes_at_full_speed() {
         let bytes = testkit::filler(256, 0).repeat(100);
         let time = FakeTime::default();
-        let mut notes = notes(&time);
-        let summary = run(&bytes, Speed::Factor(0.001), false, &mut notes);
-        assert_eq!((summary.elapsed, notes.bytes == bytes), (Duration::ZERO, true));
+        let mut outlet = outlet(&time);
+        let summary = run(&bytes, Speed::Factor(0.001), false, &mut outlet);
+        assert_eq!((summary.elapsed, outlet.bytes == bytes), (Duration::ZERO, true));
     }
 }

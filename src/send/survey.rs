@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use scenetap_testkit as testkit;
 
-    fn judge(head: &[u8]) -> std::result::Result<PacingClock, String> {
+    fn survey_head(head: &[u8]) -> std::result::Result<PacingClock, String> {
         survey(head, Path::new("f.ts")).map_err(|error| error.to_string())
     }
 
@@ -111,7 +111,7 @@ mod tests {
     fn the_first_pid_with_a_pcr_is_the_clock() {
         let mut file = testkit::timed(300, 0, None, 5, 5).to_vec();
         file.extend(testkit::paced_stream(3, 2, 77));
-        assert_eq!(judge(&file), Ok(PacingClock::Pcr(256)));
+        assert_eq!(survey_head(&file), Ok(PacingClock::Pcr(256)));
         let reading = PacingClock::Pcr(256).read(&testkit::timed(256, 0, Some(77), 0, 0));
         assert_eq!(reading, Some(Reading { ticks: 77, discontinuity: false }));
     }
@@ -120,23 +120,25 @@ mod tests {
     fn without_a_pcr_the_first_stream_with_timestamps_is_the_clock() {
         let mut file = testkit::filler(17, 0).to_vec();
         file.extend(testkit::timed(300, 0, None, 9, 5));
-        assert_eq!(judge(&file), Ok(PacingClock::Dts(300)));
+        assert_eq!(survey_head(&file), Ok(PacingClock::Dts(300)));
         let reading = PacingClock::Dts(300).read(&testkit::timed(300, 0, None, 9, 5));
         assert_eq!(reading, Some(Reading { ticks: 1500, discontinuity: false }));
-        assert_eq!(judge(&testkit::filler(17, 0)), Ok(PacingClock::None));
+        assert_eq!(survey_head(&testkit::filler(17, 0)), Ok(PacingClock::None));
     }
 
     #[test]
     fn packets_of_192_and_204_bytes_and_what_is_no_stream_are_refused() {
         let stream = testkit::paced_stream(10, 2, 0);
-        let framed = |front: usize, behind: usize| -> Vec<u8> {
-            let frame = |p: &[u8]| [&vec![1; front][..], p, &vec![2; behind][..]].concat();
+        let framed = |front: usize, back: usize| -> Vec<u8> {
+            let frame = |p: &[u8]| [&vec![1; front][..], p, &vec![2; back][..]].concat();
             stream.chunks(TS_PACKET_BYTES).flat_map(frame).collect()
         };
-        assert_eq!(judge(&framed(0, 0)), Ok(PacingClock::Pcr(256)));
-        assert!(judge(&framed(4, 0)).is_err_and(|e| e.contains("192 bytes")));
-        assert!(judge(&framed(0, 16)).is_err_and(|e| e.contains("204 bytes")));
-        assert!(judge(&vec![7; 5000]).is_err_and(|e| e.starts_with("send: f.ts: no MPEG-TS")));
-        assert!(judge(&[]).is_err_and(|e| e.contains("empty")));
+        assert_eq!(survey_head(&framed(0, 0)), Ok(PacingClock::Pcr(256)));
+        assert!(survey_head(&framed(4, 0)).is_err_and(|e| e.contains("192 bytes")));
+        assert!(survey_head(&framed(0, 16)).is_err_and(|e| e.contains("204 bytes")));
+        assert!(
+            survey_head(&vec![7; 5000]).is_err_and(|e| e.starts_with("send: f.ts: no MPEG-TS"))
+        );
+        assert!(survey_head(&[]).is_err_and(|e| e.contains("empty")));
     }
 }

@@ -207,10 +207,10 @@ mod tests {
     #[test]
     fn a_folder_and_a_missing_file_are_told() {
         let folder = tempfile::tempdir().expect("a folder");
-        let refusal = |path: &Path| {
+        let open_error = |path: &Path| {
             Tape::open(path, false).err().map(|error| error.to_string()).unwrap_or_default()
         };
-        assert!(refusal(folder.path()).contains("is a folder"));
-        assert!(refusal(&folder.path().join("none.ts")).contains("cannot open: No such file"));
+        assert!(open_error(folder.path()).contains("is a folder"));
+        assert!(open_error(&folder.path().join("none.ts")).contains("cannot open: No such file"));
     }
 }

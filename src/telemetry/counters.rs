@@ -43,7 +43,7 @@ pub struct Counters {
     detection: Mutex<DetectionState>,
     session: Mutex<Option<PathBuf>>,
     damage: Mutex<Damage>,
-    /// What was logged.
+    /// The last logged error and warning.
     troubles: Troubles,
     /// Covers each operation of the writer thread.
     pub recorder: Heartbeat,
@@ -122,7 +122,7 @@ impl Counters {
         update(&mut self.damage.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What was logged.
+    /// Returns the last logged error and warning.
     pub fn troubles(&self) -> &Troubles {
         &self.troubles
     }
