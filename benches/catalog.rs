@@ -55,18 +55,18 @@ fn filled(length: u64) -> tempfile::TempDir {
     folder
 }
 
-/// Measures a few runs and extrapolates: opening a long index as often as criterion asks
-/// for would take too long.
-fn a_few(times: u64, mut one: impl FnMut() -> Duration) -> Duration {
-    let few = times.min(3);
-    let took: Duration = (0..few).map(|_| one()).sum();
-    took * u32::try_from(times / few).unwrap()
+/// Measures at most three runs and extrapolates to `times` runs: opening a long index as
+/// often as criterion requests would take too long.
+fn extrapolate(times: u64, mut measure: impl FnMut() -> Duration) -> Duration {
+    let runs = times.min(3);
+    let took: Duration = (0..runs).map(|_| measure()).sum();
+    took * u32::try_from(times / runs).unwrap()
 }
 
-fn timed(what: impl FnOnce()) -> Duration {
-    let began = Instant::now();
-    what();
-    began.elapsed()
+fn timed(work: impl FnOnce()) -> Duration {
+    let started = Instant::now();
+    work();
+    started.elapsed()
 }
 
 fn by_length(criterion: &mut Criterion) {
@@ -79,8 +79,9 @@ fn by_length(criterion: &mut Criterion) {
         let text = std::fs::read_to_string(&index).unwrap();
 
         group.bench_function(BenchmarkId::new("open after a restart", length), |bencher| {
-            bencher
-                .iter_custom(|times| a_few(times, || timed(|| drop(open(folder.path(), length)))));
+            bencher.iter_custom(|times| {
+                extrapolate(times, || timed(|| drop(open(folder.path(), length))))
+            });
         });
 
         let mut catalog = open(folder.path(), length);
@@ -88,7 +89,7 @@ fn by_length(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(FRAMES));
         group.bench_function(BenchmarkId::new("keep 100 frames", length), |bencher| {
             bencher.iter_custom(|times| {
-                a_few(times, || {
+                extrapolate(times, || {
                     let frames = next..next + FRAMES;
                     next = frames.end;
                     timed(|| frames.for_each(|number| drop(catalog.keep_encoded(frame(number)))))
@@ -99,7 +100,7 @@ fn by_length(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(BenchmarkId::new("write the index", length), |bencher| {
             bencher.iter_custom(|times| {
-                a_few(times, || {
+                extrapolate(times, || {
                     let last = frame(next);
                     next += 1;
                     timed(|| {
@@ -112,12 +113,12 @@ fn by_length(criterion: &mut Criterion) {
 
         let (no, yes) = ("\"sent_to_agent\": false", "\"sent_to_agent\": true");
         let texts = [text.replacen(no, yes, 1), text];
-        let mut turn = 0;
+        let mut next_text = 0;
         group.bench_function(BenchmarkId::new("merge a change", length), |bencher| {
             bencher.iter_custom(|times| {
-                a_few(times, || {
-                    std::fs::write(&index, &texts[turn]).unwrap();
-                    turn = 1 - turn;
+                extrapolate(times, || {
+                    std::fs::write(&index, &texts[next_text]).unwrap();
+                    next_text = 1 - next_text;
                     timed(|| catalog.flush().unwrap())
                 })
             });

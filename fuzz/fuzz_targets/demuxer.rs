@@ -6,16 +6,16 @@ use scenetap::demux::{Listing, ProgramChoice};
 use scenetap::media::{AccessUnit, ByteOffset};
 use scenetap::pipeline::analyzer::units::{UnitEvent, UnitReader};
 use scenetap::ts::{Aligned, Aligner, TS_PACKET_BYTES};
-use scenetap_fuzz::{align, mend_tables, packets, pieces, with_cuts};
+use scenetap_fuzz::{align, packets, pieces, repair_tables, with_cuts};
 
 fuzz_target!(|input: &[u8]| {
     let (stream, cuts) = with_cuts(input);
     let mut stream = stream.to_vec();
-    mend_tables(&mut stream);
+    repair_tables(&mut stream);
     for choice in [ProgramChoice::FirstWithVideo, ProgramChoice::Number(1)] {
         let whole = events(&[&stream], choice);
         assert_eq!(events(&pieces(&stream, cuts), choice), whole, "read in pieces");
-        is_sound(&whole, &stream);
+        assert_sound(&whole, &stream);
 
         let mut listing = Listing::new(choice);
         packets(&align(&[&stream], TS_PACKET_BYTES)).any(|packet| listing.push(packet));
@@ -44,7 +44,7 @@ fn events(pieces: &[&[u8]], choice: ProgramChoice) -> Vec<UnitEvent> {
 }
 
 /// Asserts what holds for access units of any stream.
-fn is_sound(events: &[UnitEvent], stream: &[u8]) {
+fn assert_sound(events: &[UnitEvent], stream: &[u8]) {
     let units = || {
         events.iter().filter_map(|event| match event {
             UnitEvent::AccessUnit(unit) => Some(unit),

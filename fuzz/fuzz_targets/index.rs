@@ -8,8 +8,8 @@ use scenetap::catalog::index::fuzzing::Index;
 
 // The input holds both, separated by a NUL.
 fuzz_target!(|input: &str| {
-    let (left, theirs) = input.split_once('\0').unwrap_or((input, input));
-    let Ok(mut index) = Index::load(left) else { return };
+    let (earlier, theirs) = input.split_once('\0').unwrap_or((input, input));
+    let Ok(mut index) = Index::load(earlier) else { return };
     let text = index.text();
     let again = Index::load(&text).expect("what was written can be read");
     assert_eq!(again.text(), text);
@@ -18,14 +18,14 @@ fuzz_target!(|input: &str| {
 
     let before = flags(&index);
     let mut text = text;
-    for behind in [true, false] {
-        let Ok(merged) = index.merge(theirs, behind) else {
+    for outdated in [true, false] {
+        let Ok(merged) = index.merge(theirs, outdated) else {
             assert_eq!(index.text(), text, "the text must not change");
             return;
         };
         let after = flags(&index);
         assert!(before.keys().eq(after.keys()), "entries that others delete come back");
-        if behind {
+        if outdated {
             let lost = before.iter().find(|(id, sent)| **sent && !after[*id]);
             assert_eq!(lost, None, "a delivery is not taken back");
         }

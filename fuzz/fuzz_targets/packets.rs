@@ -6,7 +6,7 @@ use scenetap::demux::fuzzing::{
     Packet, PacketParser, PesParser, PesPart, SectionAssembler, Understood,
 };
 use scenetap::ts::{TS_PACKET_BYTES, probe_packet_bytes};
-use scenetap_fuzz::{Found, align, mend_tables, packets, pieces, with_cuts};
+use scenetap_fuzz::{Found, align, packets, pieces, repair_tables, with_cuts};
 
 fuzz_target!(|input: &[u8]| {
     let (stream, cuts) = with_cuts(input);
@@ -16,7 +16,7 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(align(&pieces(stream, cuts), packet_bytes), whole, "read in pieces");
     }
     let mut stream = stream.to_vec();
-    mend_tables(&mut stream);
+    repair_tables(&mut stream);
     let aligned = align(&[&stream], TS_PACKET_BYTES);
     let bytes = aligned.iter().map(|found| match found {
         Found::Packet(..) => TS_PACKET_BYTES as u64,
@@ -32,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
             continue;
         };
         assert_eq!(alone.map(|alone| header(&alone)), Some(header(&parsed)));
-        agrees(&parsed);
+        assert_agrees(&parsed);
     }
 });
 
@@ -44,7 +44,7 @@ fn header(packet: &Packet<'_>) -> (u16, [bool; 4], u8, Vec<u8>) {
 }
 
 /// Asserts that `mpeg2ts` and our own parsers agree on a payload.
-fn agrees(packet: &Packet<'_>) {
+fn assert_agrees(packet: &Packet<'_>) {
     match &packet.understood {
         None => {}
         Some(Understood::Table(table)) => {

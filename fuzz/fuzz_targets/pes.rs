@@ -12,11 +12,11 @@ fuzz_target!(|input: &[u8]| {
     // One PES packet, split into transport packets in any way.
     let (headers, data) = read(&[bytes], |n| n == 0);
     assert!(data.len() <= bytes.len() && headers.len() <= 1);
-    let (torn_headers, torn_data) = read(&pieces, |n| n == 0);
-    assert_eq!(torn_headers.first(), headers.first(), "its header");
+    let (split_headers, split_data) = read(&pieces, |n| n == 0);
+    assert_eq!(split_headers.first(), headers.first(), "its header");
     // A length is trusted until the data contradicts it: then the split matters.
     if headers.first().is_some_and(|header| header.es_bytes.is_none()) {
-        assert_eq!((torn_headers, torn_data), (headers, data), "its bytes");
+        assert_eq!((split_headers, split_data), (headers, data), "its bytes");
     }
 
     // Many PES packets; a byte of each piece decides whether one starts there.

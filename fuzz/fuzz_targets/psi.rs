@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use scenetap::demux::fuzzing::{SectionAssembler, Table};
-use scenetap_fuzz::{mend_sections, pieces, with_cuts};
+use scenetap_fuzz::{pieces, repair_sections, with_cuts};
 
 /// If a section is truncated because it is too long, the split matters.
 const MAX_SECTION_BYTES: usize = 4096;
@@ -13,7 +13,7 @@ fuzz_target!(|input: &[u8]| {
     read(&mut SectionAssembler::default(), &pieces(payload, cuts));
 
     let mut payload = payload.to_vec();
-    mend_sections(&mut payload);
+    repair_sections(&mut payload);
     let whole = read(&mut SectionAssembler::default(), &[&payload]);
     for table in &whole {
         if let Table::Pmt(pmt) = table {
@@ -24,8 +24,10 @@ fuzz_target!(|input: &[u8]| {
     }
     let pieces = pieces(&payload, cuts);
     // The pointer field and the bytes that it skips must be in the same packet.
-    let pointed = payload.first().map_or(0, |pointer| usize::from(*pointer) + 1);
-    if payload.len() < MAX_SECTION_BYTES && pieces.first().is_some_and(|it| it.len() >= pointed) {
+    let required_bytes = payload.first().map_or(0, |pointer| usize::from(*pointer) + 1);
+    if payload.len() < MAX_SECTION_BYTES
+        && pieces.first().is_some_and(|piece| piece.len() >= required_bytes)
+    {
         assert_eq!(read(&mut SectionAssembler::default(), &pieces), whole, "in pieces");
     }
     // Whatever an assembler contains, a new start is read as in a new one.

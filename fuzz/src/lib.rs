@@ -4,13 +4,13 @@ use scenetap::media::ByteOffset;
 use scenetap::ts::{self, Aligner, SYNC_BYTE, TS_PACKET_BYTES, TsPacket};
 use scenetap_testkit::crc32;
 
-/// Maximum number of bytes at the end of an input that tell how to split the rest.
-const MOST_CUTS: usize = 16;
+/// Maximum number of bytes at the end of an input that are sizes of pieces.
+const MAX_CUTS: usize = 16;
 
 /// Separates an input into the bytes to parse and the sizes of the pieces. The sizes are
 /// at the end, so that a plain file is a valid seed.
 pub fn with_cuts(input: &[u8]) -> (&[u8], &[u8]) {
-    input.split_at(input.len() - MOST_CUTS.min(input.len() / 8))
+    input.split_at(input.len() - MAX_CUTS.min(input.len() / 8))
 }
 
 /// Splits the bytes into pieces with the sizes in `cuts`, repeatedly; a piece may be
@@ -70,7 +70,7 @@ pub fn packets(found: &[Found]) -> impl Iterator<Item = TsPacket<'_>> {
 
 /// Corrects the CRC of the sections in packets that begin with a PAT or a PMT: otherwise
 /// no table changed by the fuzzer would be accepted.
-pub fn mend_tables(stream: &mut [u8]) {
+pub fn repair_tables(stream: &mut [u8]) {
     let mut at = 0;
     while let Some(packet) = stream.get_mut(at..at + TS_PACKET_BYTES) {
         if packet[0] != SYNC_BYTE {
@@ -79,14 +79,14 @@ pub fn mend_tables(stream: &mut [u8]) {
         }
         let field_bytes = if packet[3] & 0x20 != 0 { 1 + usize::from(packet[4]) } else { 0 };
         if let Some(payload @ [0, 0 | 2, ..]) = packet.get_mut(4 + field_bytes..) {
-            mend_sections(payload);
+            repair_sections(payload);
         }
         at += TS_PACKET_BYTES;
     }
 }
 
 /// Corrects the CRC of the sections in a payload, from its pointer field on.
-pub fn mend_sections(payload: &mut [u8]) {
+pub fn repair_sections(payload: &mut [u8]) {
     let mut from = payload.first().map_or(0, |pointer| 1 + usize::from(*pointer));
     while let Some(&[_, high, low]) = payload.get(from..).and_then(<[u8]>::first_chunk) {
         let end = from + 3 + usize::from(u16::from_be_bytes([high, low]) & 0x0fff);

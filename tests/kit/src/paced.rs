@@ -8,7 +8,8 @@ const PCR_PER_TICK: u64 = 300;
 /// Ticks after which PTS and DTS wrap.
 const TICKS: u64 = 1 << 33;
 
-/// A packet that begins a video PES with `pts` and `dts` (90 kHz), and a PCR (27 MHz) if given.
+/// Returns a packet that begins a video PES with `pts` and `dts` (90 kHz), and a PCR (27 MHz)
+/// if given.
 pub fn timed(pid: u16, counter: u8, pcr: Option<u64>, pts: u64, dts: u64) -> [u8; PACKET_BYTES] {
     let mut packet = filler(pid, counter);
     packet[1] |= 0x40;
@@ -29,15 +30,15 @@ pub fn timed(pid: u16, counter: u8, pcr: Option<u64>, pts: u64, dts: u64) -> [u8
     packet
 }
 
-/// A packet of payload only.
+/// Returns a packet of payload only.
 pub fn filler(pid: u16, counter: u8) -> [u8; PACKET_BYTES] {
     let mut packet = [0xaa; PACKET_BYTES];
     packet[..4].copy_from_slice(&[0x47, (pid >> 8) as u8, pid as u8, 0x10 | counter & 0x0f]);
     packet
 }
 
-/// `frames` pictures at 25/s on PID 256, `packets_per_frame` packets each, each with a PCR
-/// 0.5 s before its DTS; the first PCR is `pcr` (27 MHz).
+/// Returns `frames` pictures at 25/s on PID 256, `packets_per_frame` packets each, each with a
+/// PCR 0.5 s before its DTS; the first PCR is `pcr` (27 MHz).
 pub fn paced_stream(frames: u64, packets_per_frame: u64, pcr: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut counter = 0;

@@ -12,13 +12,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The root of the repository.
+/// Returns the root of the repository.
 fn root() -> &'static Path {
     let kit = Path::new(env!("CARGO_MANIFEST_DIR"));
     kit.ancestors().nth(2).unwrap_or(kit)
 }
 
-/// Path of `fixtures/NAME.ts`. Panics if it is missing: every checkout has the fixtures.
+/// Returns the path of `fixtures/NAME.ts`. Panics if the file is missing: every checkout has
+/// the fixtures.
 pub fn fixture(name: &str) -> PathBuf {
     let path = root().join("fixtures").join(format!("{name}.ts"));
     assert!(path.is_file(), "{}: the fixture is missing", path.display());
@@ -38,9 +39,9 @@ pub fn has(program: &str) -> bool {
 }
 
 /// Skips the test because a tool, or a feature of one, is missing. Panics if tools are required.
-pub fn lacks_tool(why: &str) {
-    assert!(!is_set("SCENETAP_REQUIRE_TOOLS"), "{why}, and SCENETAP_REQUIRE_TOOLS is set");
-    leave_out(why);
+pub fn lacks_tool(reason: &str) {
+    assert!(!is_set("SCENETAP_REQUIRE_TOOLS"), "{reason}, and SCENETAP_REQUIRE_TOOLS is set");
+    leave_out(reason);
 }
 
 /// Returns the folder of the real streams, which is next to a checkout and not part of
@@ -51,21 +52,21 @@ pub fn material() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    let why = format!("there are no streams in {}", folder.display());
-    assert!(!is_set("SCENETAP_REQUIRE_MATERIAL"), "{why}, and SCENETAP_REQUIRE_MATERIAL is set");
-    leave_out(&why);
+    let reason = format!("there are no streams in {}", folder.display());
+    assert!(!is_set("SCENETAP_REQUIRE_MATERIAL"), "{reason}, and SCENETAP_REQUIRE_MATERIAL is set");
+    leave_out(&reason);
     None
 }
 
 /// Reports that the calling test is skipped, on standard error (`writeln!` is not captured by
 /// libtest, `eprintln!` is) and in the file named by `SCENETAP_LEFT_OUT`.
-pub fn leave_out(why: &str) {
+pub fn leave_out(reason: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
-    let _ = writeln!(std::io::stderr(), "left out: {test}: {why}");
+    let _ = writeln!(std::io::stderr(), "left out: {test}: {reason}");
     if let Some(list) = std::env::var_os("SCENETAP_LEFT_OUT") {
         let mut list = OpenOptions::new().create(true).append(true).open(list).expect("a list");
-        list.write_all(format!("{test}\t{why}\n").as_bytes()).expect("a list");
+        list.write_all(format!("{test}\t{reason}\n").as_bytes()).expect("a list");
     }
 }
 
