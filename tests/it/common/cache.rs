@@ -40,7 +40,7 @@ impl<'a> Ffmpeg<'a> {
     }
 
     pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
-        self.arguments.extend(arguments.into_iter().map(|it| it.as_ref().to_owned()));
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
         self
     }
 
@@ -52,7 +52,7 @@ impl<'a> Ffmpeg<'a> {
 
     /// Returns standard error, whatever the exit status. Panics if a signal ended ffmpeg.
     pub fn log(self) -> String {
-        let path = self.kept("log", |command, file| {
+        let path = self.cached("log", |command, file| {
             let output = command.output().unwrap();
             assert!(output.status.code().is_some(), "{command:?} was killed");
             file.write_all(&output.stderr).unwrap();
@@ -61,23 +61,23 @@ impl<'a> Ffmpeg<'a> {
     }
 
     /// As [`Ffmpeg::log`], bypassing the cache.
-    pub fn log_afresh(self) -> String {
+    pub fn log_uncached(self) -> String {
         String::from_utf8_lossy(&self.command().output().unwrap().stderr).into_owned()
     }
 
     /// Encodes to `format` and returns the path of the cached file. ffmpeg writes to a pipe,
     /// which makes no difference for the formats used here.
     pub fn file(self, format: &str) -> PathBuf {
-        let made = self.args(["-f", format, "-"]);
+        let encode = self.args(["-f", format, "-"]);
         let extension = if format == "mpegts" { "ts" } else { format };
-        made.kept(extension, |command, file| {
+        encode.cached(extension, |command, file| {
             let Output { status, stdout, stderr } = command.output().unwrap();
             assert!(status.success(), "{command:?}: {}", String::from_utf8_lossy(&stderr));
             file.write_all(&stdout).unwrap();
         })
     }
 
-    fn kept(
+    fn cached(
         &self,
         extension: &str,
         make: impl FnOnce(&mut Command, &mut std::fs::File),

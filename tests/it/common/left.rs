@@ -60,30 +60,30 @@ pub fn acknowledge(session: &Path) -> Vec<Value> {
     entries
 }
 
-pub fn assert_same(what: &str, session: &Path, acknowledged: &[Value], undisturbed: &Left) {
+pub fn assert_same(context: &str, session: &Path, acknowledged: &[Value], undisturbed: &Left) {
     let mut found = left(session);
     for entry in acknowledged {
         let kept = found.entries.iter_mut().find(|kept| kept["id"] == entry["id"]);
-        let kept = kept.unwrap_or_else(|| panic!("{what}: {} is gone", entry["id"]));
+        let kept = kept.unwrap_or_else(|| panic!("{context}: {} is gone", entry["id"]));
         assert_eq!(
             (&kept["sent_to_agent"], &kept["note"]),
             (&json!(true), &entry["note"]),
-            "{what}"
+            "{context}"
         );
         kept["sent_to_agent"] = json!(false);
         kept.as_object_mut().unwrap().remove("note");
     }
-    assert!(found.recording == undisturbed.recording, "{what}: another recording");
-    let brief = |entries: &[Value]| {
+    assert!(found.recording == undisturbed.recording, "{context}: another recording");
+    let summary = |entries: &[Value]| {
         entries
             .iter()
             .map(|e| format!("{} {} {}", e["id"], e["timestamp"], e["offset"]))
             .collect::<Vec<_>>()
     };
-    assert_eq!(brief(&found.entries), brief(&undisturbed.entries), "{what}");
-    assert_eq!(found.entries, undisturbed.entries, "{what}");
-    assert_eq!(found.stream, undisturbed.stream, "{what}");
+    assert_eq!(summary(&found.entries), summary(&undisturbed.entries), "{context}");
+    assert_eq!(found.entries, undisturbed.entries, "{context}");
+    assert_eq!(found.stream, undisturbed.stream, "{context}");
     let names = |left: &Left| left.frames.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(&found), names(undisturbed), "{what}");
-    assert!(found.frames == undisturbed.frames, "{what}: another JPEG");
+    assert_eq!(names(&found), names(undisturbed), "{context}");
+    assert!(found.frames == undisturbed.frames, "{context}: another JPEG");
 }

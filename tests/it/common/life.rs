@@ -34,8 +34,8 @@ pub fn recorder(sessions: &Path) -> Command {
 
 /// Returns how many bytes of whole packets are recorded, where a sender continues.
 pub fn whole_packets(recording: &Path) -> usize {
-    let there = std::fs::metadata(recording).map_or(0, |file| file.len() as usize);
-    there / TS_PACKET_BYTES * TS_PACKET_BYTES
+    let recorded_bytes = std::fs::metadata(recording).map_or(0, |file| file.len() as usize);
+    recorded_bytes / TS_PACKET_BYTES * TS_PACKET_BYTES
 }
 
 /// Returns what a recorder without faults leaves.
@@ -66,44 +66,44 @@ pub fn record(sessions: &Path, clip: &[u8], fault: Option<&str>) -> Ended {
         }
     };
     // Keep reading, so that the recorder never blocks on its log.
-    let (tell, news) = channel();
+    let (resumed_sender, resumed) = channel();
     let rest = std::thread::spawn(move || {
         let mut rest = String::new();
         for line in stderr.lines().map_while(Result::ok) {
             rest.push_str(&line);
             rest.push('\n');
             if line.contains("recording resumes at byte") {
-                let _ = tell.send(());
+                let _ = resumed_sender.send(());
             }
         }
         rest
     });
     if let Some(address) = address {
-        send(&child, &address, &sessions.join("s/stream/recording.ts"), clip, &news);
+        send(&child, &address, &sessions.join("s/stream/recording.ts"), clip, &resumed);
     }
     let status = child.wait().unwrap();
     log.push_str(&rest.join().unwrap());
     Ended { status, log }
 }
 
-/// Sends until everything is recorded. `news` reports when the recorder accepts senders
+/// Sends until everything is recorded. `resumed` reports when the recorder accepts senders
 /// again after a fault; it is closed when the recorder exits.
-fn send(child: &Child, address: &str, recording: &Path, clip: &[u8], news: &Receiver<()>) {
+fn send(child: &Child, address: &str, recording: &Path, clip: &[u8], resumed: &Receiver<()>) {
     loop {
-        let there = whole_packets(recording);
-        if there == clip.len() {
+        let recorded_bytes = whole_packets(recording);
+        if recorded_bytes == clip.len() {
             // No sender will connect and disconnect, so only a signal ends it.
             let _ = kill_process(Pid::from_child(child), Signal::TERM);
             return;
         }
         let Ok(mut socket) = TcpStream::connect(address) else { return };
-        for bytes in clip[there..].chunks(8 << 10) {
+        for bytes in clip[recorded_bytes..].chunks(8 << 10) {
             if socket.write_all(bytes).is_err() {
                 break;
             }
         }
         let _ = socket.shutdown(Shutdown::Write);
-        if news.recv_timeout(DEADLINE).is_err() {
+        if resumed.recv_timeout(DEADLINE).is_err() {
             return;
         }
     }

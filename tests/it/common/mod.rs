@@ -53,8 +53,8 @@ pub fn scenetap() -> Command {
             ["STREAM_HOST", "STREAM_PORT", "SCENE_THRESHOLD", "MAX_FRAME_INTERVAL", "SESSIONS_DIR"];
         // Also remove the variables of a service that runs the tests.
         let services = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "RUNTIME_DIRECTORY"];
-        let named = [&old[..], &services].concat();
-        if name.starts_with("SCENETAP_") || named.contains(&name.as_str()) {
+        let variables = [&old[..], &services].concat();
+        if name.starts_with("SCENETAP_") || variables.contains(&name.as_str()) {
             command.env_remove(name);
         }
     }
@@ -110,12 +110,12 @@ impl Recorder {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (tell, log) = channel();
+        let (log_sender, log) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 eprintln!("recorder: {line}");
-                let _ = tell.send(line);
+                let _ = log_sender.send(line);
             }
         });
         let frames = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -196,7 +196,7 @@ pub fn index(session: &Path) -> Vec<Value> {
 
 /// Asserts that entries match ffmpeg's rule: times, scores and reasons.
 pub fn assert_golden(name: &str, kind: &str, entries: &[Value]) {
-    let wanted: Vec<_> = golden(name, kind)
+    let expected: Vec<_> = golden(name, kind)
         .iter()
         .map(|row| {
             let ticks: i64 = row[0].parse().unwrap();
@@ -212,7 +212,7 @@ pub fn assert_golden(name: &str, kind: &str, entries: &[Value]) {
             (micros, score, entry["reason"].as_str().unwrap().to_owned())
         })
         .collect();
-    assert_eq!(found, wanted, "{name}");
+    assert_eq!(found, expected, "{name}");
     for (number, entry) in entries.iter().enumerate() {
         assert_eq!(entry["id"], format!("F{:04}", number + 1));
     }

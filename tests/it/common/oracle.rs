@@ -33,21 +33,21 @@ pub fn ffmpeg_of(file: &Path, map: &str) -> Verdicts {
 }
 
 fn log_with_audio(file: &Path, map: &str, chain: &str) -> String {
-    let with_audio = asked(file, map, &["-map", "0:a?", "-c:a", "copy"], chain).log();
+    let with_audio = ffmpeg_command(file, map, &["-map", "0:a?", "-c:a", "copy"], chain).log();
     // If the tables name audio that the stream lacks, ffmpeg fails.
     if with_audio.contains("Could not write header") {
-        asked(file, map, &[], chain).log()
+        ffmpeg_command(file, map, &[], chain).log()
     } else {
         with_audio
     }
 }
 
 /// As [`log_with_audio`], bypassing the cache.
-fn afresh(file: &Path, chain: &str) -> String {
-    asked(file, "0:v:0", &["-map", "0:a?", "-c:a", "copy"], chain).log_afresh()
+fn uncached_log(file: &Path, chain: &str) -> String {
+    ffmpeg_command(file, "0:v:0", &["-map", "0:a?", "-c:a", "copy"], chain).log_uncached()
 }
 
-fn asked<'a>(file: &'a Path, map: &str, audio: &[&str], chain: &str) -> Ffmpeg<'a> {
+fn ffmpeg_command<'a>(file: &'a Path, map: &str, audio: &[&str], chain: &str) -> Ffmpeg<'a> {
     // One thread: with several, the concealment of damage varies from run to run.
     Ffmpeg::new()
         .args(["-threads", "1", "-i", INPUT, "-map", map])
@@ -61,7 +61,7 @@ fn parse(log: &str) -> Verdicts {
     let mut pts = f64::NAN;
     for line in log.lines() {
         // ffmpeg names filters by their position in the chain.
-        let is_from = |place: u8| line.starts_with(&format!("[Parsed_metadata_{place} @"));
+        let is_from = |position: u8| line.starts_with(&format!("[Parsed_metadata_{position} @"));
         let list = match (is_from(1), is_from(3)) {
             (true, _) => &mut verdicts.pictures,
             (_, true) => &mut verdicts.frames,
@@ -113,17 +113,17 @@ pub fn ours_with(file: &Path, options: &[&str]) -> Verdicts {
 }
 
 /// Asserts that every picture's time and score, and the kept frames, equal ffmpeg's.
-pub fn assert_parity(what: &str, file: &Path) {
+pub fn assert_parity(context: &str, file: &Path) {
     let ours = ours(file);
-    assert_same(what, &ffmpeg_nearest(file, &ours, 0), &ours);
+    assert_same(context, &ffmpeg_nearest(file, &ours, 0), &ours);
 }
 
 /// libavcodec's version in FFmpeg 6.1, the first whose tool decodes in a thread of its own.
 const FFMPEG_6_1: u32 = (60 << 16) | (31 << 8);
 
-/// ffmpeg's verdict on the first video stream: both lists from one run, unless that run differs
-/// from `ours`. The undecoded part of a damaged picture shows what its buffer held before, which
-/// depends on what else the run does, so each list then comes from a run of its own.
+/// Returns ffmpeg's results for the first video stream: both lists from one run, unless that run
+/// differs from `ours`. The undecoded part of a damaged picture shows what its buffer held before,
+/// which depends on what else the run does, so each list then comes from a run of its own.
 ///
 /// An ffmpeg whose runs differ (see [`is_reference`]) is run up to `runs` times more. A picture
 /// may have the score of any run, as long as no more than one picture in twenty needs that.
@@ -132,7 +132,7 @@ pub fn ffmpeg_nearest(file: &Path, ours: &Verdicts, runs: usize) -> Verdicts {
     if together == *ours {
         return together;
     }
-    let alone = |select: &str, ours: &[String]| {
+    let separate_run = |select: &str, ours: &[String]| {
         let chain = format!("select={select},metadata=print");
         let mut list = parse(&log_with_audio(file, "0:v:0", &chain)).pictures;
         let differ = list.iter().zip(ours).filter(|(theirs, ours)| theirs != ours).count();
@@ -141,17 +141,18 @@ pub fn ffmpeg_nearest(file: &Path, ours: &Verdicts, runs: usize) -> Verdicts {
             if list == ours {
                 break;
             }
-            let again = parse(&afresh(file, &chain)).pictures;
-            if again.len() == list.len() {
-                let both = list.iter_mut().zip(again).zip(ours);
-                both.filter(|((_, again), ours)| again == *ours)
-                    .for_each(|((one, it), _)| *one = it);
+            let rerun = parse(&uncached_log(file, &chain)).pictures;
+            if rerun.len() == list.len() {
+                let triples = list.iter_mut().zip(rerun).zip(ours);
+                triples
+                    .filter(|((_, rerun), ours)| rerun == *ours)
+                    .for_each(|((kept, score), _)| *kept = score);
             }
         }
         list
     };
-    let pictures = alone("gte(scene\\,0)", &ours.pictures);
-    Verdicts { pictures, frames: alone(KEPT, &ours.frames) }
+    let pictures = separate_run("gte(scene\\,0)", &ours.pictures);
+    Verdicts { pictures, frames: separate_run(KEPT, &ours.frames) }
 }
 
 /// Returns whether the installed ffmpeg behaves like 5.1.9, the reference.
@@ -163,27 +164,27 @@ pub fn is_reference() -> bool {
     ffmpeg_next::codec::version() < FFMPEG_6_1
 }
 
-/// Major version of the linked FFmpeg, from libavcodec's (59 belongs to FFmpeg 5). The installed
-/// ffmpeg has the same.
+/// Returns the major version of the linked FFmpeg, from libavcodec's (59 belongs to FFmpeg 5).
+/// The installed ffmpeg has the same.
 pub fn linked_ffmpeg() -> u32 {
     (ffmpeg_next::codec::version() >> 16) - 54
 }
 
 /// Asserts equal results and reports the first difference. There must be pictures.
-pub fn assert_same(what: &str, theirs: &Verdicts, ours: &Verdicts) {
-    assert!(!theirs.pictures.is_empty(), "{what}: ffmpeg finds no picture");
-    assert_alike(what, theirs, ours);
+pub fn assert_same(context: &str, theirs: &Verdicts, ours: &Verdicts) {
+    assert!(!theirs.pictures.is_empty(), "{context}: ffmpeg finds no picture");
+    assert_alike(context, theirs, ours);
 }
 
 /// As [`assert_same`], for files that may have no pictures: only audio, or undecodable.
-pub fn assert_alike(what: &str, theirs: &Verdicts, ours: &Verdicts) {
+pub fn assert_alike(context: &str, theirs: &Verdicts, ours: &Verdicts) {
     for (kind, theirs, ours) in
         [("picture", &theirs.pictures, &ours.pictures), ("frame", &theirs.frames, &ours.frames)]
     {
         let first = theirs.iter().zip(ours).position(|(theirs, ours)| theirs != ours);
         if let Some(at) = first {
-            panic!("{what}: {kind} {at}: ffmpeg {}, scenetap {}", theirs[at], ours[at]);
+            panic!("{context}: {kind} {at}: ffmpeg {}, scenetap {}", theirs[at], ours[at]);
         }
-        assert_eq!(ours.len(), theirs.len(), "{what}: {kind}s");
+        assert_eq!(ours.len(), theirs.len(), "{context}: {kind}s");
     }
 }

@@ -125,13 +125,13 @@ fn nal(reference: u8, kind: u8, payload: &[u8]) -> Vec<u8> {
 struct Bits(Vec<bool>);
 
 impl Bits {
-    /// `u(n)`.
+    /// Writes `u(n)`.
     fn fixed(&mut self, bits: u32, value: u32) -> &mut Self {
         self.0.extend((0..bits).rev().map(|bit| (value >> bit) & 1 == 1));
         self
     }
 
-    /// `ue(v)`.
+    /// Writes `ue(v)`.
     fn golomb(&mut self, value: u32) -> &mut Self {
         let bits = (value + 1).ilog2();
         self.fixed(bits, 0).fixed(bits + 1, value + 1)

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{index, scenetap};
 
 /// Length of PAT and PMT, which are prepended if they are not at the cut.
-const COPIES: usize = 2 * TS_PACKET_BYTES;
+const TABLE_BYTES: usize = 2 * TS_PACKET_BYTES;
 
 /// Returns the sessions in order.
 pub fn series(sessions: &Path) -> Vec<PathBuf> {
@@ -24,15 +24,15 @@ fn recording(session: &Path) -> PathBuf {
 }
 
 /// Returns whether `bytes` occurs at offset `at` of a stream that repeats `clip`.
-fn stands(clip: &[u8], at: usize, bytes: &[u8]) -> bool {
-    let mut left = bytes;
+fn matches_at(clip: &[u8], at: usize, bytes: &[u8]) -> bool {
+    let mut remaining = bytes;
     let mut from = at % clip.len();
-    while !left.is_empty() {
-        let part = left.len().min(clip.len() - from);
-        if left[..part] != clip[from..from + part] {
+    while !remaining.is_empty() {
+        let part = remaining.len().min(clip.len() - from);
+        if remaining[..part] != clip[from..from + part] {
             return false;
         }
-        left = &left[part..];
+        remaining = &remaining[part..];
         from = 0;
     }
     true
@@ -56,20 +56,24 @@ impl Progress {
     pub fn recorded(&mut self) -> usize {
         let series = series(&self.sessions);
         while self.complete + 1 < series.len() {
-            self.before += self.of_the_stream(&recording(&series[self.complete]));
+            self.before += self.stream_bytes(&recording(&series[self.complete]));
             self.complete += 1;
         }
-        let last = series.last().map_or(0, |last| self.of_the_stream(&recording(last)));
+        let last = series.last().map_or(0, |last| self.stream_bytes(&recording(last)));
         (self.before + last) / TS_PACKET_BYTES * TS_PACKET_BYTES
     }
 
-    fn of_the_stream(&self, recording: &Path) -> usize {
+    fn stream_bytes(&self, recording: &Path) -> usize {
         let Ok(mut file) = File::open(recording) else { return 0 };
         // The length first: a file that grows in between must not seem to begin with nothing.
         let length = file.metadata().unwrap().len() as usize;
         let mut front = Vec::new();
-        file.by_ref().take(2 * COPIES as u64).read_to_end(&mut front).unwrap();
-        if stands(&self.clip, self.before, &front) { length } else { length.saturating_sub(COPIES) }
+        file.by_ref().take(2 * TABLE_BYTES as u64).read_to_end(&mut front).unwrap();
+        if matches_at(&self.clip, self.before, &front) {
+            length
+        } else {
+            length.saturating_sub(TABLE_BYTES)
+        }
     }
 }
 
@@ -83,9 +87,9 @@ pub fn assert_is_cut(sessions: &Path, clip: &[u8]) -> (usize, usize) {
         // The first one begins like the stream.
         let has_pat = number == 0 || bytes.starts_with(&[0x47, 0x40, 0]);
         assert!(has_pat, "{}: no PAT in front", session.display());
-        let copies = if stands(clip, at, &bytes) { 0 } else { COPIES };
-        assert!(stands(clip, at, &bytes[copies..]), "{}: other bytes", session.display());
-        at += bytes.len() - copies;
+        let table_bytes = if matches_at(clip, at, &bytes) { 0 } else { TABLE_BYTES };
+        assert!(matches_at(clip, at, &bytes[table_bytes..]), "{}: other bytes", session.display());
+        at += bytes.len() - table_bytes;
     }
     (series.len(), at)
 }
@@ -105,11 +109,11 @@ pub fn assert_is_detected(session: &Path, rule: &[&str]) -> usize {
     assert!(scanned.status.success());
     let text = std::fs::read(folder.path().join("index.json")).unwrap();
     let scanned: Vec<Value> = serde_json::from_slice(&text).unwrap();
-    let brief = |entries: &[Value]| -> Vec<Vec<Value>> {
+    let key_values = |entries: &[Value]| -> Vec<Vec<Value>> {
         let keys = ["id", "timestamp", "score", "reason", "offset", "keyframe_offset"];
         entries.iter().map(|entry| keys.iter().map(|key| entry[key].clone()).collect()).collect()
     };
     let found = index(session);
-    assert_eq!(brief(&found), brief(&scanned), "{}", session.display());
+    assert_eq!(key_values(&found), key_values(&scanned), "{}", session.display());
     found.len()
 }
