@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Every top-level module, and the modules that it may import. These are listed before
-/// it, so that there are no cycles.
+/// Every top-level module, and the modules that it may import. A module is listed after
+/// those that it imports, so there are no cycles.
 #[rustfmt::skip]
 const MAY_IMPORT: [(&str, &[&str]); 25] = [
-    // The ground floor.
+    // Base modules.
     ("byte_offset", &[]),
     ("error", &["byte_offset"]),
     ("ts", &["byte_offset"]),
@@ -28,11 +28,11 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("decode", &["error", "libav", "media"]),
     ("detect", &["media"]),
     ("catalog", &["disk", "error", "media", "ts"]),
-    // The other side.
+    // Players, senders and clients.
     ("playback", &["error", "host"]),
     ("send", &["error", "media", "ts"]),
     ("status", &["error", "host", "media"]),
-    // The wiring, what configures it, and the command line.
+    // The pipeline, its configuration, and the command line.
     ("pipeline", &[
         "catalog", "decode", "demux", "detect", "error", "framing", "host", "ingest", "media",
         "pause", "recording", "session", "status", "tail", "telemetry", "timeline", "ts",
@@ -44,7 +44,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ]),
 ];
 
-/// The rooms of `pipeline`, as above: only `record` and `scan` and `check` wire the others.
+/// The modules of `pipeline`, and those of them that each may import, in the same order.
 #[rustfmt::skip]
 const PIPELINE: [(&str, &[&str]); 7] = [
     ("options", &[]),
@@ -56,14 +56,14 @@ const PIPELINE: [(&str, &[&str]); 7] = [
     ("list", &["scan"]),
 ];
 
-/// Every crate that the program depends on, and the modules that may use it.
+/// The crates that the program depends on, and the modules that may use each of them.
 #[rustfmt::skip]
 const CRATES: [(&str, &[&str]); 23] = [
     ("mpeg2ts", &["demux"]),
     ("ffmpeg_next", &["decode", "libav"]),
     ("image", &["catalog"]),
     ("rayon", &["detect", "pipeline"]),
-    // tokio stays at the edge.
+    // Only modules at the asynchronous edge use tokio.
     ("tokio", &["host", "ingest", "pipeline", "status"]),
     ("tokio_rustls", &["ingest"]),
     ("ipnet", &["cli", "config", "ingest"]),
@@ -101,7 +101,7 @@ struct Source {
 }
 
 impl Source {
-    /// Top-level module of this file.
+    /// Returns the top-level module of this file.
     fn top(&self) -> &str {
         self.module.first().map_or("", String::as_str)
     }
@@ -116,16 +116,16 @@ impl Source {
         found
     }
 
-    /// Returns the rooms of `pipeline` that this file names, other than its own.
-    fn rooms(&self) -> BTreeSet<String> {
+    /// Returns the modules of `pipeline` that this file names, except its own.
+    fn pipeline_modules(&self) -> BTreeSet<String> {
         let own = self.module.get(1).map_or("", String::as_str);
         let mut found = self.names_below(&["pipeline"]);
-        found.retain(|name| name != own && PIPELINE.iter().any(|(room, _)| room == name));
+        found.retain(|name| name != own && PIPELINE.iter().any(|(module, _)| module == name));
         found
     }
 
     /// Returns the names that this file uses from the module `root`: with `crate::root::a`, with
-    /// `crate::root::{a, b::c}`, or with enough `super::` to get there.
+    /// `crate::root::{a, b::c}`, or with as many `super::` as lead to `root`.
     fn names_below(&self, root: &[&str]) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let crate_name = if self.module.is_empty() { "scenetap" } else { "crate" };
@@ -136,9 +136,9 @@ impl Source {
         }
         for prefix in &prefixes {
             for (at, _) in self.code.match_indices(prefix.as_str()) {
-                let is_whole = !self.code[..at]
+                let is_start = !self.code[..at]
                     .ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
-                if is_whole {
+                if is_start {
                     found.extend(first_names(&self.code[at + prefix.len()..]));
                 }
             }
@@ -168,7 +168,7 @@ fn first_names(path: &str) -> Vec<String> {
     names
 }
 
-/// Returns the code without line comments and without modules under `#[cfg(test)]`.
+/// Returns the code without line comments and without items under `#[cfg(test)]`.
 fn without_comments_and_tests(text: &str) -> String {
     let mut code = String::new();
     let mut lines = text.lines().peekable();
@@ -278,11 +278,14 @@ fn every_room_of_the_pipeline_imports_only_what_stands_below_it() {
     let mut found = Vec::new();
     for source in sources().iter().filter(|source| source.top() == "pipeline") {
         let Some(own) = source.module.get(1) else { continue };
-        let Some((_, allowed)) = PIPELINE.iter().find(|(room, _)| room == own) else {
-            found.push(format!("{}: a room that PIPELINE does not list", source.path.display()));
+        let Some((_, allowed)) = PIPELINE.iter().find(|(module, _)| module == own) else {
+            found.push(format!("{}: a module that PIPELINE does not list", source.path.display()));
             continue;
         };
-        let others = source.rooms().into_iter().filter(|other| !allowed.contains(&other.as_str()));
+        let others = source
+            .pipeline_modules()
+            .into_iter()
+            .filter(|other| !allowed.contains(&other.as_str()));
         found.extend(others.map(|other| format!("{} imports {other}", source.path.display())));
     }
     assert!(found.is_empty(), "{found:#?}");
@@ -290,12 +293,12 @@ fn every_room_of_the_pipeline_imports_only_what_stands_below_it() {
 
 #[test]
 fn no_file_is_longer_than_can_be_read_at_a_sitting() {
-    const MOST_LINES: usize = 500;
+    const MAX_LINES: usize = 500;
     let folders = ["src", "tests", "benches", "fuzz/src", "fuzz/fuzz_targets"];
     let mut files: Vec<_> =
         folders.iter().flat_map(|folder| rust_files(&root().join(folder))).collect();
-    files.retain(|file| std::fs::read_to_string(file).unwrap().lines().count() > MOST_LINES);
-    assert!(files.is_empty(), "longer than {MOST_LINES} lines: {files:#?}");
+    files.retain(|file| std::fs::read_to_string(file).unwrap().lines().count() > MAX_LINES);
+    assert!(files.is_empty(), "longer than {MAX_LINES} lines: {files:#?}");
 }
 
 #[test]
@@ -342,9 +345,9 @@ fn the_fault_table_names_files_that_exist() {
 fn imports_run_one_way() {
     for (at, (module, allowed)) in MAY_IMPORT.iter().enumerate() {
         for other in *allowed {
-            let is_below = MAY_IMPORT[..at].iter().any(|(below, _)| below == other);
+            let is_listed_before = MAY_IMPORT[..at].iter().any(|(below, _)| below == other);
             assert!(
-                is_below,
+                is_listed_before,
                 "{module} may import {other}, which MAY_IMPORT does not list before it"
             );
         }
@@ -363,12 +366,13 @@ fn no_wall_stands_where_nothing_is() {
             assert!(imports(module, other), "{module} may import {other}, and does not");
         }
     }
-    for (room, allowed) in PIPELINE {
-        let own = |source: &&Source| source.module.starts_with(&["pipeline".into(), room.into()]);
-        assert!(sources.iter().any(|source| own(&source)), "there is no {room}");
+    for (module, allowed) in PIPELINE {
+        let own = |source: &&Source| source.module.starts_with(&["pipeline".into(), module.into()]);
+        assert!(sources.iter().any(|source| own(&source)), "there is no {module}");
         for other in allowed {
-            let imports = sources.iter().filter(own).any(|source| source.rooms().contains(*other));
-            assert!(imports, "{room} may import {other}, and does not");
+            let imports =
+                sources.iter().filter(own).any(|source| source.pipeline_modules().contains(*other));
+            assert!(imports, "{module} may import {other}, and does not");
         }
     }
     for (name, allowed) in CRATES {
@@ -397,7 +401,7 @@ fn foreign_crates_stay_where_they_belong_and_none_is_idle() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Returns whether `code` uses the crate `name`. Some modules have the names of crates.
+/// Returns whether `code` uses the crate `name`. Some modules have the same name as a crate.
 fn uses_crate(code: &str, name: &str) -> bool {
     // `#[serde(with = "hex")]` names the crate in a string.
     let forms =
@@ -407,13 +411,15 @@ fn uses_crate(code: &str, name: &str) -> bool {
 
 /// Returns whether `code` contains `text` at the start of a path, and not as part of a longer name.
 fn has_word_start(code: &str, text: &str) -> bool {
-    let goes_on = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let continues = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     code.match_indices(text).any(|(at, _)| {
         let ends = !code[at + text.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
             || text.ends_with(':');
         // `::tokio` is tokio as well; `a::tokio` is not.
-        let before = code[..at].strip_suffix("::").filter(|it| it.ends_with([' ', '(', '<']));
-        !before.unwrap_or(&code[..at]).ends_with(goes_on) && ends
+        let before = code[..at]
+            .strip_suffix("::")
+            .filter(|text_before| text_before.ends_with([' ', '(', '<']));
+        !before.unwrap_or(&code[..at]).ends_with(continues) && ends
     })
 }
 
@@ -463,7 +469,7 @@ fn an_import_is_seen_however_it_is_written() {
         code: "use super::super::live::Job;\nuse super::cut;\nuse crate::pipeline::analyzer::x;"
             .into(),
     };
-    assert_eq!(deep.rooms().into_iter().collect::<Vec<_>>(), ["analyzer", "live"]);
+    assert_eq!(deep.pipeline_modules().into_iter().collect::<Vec<_>>(), ["analyzer", "live"]);
     assert_eq!(
         public_types("pub(in crate::a) enum One {\n pub struct Two<T>(T);\n struct No;"),
         ["One", "Two"]

@@ -14,7 +14,7 @@ use crate::common::{DEADLINE, Recorder, fixture, scenetap, send_bytes};
 
 /// Runs the program. It must exit by itself, with this status, one line on standard error
 /// and nothing on standard output. Returns the line.
-fn refused(status: i32, arguments: &[&OsStr]) -> String {
+fn run_refused(status: i32, arguments: &[&OsStr]) -> String {
     let mut child = scenetap()
         .arg("-q")
         .args(arguments)
@@ -31,19 +31,19 @@ fn refused(status: i32, arguments: &[&OsStr]) -> String {
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
     let output = child.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {told}");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {message}");
     assert!(output.stdout.is_empty(), "{arguments:?}");
     if status == 1 {
-        assert_eq!(told.lines().count(), 1, "{arguments:?}: {told}");
+        assert_eq!(message.lines().count(), 1, "{arguments:?}: {message}");
     }
-    assert!(!told.contains("panicked"), "{told}");
-    told
+    assert!(!message.contains("panicked"), "{message}");
+    message
 }
 
 /// Returns paths that are not valid recordings, with a word that the message must
 /// contain.
-fn no_files(folder: &Path) -> Vec<(PathBuf, &'static str)> {
+fn invalid_files(folder: &Path) -> Vec<(PathBuf, &'static str)> {
     let at = |name: &str| folder.join(name);
     fs::write(at("empty.ts"), []).unwrap();
     fs::create_dir(at("folder.ts")).unwrap();
@@ -71,13 +71,15 @@ fn no_files(folder: &Path) -> Vec<(PathBuf, &'static str)> {
 #[test]
 fn what_is_no_recording_is_told_by_scan() {
     let folder = tempfile::tempdir().unwrap();
-    for (path, word) in no_files(folder.path()) {
+    for (path, word) in invalid_files(folder.path()) {
         let frames = folder.path().join("frames");
-        let told =
-            refused(1, &["scan".as_ref(), path.as_ref(), "--frames-dir".as_ref(), frames.as_ref()]);
-        assert!(told.to_lowercase().contains(&word.to_lowercase()), "{path:?}: {told}");
+        let message = run_refused(
+            1,
+            &["scan".as_ref(), path.as_ref(), "--frames-dir".as_ref(), frames.as_ref()],
+        );
+        assert!(message.to_lowercase().contains(&word.to_lowercase()), "{path:?}: {message}");
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        assert!(told.contains(&name), "{path:?}: {told}");
+        assert!(message.contains(&name), "{path:?}: {message}");
         assert!(!frames.join("index.json").exists(), "{path:?}");
     }
 }
@@ -86,16 +88,16 @@ fn what_is_no_recording_is_told_by_scan() {
 fn what_is_no_recording_is_told_by_send_and_play() {
     let folder = tempfile::tempdir().unwrap();
     // The problem of the file is reported, and not that nothing listens on the port.
-    for (path, word) in no_files(folder.path()) {
+    for (path, word) in invalid_files(folder.path()) {
         if path.ends_with("pipe.ts") {
             // A pipe is valid input: its content is sent once there is some.
             continue;
         }
         let to = ["--to".as_ref(), "127.0.0.1:9".as_ref()];
-        let told = refused(1, &["send".as_ref(), path.as_ref(), to[0], to[1]]);
-        assert!(told.to_lowercase().contains(&word.to_lowercase()), "{path:?}: {told}");
+        let message = run_refused(1, &["send".as_ref(), path.as_ref(), to[0], to[1]]);
+        assert!(message.to_lowercase().contains(&word.to_lowercase()), "{path:?}: {message}");
         if word == "o such file" {
-            refused(1, &["play".as_ref(), path.as_ref()]);
+            run_refused(1, &["play".as_ref(), path.as_ref()]);
         }
     }
 }
@@ -122,12 +124,12 @@ fn sessions_that_are_none_are_told_by_every_command_that_takes_one() {
             [command, session, "--sessions-dir"].iter().map(OsString::from).collect();
         let mut arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_ref).collect();
         arguments.push(folder.path().as_ref());
-        refused(1, &arguments)
+        run_refused(1, &arguments)
     };
     for command in ["check", "play"] {
         for session in ["missing", "file", "hollow"] {
-            let told = dir(command, session);
-            assert!(told.contains(session), "{command}: {told}");
+            let message = dir(command, session);
+            assert!(message.contains(session), "{command}: {message}");
         }
     }
     assert!(dir("status", "missing").contains("missing"));
@@ -139,27 +141,27 @@ fn a_sessions_folder_that_cannot_be_written_to_is_told_before_anybody_may_send()
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "x").unwrap();
-    let mut places = vec![file.clone(), file.join("below")];
+    let mut folders = vec![file.clone(), file.join("below")];
     // root may write anywhere.
     let closed = folder.path().join("closed");
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).unwrap();
     if fs::create_dir(closed.join("probe")).is_err() {
-        places.push(closed);
+        folders.push(closed);
     }
-    for place in places {
-        let told = refused(
+    for sessions_dir in folders {
+        let message = run_refused(
             1,
             &[
                 "record".as_ref(),
                 "--listen".as_ref(),
                 "127.0.0.1:0".as_ref(),
                 "--sessions-dir".as_ref(),
-                place.as_ref(),
+                sessions_dir.as_ref(),
             ],
         );
-        assert!(told.contains(place.to_str().unwrap()), "{told}");
-        assert!(!told.contains("listening"), "{told}");
+        assert!(message.contains(sessions_dir.to_str().unwrap()), "{message}");
+        assert!(!message.contains("listening"), "{message}");
     }
 }
 
@@ -183,12 +185,12 @@ fn an_option_out_of_its_range_is_told_by_its_name() {
     for option in options {
         for number in numbers {
             let value = format!("{option}={number}");
-            let told = refused(2, &["record".as_ref(), value.as_ref()]);
-            assert!(told.contains(option), "{value}: {told}");
+            let message = run_refused(2, &["record".as_ref(), value.as_ref()]);
+            assert!(message.contains(option), "{value}: {message}");
         }
         let value: OsString =
             [OsStr::new(option), OsStr::from_bytes(b"=\xff1")].iter().copied().collect();
-        refused(2, &["record".as_ref(), value.as_ref()]);
+        run_refused(2, &["record".as_ref(), value.as_ref()]);
     }
 }
 
@@ -197,8 +199,8 @@ fn a_session_is_named_by_no_path() {
     let long = "x".repeat(300);
     for name in ["..", ".", "../up", "a/b", "/etc", ".hidden", "", "a\nb", &long] {
         let session = format!("--session={name}");
-        let told = refused(2, &["record".as_ref(), session.as_ref()]);
-        assert!(told.contains("--session"), "{name:?}: {told}");
+        let message = run_refused(2, &["record".as_ref(), session.as_ref()]);
+        assert!(message.contains("--session"), "{name:?}: {message}");
     }
 }
 
@@ -229,11 +231,11 @@ fn pictures_of_a_format_that_this_build_does_not_know_are_told_in_one_line() {
     let mut scan = scenetap();
     scan.env("SCENETAP_PIXEL_FORMAT", "9999").args(["-q", "scan"]).arg(&clip);
     let scanned = scan.arg("--scores").arg(&scores).output().unwrap();
-    let told = String::from_utf8(scanned.stderr).unwrap();
-    assert_eq!(scanned.status.code(), Some(1), "{told}");
-    assert_eq!(told.lines().count(), 1, "{told}");
+    let message = String::from_utf8(scanned.stderr).unwrap();
+    assert_eq!(scanned.status.code(), Some(1), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
     for part in [clip.to_str().unwrap(), "byte ", "number 9999", "build it with the FFmpeg"] {
-        assert!(told.contains(part), "{told}");
+        assert!(message.contains(part), "{message}");
     }
     assert_eq!(fs::read_to_string(scores).unwrap(), "pts_time,score\n");
 
@@ -243,8 +245,8 @@ fn pictures_of_a_format_that_this_build_does_not_know_are_told_in_one_line() {
     let recorder = Recorder::start_as(record, folder.path(), "s", &["--once"]);
     let bytes = fs::read(clip).unwrap();
     send_bytes(&recorder.address, &bytes);
-    let told = recorder.wait_for("pictures like this one are skipped");
-    assert!(told.contains("number 9999"), "{told}");
+    let message = recorder.wait_for("pictures like this one are skipped");
+    assert!(message.contains("number 9999"), "{message}");
     let recording = recorder.recording();
     let (status, frames) = recorder.end();
     assert!(status.success() && frames.is_empty());

@@ -40,7 +40,7 @@ fn check(session: &Path, arguments: &[&str]) -> Output {
     scenetap().arg("check").arg(session).args(arguments).args(RECORDED_WITH).output().unwrap()
 }
 
-fn told(output: &Output) -> String {
+fn stdout_of(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
@@ -54,30 +54,30 @@ fn frames(session: &Path) -> (Vec<Value>, BTreeMap<String, Vec<u8>>) {
     (index(session), jpegs.collect())
 }
 
-/// Damages a session. Asserts that `check` reports `named`, and that `--repair` restores
+/// Damages a session. Asserts that `check` reports `problem`, and that `--repair` restores
 /// everything.
-fn assert_is_mended(named: &str, spoil: impl Fn(&Path)) {
+fn assert_is_repaired(problem: &str, damage: impl Fn(&Path)) {
     let folder = tempfile::tempdir().unwrap();
     let session = recorded(folder.path());
     let before = frames(&session);
     let clean = check(&session, &[]);
-    assert!(clean.status.success() && clean.stdout.is_empty(), "{}", told(&clean));
-    spoil(&session);
+    assert!(clean.status.success() && clean.stdout.is_empty(), "{}", stdout_of(&clean));
+    damage(&session);
     let found = check(&session, &[]);
-    assert_eq!(found.status.code(), Some(1), "{named}");
-    assert!(told(&found).contains(named), "{named}: {}", told(&found));
-    let mended = check(&session, &["--repair"]);
-    let log = String::from_utf8_lossy(&mended.stderr).into_owned();
-    assert!(mended.status.success(), "{named}: {}{log}", told(&mended));
-    assert!(check(&session, &[]).status.success(), "{named}");
+    assert_eq!(found.status.code(), Some(1), "{problem}");
+    assert!(stdout_of(&found).contains(problem), "{problem}: {}", stdout_of(&found));
+    let repaired = check(&session, &["--repair"]);
+    let log = String::from_utf8_lossy(&repaired.stderr).into_owned();
+    assert!(repaired.status.success(), "{problem}: {}{log}", stdout_of(&repaired));
+    assert!(check(&session, &[]).status.success(), "{problem}");
     let after = frames(&session);
-    assert_eq!(after.0, before.0, "{named}");
-    assert!(after.1 == before.1, "{named}: other JPEGs");
+    assert_eq!(after.0, before.0, "{problem}");
+    assert!(after.1 == before.1, "{problem}: other JPEGs");
 }
 
 #[test]
 fn a_torn_recording_is_told_and_cut() {
-    assert_is_mended("100 bytes of a torn packet", |session| {
+    assert_is_repaired("100 bytes of a torn packet", |session| {
         let mut file =
             fs::OpenOptions::new().append(true).open(session.join("stream/recording.ts")).unwrap();
         file.write_all(&[&[0x47][..], &[9; 99]].concat()).unwrap();
@@ -86,10 +86,10 @@ fn a_torn_recording_is_told_and_cut() {
 
 #[test]
 fn a_missing_or_torn_jpeg_is_told_and_made_again() {
-    assert_is_mended("F0002.jpg: it is missing", |session| {
+    assert_is_repaired("F0002.jpg: it is missing", |session| {
         fs::remove_file(session.join("frames/F0002.jpg")).unwrap();
     });
-    assert_is_mended("F0002.jpg: incomplete JPEG", |session| {
+    assert_is_repaired("F0002.jpg: incomplete JPEG", |session| {
         let path = session.join("frames/F0002.jpg");
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
@@ -98,7 +98,7 @@ fn a_missing_or_torn_jpeg_is_told_and_made_again() {
 
 #[test]
 fn a_corrupt_index_is_told_and_set_aside() {
-    assert_is_mended("index.json: not a JSON array", |session| {
+    assert_is_repaired("index.json: not a JSON array", |session| {
         let path = session.join("frames/index.json");
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
@@ -107,17 +107,17 @@ fn a_corrupt_index_is_told_and_set_aside() {
 
 #[test]
 fn a_missing_index_is_told_and_comes_back() {
-    assert_is_mended("index.json: it is missing", |session| {
+    assert_is_repaired("index.json: it is missing", |session| {
         fs::remove_file(session.join("frames/index.json")).unwrap();
     });
 }
 
 #[test]
 fn a_checkpoint_that_is_missing_or_corrupt_is_told_and_made_again() {
-    assert_is_mended("checkpoint.json: it is missing", |session| {
+    assert_is_repaired("checkpoint.json: it is missing", |session| {
         fs::remove_file(session.join("stream/checkpoint.json")).unwrap();
     });
-    assert_is_mended("checkpoint.json", |session| {
+    assert_is_repaired("checkpoint.json", |session| {
         let path = session.join("stream/checkpoint.json");
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, &text[..text.len() / 2]).unwrap();
@@ -126,10 +126,10 @@ fn a_checkpoint_that_is_missing_or_corrupt_is_told_and_made_again() {
 
 #[test]
 fn what_nobody_names_is_told_and_set_aside() {
-    assert_is_mended("F0099.jpg: not listed in the index", |session| {
+    assert_is_repaired("F0099.jpg: not listed in the index", |session| {
         fs::copy(session.join("frames/F0001.jpg"), session.join("frames/F0099.jpg")).unwrap();
     });
-    assert_is_mended("temporary file of an interrupted run", |session| {
+    assert_is_repaired("temporary file of an interrupted run", |session| {
         fs::write(session.join("frames/.F0003.jpg.tmp-12"), "half").unwrap();
         fs::write(session.join("stream/.checkpoint.json.tmp-12"), "half").unwrap();
     });
@@ -144,7 +144,7 @@ fn a_session_may_be_checked_but_not_mended_while_it_is_recorded() {
     socket.write_all(&stream[..3000 * 188 + 50]).unwrap();
     recorder.next_frame().unwrap();
     let checked = check(&recorder.session, &[]);
-    assert!(checked.status.success(), "{}", told(&checked));
+    assert!(checked.status.success(), "{}", stdout_of(&checked));
     fs::remove_file(recorder.session.join("frames/F0001.jpg")).unwrap();
     assert_eq!(check(&recorder.session, &[]).status.code(), Some(1));
     let refused = check(&recorder.session, &["--repair"]);
@@ -166,8 +166,8 @@ fn a_session_whose_index_is_not_written_yet_is_no_problem_while_it_is_recorded()
     recorder.signal(Signal::STOP);
     let _ = fs::remove_file(recorder.session.join("frames/index.json"));
     let checked = check(&recorder.session, &[]);
-    assert!(checked.status.success(), "{}", told(&checked));
+    assert!(checked.status.success(), "{}", stdout_of(&checked));
     fs::write(recorder.session.join("frames/F0001.jpg"), "").unwrap();
     let checked = check(&recorder.session, &[]);
-    assert!(told(&checked).contains("index.json: it is missing"), "{}", told(&checked));
+    assert!(stdout_of(&checked).contains("index.json: it is missing"), "{}", stdout_of(&checked));
 }

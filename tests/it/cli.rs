@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// The program with an empty environment.
+/// Returns the program with an empty environment.
 fn scenetap() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_scenetap"));
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -27,10 +27,10 @@ fn stdout(output: &Output) -> String {
 
 /// Returns what `-v` logs about the configuration of a scan that then fails, because the
 /// file does not exist.
-fn scan_of_nothing(set_up: impl FnOnce(&mut Command)) -> String {
+fn scan_missing_file(prepare: impl FnOnce(&mut Command)) -> String {
     let mut command = scenetap();
     command.args(["-v", "scan", "/nonexistent/a.ts"]);
-    set_up(&mut command);
+    prepare(&mut command);
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     stderr(&output)
@@ -134,10 +134,13 @@ fn a_wrong_variable_is_exit_2_and_one_line_that_names_it() {
     ];
     for (variable, value) in wrong {
         let output = scenetap().arg("record").env(variable, value).output().unwrap();
-        let told = stderr(&output);
-        assert_eq!(output.status.code(), Some(2), "{variable}: {told}");
-        assert!(told.starts_with(&format!("scenetap: config: {variable} must be ")), "{told}");
-        assert_eq!(told.lines().count(), 1, "{told}");
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{variable}: {message}");
+        assert!(
+            message.starts_with(&format!("scenetap: config: {variable} must be ")),
+            "{message}"
+        );
+        assert_eq!(message.lines().count(), 1, "{message}");
     }
 }
 
@@ -160,66 +163,69 @@ fn an_unknown_key_is_exit_2_with_file_line_and_the_nearest_key() {
 fn a_configuration_file_that_is_not_there_is_exit_2() {
     let output = run(&["--config", "/nonexistent/x.toml", "scan", "a.ts"]);
     assert_eq!(output.status.code(), Some(2));
-    let told = stderr(&output);
-    assert!(told.starts_with("scenetap: config: /nonexistent/x.toml: cannot read it"), "{told}");
+    let message = stderr(&output);
+    assert!(
+        message.starts_with("scenetap: config: /nonexistent/x.toml: cannot read it"),
+        "{message}"
+    );
 }
 
 #[test]
 fn flag_over_variable_over_old_variable_over_file_over_default() {
     let file = config_file("scene-threshold = 0.11\nframe_width = 320\n");
-    let has = |told: &str, value: &str| told.contains(&format!("scene_threshold: {value},"));
+    let has = |log: &str, value: &str| log.contains(&format!("scene_threshold: {value},"));
 
-    assert!(has(&scan_of_nothing(|_| ()), "0.3"));
-    let told = scan_of_nothing(|scan| {
+    assert!(has(&scan_missing_file(|_| ()), "0.3"));
+    let log = scan_missing_file(|scan| {
         scan.env("SCENETAP_CONFIG", file.path());
     });
-    assert!(has(&told, "0.11") && told.contains("max_width_px: Some(320)"), "{told}");
-    let told = scan_of_nothing(|scan| {
+    assert!(has(&log, "0.11") && log.contains("max_width_px: Some(320)"), "{log}");
+    let log = scan_missing_file(|scan| {
         scan.arg("--config").arg(file.path()).env("SCENE_THRESHOLD", "0.12");
     });
-    assert!(has(&told, "0.12"), "{told}");
-    let told = scan_of_nothing(|scan| {
+    assert!(has(&log, "0.12"), "{log}");
+    let log = scan_missing_file(|scan| {
         scan.env("SCENE_THRESHOLD", "0.12").env("SCENETAP_SCENE_THRESHOLD", "0.13");
     });
-    assert!(has(&told, "0.13"), "{told}");
-    let told = scan_of_nothing(|scan| {
+    assert!(has(&log, "0.13"), "{log}");
+    let log = scan_missing_file(|scan| {
         scan.env("SCENETAP_SCENE_THRESHOLD", "0.13").args(["--scene-threshold", "0.14"]);
     });
-    assert!(has(&told, "0.14"), "{told}");
+    assert!(has(&log, "0.14"), "{log}");
 }
 
 #[test]
 fn a_failure_is_one_line_on_stderr_even_if_quiet() {
     let output = run(&["-q", "scan", "/nonexistent/a.ts"]);
     assert_eq!(output.status.code(), Some(1));
-    let told = stderr(&output);
-    assert_eq!(told.lines().count(), 1, "{told}");
-    assert!(told.starts_with("scenetap: "), "{told}");
+    let message = stderr(&output);
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(message.starts_with("scenetap: "), "{message}");
     assert!(output.stdout.is_empty());
 }
 
 #[test]
 fn verbose_tells_the_configuration_and_quiet_in_the_file_yields_to_it() {
     let file = config_file("quiet = true\n");
-    let told = scan_of_nothing(|scan| {
+    let log = scan_missing_file(|scan| {
         scan.arg("--config").arg(file.path());
     });
-    assert!(told.contains("DEBUG resolved"), "{told}");
+    assert!(log.contains("DEBUG resolved"), "{log}");
     let output = scenetap().args(["scan", "/nonexistent/a.ts"]).output().unwrap();
     assert!(!stderr(&output).contains("DEBUG"));
 }
 
 #[test]
 fn logs_have_no_colours_where_there_is_no_terminal() {
-    assert!(!scan_of_nothing(|_| ()).contains('\u{1b}'));
+    assert!(!scan_missing_file(|_| ()).contains('\u{1b}'));
 }
 
 #[test]
 fn json_logs_are_one_object_a_line() {
-    let told = scan_of_nothing(|scan| {
+    let log = scan_missing_file(|scan| {
         scan.args(["--log-format", "json"]);
     });
-    let lines: Vec<&str> = told.lines().filter(|line| !line.starts_with("scenetap: ")).collect();
+    let lines: Vec<&str> = log.lines().filter(|line| !line.starts_with("scenetap: ")).collect();
     assert!(!lines.is_empty());
     for line in lines {
         let object: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -229,7 +235,7 @@ fn json_logs_are_one_object_a_line() {
 
 #[test]
 fn a_journal_gets_no_times_and_a_file_does_though_the_variable_is_inherited() {
-    let told_to = |path: &Path, stream: Option<String>| {
+    let log_to = |path: &Path, stream: Option<String>| {
         let file = File::create(path).unwrap();
         let meta = file.metadata().unwrap();
         let stream = stream.unwrap_or(format!("{}:{}", meta.dev(), meta.ino()));
@@ -239,9 +245,9 @@ fn a_journal_gets_no_times_and_a_file_does_though_the_variable_is_inherited() {
         std::fs::read_to_string(path).unwrap()
     };
     let dir = tempfile::tempdir().unwrap();
-    let journal = told_to(&dir.path().join("journal"), None);
+    let journal = log_to(&dir.path().join("journal"), None);
     assert!(journal.trim_start().starts_with("DEBUG resolved"), "{journal}");
-    let file = told_to(&dir.path().join("file"), Some("1:1".into()));
+    let file = log_to(&dir.path().join("file"), Some("1:1".into()));
     assert!(file.starts_with("20"), "{file}");
 }
 
@@ -258,6 +264,6 @@ fn a_session_that_is_not_there_cannot_be_played() {
     let dir = tempfile::tempdir().unwrap();
     let output = scenetap().args(["play", "s1"]).env("SESSIONS_DIR", dir.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let told = stderr(&output);
-    assert!(told.starts_with("scenetap: session: s1: no session of that name"), "{told}");
+    let message = stderr(&output);
+    assert!(message.starts_with("scenetap: session: s1: no session of that name"), "{message}");
 }

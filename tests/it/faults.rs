@@ -19,10 +19,10 @@ const CLIP_PACKETS: usize = 800;
 const ONE_IN: u64 = 10;
 
 /// Lower bound of the changes to the disk in one run.
-const LEAST_CHANGES: u64 = 100;
+const MIN_CHANGES: u64 = 100;
 
 /// Minimum duration of a sample.
-const LEAST: Duration = Duration::from_secs(20);
+const MIN_DURATION: Duration = Duration::from_secs(20);
 
 fn clip() -> Vec<u8> {
     let mut bytes = std::fs::read(fixture("bbb_h264_zerolatency_360p30_gop2s")).unwrap();
@@ -34,19 +34,19 @@ fn clip() -> Vec<u8> {
 struct Sweep {
     /// `None`: every change, in order.
     sample: Option<Random>,
-    began: Instant,
+    started: Instant,
     tried: u64,
     /// The lowest change known to be beyond the end of a run.
     end: u64,
 }
 
 impl Sweep {
-    /// Every change if `SCENETAP_FAULTS=all` (`make faults`). Otherwise one of every ten, then
-    /// random ones until [`LEAST`] has passed.
+    /// Returns a sweep over every change if `SCENETAP_FAULTS=all` (`make faults`), and otherwise
+    /// over one of every ten, then random ones until [`MIN_DURATION`] has passed.
     fn new() -> Sweep {
         let all = from_environment("SCENETAP_FAULTS").is_some_and(|which: String| which == "all");
         let sample = (!all).then(|| Random::new(seed()));
-        Sweep { sample, began: Instant::now(), tried: 0, end: u64::MAX }
+        Sweep { sample, started: Instant::now(), tried: 0, end: u64::MAX }
     }
 
     fn next(&mut self) -> Option<u64> {
@@ -54,34 +54,34 @@ impl Sweep {
         let Some(random) = &mut self.sample else {
             return (self.tried < self.end).then_some(self.tried);
         };
-        let of_the_next_ten = (self.tried - 1) * ONE_IN + 1 + random.below(ONE_IN);
-        if of_the_next_ten < self.end {
-            return Some(of_the_next_ten);
+        let one_of_next_ten = (self.tried - 1) * ONE_IN + 1 + random.below(ONE_IN);
+        if one_of_next_ten < self.end {
+            return Some(one_of_next_ten);
         }
-        (self.began.elapsed() < LEAST).then(|| 1 + random.below(self.end - 1))
+        (self.started.elapsed() < MIN_DURATION).then(|| 1 + random.below(self.end - 1))
     }
 
     /// Asserts that faults were injected: fewer would mean that the fault points have moved away
     /// from the changes to the disk.
-    fn assert_met(&self, met: u64) {
-        let least = if self.sample.is_some() { LEAST_CHANGES / ONE_IN } else { LEAST_CHANGES };
+    fn assert_enough(&self, reached: u64) {
+        let min_reached = if self.sample.is_some() { MIN_CHANGES / ONE_IN } else { MIN_CHANGES };
         let end = self.end;
-        assert!(end != u64::MAX && end > LEAST_CHANGES, "a run changes the disk {end} times only");
-        assert!(met >= least, "only {met} changes to the disk were met");
+        assert!(end != u64::MAX && end > MIN_CHANGES, "a run changes the disk {end} times only");
+        assert!(reached >= min_reached, "only {reached} changes to the disk were met");
     }
 }
 
 /// Runs `case` for the changes of a sweep on `threads` threads. `case` returns whether the run
 /// reached that change. Returns how many were reached.
 fn for_every_change(threads: usize, case: impl Fn(u64) -> bool + Sync) -> u64 {
-    let (sweep, met) = (Mutex::new(Sweep::new()), AtomicU64::new(0));
+    let (sweep, reached) = (Mutex::new(Sweep::new()), AtomicU64::new(0));
     let next = || sweep.lock().unwrap().next();
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(n) = next() {
                     if case(n) {
-                        met.fetch_add(1, SeqCst);
+                        reached.fetch_add(1, SeqCst);
                     } else {
                         let mut sweep = sweep.lock().unwrap();
                         sweep.end = sweep.end.min(n);
@@ -90,9 +90,9 @@ fn for_every_change(threads: usize, case: impl Fn(u64) -> bool + Sync) -> u64 {
             });
         }
     });
-    let met = met.into_inner();
-    sweep.into_inner().unwrap().assert_met(met);
-    met
+    let reached = reached.into_inner();
+    sweep.into_inner().unwrap().assert_enough(reached);
+    reached
 }
 
 fn cores() -> usize {
@@ -106,16 +106,16 @@ fn killed_before_every_change_to_the_disk_nothing_differs_in_the_end() {
     let kills = for_every_change(cores(), |n| {
         let folder = tempfile::tempdir().unwrap();
         let session = folder.path().join("s");
-        let how = if n % 2 == 0 { "kill" } else { "tear" };
-        let killed = record(folder.path(), &clip, Some(&format!("{how}@{n}")));
+        let kind = if n % 2 == 0 { "kill" } else { "tear" };
+        let killed = record(folder.path(), &clip, Some(&format!("{kind}@{n}")));
         let acknowledged = acknowledge(&session);
         // And once more, earlier in the run: a crash may also hit the recovery from the
         // previous one.
         let again = record(folder.path(), &clip, Some(&format!("kill@{}", n / 2 + 1)));
         let ended = record(folder.path(), &clip, None);
-        assert!(ended.status.success(), "{how}@{n}: {}", ended.log);
-        let what = format!("{how}@{n}\n{}---\n{}---\n{}", killed.log, again.log, ended.log);
-        assert_same(&what, &session, &acknowledged, &undisturbed);
+        assert!(ended.status.success(), "{kind}@{n}: {}", ended.log);
+        let context = format!("{kind}@{n}\n{}---\n{}---\n{}", killed.log, again.log, ended.log);
+        assert_same(&context, &session, &acknowledged, &undisturbed);
         !killed.status.success()
     });
     eprintln!("{kills} changes to the disk, killed before each: no difference");
@@ -130,7 +130,7 @@ fn with_a_full_disk_at_every_change_nothing_differs_in_the_end() {
         let full = format!("full@{n}+{}", 1 + n % 4);
         let first = record(folder.path(), &clip, Some(&full));
         let lines = first.log.lines().filter(|line| line.starts_with("scenetap: ")).count();
-        let was_met = first.log.contains("injected: ");
+        let was_reached = first.log.contains("injected: ");
         let second = if first.status.success() {
             None
         } else {
@@ -141,9 +141,9 @@ fn with_a_full_disk_at_every_change_nothing_differs_in_the_end() {
             assert!(second.status.success(), "{full}\n{}", second.log);
             Some(second.log)
         };
-        let what = format!("{full}\n{}---\n{}", first.log, second.unwrap_or_default());
-        assert_same(&what, &folder.path().join("s"), &[], &undisturbed);
-        was_met
+        let context = format!("{full}\n{}---\n{}", first.log, second.unwrap_or_default());
+        assert_same(&context, &folder.path().join("s"), &[], &undisturbed);
+        was_reached
     });
     eprintln!("{faults} changes to the disk, each with a full disk: no difference");
 }

@@ -26,9 +26,9 @@ fn compare(clip: &std::path::Path, options: &str, arguments: &[&str]) {
         .output()
         .unwrap();
     assert!(scan.status.success(), "{}", String::from_utf8_lossy(&scan.stderr));
-    let told = String::from_utf8(scan.stdout).unwrap();
+    let output = String::from_utf8(scan.stdout).unwrap();
     let entries: Vec<Value> =
-        told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(!entries.is_empty());
     let raw = Ffmpeg::new()
         .args(["-threads", "1", "-i", INPUT, "-map", "0:v:0", "-fps_mode", "passthrough"])
@@ -39,8 +39,8 @@ fn compare(clip: &std::path::Path, options: &str, arguments: &[&str]) {
     let mut rest = &raw[..];
     for entry in entries {
         let ours = image::open(entry["path"].as_str().unwrap()).unwrap().to_rgb8();
-        let (theirs, behind) = rest.split_at(ours.as_raw().len());
-        rest = behind;
+        let (theirs, remaining) = rest.split_at(ours.as_raw().len());
+        rest = remaining;
         let theirs = RgbImage::from_raw(ours.width(), ours.height(), theirs.to_vec()).unwrap();
         let found = psnr(&ours, &theirs);
         assert!(found >= 36.0, "{} {}: {found:.1} dB", clip.display(), entry["id"]);

@@ -21,29 +21,29 @@ const KILLS: usize = 30;
 fn start(sessions: &Path) -> (Child, Receiver<String>) {
     let mut child = recorder(sessions).spawn().unwrap();
     let stderr = BufReader::new(child.stderr.take().unwrap());
-    let (tell, log) = channel();
+    let (log_sender, log) = channel();
     thread::spawn(move || {
         for line in stderr.lines().map_while(Result::ok) {
-            let _ = tell.send(line);
+            let _ = log_sender.send(line);
         }
     });
     (child, log)
 }
 
-/// One run: killed during startup, or while it receives part of `clip`.
-fn live_and_die(sessions: &Path, clip: &[u8], most: usize, random: &mut Random) {
+/// Runs a recorder and kills it during startup, or while it receives part of `clip`.
+fn run_and_kill(sessions: &Path, clip: &[u8], max_bytes: usize, random: &mut Random) {
     let (mut child, log) = start(sessions);
     if random.below(3) == 0 {
         thread::sleep(Duration::from_micros(random.below(30_000)));
     } else {
         let line = std::iter::repeat_with(|| log.recv_timeout(DEADLINE).unwrap())
             .find_map(|line| line.split_once("listening on ").map(|(_, at)| at.to_owned()));
-        let there = whole_packets(&sessions.join("s/stream/recording.ts"));
-        let end = clip.len().min(there + random.below(most as u64) as usize);
+        let recorded_bytes = whole_packets(&sessions.join("s/stream/recording.ts"));
+        let end = clip.len().min(recorded_bytes + random.below(max_bytes as u64) as usize);
         let mut socket = TcpStream::connect(line.unwrap()).unwrap();
         // Most kills hit it while it processes received bytes, some while it still
         // receives.
-        let bytes = clip[there..end].to_vec();
+        let bytes = clip[recorded_bytes..end].to_vec();
         let sending = thread::spawn(move || {
             let _ = socket.write_all(&bytes);
             socket
@@ -58,13 +58,13 @@ fn live_and_die(sessions: &Path, clip: &[u8], most: usize, random: &mut Random) 
 
 /// Asserts what holds at every moment: every JPEG listed in the index exists and is
 /// complete.
-fn assert_no_entry_without_jpeg(what: &str, session: &Path) {
+fn assert_no_entry_without_jpeg(context: &str, session: &Path) {
     let index = session.join("frames/index.json");
     let Ok(text) = std::fs::read(index) else { return };
     for entry in serde_json::from_slice::<Vec<Value>>(&text).unwrap() {
         let path = entry["path"].as_str().unwrap();
-        let jpeg = std::fs::read(path).unwrap_or_else(|error| panic!("{what}: {path}: {error}"));
-        assert!(jpeg.ends_with(&[0xff, 0xd9]), "{what}: {path} is torn");
+        let jpeg = std::fs::read(path).unwrap_or_else(|error| panic!("{context}: {path}: {error}"));
+        assert!(jpeg.ends_with(&[0xff, 0xd9]), "{context}: {path} is torn");
     }
 }
 
@@ -80,21 +80,21 @@ fn killed_again_and_again_from_outside_nothing_differs_in_the_end() {
     let session = folder.path().join("s");
     // Two runs in three receive data, on average half of this limit, so that the clip
     // lasts for about all runs.
-    let most = clip.len() * 3 / kills;
+    let max_bytes = clip.len() * 3 / kills;
     let mut acknowledged = Vec::new();
     for kill in 1..=kills {
-        live_and_die(folder.path(), &clip, most, &mut random);
+        run_and_kill(folder.path(), &clip, max_bytes, &mut random);
         assert_no_entry_without_jpeg(&format!("seed {seed}, kill {kill}"), &session);
         if random.below(3) == 0 {
             acknowledged = acknowledge(&session);
         }
     }
-    let there = whole_packets(&session.join("stream/recording.ts"));
+    let recorded_bytes = whole_packets(&session.join("stream/recording.ts"));
     let ended = record(folder.path(), &clip, None);
     assert!(ended.status.success(), "seed {seed}\n{}", ended.log);
     assert_same(&format!("seed {seed}"), &session, &acknowledged, &undisturbed);
     eprintln!(
-        "{kills} kills in the first {there} of {} bytes, {} frames: no difference",
+        "{kills} kills in the first {recorded_bytes} of {} bytes, {} frames: no difference",
         clip.len(),
         undisturbed.entries.len()
     );

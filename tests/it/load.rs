@@ -15,12 +15,12 @@ const MEBIBYTES: usize = 320;
 
 /// Maximum memory of a recorder: docs/RELIABILITY.md lists its parts. It does not depend
 /// on the backlog of detection.
-const MOST_MEMORY_KIB: u64 = 256 << 10;
+const MAX_MEMORY_KIB: u64 = 256 << 10;
 
 const CLIP: &str = "bbb_h264_zerolatency_360p30_gop2s";
 
 /// Returns the peak resident memory of a process, in KiB.
-fn most_memory(process: u32) -> u64 {
+fn peak_memory(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
@@ -47,7 +47,7 @@ fn eight_senders_into_eight_recorders_at_full_speed_lose_nothing() {
                     (0..golden(CLIP, "frames").len()).for_each(|_| {
                         recorder.next_frame().unwrap();
                     });
-                    let memory = most_memory(recorder.child.id());
+                    let memory = peak_memory(recorder.child.id());
                     let (session, recording) = (recorder.session.clone(), recorder.recording());
                     recorder.end_by_signal();
                     assert_recorded(&recording, clip, 1);
@@ -57,7 +57,7 @@ fn eight_senders_into_eight_recorders_at_full_speed_lose_nothing() {
             })
             .collect();
         let memory: Vec<_> = lives.into_iter().map(|life| life.join().unwrap()).collect();
-        assert!(memory.iter().all(|memory| *memory < MOST_MEMORY_KIB), "{memory:?} KiB");
+        assert!(memory.iter().all(|memory| *memory < MAX_MEMORY_KIB), "{memory:?} KiB");
         eprintln!("eight at once: {:.1?}, {memory:?} KiB", started.elapsed());
     });
 }
@@ -77,22 +77,22 @@ fn a_sender_far_faster_than_detection_is_recorded_and_detection_catches_up() {
     assert_recorded(&recorder.recording(), &clip, times);
 
     let lag = || lag_bytes(&recorder.session);
-    let (first, begun) = (lag(), Instant::now());
+    let (first, catch_up_started) = (lag(), Instant::now());
     assert!(first > 0, "detection is not behind");
     // Detection catches up, and memory does not depend on the backlog.
     while lag() > first.saturating_sub(8 << 20) {
-        assert!(begun.elapsed() < DEADLINE, "detection does not catch up");
+        assert!(catch_up_started.elapsed() < DEADLINE, "detection does not catch up");
         thread::sleep(Duration::from_millis(50));
     }
-    let memory = most_memory(recorder.child.id());
-    assert!(memory < MOST_MEMORY_KIB, "{memory} KiB");
+    let memory = peak_memory(recorder.child.id());
+    assert!(memory < MAX_MEMORY_KIB, "{memory} KiB");
     let bits = (clip.len() * times * 8) as f64;
     eprintln!(
         "{} MiB in {took:.1?}: {:.2} Gbit/s; {memory} KiB; detection {} MiB behind, {:.1} MiB/s",
         (clip.len() * times) >> 20,
         bits / took.as_secs_f64() / 1e9,
         first >> 20,
-        (first - lag()) as f64 / f64::from(1 << 20) / begun.elapsed().as_secs_f64(),
+        (first - lag()) as f64 / f64::from(1 << 20) / catch_up_started.elapsed().as_secs_f64(),
     );
 }
 
@@ -101,8 +101,9 @@ fn a_sender_far_faster_than_detection_is_recorded_and_detection_catches_up() {
 fn lag_bytes(session: &Path) -> u64 {
     let output = crate::common::scenetap().args(["status", "--json"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let told = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let statuses =
+        text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     let folder = session.to_str().unwrap();
-    let ours = told.into_iter().find(|told| told["folder"] == folder).expect("it tells");
+    let ours = statuses.into_iter().find(|status| status["folder"] == folder).expect("it tells");
     ours["lag_bytes"].as_u64().unwrap()
 }

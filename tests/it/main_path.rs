@@ -16,12 +16,12 @@ fn every_fixture_is_recorded_byte_for_byte_with_ffmpegs_frames() {
         let recorder = Recorder::start(sessions.path(), name, &["--once"]);
         let session = recorder.session.clone();
         send_bytes(&recorder.address, &bytes);
-        let (status, told) = recorder.end();
+        let (status, printed) = recorder.end();
         assert!(status.success());
         assert!(std::fs::read(session.join("stream/recording.ts")).unwrap() == bytes, "{name}");
         let entries = index(&session);
         assert_golden(name, "frames", &entries);
-        assert_eq!(told, entries, "stdout shows each entry as in the index");
+        assert_eq!(printed, entries, "stdout shows each entry as in the index");
         for entry in &entries {
             check_entry(entry, &bytes);
         }
@@ -61,12 +61,12 @@ fn scan_gives_the_same_as_record_key_for_key() {
         assert!(scan.status.success(), "{}", String::from_utf8_lossy(&scan.stderr));
         let scanned: Vec<Value> =
             serde_json::from_slice(&std::fs::read(frames.join("index.json")).unwrap()).unwrap();
-        let told: Vec<Value> = String::from_utf8(scan.stdout)
+        let printed: Vec<Value> = String::from_utf8(scan.stdout)
             .unwrap()
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
-        assert_eq!(told, scanned);
+        assert_eq!(printed, scanned);
         let without = |entries: Vec<Value>| -> Vec<Value> {
             let strip = |mut entry: Value| {
                 let keys = entry.as_object_mut().unwrap();
@@ -92,14 +92,14 @@ fn scores_of_every_picture_are_ffmpegs_to_the_sixth_decimal() {
         let scan =
             scenetap().arg("scan").arg(fixture(name)).arg("--scores").arg(&csv).output().unwrap();
         assert!(scan.status.success() && scan.stdout.is_empty());
-        let wanted: Vec<_> = crate::common::golden(name, "scores")
+        let expected: Vec<_> = crate::common::golden(name, "scores")
             .iter()
             .map(|row| format!("{:.6},{}", row[0].parse::<f64>().unwrap() / 90_000.0, row[1]))
             .collect();
         let text = std::fs::read_to_string(&csv).unwrap();
         let mut lines = text.lines();
         assert_eq!(lines.next(), Some("pts_time,score"));
-        assert_eq!(lines.collect::<Vec<_>>(), wanted, "{name}");
+        assert_eq!(lines.collect::<Vec<_>>(), expected, "{name}");
     }
 }
 
@@ -111,9 +111,9 @@ fn a_frame_is_forced_when_nothing_changes_for_a_while() {
             .arg(fixture(name))
             .output()
             .unwrap();
-        let told = String::from_utf8(scan.stdout).unwrap();
+        let printed = String::from_utf8(scan.stdout).unwrap();
         let entries: Vec<Value> =
-            told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert!(entries.iter().all(|entry| entry["path"].is_null()), "JPEGs are disabled");
         assert_golden(name, "t0.1-i2.frames", &entries);
     }
@@ -156,9 +156,9 @@ fn a_stream_sent_by_ffmpeg_itself_has_the_frames_that_ffmpeg_finds_in_the_record
         .args(["-c", "copy", "-f", "mpegts", &format!("tcp://{}", recorder.address)])
         .status();
     assert!(sent.unwrap().success());
-    let (status, told) = recorder.end();
+    let (status, printed) = recorder.end();
     assert!(status.success());
-    let found: Vec<_> = told
+    let found: Vec<_> = printed
         .iter()
         .map(|entry| {
             let number = |key: &str| entry[key].as_f64().unwrap();
@@ -244,9 +244,9 @@ fn a_second_recorder_on_a_session_fails_with_one_line() {
         .output()
         .unwrap();
     assert_eq!(second.status.code(), Some(1));
-    let told = String::from_utf8(second.stderr).unwrap();
-    assert_eq!(told.lines().count(), 1, "{told}");
-    assert!(told.contains("another scenetap is recording this session"), "{told}");
+    let message = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(message.contains("another scenetap is recording this session"), "{message}");
 }
 
 #[test]
@@ -258,9 +258,9 @@ fn an_address_that_is_taken_fails_with_one_line_and_leaves_no_session() {
         .arg(sessions.path())
         .output()
         .unwrap();
-    let told = String::from_utf8(record.stderr).unwrap();
+    let message = String::from_utf8(record.stderr).unwrap();
     assert_eq!(record.status.code(), Some(1));
-    assert!(told.lines().count() == 1 && told.contains("cannot listen on"), "{told}");
+    assert!(message.lines().count() == 1 && message.contains("cannot listen on"), "{message}");
     assert_eq!(std::fs::read_dir(sessions.path()).unwrap().count(), 0);
 }
 
@@ -270,15 +270,15 @@ fn what_is_no_mpeg_ts_is_one_line_and_exit_status_1() {
     let empty = folder.path().join("empty.ts");
     std::fs::write(&empty, []).unwrap();
     let manifest = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-    for (file, why) in [
+    for (file, reason) in [
         (empty.as_path(), "the file is empty"),
         (manifest.as_path(), "not MPEG-TS"),
         (folder.path(), "not a file"),
         (std::path::Path::new("/nonexistent.ts"), "cannot open"),
     ] {
         let scan = scenetap().arg("scan").arg(file).output().unwrap();
-        let told = String::from_utf8(scan.stderr).unwrap();
-        assert_eq!(scan.status.code(), Some(1), "{told}");
-        assert!(told.lines().count() == 1 && told.contains(why), "{told}");
+        let message = String::from_utf8(scan.stderr).unwrap();
+        assert_eq!(scan.status.code(), Some(1), "{message}");
+        assert!(message.lines().count() == 1 && message.contains(reason), "{message}");
     }
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 /// Returns one stream of each codec, with pictures that are shown in a different order
 /// than coded.
-fn of_each_codec(studio: &Studio) -> [(&'static str, Vec<u8>); 4] {
+fn streams_of_each_codec(studio: &Studio) -> [(&'static str, Vec<u8>); 4] {
     [
         ("H.264", format!("{X264} -bf 3")),
         ("HEVC", format!("{X265} -bf 3")),
@@ -30,22 +30,22 @@ fn of_each_codec(studio: &Studio) -> [(&'static str, Vec<u8>); 4] {
 }
 
 /// Asserts equal scores, and equal times except for at most `guessed` pictures.
-fn assert_same_but_for_times(what: &str, theirs: &Verdicts, ours: &Verdicts, guessed: usize) {
+fn assert_same_but_for_times(context: &str, theirs: &Verdicts, ours: &Verdicts, guessed: usize) {
     let part = |list: &[String], at: usize| -> Vec<String> {
         list.iter().map(|picture| picture.split(',').nth(at).unwrap().to_owned()).collect()
     };
-    assert_eq!(part(&ours.pictures, 1), part(&theirs.pictures, 1), "{what}: scores");
+    assert_eq!(part(&ours.pictures, 1), part(&theirs.pictures, 1), "{context}: scores");
     let (theirs, ours) = (part(&theirs.pictures, 0), part(&ours.pictures, 0));
     let other = theirs.iter().zip(&ours).filter(|(theirs, ours)| theirs != ours).count();
-    assert!(other <= guessed, "{what}: {other} times differ, {guessed} were guessed");
-    eprintln!("{what}: {other} times differ, {guessed} were guessed");
+    assert!(other <= guessed, "{context}: {other} times differ, {guessed} were guessed");
+    eprintln!("{context}: {other} times differ, {guessed} were guessed");
 }
 
 /// Asserts that each stream, with its PES headers changed, has the pictures that ffmpeg
 /// finds.
 fn assert_headers(header: impl Fn(usize, usize) -> Header) {
     let Some(studio) = Studio::open() else { return };
-    for (name, stream) in of_each_codec(&studio) {
+    for (name, stream) in streams_of_each_codec(&studio) {
         let pictures = std::cell::Cell::new(0);
         with_headers(&stream, |n| {
             pictures.set(n + 1);
@@ -91,12 +91,12 @@ fn pictures_without_dts() {
 
 /// Returns a stream of two programs with one video each.
 fn two_programs(studio: &Studio) -> std::path::PathBuf {
-    let made = Ffmpeg::new()
+    let command = Ffmpeg::new()
         .args(["-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=2"])
         .args(["-f", "lavfi", "-i", "mandelbrot=s=128x96:r=25,trim=duration=3"])
         .args(["-map", "0", "-map", "1", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-threads", "1"])
         .args(["-program", "program_num=1:st=0", "-program", "program_num=2:st=1"]);
-    studio.make("two", made)
+    studio.make("two", command)
 }
 
 #[test]
@@ -115,9 +115,9 @@ fn a_program_that_is_not_there_is_one_line_and_exit_status_1() {
     let Some(studio) = Studio::open() else { return };
     let path = two_programs(&studio);
     let output = scenetap().args(["scan", "--program", "3"]).arg(&path).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("program 3") && said.contains("1, 2"), "{said}");
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert!(log.contains("program 3") && log.contains("1, 2"), "{log}");
 }
 
 #[test]
@@ -147,18 +147,18 @@ fn scan_list_shows_programs_streams_codecs_and_pids() {
 
 /// Asserts that every picture of a stream after another one is found, as in each alone.
 /// ffmpeg does not follow the change.
-fn assert_followed(what: &str, first: &Path, second: &Path, studio: &Studio) {
+fn assert_followed(context: &str, first: &Path, second: &Path, studio: &Studio) {
     let scores = |path: &Path| -> Vec<String> {
         let score = |picture: &String| picture.split_once(',').unwrap().1.to_owned();
         ours(path).pictures.iter().map(score).collect()
     };
     let (first_alone, second_alone) = (scores(first), scores(second));
     let both = scores(&studio.join("both", &[first, second]));
-    let (before, behind) = both.split_at(first_alone.len());
-    assert_eq!(before, first_alone, "{what}: before the change");
-    assert_eq!(behind.len(), second_alone.len(), "{what}: behind the change");
+    let (before, after) = both.split_at(first_alone.len());
+    assert_eq!(before, first_alone, "{context}: before the change");
+    assert_eq!(after.len(), second_alone.len(), "{context}: behind the change");
     // The scores of the first two depend on pictures before the change.
-    assert_eq!(behind[2..], second_alone[2..], "{what}: behind the change");
+    assert_eq!(after[2..], second_alone[2..], "{context}: behind the change");
 }
 
 #[test]
@@ -175,10 +175,11 @@ fn a_codec_that_changes_is_followed() {
 #[test]
 fn a_pid_that_moves_is_followed() {
     let Some(studio) = Studio::open() else { return };
-    let here = studio.encode("here", "25", "160x120", &format!("{X264} -bf 2"), "");
-    let moved = format!("{X264} -bf 2 -mpegts_start_pid 0x200 -mpegts_pmt_start_pid 0x1100");
-    let there = studio.encode("there", "25", "160x120", &moved, "");
-    assert_followed("other PIDs", &here, &there, &studio);
+    let original = studio.encode("here", "25", "160x120", &format!("{X264} -bf 2"), "");
+    let moved_options =
+        format!("{X264} -bf 2 -mpegts_start_pid 0x200 -mpegts_pmt_start_pid 0x1100");
+    let moved = studio.encode("there", "25", "160x120", &moved_options, "");
+    assert_followed("other PIDs", &original, &moved, &studio);
 }
 
 #[test]
@@ -231,10 +232,10 @@ fn scrambled_video_is_counted_told_once_and_not_decoded() {
     let path = folder.path().join("scrambled.ts");
     std::fs::write(&path, &stream).unwrap();
     let output = scenetap().arg("scan").arg(&path).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{said}");
-    assert_eq!(said.matches("the video is scrambled").count(), 1, "{said}");
-    assert!(said.contains(" scrambled packets"), "counted: {said}");
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{log}");
+    assert_eq!(log.matches("the video is scrambled").count(), 1, "{log}");
+    assert!(log.contains(" scrambled packets"), "counted: {log}");
     let pictures = |file| ours(file).pictures.len();
     let (whole, rest) = (pictures(&clip), pictures(&path));
     // A sixth of the packets is missing, and in addition at most one group of two
@@ -257,12 +258,12 @@ fn recorded_without_frames(stream: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let recorder = Recorder::start(folder.path(), "s", &["--once"]);
     send_bytes(&recorder.address, stream);
-    let said = recorder.wait_for("no frames will be kept");
+    let log = recorder.wait_for("no frames will be kept");
     let recording = recorder.session.join("stream/recording.ts");
     let (status, frames) = recorder.end();
     assert!(status.success() && frames.is_empty());
     assert_eq!(std::fs::read(recording).unwrap(), stream);
-    said
+    log
 }
 
 #[test]
@@ -270,21 +271,21 @@ fn audio_only_records_and_says_that_it_has_no_video() {
     let Some(studio) = Studio::open() else { return };
     let sine = ["-f", "lavfi", "-i", "sine=duration=2", "-c:a", "aac"];
     let path = studio.make("audio", Ffmpeg::new().args(sine));
-    let said = recorded_without_frames(&std::fs::read(&path).unwrap());
-    assert!(said.contains("no video"), "{said}");
+    let log = recorded_without_frames(&std::fs::read(&path).unwrap());
+    assert!(log.contains("no video"), "{log}");
     let output = scenetap().arg("scan").arg(&path).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("no frames will be kept"), "{said}");
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("no frames will be kept"), "{log}");
 }
 
 #[test]
 fn data_only_records_and_says_that_it_has_no_video() {
-    let said = recorded_without_frames(&without_pictures(0x06, &[]));
-    assert!(said.contains("no video"), "{said}");
+    let log = recorded_without_frames(&without_pictures(0x06, &[]));
+    assert!(log.contains("no video"), "{log}");
 }
 
 #[test]
 fn av1_records_and_is_told_in_one_line() {
-    let said = recorded_without_frames(&without_pictures(0x06, b"\x05\x04AV01"));
-    assert!(said.contains("av1"), "{said}");
+    let log = recorded_without_frames(&without_pictures(0x06, b"\x05\x04AV01"));
+    assert!(log.contains("av1"), "{log}");
 }

@@ -58,12 +58,12 @@ fn for_each_damaged(case: impl Fn(&str, &str, &Path)) {
     let folder = tempfile::tempdir().unwrap();
     for name in DAMAGED {
         let bytes = std::fs::read(fixture(name)).unwrap();
-        for (what, damage) in DAMAGES {
+        for (damage_name, damage) in DAMAGES {
             let mut damaged = Vec::new();
             bytes.chunks(188).enumerate().for_each(|(n, packet)| damage(n, packet, &mut damaged));
             let file = folder.path().join("damaged.ts");
             std::fs::write(&file, damaged).unwrap();
-            case(name, what, &file);
+            case(name, damage_name, &file);
         }
     }
 }
@@ -79,14 +79,16 @@ fn damaged_streams_have_ffmpegs_pictures_times_and_scores() {
         leave_out("the verdict of this ffmpeg on damage differs from run to run");
         return;
     }
-    for_each_damaged(|name, what, file| assert_parity(&format!("{name}, {what}"), file));
+    for_each_damaged(|name, damage_name, file| {
+        assert_parity(&format!("{name}, {damage_name}"), file)
+    });
 }
 
-/// Path of the golden verdict on a damaged stream. Its name ends in `ffmpegN` if FFmpeg conceals
-/// the damage differently from major version N on.
-fn golden_of_damaged(name: &str, what: &str) -> PathBuf {
+/// Returns the path of the golden verdict on a damaged stream. Its name ends in `ffmpegN` if
+/// FFmpeg conceals the damage differently from major version N on.
+fn golden_of_damaged(name: &str, damage_name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/golden/damaged");
-    let stem = format!("{name}.{}", what.replace(' ', "-"));
+    let stem = format!("{name}.{}", damage_name.replace(' ', "-"));
     let of_major = |major| folder.join(format!("{stem}.ffmpeg{major}.scores.csv"));
     let newest = (6..=linked_ffmpeg()).rev().map(of_major).find(|path| path.exists());
     newest.unwrap_or_else(|| folder.join(format!("{stem}.scores.csv")))
@@ -101,15 +103,15 @@ fn pictures_in(golden: &Path) -> Vec<String> {
 /// Writes the golden verdict of the installed ffmpeg: of 5.1 always, of a later one only if it
 /// conceals the damage differently. If its runs differ about a picture, the score is that of one
 /// of them (see [`ffmpeg_nearest`]).
-fn write_golden(name: &str, what: &str, file: &Path, ours: &Verdicts) {
-    let mut path = golden_of_damaged(name, what);
+fn write_golden(name: &str, damage_name: &str, file: &Path, ours: &Verdicts) {
+    let mut path = golden_of_damaged(name, damage_name);
     if !is_reference() {
         // The verdict of an earlier FFmpeg still applies unless this one conceals differently.
         if pictures_in(&path) == ours.pictures {
             return;
         }
         let folder = path.parent().unwrap();
-        let stem = format!("{name}.{}.ffmpeg{}", what.replace(' ', "-"), linked_ffmpeg());
+        let stem = format!("{name}.{}.ffmpeg{}", damage_name.replace(' ', "-"), linked_ffmpeg());
         path = folder.join(format!("{stem}.scores.csv"));
     }
     let lines = ffmpeg_nearest(file, ours, 60).pictures.join("\n");
@@ -119,17 +121,17 @@ fn write_golden(name: &str, what: &str, file: &Path, ours: &Verdicts) {
 /// `scripts/golden.sh` sets `SCENETAP_WRITE_GOLDEN`, which makes this test write the files.
 #[test]
 fn damaged_streams_have_the_golden_pictures_times_and_scores() {
-    let is_to_write = std::env::var_os("SCENETAP_WRITE_GOLDEN").is_some();
-    for_each_damaged(|name, what, file| {
+    let write_files = std::env::var_os("SCENETAP_WRITE_GOLDEN").is_some();
+    for_each_damaged(|name, damage_name, file| {
         let ours = ours(file);
-        if is_to_write {
-            write_golden(name, what, file, &ours);
+        if write_files {
+            write_golden(name, damage_name, file, &ours);
         }
-        let golden = pictures_in(&golden_of_damaged(name, what));
+        let golden = pictures_in(&golden_of_damaged(name, damage_name));
         let first = golden.iter().zip(&ours.pictures).position(|(theirs, ours)| theirs != ours);
         let differ = golden.iter().zip(&ours.pictures).filter(|(theirs, ours)| theirs != ours);
-        assert_eq!((first, differ.count()), (None, 0), "{name}, {what}");
-        assert_eq!(ours.pictures.len(), golden.len(), "{name}, {what}");
+        assert_eq!((first, differ.count()), (None, 0), "{name}, {damage_name}");
+        assert_eq!(ours.pictures.len(), golden.len(), "{name}, {damage_name}");
     });
 }
 

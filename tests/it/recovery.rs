@@ -37,7 +37,7 @@ fn finish(mut analyzer: Analyzer) -> Vec<Verdict> {
 }
 
 /// Converts through the file on disk: anything not in it is lost in a restart.
-fn written_and_read(point: &RestartPoint) -> RestartPoint {
+fn through_file(point: &RestartPoint) -> RestartPoint {
     let recording = Fingerprint { bytes: 0, head_crc32: 0, tail_crc32: 0 };
     let written = Checkpoint { recording, frames_kept: 0, point: point.clone() };
     let read = Checkpoint::parse(Path::new("c"), &written.to_json().unwrap()).unwrap();
@@ -84,49 +84,49 @@ fn killed_in_a_damaged_stream_gives_the_same_verdicts() {
 
 /// Returns ffmpeg's encoding of a moving pattern, with these options of libx264. `None`
 /// if ffmpeg is not installed.
-fn made(options: &str) -> Option<Vec<u8>> {
+fn encode(options: &str) -> Option<Vec<u8>> {
     if !crate::common::has("ffmpeg") {
         return None;
     }
-    let made = Ffmpeg::new()
+    let command = Ffmpeg::new()
         .args(["-f", "lavfi", "-t", "12", "-i", "testsrc2=s=320x240:r=25,noise=alls=20:allf=t"])
         .args(["-threads", "1", "-c:v", "libx264", "-preset", "veryfast"])
         .args(["-x264-params", options, "-b:v", "1M"]);
-    Some(std::fs::read(made.file("mpegts")).unwrap())
+    Some(std::fs::read(command.file("mpegts")).unwrap())
 }
 
 /// Returns the maximum number of bytes read again, over stops in the second half.
-fn read_again(bytes: &[u8], limit: u64) -> u64 {
+fn max_reread(bytes: &[u8], limit: u64) -> u64 {
     let mut analyzer =
         Analyzer::new(Default::default(), Default::default()).read_again_at_most(limit);
-    let mut furthest = 0;
+    let mut max_bytes = 0;
     for at in (0..bytes.len()).step_by(TS_PACKET_BYTES) {
         feed(&mut analyzer, bytes, at, at + TS_PACKET_BYTES);
         if at > bytes.len() / 2 {
             let from = analyzer.restart_point().map_or(0, |start| start.read_from.audio_offset.0);
-            furthest = furthest.max(at as u64 - from);
+            max_bytes = max_bytes.max(at as u64 - from);
         }
     }
-    furthest
+    max_bytes
 }
 
 #[test]
 fn with_intra_refresh_what_is_read_again_begins_at_a_recovery_point() {
-    let Some(bytes) = made("intra-refresh=1:keyint=25:bframes=0") else { return };
+    let Some(bytes) = encode("intra-refresh=1:keyint=25:bframes=0") else { return };
     let packets = bytes.len() / TS_PACKET_BYTES;
     let stops = (1..12).map(|n| packets * n / 12 + n);
     assert_recovers("intra refresh", &bytes, stops);
-    let furthest = read_again(&bytes, 64 << 20);
+    let max_bytes = max_reread(&bytes, 64 << 20);
     // Three to four seconds of twelve.
-    assert!(furthest < bytes.len() as u64 / 2, "{furthest} of {}", bytes.len());
+    assert!(max_bytes < bytes.len() as u64 / 2, "{max_bytes} of {}", bytes.len());
 }
 
 #[test]
 fn without_any_random_access_point_what_is_read_again_stays_bounded() {
-    let Some(bytes) = made("keyint=infinite:bframes=0:scenecut=0") else { return };
+    let Some(bytes) = encode("keyint=infinite:bframes=0:scenecut=0") else { return };
     const LIMIT: u64 = 400_000;
-    let furthest = read_again(&bytes, LIMIT);
-    assert!(furthest < LIMIT * 5 / 4, "{furthest} of {}", bytes.len());
+    let max_bytes = max_reread(&bytes, LIMIT);
+    assert!(max_bytes < LIMIT * 5 / 4, "{max_bytes} of {}", bytes.len());
     // Every picture gets a verdict, and the first ones are marked as damaged.
     let new = || Analyzer::new(Default::default(), Default::default()).read_again_at_most(LIMIT);
     let whole = {
@@ -138,14 +138,15 @@ fn without_any_random_access_point_what_is_read_again_stays_bounded() {
     let stop = bytes.len() / TS_PACKET_BYTES * 4 / 5 * TS_PACKET_BYTES;
     let mut first = new();
     let mut verdicts = feed(&mut first, &bytes, 0, stop);
-    let start = written_and_read(&first.restart_point().unwrap());
+    let start = through_file(&first.restart_point().unwrap());
     assert!(start.read_from.damaged);
     let from = usize::try_from(start.read_from.audio_offset.0).unwrap();
     let mut second = Analyzer::resume(Default::default(), Default::default(), start);
     verdicts.extend(feed(&mut second, &bytes, from, bytes.len()));
     verdicts.extend(finish(second));
-    let places = |verdicts: &[Verdict]| verdicts.iter().map(|v| (v.at, v.pts)).collect::<Vec<_>>();
-    assert_eq!(places(&verdicts), places(&whole), "a picture is missing or doubled");
+    let positions =
+        |verdicts: &[Verdict]| verdicts.iter().map(|v| (v.at, v.pts)).collect::<Vec<_>>();
+    assert_eq!(positions(&verdicts), positions(&whole), "a picture is missing or doubled");
 }
 
 /// Returns the stream without one packet in 397, chosen at random.
@@ -160,42 +161,46 @@ fn damaged(stream: &[u8]) -> Vec<u8> {
 
 /// Stops after each of these packets, in ascending order, and once more before it has
 /// caught up.
-fn assert_recovers(what: &str, bytes: &[u8], stops: impl Iterator<Item = usize>) {
+fn assert_recovers(context: &str, bytes: &[u8], stops: impl Iterator<Item = usize>) {
     let new = || Analyzer::new(Default::default(), Default::default());
     let resumed = |start| Analyzer::resume(Default::default(), Default::default(), start);
     // One detection passes all stops; its state at each stop is saved.
     let mut undisturbed = new();
-    let (mut whole, mut fed) = (Vec::new(), 0);
+    let (mut whole, mut pushed) = (Vec::new(), 0);
     let mut disturbed = Vec::new();
     for stop in stops.map(|packets| packets * TS_PACKET_BYTES) {
-        whole.extend(feed(&mut undisturbed, bytes, fed, stop));
-        fed = stop;
+        whole.extend(feed(&mut undisturbed, bytes, pushed, stop));
+        pushed = stop;
         let Some(start) = undisturbed.restart_point() else {
             // The recording is read from the beginning again, as in the uninterrupted
             // run.
-            assert!(whole.is_empty(), "{what} stopped at byte {stop}");
+            assert!(whole.is_empty(), "{context} stopped at byte {stop}");
             continue;
         };
         let mut verdicts = whole.clone();
-        let start = written_and_read(&start);
+        let start = through_file(&start);
         let from = usize::try_from(start.read_from.audio_offset.0).unwrap();
         assert!(from <= stop);
         let mut second = resumed(start);
         // Killed again after a third of the way, before it has reached anything new.
         let again = from + (stop - from) / TS_PACKET_BYTES / 3 * TS_PACKET_BYTES;
         verdicts.extend(feed(&mut second, bytes, from, again));
-        let start = written_and_read(&second.restart_point().expect("a start stays one"));
+        let start = through_file(&second.restart_point().expect("a start stays one"));
         let from = usize::try_from(start.read_from.audio_offset.0).unwrap();
         let mut third = resumed(start);
         verdicts.extend(feed(&mut third, bytes, from, bytes.len()));
         verdicts.extend(finish(third));
         disturbed.push((stop, verdicts));
     }
-    assert!(!disturbed.is_empty(), "{what}");
-    whole.extend(feed(&mut undisturbed, bytes, fed, bytes.len()));
+    assert!(!disturbed.is_empty(), "{context}");
+    whole.extend(feed(&mut undisturbed, bytes, pushed, bytes.len()));
     whole.extend(finish(undisturbed));
     for (stop, verdicts) in disturbed {
         let differs = verdicts.iter().zip(&whole).find(|(a, b)| a != b);
-        assert_eq!((differs, verdicts.len()), (None, whole.len()), "{what} stopped at byte {stop}");
+        assert_eq!(
+            (differs, verdicts.len()),
+            (None, whole.len()),
+            "{context} stopped at byte {stop}"
+        );
     }
 }

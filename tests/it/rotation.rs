@@ -43,9 +43,9 @@ fn a_restart_goes_on_with_the_last_session_and_finishes_those_before() {
     }
     recorder.signal(Signal::KILL);
     recorder.end();
-    let there = Progress::new(folder.path(), &stream).recorded();
+    let recorded = Progress::new(folder.path(), &stream).recorded();
     let recorder = Recorder::start(folder.path(), "s", &["--once", "--rotate-bytes", "300K"]);
-    crate::common::send_bytes(&recorder.address, &stream[there..]);
+    crate::common::send_bytes(&recorder.address, &stream[recorded..]);
     assert!(recorder.end().0.success());
     let (sessions, length) = assert_is_cut(folder.path(), &stream);
     assert_eq!(length, stream.len());

@@ -35,7 +35,7 @@ fn assert_closed(mut socket: &TcpStream) {
 }
 
 /// Asserts that a scan of the recording gives the frames that `record` has reported.
-fn assert_as_scanned(recorder_told: &[Value], recording: &std::path::Path) {
+fn assert_as_scanned(reported: &[Value], recording: &std::path::Path) {
     let scan = scenetap().args(["-q", "scan", "--json"]).arg(recording).output().unwrap();
     assert!(scan.status.success(), "{}", String::from_utf8_lossy(&scan.stderr));
     let scanned: Vec<Value> = String::from_utf8(scan.stdout)
@@ -43,11 +43,11 @@ fn assert_as_scanned(recorder_told: &[Value], recording: &std::path::Path) {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    let judged = |entries: &[Value]| -> Vec<String> {
+    let summary = |entries: &[Value]| -> Vec<String> {
         let keys = ["id", "timestamp", "score", "reason", "offset", "keyframe_offset"];
         entries.iter().map(|entry| keys.map(|key| entry[key].to_string()).join(" ")).collect()
     };
-    assert_eq!(judged(recorder_told), judged(&scanned));
+    assert_eq!(summary(reported), summary(&scanned));
 }
 
 #[test]
@@ -164,8 +164,8 @@ fn what_is_not_mpeg_ts_is_refused_within_64_kib_and_nothing_is_written() {
         clip(CLIP).chunks(PACKET).flat_map(|packet| [&[0; 4], packet].concat()).collect();
     let text = "GET /recording.ts HTTP/1.1\r\n".repeat(3000).into_bytes();
     // The first packet has to begin within 64 KiB, followed by four more.
-    let most = (64 << 10) + 5 * PACKET;
-    for bytes in [&text[..most], &noise(most), &m2ts[..most], &vec![0; 64 << 10]] {
+    let max_bytes = (64 << 10) + 5 * PACKET;
+    for bytes in [&text[..max_bytes], &noise(max_bytes), &m2ts[..max_bytes], &vec![0; 64 << 10]] {
         let mut sender = connect(&recorder);
         sender.write_all(bytes).unwrap();
         // The connection stays open, so that the bytes decide and not their end.
@@ -220,8 +220,8 @@ fn two_thousand_connections_neither_disturb_a_sender_nor_keep_it_out_nor_cost_me
         }
         refused.extend(crowd(EACH / PIECES));
     }
-    for one in &refused {
-        assert_closed(one);
+    for connection in &refused {
+        assert_closed(connection);
     }
     drop(sender);
     recorder.wait_for("has left");
@@ -297,17 +297,20 @@ fn a_sender_that_is_not_allowed_is_refused_told_and_not_recorded() {
 #[test]
 fn listening_beyond_loopback_for_whoever_comes_is_warned_of() {
     let sessions = tempfile::tempdir().unwrap();
-    let warned = |listen: &str, arguments: &[&str]| {
+    let warnings = |listen: &str, arguments: &[&str]| {
         let recorder = Recorder::start_at(listen, sessions.path(), "s", arguments);
         let log = recorder.end_by_signal();
-        let told: Vec<_> = log.iter().filter(|line| line.contains("WARN")).cloned().collect();
+        let warning_lines: Vec<_> =
+            log.iter().filter(|line| line.contains("WARN")).cloned().collect();
         assert!(
-            told.iter().all(|line| line.contains("may send: restrict senders with --allow")),
-            "{told:?}"
+            warning_lines
+                .iter()
+                .all(|line| line.contains("may send: restrict senders with --allow")),
+            "{warning_lines:?}"
         );
-        told.len()
+        warning_lines.len()
     };
-    assert_eq!(warned("0.0.0.0:0", &[]), 1);
-    assert_eq!(warned("0.0.0.0:0", &["--allow", "192.0.2.0/24"]), 0);
-    assert_eq!(warned("127.0.0.1:0", &[]), 0);
+    assert_eq!(warnings("0.0.0.0:0", &[]), 1);
+    assert_eq!(warnings("0.0.0.0:0", &["--allow", "192.0.2.0/24"]), 0);
+    assert_eq!(warnings("127.0.0.1:0", &[]), 0);
 }

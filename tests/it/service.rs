@@ -33,13 +33,15 @@ impl Manager {
     }
 
     fn next(&self) -> String {
-        let mut words = [0; 1024];
-        let length = self.socket.recv(&mut words).unwrap();
-        String::from_utf8(words[..length].to_vec()).unwrap()
+        let mut buffer = [0; 1024];
+        let length = self.socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
     }
 
-    fn wait_for(&self, words: &str) -> String {
-        std::iter::from_fn(|| Some(self.next())).find(|told| told.starts_with(words)).unwrap()
+    fn wait_for(&self, prefix: &str) -> String {
+        std::iter::from_fn(|| Some(self.next()))
+            .find(|message| message.starts_with(prefix))
+            .unwrap()
     }
 }
 
@@ -77,13 +79,13 @@ fn it_is_ready_once_it_listens_and_not_before() {
     assert!(manager.socket.recv(&mut [0; 64]).is_err(), "nothing was told");
 }
 
-fn unit() -> PathBuf {
+fn unit_file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/scenetap.service")
 }
 
 #[test]
 fn the_units_variables_are_options() {
-    let text = std::fs::read_to_string(unit()).unwrap();
+    let text = std::fs::read_to_string(unit_file()).unwrap();
     let names: Vec<String> = text
         .split(|c: char| !c.is_ascii_uppercase() && c != '_')
         .filter(|word| word.starts_with("SCENETAP_") && *word != "SCENETAP_NAME")
@@ -98,31 +100,31 @@ fn the_units_variables_are_options() {
 
 #[test]
 fn systemd_finds_nothing_wrong_with_the_unit_and_little_that_it_exposes() {
-    let has_it = Command::new("systemd-analyze").arg("--version").stdout(Stdio::null()).status();
-    if has_it.is_err() {
+    let version = Command::new("systemd-analyze").arg("--version").stdout(Stdio::null()).status();
+    if version.is_err() {
         leave_out("systemd-analyze is not installed");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let text = std::fs::read_to_string(unit()).unwrap();
+    let text = std::fs::read_to_string(unit_file()).unwrap();
     let text = text.replace("/usr/local/bin/scenetap", env!("CARGO_BIN_EXE_scenetap"));
     let copy = folder.path().join("scenetap.service");
     std::fs::write(&copy, text).unwrap();
     let verified = Command::new("systemd-analyze").arg("verify").arg(&copy).output().unwrap();
-    let told = String::from_utf8_lossy(&verified.stderr);
-    assert!(verified.status.success() && !told.contains("scenetap.service"), "{told}");
+    let message = String::from_utf8_lossy(&verified.stderr);
+    assert!(verified.status.success() && !message.contains("scenetap.service"), "{message}");
 
     // From 0 (no exposure) to 10 (full exposure), times ten.
-    let judged = Command::new("systemd-analyze")
+    let security = Command::new("systemd-analyze")
         .args(["security", "--offline=true", "--threshold=20"])
         .arg(&copy)
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&judged.stdout);
+    let report = String::from_utf8_lossy(&security.stdout);
     // Versions before 250 lack --offline.
-    if told.is_empty() {
+    if report.is_empty() {
         leave_out("this systemd-analyze judges no file that is not installed");
         return;
     }
-    assert!(judged.status.success(), "{told}");
+    assert!(security.status.success(), "{report}");
 }

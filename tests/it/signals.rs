@@ -20,19 +20,19 @@ fn child() {
     if std::env::var_os(IS_CHILD).is_none() {
         return; // Run directly, as one of the ignored tests.
     }
-    let say = |word: &str| std::io::stdout().write_all(format!("\n{word}\n").as_bytes()).unwrap();
+    let print = |line: &str| std::io::stdout().write_all(format!("\n{line}\n").as_bytes()).unwrap();
     let shutdown = Shutdown::new();
     shutdown.install_signal_handlers().unwrap();
-    say("listening");
+    print("listening");
     assert!(shutdown.wait_timeout(LONG));
-    say("flushing");
+    print("flushing");
     // Waits for a second signal, or until the parent closes its end.
     std::io::stdin().read_line(&mut String::new()).unwrap();
 }
 
 struct Running {
     child: Child,
-    said: std::io::Lines<BufReader<ChildStdout>>,
+    output: std::io::Lines<BufReader<ChildStdout>>,
 }
 
 impl Running {
@@ -44,14 +44,14 @@ impl Running {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let said = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut running = Running { child, said };
+        let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut running = Running { child, output };
         running.wait_for("listening");
         running
     }
 
-    fn wait_for(&mut self, word: &str) {
-        assert!(self.said.any(|line| line.unwrap() == word), "it ended without {word:?}");
+    fn wait_for(&mut self, expected: &str) {
+        assert!(self.output.any(|line| line.unwrap() == expected), "it ended without {expected:?}");
     }
 
     fn send(&self, signal: Signal) {

@@ -46,8 +46,8 @@ struct Account {
     refused: u32,
 }
 
-/// With rotation it resumes the last session of the series; without, `--session` names
-/// that session alone.
+/// Returns a recorder with rotation: it resumes the last session of the series. Without
+/// rotation, `--session` names that session alone.
 fn rotating_recorder(sessions: &Path) -> Command {
     let mut command = recorder(sessions);
     command.args(["--rotate-bytes", "4M"]);
@@ -66,11 +66,11 @@ impl Life {
         let mut command = rotating_recorder(sessions);
         let mut child = command.envs(fault.map(|fault| ("SCENETAP_FAULT", fault))).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (tell, log) = channel();
+        let (log_sender, log) = channel();
         thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 eprintln!("recorder: {line}");
-                let _ = tell.send(line);
+                let _ = log_sender.send(line);
             }
         });
         let mut life = Life { child, address: String::new(), log };
@@ -83,7 +83,7 @@ impl Life {
         life
     }
 
-    fn is_over(&mut self) -> bool {
+    fn has_exited(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
@@ -107,11 +107,11 @@ struct Sender {
 impl Sender {
     /// Sends for this long and stops at any byte. Returns how much should be recorded
     /// then, and the open socket; `None` if it was disconnected.
-    fn send(&self, address: &str, there: usize, time: Duration) -> Option<(usize, TcpStream)> {
+    fn send(&self, address: &str, from: usize, time: Duration) -> Option<(usize, TcpStream)> {
         let mut socket = TcpStream::connect(address).ok()?;
         let (start, mut sent) = (Instant::now(), 0);
         while start.elapsed() < time {
-            let at = (there + sent) % self.clip.len();
+            let at = (from + sent) % self.clip.len();
             // Not a divisor of the packet length, so that it stops anywhere in a packet.
             let part = &self.clip[at..self.clip.len().min(at + 10_007)];
             socket.write_all(part).ok()?;
@@ -119,18 +119,18 @@ impl Sender {
             let due = Duration::from_micros(sent as u64 * 1_000_000 / self.bytes_per_second);
             thread::sleep(due.saturating_sub(start.elapsed()));
         }
-        Some(((there + sent) / TS_PACKET_BYTES * TS_PACKET_BYTES, socket))
+        Some(((from + sent) / TS_PACKET_BYTES * TS_PACKET_BYTES, socket))
     }
 
     /// Disconnects and waits until everything sent is recorded, or will not be. Returns
     /// where to continue.
-    fn leave(&mut self, life: &mut Life, sent: Option<(usize, TcpStream)>) -> usize {
-        let sent = sent.map(|(there, _)| there);
+    fn disconnect(&mut self, life: &mut Life, sent: Option<(usize, TcpStream)>) -> usize {
+        let sent = sent.map(|(bytes, _)| bytes);
         let start = Instant::now();
         loop {
-            let goes_on = life.log.try_iter().any(|line| line.contains("recording resumes"));
+            let resumed = life.log.try_iter().any(|line| line.contains("recording resumes"));
             let recorded = self.progress.recorded();
-            if sent == Some(recorded) || goes_on || life.is_over() {
+            if sent == Some(recorded) || resumed || life.has_exited() {
                 return recorded;
             }
             assert!(sent.is_none_or(|sent| recorded < sent), "{recorded} bytes, sent {sent:?}");
@@ -180,7 +180,7 @@ fn acknowledge(sessions: &Path, in_place: bool, number: u64, notes: &Notes) {
     }
 }
 
-fn run_beside(sessions: &Path, account: &mut Account) {
+fn check_beside(sessions: &Path, account: &mut Account) {
     let last = series(sessions).pop().unwrap();
     // A session may be checked while it is recorded: it is not torn, even if parts are
     // not written yet.
@@ -199,7 +199,7 @@ fn end(mut life: Life) {
     assert!(status.success(), "it exited with {status}");
 }
 
-fn assert_all_is_well(sessions: &Path, clip: &[u8], sent: usize, notes: &Notes) -> usize {
+fn assert_consistent(sessions: &Path, clip: &[u8], sent: usize, notes: &Notes) -> usize {
     let (_, length) = assert_is_cut(sessions, clip);
     assert_eq!(length, sent, "bytes of the stream");
     let mut frames = 0;
@@ -238,42 +238,42 @@ fn weeks_of_all_of_it() {
     let bytes_per_second = BYTES_PER_SECOND.min(TOTAL_BYTES / seconds);
     let mut sender = Sender { progress: Progress::new(sessions, &clip), clip, bytes_per_second };
     let mut account = Account::default();
-    let (notes, is_over) = (Notes::default(), AtomicBool::new(false));
+    let (notes, ended) = (Notes::default(), AtomicBool::new(false));
     let started = Instant::now();
     // Two thirds of the time for many short runs, one third for a long one.
-    let troubled = Duration::from_secs(seconds * 2 / 3);
+    let disturbed_time = Duration::from_secs(seconds * 2 / 3);
     let (mut sent, mut sizes) = (0, Vec::new());
 
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut random = Random::new(seed + 1);
             for number in 0.. {
-                if is_over.load(Relaxed) {
+                if ended.load(Relaxed) {
                     return;
                 }
                 acknowledge(sessions, random.below(2) == 0, number, &notes);
                 thread::sleep(Duration::from_millis(50 + random.below(400)));
             }
         });
-        let _over = Over(&is_over);
-        while started.elapsed() < troubled || account.kills < KILLS {
+        let _over = Over(&ended);
+        while started.elapsed() < disturbed_time || account.kills < KILLS {
             let fault = (random.below(3) == 0)
                 .then(|| format!("full@{}+{}", 1 + random.below(400), 1 + random.below(6)));
             let mut life = Life::start(sessions, fault.clone());
-            let longest = (troubled.as_millis() as u64 / u64::from(KILLS)).max(300);
-            let until = Instant::now() + Duration::from_millis(random.below(longest));
+            let max_ms = (disturbed_time.as_millis() as u64 / u64::from(KILLS)).max(300);
+            let until = Instant::now() + Duration::from_millis(random.below(max_ms));
             sent = sender.progress.recorded();
-            while Instant::now() < until && !life.is_over() {
-                let time = Duration::from_millis(random.below(1_500.min(2 * longest)));
-                let there = sender.send(&life.address, sent, time);
-                account.disconnects += u32::from(there.is_some());
-                sent = sender.leave(&mut life, there);
+            while Instant::now() < until && !life.has_exited() {
+                let time = Duration::from_millis(random.below(1_500.min(2 * max_ms)));
+                let outcome = sender.send(&life.address, sent, time);
+                account.disconnects += u32::from(outcome.is_some());
+                sent = sender.disconnect(&mut life, outcome);
                 if random.below(3) == 0 && fault.is_none() {
-                    run_beside(sessions, &mut account);
+                    check_beside(sessions, &mut account);
                 }
             }
             account.full_disks += u32::from(fault.is_some());
-            if life.is_over() {
+            if life.has_exited() {
                 continue;
             }
             // While it receives.
@@ -287,32 +287,32 @@ fn weeks_of_all_of_it() {
         let mut life = Life::start(sessions, None);
         sent = sender.progress.recorded();
         let settled = Instant::now();
-        while settled.elapsed() < Duration::from_secs(seconds) - troubled || sizes.len() < 6 {
+        while settled.elapsed() < Duration::from_secs(seconds) - disturbed_time || sizes.len() < 6 {
             let time = Duration::from_millis(500 + random.below(1_500));
-            let there = sender.send(&life.address, sent, time);
+            let outcome = sender.send(&life.address, sent, time);
             account.disconnects += 1;
-            sent = sender.leave(&mut life, there);
+            sent = sender.disconnect(&mut life, outcome);
             sizes.push(life.size().expect("it lives"));
             if random.below(4) == 0 {
-                run_beside(sessions, &mut account);
+                check_beside(sessions, &mut account);
             }
         }
         // The agent ends before the recorder: later changes would not be merged.
-        is_over.store(true, Relaxed);
+        ended.store(true, Relaxed);
         end(life);
     });
     // A last run that only merges the agent's last changes.
     end(Life::start(sessions, None));
 
-    let frames = assert_all_is_well(sessions, &sender.clip, sent, &notes);
+    let frames = assert_consistent(sessions, &sender.clip, sent, &notes);
     // The first quarter of the sizes is from a program that still allocates its memory.
     let settled = &sizes[sizes.len() / 4..];
     let (early, late) = settled.split_at(settled.len() / 2);
-    let most = |part: &[(u64, usize)]| {
+    let maximum = |part: &[(u64, usize)]| {
         let memory = part.iter().map(|size| size.0).max().unwrap();
         (memory, part.iter().map(|size| size.1).max().unwrap())
     };
-    let ((memory, files), (memory_late, files_late)) = (most(early), most(late));
+    let ((memory, files), (memory_late, files_late)) = (maximum(early), maximum(late));
     assert!(memory_late < memory * 5 / 4 + (16 << 10), "{memory} KiB, then {memory_late} KiB");
     assert!(files_late <= files + 4, "{files} open files, then {files_late}");
     eprintln!(

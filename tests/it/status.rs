@@ -15,13 +15,13 @@ use serde_json::Value;
 const CLIP: &str = "bbb_h264_bframes_scenecut_360p24";
 
 /// Sessions and sockets, separate from those of other tests.
-struct Place {
+struct Environment {
     folder: tempfile::TempDir,
 }
 
-impl Place {
+impl Environment {
     fn new() -> Self {
-        Place { folder: tempfile::tempdir().unwrap() }
+        Environment { folder: tempfile::tempdir().unwrap() }
     }
 
     fn sessions(&self) -> PathBuf {
@@ -45,21 +45,21 @@ impl Place {
     }
 
     /// Returns the status of the only recorder.
-    fn told(&self) -> Value {
+    fn only_status(&self) -> Value {
         let output = self.status(&["--json"]);
         assert!(output.status.success(), "{output:?}");
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// Returns the first status for which `is_it` is true.
-    fn wait_until(&self, is_it: impl Fn(&Value) -> bool) -> Value {
+    /// Returns the first status for which `condition` is true.
+    fn wait_until(&self, condition: impl Fn(&Value) -> bool) -> Value {
         let start = Instant::now();
         loop {
-            let told = self.told();
-            if is_it(&told) {
-                return told;
+            let status = self.only_status();
+            if condition(&status) {
+                return status;
             }
-            assert!(start.elapsed() < DEADLINE, "{told:#}");
+            assert!(start.elapsed() < DEADLINE, "{status:#}");
         }
     }
 
@@ -73,18 +73,18 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-/// Asserts a failure with one line that contains `why`.
-fn assert_fails(output: &Output, why: &str) {
+/// Asserts a failure with one line that contains `reason`.
+fn assert_fails(output: &Output, reason: &str) {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let told = text(&output.stderr);
-    assert!(told.lines().count() == 1 && told.contains(why), "{told}");
+    let message = text(&output.stderr);
+    assert!(message.lines().count() == 1 && message.contains(reason), "{message}");
 }
 
 #[test]
 fn what_a_recorder_tells_is_what_it_does() {
-    let place = Place::new();
-    let mut recorder = place.record("studio", &[]);
-    let idle = place.told();
+    let environment = Environment::new();
+    let mut recorder = environment.record("studio", &[]);
+    let idle = environment.only_status();
     assert_eq!(idle["sender"], Value::Null);
     assert_eq!(idle["listening"], recorder.address.as_str());
     assert_eq!(idle["pid"], recorder.child.id());
@@ -95,50 +95,50 @@ fn what_a_recorder_tells_is_what_it_does() {
     let mut sender = TcpStream::connect(&recorder.address).unwrap();
     sender.write_all(&bytes).unwrap();
     let address = sender.local_addr().unwrap().to_string();
-    let told = place.wait_until(|told| told["recorded_bytes"] == bytes.len());
-    assert_eq!(told["bytes_received"], bytes.len());
-    assert_eq!(told["sender"]["address"], address);
-    assert_eq!((&told["recording"], &told["ending"]), (&true.into(), &false.into()));
-    assert_eq!(told["session"], "studio");
-    assert_eq!(told["folder"], recorder.session.to_str().unwrap());
-    assert_eq!((&told["last_error"], &told["refused"]), (&Value::Null, &0.into()));
+    let status = environment.wait_until(|status| status["recorded_bytes"] == bytes.len());
+    assert_eq!(status["bytes_received"], bytes.len());
+    assert_eq!(status["sender"]["address"], address);
+    assert_eq!((&status["recording"], &status["ending"]), (&true.into(), &false.into()));
+    assert_eq!(status["session"], "studio");
+    assert_eq!(status["folder"], recorder.session.to_str().unwrap());
+    assert_eq!((&status["last_error"], &status["refused"]), (&Value::Null, &0.into()));
 
     recorder.next_frame().unwrap();
-    let frames = place.wait_until(|told| told["frames_kept"] != 0);
+    let frames = environment.wait_until(|status| status["frames_kept"] != 0);
     assert_eq!(frames["detection"], "running");
     assert!(frames["pictures"].as_u64() >= frames["frames_kept"].as_u64());
 
     // A second sender is refused, which the status reports.
     send_bytes(&recorder.address, &bytes[..188 * 20]);
-    let refused = place.wait_until(|told| told["refused"] == 1);
+    let refused = environment.wait_until(|status| status["refused"] == 1);
     assert!(refused["last_warning"]["message"].as_str().unwrap().contains("refused"));
 
     drop(sender);
-    place.wait_until(|told| told["sender"].is_null());
+    environment.wait_until(|status| status["sender"].is_null());
     recorder.signal(Signal::TERM);
     assert!(recorder.end().0.success());
-    assert_eq!(place.sockets(), Vec::<PathBuf>::new(), "the socket is removed at the end");
-    assert_fails(&place.status(&[]), "no recorder of this user is running");
+    assert_eq!(environment.sockets(), Vec::<PathBuf>::new(), "the socket is removed at the end");
+    assert_fails(&environment.status(&[]), "no recorder of this user is running");
 }
 
 #[test]
 fn people_get_a_block_for_each_recorder_and_programs_a_line() {
-    let place = Place::new();
-    let (one, _two) = (place.record("one", &[]), place.record("two", &[]));
-    let output = place.status(&[]);
+    let environment = Environment::new();
+    let (one, _two) = (environment.record("one", &[]), environment.record("two", &[]));
+    let output = environment.status(&[]);
     assert!(output.status.success());
-    let told = text(&output.stdout);
-    let blocks: Vec<_> = told.split("\n\n").collect();
-    assert_eq!(blocks.len(), 2, "{told}");
+    let printed = text(&output.stdout);
+    let blocks: Vec<_> = printed.split("\n\n").collect();
+    assert_eq!(blocks.len(), 2, "{printed}");
     for (session, block) in ["one", "two"].iter().zip({
         let mut sorted = blocks.clone();
         sorted.sort_unstable();
         sorted
     }) {
-        assert!(block.starts_with(&format!("session {session}\n")), "{told}");
-        assert!(block.contains("\n  state         waiting for a sender\n"), "{told}");
+        assert!(block.starts_with(&format!("session {session}\n")), "{printed}");
+        assert!(block.contains("\n  state         waiting for a sender\n"), "{printed}");
     }
-    let output = place.status(&["--json"]);
+    let output = environment.status(&["--json"]);
     assert_eq!(text(&output.stdout).lines().count(), 2);
 
     // By id, by folder, and by the id of a session elsewhere.
@@ -146,56 +146,59 @@ fn people_get_a_block_for_each_recorder_and_programs_a_line() {
         assert!(output.status.success(), "{output:?}");
         serde_json::from_slice::<Value>(&output.stdout).unwrap()["pid"].clone()
     };
-    assert_eq!(pid(place.status(&["one", "--json"])), one.child.id());
-    assert_eq!(pid(place.status(&["--json", one.session.to_str().unwrap()])), one.child.id());
-    let mut elsewhere = place.scenetap();
+    assert_eq!(pid(environment.status(&["one", "--json"])), one.child.id());
+    assert_eq!(pid(environment.status(&["--json", one.session.to_str().unwrap()])), one.child.id());
+    let mut elsewhere = environment.scenetap();
     elsewhere.args(["status", "one", "--json", "--sessions-dir", "/none/there"]);
     assert_eq!(pid(elsewhere.output().unwrap()), one.child.id());
-    assert_fails(&place.status(&["three"]), "three: no recorder of this user is recording this");
-    assert_fails(&place.status(&["/none/there"]), "/none/there: no session");
+    assert_fails(
+        &environment.status(&["three"]),
+        "three: no recorder of this user is recording this",
+    );
+    assert_fails(&environment.status(&["/none/there"]), "/none/there: no session");
 }
 
 #[test]
 fn a_socket_that_a_killed_recorder_left_is_nobody_and_goes_with_the_next_one() {
-    let place = Place::new();
-    let mut killed = place.record("a", &[]);
+    let environment = Environment::new();
+    let mut killed = environment.record("a", &[]);
     killed.child.kill().unwrap();
     killed.child.wait().unwrap();
-    assert_eq!(place.sockets().len(), 1, "a killed recorder leaves its socket");
-    assert_fails(&place.status(&[]), "no recorder of this user is running");
-    assert_fails(&place.status(&["a"]), "no recorder of this user is recording this");
-    let other = place.record("b", &[]);
-    assert_eq!(place.sockets().len(), 1);
-    assert_eq!(place.told()["pid"], other.child.id());
+    assert_eq!(environment.sockets().len(), 1, "a killed recorder leaves its socket");
+    assert_fails(&environment.status(&[]), "no recorder of this user is running");
+    assert_fails(&environment.status(&["a"]), "no recorder of this user is recording this");
+    let other = environment.record("b", &[]);
+    assert_eq!(environment.sockets().len(), 1);
+    assert_eq!(environment.only_status()["pid"], other.child.id());
 }
 
 #[test]
 fn the_sockets_folder_is_its_users_alone() {
-    let place = Place::new();
-    let _recorder = place.record("a", &[]);
-    let folder = place.folder.path().join("scenetap");
+    let environment = Environment::new();
+    let _recorder = environment.record("a", &[]);
+    let folder = environment.folder.path().join("scenetap");
     let mode = std::fs::metadata(folder).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
 }
 
 #[test]
 fn a_services_own_folder_has_the_socket() {
-    let place = Place::new();
-    let folder = place.folder.path().join("of-the-service");
+    let environment = Environment::new();
+    let folder = environment.folder.path().join("of-the-service");
     std::fs::create_dir(&folder).unwrap();
-    let mut command = place.scenetap();
+    let mut command = environment.scenetap();
     command.env("RUNTIME_DIRECTORY", &folder);
-    let _recorder = Recorder::start_as(command, &place.sessions(), "a", &[]);
+    let _recorder = Recorder::start_as(command, &environment.sessions(), "a", &[]);
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
 }
 
 #[test]
 fn clients_that_never_read_hold_nobody_up() {
-    let place = Place::new();
-    let recorder = place.record("a", &["--once"]);
-    let socket = place.sockets().remove(0);
+    let environment = Environment::new();
+    let recorder = environment.record("a", &["--once"]);
+    let socket = environment.sockets().remove(0);
     let clients: Vec<_> = (0..100).map(|_| UnixStream::connect(&socket).unwrap()).collect();
-    place.told();
+    environment.only_status();
     let bytes = std::fs::read(fixture(CLIP)).unwrap();
     let session = recorder.session.clone();
     send_bytes(&recorder.address, &bytes);
@@ -206,40 +209,40 @@ fn clients_that_never_read_hold_nobody_up() {
 
 #[test]
 fn a_recorder_that_hangs_is_told_of() {
-    let place = Place::new();
-    let recorder = place.record("a", &[]);
+    let environment = Environment::new();
+    let recorder = environment.record("a", &[]);
     recorder.signal(Signal::STOP);
     let pid = recorder.child.id();
-    let output = place.status(&["--json"]);
+    let output = environment.status(&["--json"]);
     assert_fails(&output, &format!("process id {pid} hangs: no answer within 2s"));
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&told["pid"], &told["hangs"]), (&pid.into(), &true.into()));
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&status["pid"], &status["hangs"]), (&pid.into(), &true.into()));
     recorder.signal(Signal::CONT);
-    assert_eq!(place.told()["pid"], pid);
+    assert_eq!(environment.only_status()["pid"], pid);
 }
 
 #[test]
 fn one_that_waits_for_space_says_so() {
-    let place = Place::new();
-    let recorder = place.record("a", &["--min-free", "8000T"]);
+    let environment = Environment::new();
+    let recorder = environment.record("a", &["--min-free", "8000T"]);
     send_bytes(&recorder.address, &std::fs::read(fixture(CLIP)).unwrap());
-    let told = place.wait_until(|told| told["recording"] == false);
-    let error = told["last_error"]["message"].as_str().unwrap();
+    let status = environment.wait_until(|status| status["recording"] == false);
+    let error = status["last_error"]["message"].as_str().unwrap();
     assert!(error.contains("--min-free"), "{error}");
-    assert!(told["last_error"]["at"].as_str().unwrap().ends_with('Z'));
-    assert!(text(&place.status(&[]).stdout).contains("waiting: cannot write"));
+    assert!(status["last_error"]["at"].as_str().unwrap().ends_with('Z'));
+    assert!(text(&environment.status(&[]).stdout).contains("waiting: cannot write"));
 }
 
 #[test]
 fn without_a_folder_for_sockets_it_records_all_the_same() {
-    let place = Place::new();
-    std::fs::write(place.folder.path().join("scenetap"), "in the way").unwrap();
-    let recorder = place.record("a", &["--once"]);
+    let environment = Environment::new();
+    std::fs::write(environment.folder.path().join("scenetap"), "in the way").unwrap();
+    let recorder = environment.record("a", &["--once"]);
     let session = recorder.session.clone();
     send_bytes(&recorder.address, &std::fs::read(fixture(CLIP)).unwrap());
     assert!(recorder.end().0.success());
     assert!(session.join("frames/F0001.jpg").exists());
-    assert_fails(&place.status(&[]), "no recorder of this user is running");
+    assert_fails(&environment.status(&[]), "no recorder of this user is running");
 }
 
 #[test]

@@ -230,14 +230,14 @@ fn packets_of_192_and_204_bytes_in_scan() {
     let clip = fixture("bbb_h264_resolution_change");
     let bytes = std::fs::read(&clip).unwrap();
     let expected = ours(&clip);
-    for (before, behind) in [(4, 0), (0, 16)] {
+    for (before, after) in [(4, 0), (0, 16)] {
         let path = folder.path().join("padded.m2ts");
         let padded: Vec<u8> = bytes
             .chunks_exact(188)
-            .flat_map(|packet| [&vec![0x11; before][..], packet, &vec![0x22; behind]].concat())
+            .flat_map(|packet| [&vec![0x11; before][..], packet, &vec![0x22; after]].concat())
             .collect();
         std::fs::write(&path, padded).unwrap();
-        assert_eq!(ours(&path), expected, "{} bytes", 188 + before + behind);
+        assert_eq!(ours(&path), expected, "{} bytes", 188 + before + after);
         if has("ffmpeg") {
             assert_parity("padded", &path);
         }
@@ -262,7 +262,7 @@ fn a_start_in_the_middle_of_a_packet_and_a_torn_end() {
 #[test]
 fn frames_decoded_with_errors_are_marked() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, least) in [
+    for (name, min_marked) in [
         ("bbb_h264_zerolatency_360p30_gop2s", 5),
         ("bbb_hevc_360p24_gop2s", 5),
         ("bbb_mpeg2_576i25_tff", 5),
@@ -272,7 +272,7 @@ fn frames_decoded_with_errors_are_marked() {
         std::fs::write(&path, without_packets(&clip, 199)).unwrap();
         assert_eq!(marked(&clip), 0, "{name}, whole");
         let marked = marked(&path);
-        assert!(marked >= least, "{name}, damaged: {marked} pictures are marked");
+        assert!(marked >= min_marked, "{name}, damaged: {marked} pictures are marked");
     }
 }
 
@@ -306,15 +306,15 @@ fn a_damaged_stream_gives_the_same_live_and_scanned_and_with_any_jobs() {
                 .map(|line| judgement(&serde_json::from_str(line).unwrap()))
                 .collect::<Vec<_>>()
         };
-        let alone = scanned("1");
-        assert!(alone.len() > 40, "{name}");
-        assert_eq!(scanned("3"), alone, "{name}");
+        let sequential = scanned("1");
+        assert!(sequential.len() > 40, "{name}");
+        assert_eq!(scanned("3"), sequential, "{name}");
         let options = [&["--once"][..], &EVERY].concat();
         let recorder = Recorder::start(folder.path(), name, &options);
         send_bytes(&recorder.address, &bytes);
         let (status, live) = recorder.end();
         assert!(status.success());
-        assert_eq!(live.iter().map(judgement).collect::<Vec<_>>(), alone, "{name}");
+        assert_eq!(live.iter().map(judgement).collect::<Vec<_>>(), sequential, "{name}");
     }
 }
 

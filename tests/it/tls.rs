@@ -23,17 +23,17 @@ const SIGNED: [&str; 3] = ["server", "client", "expired"];
 
 /// A folder of certificates: `ca.pem`, `other-ca.pem`, and for each name `NAME.pem` and
 /// `NAME.key`, issued by `ca`. `stranger.pem` is issued by `other-ca`.
-struct Papers(tempfile::TempDir);
+struct Certificates(tempfile::TempDir);
 
-impl Papers {
-    fn new() -> Papers {
-        let papers = Papers(tempfile::tempdir().unwrap());
-        let ours = papers.authority("ca");
+impl Certificates {
+    fn new() -> Certificates {
+        let certificates = Certificates(tempfile::tempdir().unwrap());
+        let ours = certificates.authority("ca");
         for name in SIGNED {
-            papers.sign(name, &ours);
+            certificates.sign(name, &ours);
         }
-        papers.sign("stranger", &papers.authority("other-ca"));
-        papers
+        certificates.sign("stranger", &certificates.authority("other-ca"));
+        certificates
     }
 
     fn authority(&self, name: &str) -> CertifiedIssuer<'static, KeyPair> {
@@ -127,23 +127,23 @@ fn send_and_close(mut sender: StreamOwned<ClientConnection, TcpStream>, bytes: &
     sender.flush().unwrap();
 }
 
-fn assert_nothing_recorded(recorder: Recorder, refused: &str) {
+fn assert_nothing_recorded(recorder: Recorder, log_end: &str) {
     let recording = recorder.recording();
     let log = recorder.end_by_signal();
-    assert!(log.iter().any(|line| line.ends_with(refused)), "{log:?}");
+    assert!(log.iter().any(|line| line.ends_with(log_end)), "{log:?}");
     assert_eq!(std::fs::metadata(recording).unwrap().len(), 0);
 }
 
 #[test]
 fn what_is_sent_over_tls_is_recorded_byte_for_byte() {
-    let papers = Papers::new();
+    let certificates = Certificates::new();
     let bytes = clip();
-    let recorder = papers.recorder(&[]);
+    let recorder = certificates.recorder(&[]);
     let half = bytes.len() / 2 / 188 * 188;
-    send_and_close(papers.connect(&recorder, None, &version::TLS13), &bytes[..half]);
+    send_and_close(certificates.connect(&recorder, None, &version::TLS13), &bytes[..half]);
     recorder.wait_for("has left");
     // Like older senders.
-    send_and_close(papers.connect(&recorder, None, &version::TLS12), &bytes[half..]);
+    send_and_close(certificates.connect(&recorder, None, &version::TLS12), &bytes[half..]);
     recorder.wait_for("has left");
     let (recording, session) = (recorder.recording(), recorder.session.clone());
     recorder.end_by_signal();
@@ -153,11 +153,11 @@ fn what_is_sent_over_tls_is_recorded_byte_for_byte() {
 
 #[test]
 fn a_sender_that_leaves_without_close_notify_has_broken_off_and_what_came_counts() {
-    let papers = Papers::new();
+    let certificates = Certificates::new();
     let bytes = clip();
-    let recorder = papers.recorder(&["--once"]);
+    let recorder = certificates.recorder(&["--once"]);
     let recording = recorder.recording();
-    let mut sender = papers.connect(&recorder, None, &version::TLS13);
+    let mut sender = certificates.connect(&recorder, None, &version::TLS13);
     sender.write_all(&bytes).unwrap();
     drop(sender);
     recorder.wait_for("broke: closed without TLS close_notify");
@@ -167,14 +167,14 @@ fn a_sender_that_leaves_without_close_notify_has_broken_off_and_what_came_counts
 
 #[test]
 fn what_was_on_its_way_when_the_sender_closed_is_recorded() {
-    let papers = Papers::new();
+    let certificates = Certificates::new();
     // More than the recorder's system buffers, less than the sender's does.
     let bytes = &std::fs::read(fixture("bbb_mpeg2_576i25_tff")).unwrap()[..188 * 3000];
     for close in [true, false] {
         let session = if close { "closed" } else { "dropped" };
-        let recorder = papers.recorder_of(session, &["--once"]);
+        let recorder = certificates.recorder_of(session, &["--once"]);
         let recording = recorder.recording();
-        let mut sender = papers.connect(&recorder, None, &version::TLS13);
+        let mut sender = certificates.connect(&recorder, None, &version::TLS13);
         sender.sock.set_write_timeout(Some(DEADLINE)).unwrap();
         sender.write_all(&bytes[..188 * 10]).unwrap();
         recorder.wait_for("is connected");
@@ -195,18 +195,18 @@ fn what_was_on_its_way_when_the_sender_closed_is_recorded() {
 
 #[test]
 fn whoever_lacks_the_certificate_that_is_wanted_is_refused_told_why_and_not_recorded() {
-    let papers = Papers::new();
-    let recorder = papers.strict_recorder();
+    let certificates = Certificates::new();
+    let recorder = certificates.strict_recorder();
     for version in [&version::TLS12, &version::TLS13] {
-        for (identity, why) in [
+        for (identity, reason) in [
             (None, "it has no certificate, which --tls-client-ca requires"),
             (Some("stranger"), "its certificate is not issued by an authority of --tls-client-ca"),
             (Some("expired"), "its certificate has expired"),
         ] {
-            let mut sender = papers.connect(&recorder, identity, version);
+            let mut sender = certificates.connect(&recorder, identity, version);
             // Whether it is sent at all depends on when the refusal arrives.
             let _ = sender.write_all(&clip());
-            recorder.wait_for(why);
+            recorder.wait_for(reason);
             assert!(!matches!(sender.read(&mut [0]), Ok(1..)));
         }
     }
@@ -215,10 +215,10 @@ fn whoever_lacks_the_certificate_that_is_wanted_is_refused_told_why_and_not_reco
 
 #[test]
 fn a_sender_with_the_right_certificate_is_recorded() {
-    let papers = Papers::new();
+    let certificates = Certificates::new();
     let bytes = clip();
-    let recorder = papers.strict_recorder();
-    send_and_close(papers.connect(&recorder, Some("client"), &version::TLS13), &bytes);
+    let recorder = certificates.strict_recorder();
+    send_and_close(certificates.connect(&recorder, Some("client"), &version::TLS13), &bytes);
     recorder.wait_for("has left");
     let recording = recorder.recording();
     recorder.end_by_signal();
@@ -227,8 +227,8 @@ fn a_sender_with_the_right_certificate_is_recorded() {
 
 #[test]
 fn plain_tcp_to_a_tls_port_and_tls_to_a_plain_one_are_refused_at_once() {
-    let papers = Papers::new();
-    let recorder = papers.recorder(&[]);
+    let certificates = Certificates::new();
+    let recorder = certificates.recorder(&[]);
     let mut sender = TcpStream::connect(&recorder.address).unwrap();
     // The connection may be closed already.
     let _ = sender.write_all(&clip());
@@ -239,8 +239,8 @@ fn plain_tcp_to_a_tls_port_and_tls_to_a_plain_one_are_refused_at_once() {
     recorder.wait_for("it sends invalid TLS");
     assert_nothing_recorded(recorder, "; 2 connections refused");
 
-    let recorder = Recorder::start(papers.0.path(), "plain", &[]);
-    let mut sender = papers.connect(&recorder, None, &version::TLS13);
+    let recorder = Recorder::start(certificates.0.path(), "plain", &[]);
+    let mut sender = certificates.connect(&recorder, None, &version::TLS13);
     assert!(sender.write_all(&clip()).is_err());
     recorder.wait_for("it uses TLS, and --tls-cert is not set");
     assert_nothing_recorded(recorder, "; 1 connection refused");
@@ -248,9 +248,9 @@ fn plain_tcp_to_a_tls_port_and_tls_to_a_plain_one_are_refused_at_once() {
 
 #[test]
 fn what_is_no_mpeg_ts_is_refused_inside_tls_too() {
-    let papers = Papers::new();
-    let recorder = papers.recorder(&[]);
-    let sender = papers.connect(&recorder, None, &version::TLS13);
+    let certificates = Certificates::new();
+    let recorder = certificates.recorder(&[]);
+    let sender = certificates.connect(&recorder, None, &version::TLS13);
     send_and_close(sender, b"GET / HTTP/1.1\r\n\r\n");
     recorder.wait_for("not MPEG-TS");
     assert_nothing_recorded(recorder, "; 1 connection refused");
@@ -258,9 +258,9 @@ fn what_is_no_mpeg_ts_is_refused_inside_tls_too() {
 
 #[test]
 fn a_handshake_that_never_ends_keeps_nobody_out() {
-    let papers = Papers::new();
+    let certificates = Certificates::new();
     let bytes = clip();
-    let recorder = papers.recorder(&["--once"]);
+    let recorder = certificates.recorder(&["--once"]);
     let recording = recorder.recording();
     let stalled: Vec<_> = (0..100)
         .map(|number| {
@@ -269,7 +269,7 @@ fn a_handshake_that_never_ends_keeps_nobody_out() {
             socket
         })
         .collect();
-    send_and_close(papers.connect(&recorder, None, &version::TLS13), &bytes);
+    send_and_close(certificates.connect(&recorder, None, &version::TLS13), &bytes);
     assert!(recorder.end().0.success());
     assert!(std::fs::read(recording).unwrap() == bytes);
     drop(stalled);
@@ -277,19 +277,19 @@ fn a_handshake_that_never_ends_keeps_nobody_out() {
 
 #[test]
 fn with_senders_certificates_wanted_listening_beyond_loopback_needs_no_warning() {
-    let papers = Papers::new();
-    let paths = ["server.pem", "server.key", "ca.pem"].map(|name| papers.arg(name));
+    let certificates = Certificates::new();
+    let paths = ["server.pem", "server.key", "ca.pem"].map(|name| certificates.arg(name));
     let [cert, key, ca] = &paths;
     for (more, warnings) in [(&[][..], 1), (&["--tls-client-ca", ca], 0)] {
         let arguments = [&["--tls-cert", cert, "--tls-key", key], more].concat();
-        let recorder = Recorder::start_at("0.0.0.0:0", papers.0.path(), "s", &arguments);
+        let recorder = Recorder::start_at("0.0.0.0:0", certificates.0.path(), "s", &arguments);
         let log = recorder.end_by_signal();
         assert_eq!(log.iter().filter(|line| line.contains("WARN")).count(), warnings, "{log:?}");
     }
 }
 
 /// Runs `record` with these options; returns its status and its output.
-fn refused(sessions: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+fn run_refused(sessions: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let record = scenetap()
         .args(["record", "--listen", "127.0.0.1:0", "--sessions-dir"])
         .arg(sessions)
@@ -301,17 +301,19 @@ fn refused(sessions: &Path, arguments: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn files_that_are_no_good_are_one_line_that_names_them_and_leave_no_session() {
-    let papers = Papers::new();
-    papers.write("empty.pem", "");
-    papers.write("torn.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n");
-    papers.write("garbage.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
+    let certificates = Certificates::new();
+    certificates.write("empty.pem", "");
+    certificates.write("torn.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n");
+    certificates
+        .write("garbage.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
     let encrypted =
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n";
-    papers.write("encrypted.key", encrypted);
-    papers.write("garbage.key", "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n");
-    std::fs::create_dir(papers.path("folder")).unwrap();
-    let sessions = papers.path("sessions");
-    for (cert, key, ca, named, why) in [
+    certificates.write("encrypted.key", encrypted);
+    certificates
+        .write("garbage.key", "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n");
+    std::fs::create_dir(certificates.path("folder")).unwrap();
+    let sessions = certificates.path("sessions");
+    for (cert, key, ca, file, reason) in [
         ("none.pem", "server.key", "ca.pem", "none.pem", "cannot read it: No such file"),
         ("folder", "server.key", "ca.pem", "folder", "cannot read it: Is a directory"),
         ("empty.pem", "server.key", "ca.pem", "empty.pem", "contains no certificate"),
@@ -329,35 +331,45 @@ fn files_that_are_no_good_are_one_line_that_names_them_and_leave_no_session() {
         ("server.pem", "server.key", "empty.pem", "empty.pem", "contains no certificate"),
         ("server.pem", "server.key", "garbage.pem", "garbage.pem", "certificate cannot be used"),
     ] {
-        let [cert, key, ca, named] = [cert, key, ca, named].map(|name| papers.arg(name));
+        let [cert, key, ca, file] = [cert, key, ca, file].map(|name| certificates.arg(name));
         let arguments = ["--tls-cert", &cert, "--tls-key", &key, "--tls-client-ca", &ca];
-        let (status, told) = refused(&sessions, &arguments);
-        assert_eq!(status, Some(1), "{told}");
-        assert_eq!(told.lines().count(), 1, "{told}");
-        assert!(told.contains(&format!("{named}: ")) && told.contains(why), "{why}: {told}");
+        let (status, message) = run_refused(&sessions, &arguments);
+        assert_eq!(status, Some(1), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+        assert!(
+            message.contains(&format!("{file}: ")) && message.contains(reason),
+            "{reason}: {message}"
+        );
     }
     for alone in ["--tls-key", "--tls-client-ca"] {
-        let (status, told) = refused(&sessions, &[alone, &papers.arg("server.key")]);
-        assert_eq!(status, Some(2), "{told}");
-        assert!(told.lines().count() == 1 && told.contains("requires --tls-cert"), "{told}");
+        let (status, message) = run_refused(&sessions, &[alone, &certificates.arg("server.key")]);
+        assert_eq!(status, Some(2), "{message}");
+        assert!(
+            message.lines().count() == 1 && message.contains("requires --tls-cert"),
+            "{message}"
+        );
     }
     assert!(!sessions.exists());
 }
 
 #[test]
 fn a_private_key_that_everybody_can_read_is_warned_of() {
-    let papers = Papers::new();
-    let both = ["server.key", "server.pem"].map(|name| papers.path(name));
+    let certificates = Certificates::new();
+    let both = ["server.key", "server.pem"].map(|name| certificates.path(name));
     let both = both.map(|path| std::fs::read_to_string(path).unwrap()).concat();
-    let path = papers.write("both.pem", &both);
-    for (mode, warned) in [(0o600, false), (0o640, false), (0o604, true)] {
+    let path = certificates.write("both.pem", &both);
+    for (mode, expected) in [(0o600, false), (0o640, false), (0o604, true)] {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        let authority = papers.arg("none.pem");
+        let authority = certificates.arg("none.pem");
         let arguments = ["--tls-cert", path.to_str().unwrap(), "--tls-client-ca", &authority];
         // It fails at the file that it reads last.
-        let (status, told) = refused(&papers.path("sessions"), &arguments);
-        assert!(status == Some(1) && told.contains("none.pem: cannot read it"), "{told}");
-        assert_eq!(told.contains("this private key can be read by all users"), warned, "{told}");
+        let (status, message) = run_refused(&certificates.path("sessions"), &arguments);
+        assert!(status == Some(1) && message.contains("none.pem: cannot read it"), "{message}");
+        assert_eq!(
+            message.contains("this private key can be read by all users"),
+            expected,
+            "{message}"
+        );
     }
 }
 
@@ -367,11 +379,12 @@ fn has_ffmpeg_with_tls() -> bool {
         return false;
     }
     let protocols = Command::new("ffmpeg").args(["-v", "quiet", "-protocols"]).output().unwrap();
-    let knows = String::from_utf8_lossy(&protocols.stdout).lines().any(|line| line.trim() == "tls");
-    if !knows {
+    let supported =
+        String::from_utf8_lossy(&protocols.stdout).lines().any(|line| line.trim() == "tls");
+    if !supported {
         scenetap_testkit::lacks_tool("this ffmpeg was built without TLS");
     }
-    knows
+    supported
 }
 
 /// Runs ffmpeg as the sender, with more options for TLS.
@@ -391,16 +404,16 @@ fn ffmpeg_sends_over_tls_and_what_it_sends_is_recorded_to_its_end() {
     if !has_ffmpeg_with_tls() {
         return;
     }
-    let papers = Papers::new();
-    let recorder = papers.recorder(&["--once"]);
+    let certificates = Certificates::new();
+    let recorder = certificates.recorder(&["--once"]);
     let recording = recorder.recording();
-    assert!(ffmpeg(&recorder, &["-tls_verify", "1", "-ca_file", &papers.arg("ca.pem")]));
+    assert!(ffmpeg(&recorder, &["-tls_verify", "1", "-ca_file", &certificates.arg("ca.pem")]));
     recorder.wait_for("has left");
-    let (status, told) = recorder.end();
+    let (status, frames) = recorder.end();
     assert!(status.success());
-    assert_golden("bbb_mpeg2_576i25_tff", "frames", &told);
+    assert_golden("bbb_mpeg2_576i25_tff", "frames", &frames);
     // What it writes to a file, byte for byte.
-    let file = papers.path("plain.ts");
+    let file = certificates.path("plain.ts");
     let plain = Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin", "-i"])
         .arg(fixture("bbb_mpeg2_576i25_tff"))
@@ -416,16 +429,16 @@ fn ffmpeg_is_refused_without_the_certificate_that_is_wanted_and_recorded_with_it
     if !has_ffmpeg_with_tls() {
         return;
     }
-    let papers = Papers::new();
-    let recorder = papers.strict_recorder();
-    ffmpeg(&recorder, &["-ca_file", &papers.arg("ca.pem")]);
+    let certificates = Certificates::new();
+    let recorder = certificates.strict_recorder();
+    ffmpeg(&recorder, &["-ca_file", &certificates.arg("ca.pem")]);
     recorder.wait_for("it has no certificate, which --tls-client-ca requires");
     send_bytes(&recorder.address, b"no TLS");
     recorder.wait_for("it does not use TLS");
     assert_eq!(std::fs::metadata(recorder.recording()).unwrap().len(), 0);
-    let (cert, key) = (papers.arg("client.pem"), papers.arg("client.key"));
+    let (cert, key) = (certificates.arg("client.pem"), certificates.arg("client.key"));
     // Newer versions verify the recorder's certificate by default.
-    let ours = papers.arg("ca.pem");
+    let ours = certificates.arg("ca.pem");
     assert!(ffmpeg(&recorder, &["-ca_file", &ours, "-cert_file", &cert, "-key_file", &key]));
     recorder.wait_for("has left");
     let session = recorder.session.clone();

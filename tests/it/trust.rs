@@ -31,7 +31,7 @@ fn record(sessions: &Path, bytes: &[u8]) -> PathBuf {
 }
 
 /// Resumes the session `s` without a sender; returns the log.
-fn go_on(sessions: &Path) -> Vec<String> {
+fn resume(sessions: &Path) -> Vec<String> {
     Recorder::start(sessions, "s", &["--scene-threshold", "0.1"]).end_by_signal()
 }
 
@@ -43,7 +43,7 @@ fn recorded() -> (tempfile::TempDir, PathBuf) {
     assert!(entries.len() >= 2);
     entries[1]["sent_to_agent"] = json!(true);
     fs::write(session.join(INDEX), serde_json::to_vec_pretty(&entries).unwrap()).unwrap();
-    go_on(folder.path());
+    resume(folder.path());
     (folder, session)
 }
 
@@ -80,7 +80,7 @@ fn a_checkpoint_that_cannot_be_believed_is_set_aside_and_the_frames_are_found_ag
         &format!("\"version\": {}", VERSION + 1),
         1,
     );
-    let spoiled: [(&str, Vec<u8>); 6] = [
+    let damaged: [(&str, Vec<u8>); 6] = [
         ("not a checkpoint", Vec::new()),
         ("not a checkpoint", good[..good.len() / 2].to_vec()),
         ("not a checkpoint", b"[1, 2]".to_vec()),
@@ -91,14 +91,14 @@ fn a_checkpoint_that_cannot_be_believed_is_set_aside_and_the_frames_are_found_ag
             text.replacen("\"frames_kept\": ", "\"frames_kept\": 1", 1).into_bytes()
         }),
     ];
-    for (n, (why, bytes)) in spoiled.iter().enumerate() {
+    for (n, (reason, bytes)) in damaged.iter().enumerate() {
         fs::write(&path, bytes).unwrap();
-        let told = go_on(folder.path()).join("\n");
-        assert!(told.contains(why) && told.contains("detection starts over"), "{why}: {told}");
-        assert_eq!(index(&session), before, "{why}");
-        assert_eq!(fs::read(&path).unwrap(), good, "{why}: it is written again");
-        let aside = session.join(format!("{CHECKPOINT}.set-aside-{}", n + 1));
-        assert!(fs::read(aside).unwrap() == *bytes, "{why}");
+        let log = resume(folder.path()).join("\n");
+        assert!(log.contains(reason) && log.contains("detection starts over"), "{reason}: {log}");
+        assert_eq!(index(&session), before, "{reason}");
+        assert_eq!(fs::read(&path).unwrap(), good, "{reason}: it is written again");
+        let quarantined = session.join(format!("{CHECKPOINT}.set-aside-{}", n + 1));
+        assert!(fs::read(quarantined).unwrap() == *bytes, "{reason}");
     }
 }
 
@@ -108,14 +108,14 @@ fn a_checkpoint_of_another_recording_is_not_believed() {
     let other = tempfile::tempdir().unwrap();
     let longer = record(other.path(), &clip("sintel_fades_h264_360p24", 1_500));
     let cases = [("belongs to another recording", 3_000), ("the recording has", 1_000)];
-    for (why, packets) in cases {
+    for (reason, packets) in cases {
         let bytes = clip("bbb_h264_bframes_scenecut_360p24", packets);
         fs::remove_dir_all(&session).unwrap();
         let before = index(&record(folder.path(), &bytes));
         fs::copy(longer.join(CHECKPOINT), session.join(CHECKPOINT)).unwrap();
-        let told = go_on(folder.path()).join("\n");
-        assert!(told.contains(why), "{why}: {told}");
-        assert_eq!(index(&session), before, "{why}");
+        let log = resume(folder.path()).join("\n");
+        assert!(log.contains(reason), "{reason}: {log}");
+        assert_eq!(index(&session), before, "{reason}");
     }
 }
 
@@ -127,14 +127,14 @@ fn a_recording_that_lost_its_end_and_went_on_otherwise_is_seen_to_be_another() {
     let more = clip("sintel_fades_h264_360p24", 1_500);
     let bytes = [bytes, more].concat();
     fs::write(session.join("stream/recording.ts"), &bytes).unwrap();
-    let told = go_on(folder.path()).join("\n");
-    assert!(told.contains("belongs to another recording"), "{told}");
+    let log = resume(folder.path()).join("\n");
+    assert!(log.contains("belongs to another recording"), "{log}");
     let fresh = tempfile::tempdir().unwrap();
     let scanned = index(&record(fresh.path(), &bytes));
-    let places = |entries: &[Value]| -> Vec<_> {
-        entries.iter().map(|it| (it["offset"].clone(), it["timestamp"].clone())).collect()
+    let positions = |entries: &[Value]| -> Vec<_> {
+        entries.iter().map(|entry| (entry["offset"].clone(), entry["timestamp"].clone())).collect()
     };
-    assert_eq!(places(&index(&session)), places(&scanned));
+    assert_eq!(positions(&index(&session)), positions(&scanned));
 }
 
 /// Opens the index in a separate folder, as a restart does.
@@ -157,7 +157,7 @@ fn opened(folder: &Path, index: &[u8], copy: &[u8], kept: u64) -> (Vec<Value>, u
     };
     let catalog = Catalog::open_with(options, Arc::new(SystemClock), Duration::ZERO).unwrap();
     let lacking = catalog.lacking();
-    let entries = catalog.entries().map(|it| serde_json::to_value(it).unwrap()).collect();
+    let entries = catalog.entries().map(|entry| serde_json::to_value(entry).unwrap()).collect();
     (entries, lacking)
 }
 
@@ -167,7 +167,7 @@ const OUR_KEYS: [&str; 7] =
 /// Returns our part of each entry: all but `sent_to_agent` and the keys of other
 /// programs.
 fn ours(entries: &[Value]) -> Vec<Value> {
-    entries.iter().map(|it| OUR_KEYS.iter().map(|key| it[*key].clone()).collect()).collect()
+    entries.iter().map(|entry| OUR_KEYS.iter().map(|key| entry[*key].clone()).collect()).collect()
 }
 
 #[test]
@@ -176,31 +176,31 @@ fn an_index_with_any_bit_changed_or_cut_anywhere_says_of_each_frame_what_it_said
     let (index, copy) =
         (fs::read(session.join(INDEX)).unwrap(), fs::read(session.join(COPY)).unwrap());
     let kept = crate::common::index(&session).len() as u64;
-    let place = folder.path().join("opened");
-    let (whole, lacking) = opened(&place, &index, &copy, kept);
+    let opened_folder = folder.path().join("opened");
+    let (whole, lacking) = opened(&opened_folder, &index, &copy, kept);
     assert_eq!((whole.len() as u64, lacking), (kept, 0));
 
     // Every seventh bit: each byte is changed, and each bit position occurs.
     let flips = (0..8 * index.len()).step_by(7).map(|bit| flipped(&index, bit));
     let cuts = (0..index.len()).step_by(13).map(|length| index[..length].to_vec());
-    for (n, spoiled) in flips.chain(cuts).enumerate() {
-        let (entries, lacking) = opened(&place, &spoiled, &copy, kept);
+    for (n, damaged) in flips.chain(cuts).enumerate() {
+        let (entries, lacking) = opened(&opened_folder, &damaged, &copy, kept);
         assert_eq!((ours(&entries), lacking), (ours(&whole), 0), "case {n}");
-        if serde_json::from_slice::<Vec<Value>>(&spoiled).is_err() {
-            let aside = fs::read(place.join("frames/index.json.corrupt-1")).unwrap();
-            assert!(aside == spoiled, "case {n}: it is not destroyed");
+        if serde_json::from_slice::<Vec<Value>>(&damaged).is_err() {
+            let quarantined = fs::read(opened_folder.join("frames/index.json.corrupt-1")).unwrap();
+            assert!(quarantined == damaged, "case {n}: it is not destroyed");
         }
     }
     // In another order, and of another session.
-    let mut turned: Vec<Value> = serde_json::from_slice(&index).unwrap();
-    turned.reverse();
-    let (entries, _) = opened(&place, &serde_json::to_vec(&turned).unwrap(), &copy, kept);
+    let mut reversed: Vec<Value> = serde_json::from_slice(&index).unwrap();
+    reversed.reverse();
+    let (entries, _) = opened(&opened_folder, &serde_json::to_vec(&reversed).unwrap(), &copy, kept);
     assert_eq!(entries, whole);
-    for item in &mut turned {
+    for item in &mut reversed {
         item["offset"] = json!(188);
         item["timestamp"] = json!(99.5);
     }
-    let (entries, _) = opened(&place, &serde_json::to_vec(&turned).unwrap(), &copy, kept);
+    let (entries, _) = opened(&opened_folder, &serde_json::to_vec(&reversed).unwrap(), &copy, kept);
     assert_eq!(ours(&entries), ours(&whole));
 }
 
@@ -210,10 +210,10 @@ fn an_index_of_which_no_copy_is_left_is_made_anew_from_the_recording() {
     let before = index(&session);
     fs::write(session.join(INDEX), "[{").unwrap();
     fs::write(session.join(COPY), "crc32 00000000\n[]\n").unwrap();
-    let told = go_on(folder.path()).join("\n");
-    assert!(told.contains("checksum mismatch"), "{told}");
-    assert!(told.contains("not a JSON array"), "{told}");
-    assert!(told.contains(&format!("the index lacks {0} of the {0} frames", before.len())));
+    let log = resume(folder.path()).join("\n");
+    assert!(log.contains("checksum mismatch"), "{log}");
+    assert!(log.contains("not a JSON array"), "{log}");
+    assert!(log.contains(&format!("the index lacks {0} of the {0} frames", before.len())));
     // The deliveries are lost with both files, and so are the arrival times.
     assert_eq!(ours(&index(&session)), ours(&before));
     assert_eq!(fs::read(session.join("frames/index.json.corrupt-1")).unwrap(), b"[{");

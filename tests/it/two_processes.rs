@@ -19,8 +19,8 @@ fn recorded_beside(meanwhile: impl FnOnce(&Path, &[Value])) -> (Vec<Value>, Vec<
     let mut recorder = Recorder::start(sessions.path(), "s", &[]);
     let half = bytes.len() / 376 * 188;
     send_bytes(&recorder.address, &bytes[..half]);
-    let told: Vec<_> = (0..5).map(|_| recorder.next_frame().unwrap()).collect();
-    meanwhile(&recorder.session, &told);
+    let reported: Vec<_> = (0..5).map(|_| recorder.next_frame().unwrap()).collect();
+    meanwhile(&recorder.session, &reported);
     send_bytes(&recorder.address, &bytes[half..]);
     recorder.wait_for("has left");
     recorder.wait_for("has left");
@@ -76,11 +76,11 @@ fn an_index_written_in_place_under_the_lock_is_merged() {
 
 #[test]
 fn an_index_written_in_place_without_the_lock_is_merged() {
-    let (entries, others) = recorded_beside(|session, told| {
+    let (entries, others) = recorded_beside(|session, reported| {
         // Between two writes of the index: the first half is recorded, and its frames are
         // kept.
         let count = |entries: &[Value]| entries.len();
-        while count(&index(session)) < told.len() + 1 || !is_quiet(session) {
+        while count(&index(session)) < reported.len() + 1 || !is_caught_up(session) {
             std::thread::yield_now();
         }
         fs::write(session.join("frames/index.json"), noted(session)).unwrap();
@@ -89,23 +89,23 @@ fn an_index_written_in_place_without_the_lock_is_merged() {
 }
 
 /// Returns whether detection has analyzed everything recorded.
-fn is_quiet(session: &Path) -> bool {
+fn is_caught_up(session: &Path) -> bool {
     let output = scenetap().args(["status", "--json"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).any(|told| {
-        let is_read = told["lag_bytes"].as_u64().is_some_and(|lag| lag < 64 << 10);
-        told["folder"] == session.to_str().unwrap() && is_read
+    text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).any(|status| {
+        let is_read = status["lag_bytes"].as_u64().is_some_and(|lag| lag < 64 << 10);
+        status["folder"] == session.to_str().unwrap() && is_read
     })
 }
 
 #[test]
 fn entries_that_are_deleted_come_back() {
     let mut deleted = Vec::new();
-    let (entries, others) = recorded_beside(|session, told| {
+    let (entries, others) = recorded_beside(|session, reported| {
         let own = session.join("frames/agents-own");
         fs::write(&own, "[]").unwrap();
         fs::rename(own, session.join("frames/index.json")).unwrap();
-        deleted = told.to_vec();
+        deleted = reported.to_vec();
     });
     assert_eq!(entries[..deleted.len()], deleted, "unchanged and in place");
     assert_eq!(others, ["index.json", "index.lock"]);
@@ -146,9 +146,14 @@ fn a_scan_beside_a_recorder_has_its_frames_and_disturbs_nobody() {
     assert_eq!(others, ["index.json", "index.lock"]);
     let scanned: Vec<Value> =
         serde_json::from_slice(&fs::read(elsewhere.path().join("index.json")).unwrap()).unwrap();
-    let brief = |entry: &Value| (entry["id"].clone(), entry["timestamp"].clone());
-    let both = scanned.iter().map(brief).zip(entries.iter().map(brief));
-    assert!(scanned.len() >= 5 && both.into_iter().all(|(one, other)| one == other));
+    let summary = |entry: &Value| (entry["id"].clone(), entry["timestamp"].clone());
+    let pairs = scanned.iter().map(summary).zip(entries.iter().map(summary));
+    assert!(
+        scanned.len() >= 5
+            && pairs
+                .into_iter()
+                .all(|(scanned_entry, recorded_entry)| scanned_entry == recorded_entry)
+    );
 }
 
 #[test]
@@ -157,9 +162,9 @@ fn a_second_recorder_is_refused_and_a_check_finds_nothing_wrong() {
         let sessions = session.parent().unwrap();
         let record = ["-q", "record", "--listen", "127.0.0.1:0", "--session", "s"];
         let output = scenetap().args(record).arg("--sessions-dir").arg(sessions).output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{told}");
-        assert!(told.lines().count() == 1 && told.contains("another scenetap"), "{told}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.lines().count() == 1 && message.contains("another scenetap"), "{message}");
         let check = scenetap().arg("check").arg(session).output().unwrap();
         assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
     });

@@ -1,4 +1,5 @@
-//! Files that earlier versions have written are read: an upgrade scans nothing again.
+//! This version reads the files that earlier versions wrote: after an upgrade, detection
+//! scans nothing again.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +11,7 @@ use crate::common::life::{record, undisturbed};
 use crate::common::{index, scenetap};
 use scenetap::ts::TS_PACKET_BYTES;
 
-/// Checkpoints of each version, named for the clip that they belong to.
+/// Folder with one folder per version. It contains checkpoints, each named after its clip.
 const CHECKPOINTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/checkpoints");
 
 #[test]
@@ -19,14 +20,16 @@ fn a_session_whose_checkpoint_an_earlier_version_wrote_is_resumed_where_it_was()
     for version in fs::read_dir(CHECKPOINTS).unwrap() {
         for checkpoint in fs::read_dir(version.unwrap().path()).unwrap() {
             let checkpoint = checkpoint.unwrap().path();
-            resumes(&checkpoint);
+            assert_resumes(&checkpoint);
             tried += 1;
         }
     }
     assert!(tried >= 4, "only {tried} checkpoints in {CHECKPOINTS}");
 }
 
-fn resumes(checkpoint: &Path) {
+/// Asserts that a recording with this checkpoint is resumed at the offset in the checkpoint,
+/// and that the result equals that of an undisturbed run.
+fn assert_resumes(checkpoint: &Path) {
     let name = checkpoint.file_stem().unwrap().to_str().unwrap();
     let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{name}.ts"));
     let clip = fs::read(clip).unwrap();
@@ -36,7 +39,8 @@ fn resumes(checkpoint: &Path) {
     assert!(record(sessions.path(), &clip[..recorded], None).status.success());
     let stored: Value = serde_json::from_slice(&fs::read(checkpoint).unwrap()).unwrap();
     let state = &stored["state"];
-    // As if the recorder had been killed with that checkpoint: later frames are not there yet.
+    // As if the recorder had been killed after it wrote that checkpoint: later frames do not
+    // exist yet.
     fs::copy(checkpoint, session.join("stream/checkpoint.json")).unwrap();
     fs::remove_file(session.join("stream/.index.synced")).unwrap();
     let mut entries = index(&session);
@@ -50,8 +54,8 @@ fn resumes(checkpoint: &Path) {
     assert!(from.as_u64().unwrap() > recorded as u64 / 2, "{name} resumes late in the recording");
 
     let checked = scenetap().arg("check").arg(&session).output().unwrap();
-    let said = String::from_utf8(checked.stdout).unwrap();
-    assert!(said.contains("detection has not reached the end"), "{name}: {said}");
+    let output = String::from_utf8(checked.stdout).unwrap();
+    assert!(output.contains("detection has not reached the end"), "{name}: {output}");
 
     let ended = record(sessions.path(), &clip, None);
     assert!(ended.status.success(), "{name}: {}", ended.log);
