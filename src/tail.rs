@@ -106,8 +106,8 @@ impl FileTail {
 
     /// Reads more bytes, never beyond `limit`. Returns false if there are none.
     fn read(&mut self, from: u64, limit: u64) -> Result<bool> {
-        let wanted = usize::try_from(limit.saturating_sub(from)).unwrap_or(READ_BYTES);
-        let buffer = &mut self.scratch[..wanted.min(READ_BYTES)];
+        let available = usize::try_from(limit.saturating_sub(from)).unwrap_or(READ_BYTES);
+        let buffer = &mut self.scratch[..available.min(READ_BYTES)];
         let bytes = loop {
             match self.file.read_at(buffer, from) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}

@@ -118,7 +118,7 @@ impl Tables {
         // move.
         let followed = current
             .filter(|current| self.pmts.iter().any(|(_, pmt)| pmt.program == current.number));
-        let wanted = |pmt: &Pmt| match (choice, followed) {
+        let is_eligible = |pmt: &Pmt| match (choice, followed) {
             (ProgramChoice::Number(number), _) => pmt.program == number,
             (_, Some(followed)) => pmt.program == followed.number,
             _ => true,
@@ -138,7 +138,7 @@ impl Tables {
         let mut videos = self
             .pmts
             .iter()
-            .filter(|(_, pmt)| wanted(pmt))
+            .filter(|(_, pmt)| is_eligible(pmt))
             .filter_map(|(_, pmt)| Some((pmt.program, first_video(pmt)?)));
         // A program that was guessed without tables is looked up in them.
         let is_current = |(_, video): &(u16, (u16, VideoCodec))| {

@@ -1,5 +1,5 @@
-//! The folder for sockets. Only its user can enter it: whoever can write to a player's
-//! socket can run programs, and a recorder's status is private.
+//! The folder for sockets. Only its user can enter it: anyone who can write to a
+//! player's socket can run programs, and a recorder's status is private.
 //!
 //! It is systemd's `RUNTIME_DIRECTORY` for a service that has one, else
 //! `$XDG_RUNTIME_DIR/scenetap`, else `scenetap-UID` in the folder for temporary files.
@@ -38,7 +38,7 @@ pub fn make(stage: Stage) -> Result<PathBuf> {
 
 /// Returns the folders in which other processes of this user may have their sockets,
 /// since their environment may differ. Some may not exist.
-pub fn everywhere() -> Vec<PathBuf> {
+pub fn all_folders() -> Vec<PathBuf> {
     CandidateFolders::of_process().all()
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A separate task probes each connection, including its TLS handshake, so that none
 //! waits for another. At most [`MAX_CANDIDATES`] are probed at a time. A new connection
-//! evicts the oldest one, so that silent connections keep nobody out.
+//! evicts the oldest one, so that silent connections do not block senders.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;

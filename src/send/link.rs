@@ -96,7 +96,7 @@ impl Link {
     /// Returns an error if the receiver discarded bytes that it had not read.
     pub fn close(mut self, stop: &AtomicBool) -> Result<()> {
         match self.stream.shutdown(Shutdown::Write) {
-            // The receiver closed first. The read below tells whether it read everything.
+            // The receiver closed first. The read below shows whether it read everything.
             Err(error) if error.kind() != io::ErrorKind::NotConnected => {
                 return Err(self.connection_lost(error));
             }

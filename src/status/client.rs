@@ -36,7 +36,7 @@ pub enum Answer {
 /// killed ones.
 pub fn all_sockets() -> Vec<PathBuf> {
     let mut sockets: Vec<_> =
-        runtime_folder::everywhere().iter().flat_map(|folder| sockets_in(folder)).collect();
+        runtime_folder::all_folders().iter().flat_map(|folder| sockets_in(folder)).collect();
     sockets.sort();
     sockets
 }

@@ -186,7 +186,10 @@ impl Entries {
         // Whether the item is one of our entries, so damaged that it was taken for a
         // foreign one.
         let is_ours = |item: &Foreign| {
-            item.id.as_deref().and_then(frame_number).is_some_and(|it| now.contains_key(&it))
+            item.id
+                .as_deref()
+                .and_then(frame_number)
+                .is_some_and(|number| now.contains_key(&number))
         };
         self.foreign.retain(|item| !is_ours(item));
         for item in &mut self.foreign {
@@ -212,7 +215,7 @@ impl Entries {
     /// [`Entries::merge`] for a file that was displaced when the index was written. For a
     /// moment, the index lacks what this file brings. Another program may read the index
     /// at that moment, and write it much later. So what the file brings is guarded: for
-    /// guarded parts, a text counts as behind until it contains an entry that was
+    /// guarded parts, a text counts as outdated until it contains an entry that was
     /// published later.
     ///
     /// # Errors
@@ -237,7 +240,7 @@ impl Entries {
         // The text was made from this version of the index, or a later one.
         let version = self.own.iter().filter(has).filter_map(|slot| slot.published).max();
         let is_outdated_for =
-            |guarded: Option<u64>| outdated || guarded.is_some_and(|it| version <= Some(it));
+            |guarded: Option<u64>| outdated || guarded.is_some_and(|guard| version <= Some(guard));
 
         let at: HashMap<u64, usize> =
             self.own.iter().enumerate().map(|(at, slot)| (slot.number, at)).collect();
@@ -423,7 +426,7 @@ impl Slot {
 
     /// Merges the changes of another program. Returns whether the entry changed.
     fn adopt(&mut self, theirs: Map<String, Value>, outdated: bool) -> bool {
-        let their_text = Entry::from_map(theirs.clone()).and_then(|it| it.render().ok());
+        let their_text = Entry::from_map(theirs.clone()).and_then(|entry| entry.render().ok());
         if their_text.is_some_and(|text| text == self.text) {
             return false;
         }

@@ -402,7 +402,7 @@ fn is_own_temp(path: &Path) -> bool {
     let inode = fs::metadata(path).map(|metadata| metadata.ino().to_string());
     let mark = mark_of(path);
     mark == Some("new")
-        || inode.is_ok_and(|it| mark.is_some_and(|mark| mark.split('-').next() == Some(&it)))
+        || inode.is_ok_and(|inode| mark.is_some_and(|mark| mark.split('-').next() == Some(&inode)))
 }
 
 #[cfg(test)]

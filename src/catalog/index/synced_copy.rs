@@ -1,7 +1,7 @@
 //! A copy of the index as last synced, written only by scenetap, with a checksum.
 //!
 //! Other programs write `index.json`, and its current state may not be durable yet. After
-//! a power loss, the index is restored from this copy. The copy also tells which entry
+//! a power loss, the index is restored from this copy. The copy also shows which entry
 //! belongs to which picture, whatever happened to the index.
 //!
 //! The first line is `crc32 1a2b3c4d`, the rest is the index.

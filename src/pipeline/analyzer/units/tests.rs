@@ -262,7 +262,9 @@ fn a_listing_names_every_program_and_marks_the_stream_that_is_followed() {
     let programs = listing.programs();
     let streams: Vec<_> = programs
         .iter()
-        .flat_map(|program| program.streams.iter().map(|it| (program.number, it.pid, it.followed)))
+        .flat_map(|program| {
+            program.streams.iter().map(|stream| (program.number, stream.pid, stream.followed))
+        })
         .collect();
     assert_eq!(streams, [(7, 0x200, false), (1, VIDEO_PID, true)]);
 }
@@ -369,9 +371,9 @@ fn a_gap_behind_a_discontinuity_indicator_is_no_damage() {
 fn a_packet_received_with_errors_is_told_and_decoded_all_the_same() {
     let mut bytes = five_pictures().bytes;
     bytes[5 * TS_PACKET_BYTES + 1] |= 0x80;
-    let told =
+    let fault =
         UnitEvent::Fault(StreamFault::TransportError(ByteOffset(5 * TS_PACKET_BYTES as u64)));
-    assert!(events(&bytes).contains(&told));
+    assert!(events(&bytes).contains(&fault));
     assert_eq!(contents(&bytes), expected());
     let damaged: Vec<_> = units(&bytes).iter().map(|unit| unit.damaged).collect();
     assert_eq!(damaged, [false, false, true, false, false]);
