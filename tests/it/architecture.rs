@@ -53,7 +53,7 @@ const PIPELINE: [(&str, &[&str]); 7] = [
     ("record", &["analyzer", "live"]),
     ("scan", &["analyzer", "live"]),
     ("check", &["live", "record"]),
-    ("list", &["scan"]),
+    ("list", &[]),
 ];
 
 /// Every crate that the program depends on, and the modules that may use it.

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::cut::{Behind, Pushed};
 use super::rotation::{self, Rotation};
-use crate::error::{Error, Result, Stage};
+use crate::error::{Error, Kind, Result, Stage};
 use crate::host::shutdown::Shutdown;
 use crate::ingest::Chunk;
 use crate::pause;
@@ -153,7 +153,8 @@ impl<'a> Writer<'a> {
         if free < self.min_free {
             let (free, wanted) = (ByteSize(free), ByteSize(self.min_free));
             let what = format!("only {free} are free, --min-free requires {wanted}");
-            return Err(Error::new(Stage::Recording, what).path(self.recording.path()));
+            let error = Error::new(Stage::Recording, what).of_kind(Kind::NoSpace);
+            return Err(error.path(self.recording.path()));
         }
         self.looked = Some(Instant::now());
         Ok(())
@@ -172,7 +173,11 @@ impl<'a> Writer<'a> {
         }
         self.counters.is_halted.store(true, Relaxed);
         if self.accepting.send_replace(false) {
-            tracing::error!("{error}; senders are disconnected until the recording can be written");
+            let hint = match error.kind() {
+                Kind::NoSpace => "free some space: until then senders are disconnected",
+                _ => "senders are disconnected until the recording can be written",
+            };
+            tracing::error!("{error}; {hint}");
         }
         if self.shutdown.wait_timeout(pause::of(LOOK_INTERVAL)) { Err(error) } else { Ok(()) }
     }
@@ -188,5 +193,5 @@ impl<'a> Writer<'a> {
 
 fn removed(recording: &Recording) -> Error {
     let what = "it was removed during recording";
-    Error::new(Stage::Recording, what).path(recording.path())
+    Error::new(Stage::Recording, what).of_kind(Kind::Gone).path(recording.path())
 }
