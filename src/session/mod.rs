@@ -59,6 +59,14 @@ impl Session {
         Err(Error::new(Stage::Session, what).path(name))
     }
 
+    /// Whether it was recorded, and the recording is gone: the index, its synced copy and the
+    /// checkpoint are only written after the recording exists.
+    fn has_lost_its_recording(&self) -> bool {
+        let written_later =
+            [self.frames_dir().join("index.json"), self.index_copy(), self.checkpoint_json()];
+        !self.recording_ts().exists() && written_later.iter().any(|path| path.exists())
+    }
+
     fn own_folder(folder: &Path) -> Result<OwnedSession> {
         let session = Session::at(folder)?;
         for folder in ["stream", "frames", "transcript", "agent"] {

@@ -10,6 +10,7 @@ mod architecture;
 mod bad_input;
 mod check;
 mod cli;
+mod deleted;
 mod faults;
 mod jpeg;
 mod kills;
