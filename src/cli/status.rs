@@ -1,6 +1,6 @@
 //! `scenetap status`: shows the state of running recorders.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{ExitStatus, World};
 use crate::config::{Layers, StatusConfig, key};
 use crate::error::{Error, Result, Stage};
 use crate::session::Session;
-use crate::status::{self, Answer};
+use crate::status::{self, Answer, Status};
 
 /// A recorder that does not answer within this time counts as hung.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -68,11 +68,11 @@ pub fn run(args: StatusArgs, world: &World<'_>) -> Result<ExitStatus> {
     let mut output = JsonLines::stdout(&world.terminal);
     let mut told = 0;
     let mut failed = None;
-    let (sockets, id) = whom(&config)?;
-    for socket in sockets {
+    let wanted = Wanted::new(&config)?;
+    for socket in status::all_sockets() {
         match status::ask(&socket, PATIENCE) {
             Ok(Answer::Gone) => {}
-            Ok(Answer::Told { status, .. }) if id.is_some_and(|id| *id != *status.session) => {}
+            Ok(Answer::Told { status, .. }) if !wanted.accepts(&socket, &status) => {}
             Ok(Answer::Told { line, status }) => {
                 if config.json {
                     output.write_line(&line);
@@ -85,12 +85,14 @@ pub fn run(args: StatusArgs, world: &World<'_>) -> Result<ExitStatus> {
                 }
                 told += 1;
             }
+            Ok(Answer::Hangs { .. }) if !wanted.may_be(&socket) => {}
             Ok(Answer::Hangs { pid }) => {
                 if config.json {
                     output.write_line(&json!({ "pid": pid, "hangs": true }).to_string());
                 }
                 failed = Some(hangs(pid, &socket));
             }
+            Err(_) if !wanted.may_be(&socket) => {}
             Err(error) => failed = Some(error),
         }
     }
@@ -102,16 +104,55 @@ pub fn run(args: StatusArgs, world: &World<'_>) -> Result<ExitStatus> {
     }
 }
 
-/// Returns the sockets to ask and, if the answers have to be filtered, the session's
-/// name. A name that is not in `sessions_dir` may belong to a session elsewhere, so every
-/// recorder is asked.
-fn whom(config: &StatusConfig) -> Result<(Vec<PathBuf>, Option<&OsStr>)> {
-    let Some(session) = &config.session else { return Ok((status::all_sockets(), None)) };
-    match Session::find(&config.sessions_dir, session) {
-        Ok(session) => Ok((status::sockets_of(session.folder())?, None)),
-        Err(error) if session.components().count() > 1 => Err(error),
-        Err(_) => Ok((status::all_sockets(), Some(session.as_os_str()))),
+/// Which recorders are meant.
+enum Wanted {
+    /// All of this user.
+    All,
+    /// The one that records in this folder, or that started in it: the sockets are named for the
+    /// session in which a recorder starts.
+    Folder { folder: PathBuf, sockets: Vec<PathBuf> },
+    /// One with a session of this name, which is not in `--sessions-dir`.
+    Name(OsString),
+}
+
+impl Wanted {
+    fn new(config: &StatusConfig) -> Result<Self> {
+        let Some(session) = &config.session else { return Ok(Wanted::All) };
+        match Session::find(&config.sessions_dir, session) {
+            Ok(session) => {
+                let sockets = status::sockets_of(session.folder())?;
+                Ok(Wanted::Folder { folder: session.folder().to_owned(), sockets })
+            }
+            Err(error) if session.components().count() > 1 => Err(error),
+            Err(_) => Ok(Wanted::Name(session.clone().into())),
+        }
     }
+
+    /// Whether the recorder behind `socket` is meant, by its answer.
+    fn accepts(&self, socket: &Path, status: &Status) -> bool {
+        match self {
+            Wanted::All => true,
+            Wanted::Folder { folder, sockets } => {
+                let is_there = |path: &Path| same_folder(path, folder);
+                is_there(Path::new(&status.folder)) || sockets.iter().any(|path| path == socket)
+            }
+            Wanted::Name(name) => **name == *status.session,
+        }
+    }
+
+    /// Whether the recorder behind `socket` may be meant, if it does not answer.
+    fn may_be(&self, socket: &Path) -> bool {
+        match self {
+            Wanted::Folder { sockets, .. } => sockets.iter().any(|path| path == socket),
+            Wanted::All | Wanted::Name(_) => true,
+        }
+    }
+}
+
+/// Whether two paths name the same folder, also through links.
+fn same_folder(a: &Path, b: &Path) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    a == b || real(a).is_some_and(|a| real(b) == Some(a))
 }
 
 fn hangs(pid: Option<u32>, socket: &Path) -> Error {

@@ -38,6 +38,9 @@ pub struct Writer<'a> {
     /// Minimum number of free bytes on the file system.
     min_free: u64,
     looked: Option<Instant>,
+    /// Bytes that were held for the cut of a recording that was removed: they are written before
+    /// anything else.
+    held: Vec<u8>,
 }
 
 impl<'a> Writer<'a> {
@@ -53,8 +56,17 @@ impl<'a> Writer<'a> {
         shutdown: Shutdown,
         min_free: u64,
     ) -> Self {
-        let looked = None;
-        Writer { recording, rotation, base, counters, accepting, shutdown, min_free, looked }
+        Writer {
+            recording,
+            rotation,
+            base,
+            counters,
+            accepting,
+            shutdown,
+            min_free,
+            looked: None,
+            held: Vec::new(),
+        }
     }
 
     /// Runs until the channel is closed.
@@ -124,7 +136,9 @@ impl<'a> Writer<'a> {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.until_done(|recording| recording.append(&mut bytes))
+        self.until_done(|recording| recording.append(&mut bytes))?;
+        let held = std::mem::take(&mut self.held);
+        self.write(&held)
     }
 
     /// Repeats `work` on the recording until it succeeds.
@@ -165,10 +179,11 @@ impl<'a> Writer<'a> {
         self.looked = None;
         let in_place = self.counters.recorder.during(|| self.recording.is_in_place());
         if matches!(in_place, Ok(false))
-            && let Ok(next) = self.rotation.open_next()
+            && let Ok((next, held)) = self.rotation.replace_removed()
         {
             tracing::error!("{error}; recording continues in {}", next.path().display());
             self.begin(next);
+            self.held = held;
             return Ok(());
         }
         self.counters.is_halted.store(true, Relaxed);
