@@ -215,7 +215,7 @@ pub fn run(args: RecordArgs, world: &World<'_>) -> Result<ExitStatus> {
     });
     status_line.end();
     ended?;
-    tracing::info!("{}", summary(&counters.snapshot()));
+    tracing::info!("{}", summary("recorded", &counters.snapshot()));
     output.finish()?;
     Ok(ExitStatus::Done)
 }
