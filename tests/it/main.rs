@@ -16,6 +16,7 @@ mod jpeg;
 mod kills;
 mod load;
 mod main_path;
+mod memory;
 mod muxing;
 mod parity;
 mod recovery;

@@ -8,6 +8,10 @@ use crate::error::Result;
 use crate::media::{AccessUnit, AudioFrame, PictureTiming, VideoCodec};
 use crate::timeline::Timeline;
 
+/// Where video stops within its first pictures and audio continues, the look-ahead ends after this
+/// many frames of audio: about a minute of one stream of AAC.
+const MAX_WITHOUT_UNIT: usize = 3000;
+
 /// Input of the timeline, in the demuxer's order.
 #[derive(Debug)]
 pub enum TimelineInput {
@@ -21,6 +25,8 @@ pub enum TimelineInput {
 pub struct LookAhead {
     probe: StreamProbe,
     held: VecDeque<TimelineInput>,
+    /// Items held since the last access unit.
+    without_unit: usize,
 }
 
 /// HeldInput data, once everything is known or the look-ahead has reached its limit.
@@ -39,7 +45,7 @@ impl LookAhead {
     ///
     /// Returns an error if there is no decoder for the codec.
     pub fn new(codec: VideoCodec) -> Result<Self> {
-        Ok(LookAhead { probe: StreamProbe::new(codec)?, held: VecDeque::new() })
+        Ok(LookAhead { probe: StreamProbe::new(codec)?, held: VecDeque::new(), without_unit: 0 })
     }
 
     /// Examines the next access unit, and adds to `timing` what is known so far.
@@ -49,12 +55,16 @@ impl LookAhead {
 
     /// Holds the next item.
     pub fn hold(&mut self, input: TimelineInput) {
+        self.without_unit = match input {
+            TimelineInput::Unit(..) => 0,
+            _ => self.without_unit + 1,
+        };
         self.held.push_back(input);
     }
 
     /// Whether the look-ahead is complete.
     pub fn is_done(&self) -> bool {
-        self.probe.is_done()
+        self.probe.is_done() || self.without_unit >= MAX_WITHOUT_UNIT
     }
 
     /// Returns how to open the decoder, and what was held.

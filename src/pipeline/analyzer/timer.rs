@@ -37,11 +37,18 @@ impl UnitTimer {
 
     /// Takes note of the program's audio streams, whose first times count for the start.
     pub fn program(&mut self, program: &Program) {
+        // Parsers of streams that have left the tables would only keep what they hold.
+        self.audio
+            .retain(|framer| program.audio.iter().any(|stream| stream.pid == framer.stream().pid));
         self.timeline.expect_audio(&program.audio);
     }
 
     /// Takes the next PES packet of an audio stream.
-    pub fn audio(&mut self, pes: &AudioPes) {
+    ///
+    /// # Errors
+    ///
+    /// As [`UnitTimer::unit`].
+    pub fn audio(&mut self, pes: &AudioPes, decoders: &mut Decoders) -> Result<()> {
         let index = match self.audio.iter().position(|framer| framer.stream() == pes.stream) {
             Some(index) => index,
             None => {
@@ -52,11 +59,17 @@ impl UnitTimer {
         let mut frames = Vec::new();
         self.audio[index].push(pes.at, pes.pts, &pes.data, |frame| frames.push(frame));
         frames.into_iter().for_each(|frame| self.pass(TimelineInput::Audio(frame)));
+        self.leave_look_ahead_if_done(decoders)
     }
 
     /// The PES packet of the video stream is complete.
-    pub fn pes_complete(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// As [`UnitTimer::unit`].
+    pub fn pes_complete(&mut self, decoders: &mut Decoders) -> Result<()> {
         self.pass(TimelineInput::PesComplete);
+        self.leave_look_ahead_if_done(decoders)
     }
 
     /// Takes the next access unit.
@@ -77,10 +90,7 @@ impl UnitTimer {
             look_ahead.look(&unit, &mut timing);
         }
         self.pass(TimelineInput::Unit(unit, timing));
-        if self.look_ahead.as_ref().is_some_and(LookAhead::is_done) {
-            self.leave_look_ahead(decoders)?;
-        }
-        Ok(())
+        self.leave_look_ahead_if_done(decoders)
     }
 
     /// The stream is over: everything that is held back comes out.
@@ -124,6 +134,13 @@ impl UnitTimer {
         if !decoders.open_resumed(codec)? {
             decoders.reset_delay();
             self.look_ahead = Some(LookAhead::new(codec)?);
+        }
+        Ok(())
+    }
+
+    fn leave_look_ahead_if_done(&mut self, decoders: &mut Decoders) -> Result<()> {
+        if self.look_ahead.as_ref().is_some_and(LookAhead::is_done) {
+            self.leave_look_ahead(decoders)?;
         }
         Ok(())
     }
