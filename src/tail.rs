@@ -3,20 +3,24 @@
 //! [`FileTail`] reads a file into an [`Aligner`]: a growing one up to the length that its
 //! writer publishes, or a finished one.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::error::{Context, Result, Stage};
+use crate::error::{Context, Error, Result, Stage};
 use crate::media::{ByteOffset, WaitOutcome, Written};
-use crate::ts::{Aligned, Aligner, TsPacket};
+use crate::ts::{Aligned, Aligner, TsPacket, probe_packet_bytes};
 
 /// Maximum number of bytes per read.
 const READ_BYTES: usize = 1 << 20;
 
 /// Time to wait for new bytes before [`Next::Waiting`] is returned.
 const WAIT: Duration = Duration::from_millis(250);
+
+/// Number of bytes from which the packet size is determined.
+const PROBED_BYTES: usize = 64 << 10;
 
 /// End of a file.
 #[derive(Debug, Clone)]
@@ -121,6 +125,36 @@ impl FileTail {
         self.aligner.push(&self.scratch[..bytes]);
         Ok(bytes > 0)
     }
+}
+
+/// Returns length and packet size of a file, both in bytes.
+///
+/// # Errors
+///
+/// Returns an error if the file cannot be read or is not MPEG-TS.
+pub fn probe_file(path: &Path) -> Result<(u64, usize)> {
+    // Check before opening: opening a pipe would block until another process writes to
+    // it.
+    let metadata = fs::metadata(path).context(Stage::Tail, path, "cannot open")?;
+    if !metadata.is_file() {
+        return Err(Error::new(Stage::Tail, "not a file; scan reads recordings").path(path));
+    }
+    let file = File::open(path).context(Stage::Tail, path, "cannot open")?;
+    let mut head = Vec::new();
+    file.take(PROBED_BYTES as u64).read_to_end(&mut head).context(
+        Stage::Tail,
+        path,
+        "cannot read",
+    )?;
+    let packet_bytes = probe_packet_bytes(&head).ok_or_else(|| {
+        let what = if head.is_empty() {
+            "the file is empty"
+        } else {
+            "not MPEG-TS: no packets of 188, 192 or 204 bytes in step"
+        };
+        Error::new(Stage::Tail, what).path(path)
+    })?;
+    Ok((metadata.len(), packet_bytes))
 }
 
 #[cfg(test)]

@@ -19,8 +19,12 @@ use crate::ts::SYNC_BYTE;
 pub struct Examined {
     /// The problems found, each with its file.
     pub problems: Vec<Error>,
+    /// Length of the recording in bytes.
+    pub recording_bytes: u64,
     /// Number of entries in the index.
     pub entries: u64,
+    /// Number of entries whose JPEG exists and is complete.
+    pub frames: u64,
     /// A frame or an entry is missing, which only detection can restore.
     pub lacks_frames: bool,
 }
@@ -81,13 +85,16 @@ pub fn examine(
             _ => {}
         }
         let jpeg = folder.join(jpeg_name(&entry.id));
-        if entry.path.is_some() && !is_whole_jpeg(&jpeg) {
+        if entry.path.is_some() && is_whole_jpeg(&jpeg) {
+            found.frames += 1;
+        } else if entry.path.is_some() {
             let what = if jpeg.exists() { "incomplete JPEG" } else { "it is missing" };
             found.problem(&jpeg, what);
             found.lacks_frames = true;
         }
     }
     found.entries = entries.len() as u64;
+    found.recording_bytes = recording_bytes;
     if !is_recorded {
         report_strays(folder, &ids, &mut found)?;
     }

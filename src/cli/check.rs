@@ -7,11 +7,13 @@ use super::output::JsonLines;
 use super::pictures::PictureOptions;
 use super::progress::ScanBar;
 use super::{CommandContext, ExitStatus, pictures};
+use crate::catalog::examine::Examined;
 use crate::config::{CheckConfig, Layers, key};
 use crate::error::{Error, Result, Stage};
 use crate::pipeline::{self, DetectOptions};
 use crate::session::Session;
 use crate::telemetry::Counters;
+use crate::ts::TS_PACKET_BYTES;
 
 /// Compare a session's recording, frames, index and checkpoint
 ///
@@ -62,6 +64,15 @@ impl CheckArgs {
     }
 }
 
+/// Returns the line for a session without problems.
+fn no_problems(id: &str, found: &Examined) -> String {
+    let Examined { recording_bytes, frames, entries, .. } = found;
+    let packets = recording_bytes / TS_PACKET_BYTES as u64;
+    format!(
+        "{id}: ok: {recording_bytes} bytes, {packets} packets, {frames} frames, {entries} entries"
+    )
+}
+
 /// Runs the check; with `--repair`, repairs the session and checks it again.
 ///
 /// # Errors
@@ -91,6 +102,9 @@ pub fn run(args: CheckArgs, context: &CommandContext<'_>) -> Result<ExitStatus> 
         if found.problems.is_empty() {
             tracing::info!("repaired {before} problems");
         }
+    }
+    if found.problems.is_empty() {
+        output.write_line(&no_problems(&session.id(), &found));
     }
     output.finish()?;
     match found.problems.len() {

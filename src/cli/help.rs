@@ -70,6 +70,7 @@ Examples:
 
 pub(super) const SCAN_EXAMPLES: &str = "\
 Examples:
+  scenetap scan show.ts
   scenetap scan show.ts --json
   scenetap scan show.ts --frames-dir frames --frame-width 1024
   scenetap scan show.ts --scores scores.csv --jobs 4

@@ -215,7 +215,7 @@ pub fn run(args: RecordArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
     });
     status_line.end();
     result?;
-    tracing::info!("{}", summary(&counters.snapshot()));
+    tracing::info!("{}", summary("recorded", &counters.snapshot()));
     output.finish()?;
     Ok(ExitStatus::Done)
 }

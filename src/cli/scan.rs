@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::output::{JsonLines, WriteOutcome};
 use super::pictures::PictureOptions;
 use super::progress::ScanBar;
+use super::status_line::summary;
 use super::{CommandContext, ExitStatus, pictures};
 use crate::catalog::Entry;
 use crate::config::{Layers, ScanConfig, key};
@@ -16,8 +17,8 @@ use crate::telemetry::Counters;
 
 /// Find the scene changes of a finished recording
 ///
-/// Finds the same frames, times and scores as record does. Without --frames-dir, --json
-/// and --scores, only counts the frames.
+/// Finds the same frames, times and scores as record does, and prints a row for each: time,
+/// score, reason, byte offset. With --json, prints a line of JSON for each instead.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(after_help = super::help::SCAN_EXAMPLES)]
@@ -98,25 +99,70 @@ pub fn run(args: ScanArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
     let bar = ScanBar::start(&context.terminal, Arc::clone(&counters));
     let mut output = JsonLines::stdout(&context.terminal);
     let shutdown = context.shutdown.clone();
+    let mut is_first = true;
     let mut on_frame = |entry: &Entry| {
+        let mut outcome = WriteOutcome::Yes;
+        if config.json {
+            outcome = output.write_line(&entry.to_json());
+        } else {
+            if std::mem::take(&mut is_first) {
+                outcome = output.write_line(TABLE_HEAD);
+            }
+            if outcome == WriteOutcome::Yes {
+                outcome = output.write_line(&table_row(entry));
+            }
+        }
         // Ending early loses nothing: the file is still there.
-        if config.json && output.write_line(&entry.to_json()) != WriteOutcome::Yes {
+        if outcome != WriteOutcome::Yes {
             shutdown.request();
         }
     };
     let result = pipeline::scan(&config.scan, &counters, &shutdown, &mut on_frame);
     bar.end();
     result?;
-    let snapshot = counters.snapshot();
-    tracing::info!(pictures = snapshot.pictures, frames = snapshot.frames_kept, "scanned");
+    tracing::info!("{}", summary("scanned", &counters.snapshot()));
     output.finish()?;
     Ok(ExitStatus::Done)
+}
+
+const TABLE_HEAD: &str = "        time     score  reason         offset";
+
+/// Returns a kept frame as a row for people: time from the start, score, reason, byte offset.
+fn table_row(entry: &Entry) -> String {
+    let millis = (entry.timestamp.max(0.0) * 1e3).round() as u64;
+    let (seconds, millis) = (millis / 1000, millis % 1000);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let score = entry.score.unwrap_or_default();
+    let (reason, offset) = (entry.reason.as_deref().unwrap_or_default(), entry.offset.unwrap_or(0));
+    format!(
+        "{hours:02}:{minutes:02}:{seconds:02}.{millis:03}  {score:.6}  {reason:<8}  {offset:>11}"
+    )
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_is_a_row_under_its_head() {
+        let entry = Entry {
+            id: "F0002".into(),
+            timestamp: 3723.9796,
+            path: None,
+            sent_to_agent: false,
+            score: Some(0.684637),
+            reason: Some("scene".into()),
+            offset: Some(37036),
+            keyframe_offset: Some(564),
+            captured_at: None,
+            damaged: false,
+            other: serde_json::Map::new(),
+        };
+        let row = table_row(&entry);
+        assert_eq!(row, "01:02:03.980  0.684637  scene           37036");
+        assert_eq!(row.len(), TABLE_HEAD.len());
+    }
 
     #[test]
     fn all_cores_work_unless_told_otherwise() {

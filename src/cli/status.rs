@@ -1,6 +1,6 @@
 //! `scenetap status`: shows the state of running recorders.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{CommandContext, ExitStatus};
 use crate::config::{Layers, StatusConfig, key};
 use crate::error::{Error, Result, Stage};
 use crate::session::Session;
-use crate::status::{self, Answer};
+use crate::status::{self, Answer, Status};
 
 /// A recorder that does not answer within this time counts as hung.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -68,11 +68,11 @@ pub fn run(args: StatusArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
     let mut output = JsonLines::stdout(&context.terminal);
     let mut printed = 0;
     let mut failed = None;
-    let (sockets, id) = sockets_to_query(&config)?;
-    for socket in sockets {
+    let selection = Selection::new(&config)?;
+    for socket in status::all_sockets() {
         match status::ask(&socket, ANSWER_TIMEOUT) {
             Ok(Answer::Gone) => {}
-            Ok(Answer::Answered { status, .. }) if id.is_some_and(|id| *id != *status.session) => {}
+            Ok(Answer::Answered { status, .. }) if !selection.accepts(&socket, &status) => {}
             Ok(Answer::Answered { line, status }) => {
                 if config.json {
                     output.write_line(&line);
@@ -85,12 +85,14 @@ pub fn run(args: StatusArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
                 }
                 printed += 1;
             }
+            Ok(Answer::Hangs { .. }) if !selection.may_match(&socket) => {}
             Ok(Answer::Hangs { pid }) => {
                 if config.json {
                     output.write_line(&json!({ "pid": pid, "hangs": true }).to_string());
                 }
                 failed = Some(hang_error(pid, &socket));
             }
+            Err(_) if !selection.may_match(&socket) => {}
             Err(error) => failed = Some(error),
         }
     }
@@ -102,16 +104,55 @@ pub fn run(args: StatusArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
     }
 }
 
-/// Returns the sockets to ask and, if the answers have to be filtered, the session's
-/// name. A name that is not in `sessions_dir` may belong to a session elsewhere, so every
-/// recorder is asked.
-fn sockets_to_query(config: &StatusConfig) -> Result<(Vec<PathBuf>, Option<&OsStr>)> {
-    let Some(session) = &config.session else { return Ok((status::all_sockets(), None)) };
-    match Session::find(&config.sessions_dir, session) {
-        Ok(session) => Ok((status::sockets_of(session.folder())?, None)),
-        Err(error) if session.components().count() > 1 => Err(error),
-        Err(_) => Ok((status::all_sockets(), Some(session.as_os_str()))),
+/// The recorders whose status is requested.
+enum Selection {
+    /// All recorders of this user.
+    All,
+    /// The recorder that records in this folder, or that started in it: the sockets are named for
+    /// the session in which a recorder starts.
+    Folder { folder: PathBuf, sockets: Vec<PathBuf> },
+    /// A recorder with a session of this name, which is not in `--sessions-dir`.
+    Name(OsString),
+}
+
+impl Selection {
+    fn new(config: &StatusConfig) -> Result<Self> {
+        let Some(session) = &config.session else { return Ok(Selection::All) };
+        match Session::find(&config.sessions_dir, session) {
+            Ok(session) => {
+                let sockets = status::sockets_of(session.folder())?;
+                Ok(Selection::Folder { folder: session.folder().to_owned(), sockets })
+            }
+            Err(error) if session.components().count() > 1 => Err(error),
+            Err(_) => Ok(Selection::Name(session.clone().into())),
+        }
     }
+
+    /// Returns whether the recorder at `socket`, which answered with `status`, is selected.
+    fn accepts(&self, socket: &Path, status: &Status) -> bool {
+        match self {
+            Selection::All => true,
+            Selection::Folder { folder, sockets } => {
+                let is_in_folder = |path: &Path| same_folder(path, folder);
+                is_in_folder(Path::new(&status.folder)) || sockets.iter().any(|path| path == socket)
+            }
+            Selection::Name(name) => **name == *status.session,
+        }
+    }
+
+    /// Returns whether the recorder at `socket`, which does not answer, may be selected.
+    fn may_match(&self, socket: &Path) -> bool {
+        match self {
+            Selection::Folder { sockets, .. } => sockets.iter().any(|path| path == socket),
+            Selection::All | Selection::Name(_) => true,
+        }
+    }
+}
+
+/// Returns whether two paths name the same folder, also through links.
+fn same_folder(a: &Path, b: &Path) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    a == b || real(a).is_some_and(|a| real(b) == Some(a))
 }
 
 fn hang_error(pid: Option<u32>, socket: &Path) -> Error {

@@ -78,11 +78,12 @@ pub(super) fn clock(time: Ticks) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-/// Returns the line that is logged when a recording ends.
-pub fn summary(snapshot: &Snapshot) -> String {
+/// Returns the line that is logged at the end: the action `done`, the amount of data, the number
+/// of frames, and the damage.
+pub fn summary(done: &str, snapshot: &Snapshot) -> String {
     let (bytes, time) = (ByteSize(snapshot.recorded_bytes), clock(snapshot.recorded));
     let mut text = format!(
-        "recorded {bytes}, {time}; {} pictures, {} frames kept",
+        "{done} {bytes}, {time}; {} pictures, {} frames kept",
         snapshot.pictures, snapshot.frames_kept
     );
     if snapshot.behind_bytes() > 0 {
@@ -144,15 +145,20 @@ mod tests {
     #[test]
     fn the_last_word_tells_damage_only_where_there_was_some() {
         let whole = Snapshot { detected_bytes: 13_000_000, ..snapshot() };
-        assert_eq!(summary(&whole), "recorded 12.4 MiB, 01:02:03; 100 pictures, 7 frames kept");
+        assert_eq!(
+            summary("recorded", &whole),
+            "recorded 12.4 MiB, 01:02:03; 100 pictures, 7 frames kept"
+        );
         let damaged =
             Snapshot { damage: Damage { lost_sync: 1, ..Damage::default() }, ..snapshot() };
-        assert!(summary(&damaged).ends_with("not analyzed yet; damage: 1 loss of sync"));
+        assert!(
+            summary("recorded", &damaged).ends_with("not analyzed yet; damage: 1 loss of sync")
+        );
     }
 
     #[test]
     fn the_last_word_tells_how_many_were_refused() {
-        let text = |refused| summary(&Snapshot { refused, ..Snapshot::default() });
+        let text = |refused| summary("recorded", &Snapshot { refused, ..Snapshot::default() });
         assert!(text(0).ends_with("0 frames kept"));
         assert!(text(1).ends_with("; 1 connection refused"));
         assert!(text(7).ends_with("; 7 connections refused"));

@@ -1,11 +1,17 @@
 //! Reads the program tables of a stream as they arrive and change.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::packet::{Packet, Understood};
 use super::program::{NoVideo, Program, ProgramChoice, Tables};
 use super::psi::{SectionAssembler, Table};
 use super::{Counter, follows};
+
+/// PID of the program association table (ISO/IEC 13818-1, table 2-3).
+const PAT_PID: u16 = 0;
+
+/// More PIDs with tables than a stream has at a time.
+const MAX_TABLE_PIDS: usize = 512;
 
 /// Reads the PAT and the PMTs that it names, with one assembler per PID.
 #[derive(Debug)]
@@ -18,7 +24,7 @@ pub struct TableReader {
 impl Default for TableReader {
     fn default() -> Self {
         TableReader {
-            sections: HashMap::from([(0, SectionAssembler::default())]),
+            sections: HashMap::from([(PAT_PID, SectionAssembler::default())]),
             counters: HashMap::new(),
             tables: Tables::default(),
         }
@@ -53,8 +59,17 @@ impl TableReader {
         for table in tables {
             match table {
                 Table::Pat(entries) => {
-                    for entry in entries.iter().filter(|entry| entry.program != 0) {
-                        self.sections.entry(entry.pmt_pid).or_default();
+                    let maps = entries.iter().filter(|entry| entry.program != 0);
+                    let pids: HashSet<u16> = maps.map(|entry| entry.pmt_pid).collect();
+                    // State of PIDs that have left the table is dropped, but not at once: a table
+                    // may have several sections, of which this is one.
+                    if self.sections.len() > MAX_TABLE_PIDS {
+                        let is_read = |pid: &u16| *pid == PAT_PID || pids.contains(pid);
+                        self.sections.retain(|pid, _| is_read(pid));
+                        self.counters.retain(|pid, _| is_read(pid));
+                    }
+                    for pid in pids {
+                        self.sections.entry(pid).or_default();
                     }
                     self.tables.pat(&entries);
                 }

@@ -12,6 +12,8 @@ pub struct AudioFramer {
     aac_rate: u32,
     /// Sample rate in Hz stated by the last frame.
     last_aac_rate: u32,
+    /// Bytes since the last completed frame.
+    bytes_without_frame: usize,
     input: PaddedBytes,
 }
 
@@ -19,7 +21,14 @@ impl AudioFramer {
     /// Returns a framer that starts at the beginning of a PES packet.
     pub fn new(stream: AudioStream) -> Self {
         let parser = Parser::of_audio(stream.codec);
-        AudioFramer { stream, parser, aac_rate: 0, last_aac_rate: 0, input: PaddedBytes::default() }
+        AudioFramer {
+            stream,
+            parser,
+            aac_rate: 0,
+            last_aac_rate: 0,
+            bytes_without_frame: 0,
+            input: PaddedBytes::default(),
+        }
     }
 
     /// Returns the stream that is read.
@@ -67,6 +76,8 @@ impl AudioFramer {
                 self.last_aac_rate = rate;
             }
             let completed = !frame.is_empty();
+            self.bytes_without_frame =
+                if completed { 0 } else { self.bytes_without_frame + consumed };
             if completed {
                 let pts = parser.pts();
                 let exact = matches!(codec, AudioCodec::Aac | AudioCodec::AacLatm);
@@ -77,11 +88,20 @@ impl AudioFramer {
                 };
                 sink(AudioFrame { pid, at, pts, samples, sample_rate, counted, exact });
             } else if consumed == 0 {
-                return;
+                break;
             }
+        }
+        if self.bytes_without_frame > MAX_BYTES_WITHOUT_FRAME {
+            // libavcodec's parsers keep everything until they find a sync word.
+            self.parser = Parser::of_audio(codec);
+            self.bytes_without_frame = 0;
         }
     }
 }
+
+/// A parser that completes no frame in this many bytes is reopened: no codec has larger frames,
+/// and the parser would keep all the bytes.
+const MAX_BYTES_WITHOUT_FRAME: usize = 1 << 20;
 
 /// Samples per AAC frame (ISO/IEC 14496-3, 4.5.1.1: `frameLengthFlag` 0).
 const AAC_SAMPLES: u32 = 1024;
@@ -116,6 +136,24 @@ mod tests {
         let mut frame = vec![0xff, 0xf1, 0x40 | index << 2, 0x80, 0x02, 0x1f, 0xfc];
         frame.resize(16, 0);
         frame
+    }
+
+    #[test]
+    fn a_stream_without_any_sync_word_is_not_kept() {
+        let junk = vec![0x55; 64 << 10];
+        for codec in [AudioCodec::Mpeg, AudioCodec::Aac, AudioCodec::Ac3, AudioCodec::Dts] {
+            let mut framer = AudioFramer::new(AudioStream { pid: 0x101, codec });
+            for _ in 0..100 {
+                framer.push(ByteOffset(0), None, &junk, |_| ());
+                assert!(framer.bytes_without_frame <= MAX_BYTES_WITHOUT_FRAME, "{codec:?}");
+            }
+            // The parser that was opened in its place finds frames again.
+            if codec == AudioCodec::Aac {
+                let mut frames = 0;
+                (0..8).for_each(|_| framer.push(ByteOffset(0), None, &adts(3), |_| frames += 1));
+                assert!(frames > 0);
+            }
+        }
     }
 
     #[test]

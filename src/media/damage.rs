@@ -24,6 +24,28 @@ pub struct Damage {
 }
 
 impl Damage {
+    /// Returns the sum of each count.
+    #[must_use]
+    pub fn plus(&self, other: Damage) -> Damage {
+        self.combined(other, u64::saturating_add)
+    }
+
+    /// Returns the greater of each count.
+    #[must_use]
+    pub fn at_least(&self, other: Damage) -> Damage {
+        self.combined(other, u64::max)
+    }
+
+    fn combined(&self, other: Damage, combine: impl Fn(u64, u64) -> u64) -> Damage {
+        Damage {
+            lost_sync: combine(self.lost_sync, other.lost_sync),
+            continuity_gaps: combine(self.continuity_gaps, other.continuity_gaps),
+            transport_errors: combine(self.transport_errors, other.transport_errors),
+            undecodable: combine(self.undecodable, other.undecodable),
+            scrambled: combine(self.scrambled, other.scrambled),
+        }
+    }
+
     /// Returns whether there was no damage.
     pub fn is_none(&self) -> bool {
         *self == Damage::default()

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use super::scan::probe_file;
 use crate::demux::{ListedProgram, Listing, ProgramChoice};
 use crate::error::Result;
 use crate::media::ByteOffset;
-use crate::tail::{End, FileTail, Next};
+use crate::tail::{End, FileTail, Next, probe_file};
 
 /// Reads the file until its programs are known. Returns an empty list if there are none.
 ///

@@ -1,7 +1,7 @@
 //! `scan`: runs the same detection on a finished file.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Read, Write};
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,12 +16,8 @@ use crate::demux::NoVideo;
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::shutdown::Shutdown;
 use crate::media::{ByteOffset, Verdict};
-use crate::tail::{End, FileTail};
+use crate::tail::{End, FileTail, probe_file};
 use crate::telemetry::Counters;
-use crate::ts::probe_packet_bytes;
-
-/// Number of bytes from which the packet size is determined.
-const PROBED_BYTES: usize = 64 << 10;
 
 /// Scans a file to its end, or until `shutdown`. Calls `on_entry` for each kept frame; if
 /// frames are written to a folder, once its index lists the frame.
@@ -78,36 +74,6 @@ fn detect(
     // The frames found so far are published, but a result that lacks pictures is a
     // failure.
     analyzer.take_unusable().map_or(Ok(()), |error| Err(error.path(&options.file)))
-}
-
-/// Returns length and packet size of a file, both in bytes.
-///
-/// # Errors
-///
-/// Returns an error if the file cannot be read or is not MPEG-TS.
-pub(super) fn probe_file(path: &Path) -> Result<(u64, usize)> {
-    // Check before opening: opening a pipe would block until another process writes to
-    // it.
-    let metadata = fs::metadata(path).context(Stage::Tail, path, "cannot open")?;
-    if !metadata.is_file() {
-        return Err(Error::new(Stage::Tail, "not a file; scan reads recordings").path(path));
-    }
-    let file = File::open(path).context(Stage::Tail, path, "cannot open")?;
-    let mut head = Vec::new();
-    file.take(PROBED_BYTES as u64).read_to_end(&mut head).context(
-        Stage::Tail,
-        path,
-        "cannot read",
-    )?;
-    let packet_bytes = probe_packet_bytes(&head).ok_or_else(|| {
-        let what = if head.is_empty() {
-            "the file is empty"
-        } else {
-            "not MPEG-TS: no packets of 188, 192 or 204 bytes in step"
-        };
-        Error::new(Stage::Tail, what).path(path)
-    })?;
-    Ok((metadata.len(), packet_bytes))
 }
 
 /// Destination of kept frames.

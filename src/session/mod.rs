@@ -59,6 +59,14 @@ impl Session {
         Err(Error::new(Stage::Session, what).path(name))
     }
 
+    /// Returns whether the session was recorded and its recording is missing: the index, its
+    /// synced copy and the checkpoint are only written after the recording exists.
+    fn has_lost_its_recording(&self) -> bool {
+        let written_later =
+            [self.frames_dir().join("index.json"), self.index_copy(), self.checkpoint_json()];
+        !self.recording_ts().exists() && written_later.iter().any(|path| path.exists())
+    }
+
     /// Creates the folders of the session in `folder`, and locks the session.
     ///
     /// # Errors

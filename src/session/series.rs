@@ -59,15 +59,22 @@ impl Series {
                 unfinished: Vec::new(),
             });
         };
-        if !self.rotates {
-            let current = Session::own_folder(&self.sessions_dir.join(name))?;
-            return Ok(OpenedSessions { current, unfinished: Vec::new() });
-        }
-        let mut existing = self.existing(name);
-        let last = existing.pop().unwrap_or_else(|| self.sessions_dir.join(name));
-        let current = Session::own_folder(&last)?;
+        let mut earlier = if self.rotates { self.existing(name)? } else { Vec::new() };
+        let named = self.sessions_dir.join(name);
+        let last = earlier.pop().unwrap_or(named);
+        let current = if Session::at(&last)?.has_lost_its_recording() {
+            // Its frames and index stay as they are: the stream continues in a new session.
+            self.new_folder(name, 2)?
+        } else {
+            last
+        };
+        let current = Session::own_folder(&current)?;
         let mut unfinished = Vec::new();
-        for (n, folder) in existing.iter().rev().take(MAX_UNFINISHED).enumerate() {
+        for (n, folder) in earlier.iter().rev().take(MAX_UNFINISHED).enumerate() {
+            // Without a recording there is nothing to detect, and nothing may be created.
+            if !Session::at(folder)?.recording_ts().is_file() {
+                continue;
+            }
             let session = match Session::own_folder(folder) {
                 // Another process is recording the session, or finishing its detection.
                 Err(error) if error.kind() == Kind::Busy => continue,
@@ -106,20 +113,48 @@ impl Series {
         disk::create_folders(folder).context(Stage::Session, folder, "cannot create")
     }
 
-    /// Returns the folders `NAME`, `NAME_2` …, up to the first that does not exist.
-    fn existing(&self, name: &str) -> Vec<PathBuf> {
-        let folders = (1..).map(|number| self.sessions_dir.join(numbered(name, number)));
-        folders.take_while(|folder| folder.is_dir()).collect()
+    /// Returns the folders `NAME`, `NAME_2` … that exist, in order. Some may be missing.
+    fn existing(&self, name: &str) -> Result<Vec<PathBuf>> {
+        let mut numbers = self.numbers(name)?;
+        numbers.sort_unstable();
+        Ok(numbers
+            .into_iter()
+            .map(|number| self.sessions_dir.join(numbered(name, number)))
+            .collect())
     }
 
-    /// Creates the first folder of this name, counted from `number`, that does not exist.
-    fn new_folder(&self, name: &str, mut number: u32) -> Result<PathBuf> {
+    /// Returns the numbers of the sessions of this name that exist.
+    fn numbers(&self, name: &str) -> Result<Vec<u32>> {
+        let folder = &self.sessions_dir;
+        let read = || -> io::Result<Vec<u32>> {
+            let mut numbers = Vec::new();
+            for entry in std::fs::read_dir(folder)? {
+                let entry = entry?;
+                let file_name = entry.file_name();
+                if let Some(number) = file_name.to_str().and_then(|text| number_of(text, name))
+                    && entry.path().is_dir()
+                {
+                    numbers.push(number);
+                }
+            }
+            Ok(numbers)
+        };
+        read().context(Stage::Session, folder, "cannot read")
+    }
+
+    /// Creates the folder that follows the highest number of this name, at least `least`. Numbers
+    /// below the highest are not used again, even if their sessions were deleted.
+    fn new_folder(&self, name: &str, least: u32) -> Result<PathBuf> {
+        let highest = self.numbers(name)?.into_iter().max().unwrap_or(0);
+        let mut number = least.max(highest.saturating_add(1));
         loop {
             let folder = self.sessions_dir.join(numbered(name, number));
             // Creating the folder is the test: two recorders that start at once get two folders.
             match disk::create_folder(&folder) {
                 Ok(()) => return Ok(folder),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < u32::MAX => {
+                    number += 1;
+                }
                 Err(error) => return Err(error).context(Stage::Session, &folder, "cannot create"),
             }
         }
@@ -134,6 +169,17 @@ fn time_id(now: &Zoned) -> String {
 /// Returns `name` itself for 1, and with `_2`, `_3` … appended otherwise.
 fn numbered(name: &str, number: u32) -> String {
     if number == 1 { name.to_owned() } else { format!("{name}_{number}") }
+}
+
+/// Returns the number of the session `folder` in the series of `name`: 1 for the name itself.
+fn number_of(folder: &str, name: &str) -> Option<u32> {
+    if folder == name {
+        return Some(1);
+    }
+    let digits = folder.strip_prefix(name)?.strip_prefix('_')?;
+    let number = digits.parse().ok().filter(|number| *number >= 2)?;
+    // `a_02` and `a_+2` are other names.
+    (numbered(name, number) == folder).then_some(number)
 }
 
 #[cfg(test)]
@@ -166,6 +212,9 @@ mod tests {
         assert_eq!(open(&series).current.id(), "a");
         let ids: Vec<_> = (0..3).map(|_| series.open_next(&now()).unwrap().id()).collect();
         assert_eq!(ids, ["a_2", "a_3", "a_4"]);
+        for id in ["a", "a_2", "a_3", "a_4"] {
+            std::fs::write(folder.path().join(id).join("stream/recording.ts"), []).unwrap();
+        }
         let opened = open(&series);
         assert_eq!(opened.current.id(), "a_4");
         let unfinished: Vec<_> = opened.unfinished.iter().map(|session| session.id()).collect();
@@ -180,5 +229,50 @@ mod tests {
         let _next = series.open_next(&now()).unwrap();
         drop(_next);
         assert!(open(&series).unfinished.is_empty(), "{} is locked", first.id());
+    }
+
+    fn recorded(folder: &Path, id: &str) {
+        let session = Session::own_folder(&folder.join(id)).unwrap();
+        std::fs::write(session.recording_ts(), []).unwrap();
+        std::fs::write(session.checkpoint_json(), []).unwrap();
+    }
+
+    #[test]
+    fn a_series_continues_after_its_highest_number_whatever_was_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        for id in ["a_2", "a_10", "a_03", "a_b", "ab_12"] {
+            recorded(folder.path(), id);
+        }
+        let series = Series::new(folder.path(), Some("a"), true);
+        let opened = open(&series);
+        assert_eq!(opened.current.id(), "a_10");
+        assert_eq!(series.open_next(&now()).unwrap().id(), "a_11");
+        assert!(!folder.path().join("a").exists());
+    }
+
+    #[test]
+    fn a_session_whose_recording_was_deleted_is_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        for id in ["a", "a_2", "a_3"] {
+            recorded(folder.path(), id);
+            std::fs::remove_dir_all(folder.path().join(id).join("stream")).unwrap();
+            std::fs::write(folder.path().join(id).join("frames/index.json"), "[]").unwrap();
+        }
+        for rotates in [true, false] {
+            let series = Series::new(folder.path(), Some("a"), rotates);
+            let opened = open(&series);
+            assert_eq!(opened.current.id(), if rotates { "a_4" } else { "a_5" });
+            assert!(opened.unfinished.is_empty());
+        }
+        for id in ["a", "a_2", "a_3"] {
+            assert!(!folder.path().join(id).join("stream").exists(), "{id} was touched");
+        }
+    }
+
+    #[test]
+    fn a_session_that_was_never_recorded_is_used() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Session::own_folder(&folder.path().join("a")).unwrap());
+        assert_eq!(open(&Series::new(folder.path(), Some("a"), false)).current.id(), "a");
     }
 }

@@ -38,7 +38,6 @@ const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 pub struct Listener {
     listener: UnixListener,
     path: PathBuf,
-    session: PathBuf,
     clients: Arc<Semaphore>,
     /// Limits the threads that wait for a hanging disk to one, however often clients ask.
     disk: Arc<Semaphore>,
@@ -68,7 +67,6 @@ impl Listener {
         Ok(Listener {
             listener,
             path,
-            session: session.to_owned(),
             clients: Arc::new(Semaphore::new(MAX_CLIENTS)),
             disk: Arc::new(Semaphore::new(1)),
         })
@@ -84,7 +82,9 @@ impl Listener {
                 sleep(ACCEPT_RETRY_INTERVAL).await;
                 continue;
             };
-            let (mut status, session) = (status(), self.session.clone());
+            let mut status = status();
+            // The session that is written now: after a rotation, it may be on another disk.
+            let session = PathBuf::from(&status.folder);
             let disk = Arc::clone(&self.disk);
             tokio::spawn(async move {
                 status.free_bytes = free_bytes(disk, session).await;
@@ -183,7 +183,8 @@ mod tests {
         let idle: Vec<_> = (0..3 * MAX_CLIENTS)
             .map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap())
             .collect();
-        let status = || Status { recorded_bytes: 188, ..Status::default() };
+        let folder = session.path().to_string_lossy().into_owned();
+        let status = || Status { recorded_bytes: 188, folder: folder.clone(), ..Status::default() };
         tokio::select! {
             _ = listener.serve(&status) => {}
             answer = query(&path) => {

@@ -165,7 +165,8 @@ impl Timeline {
     /// Marks the PES packet of the video stream as complete: FFmpeg has now seen the
     /// pictures that end in it.
     pub fn pes_complete(&mut self) {
-        self.hold(Item::PesComplete, 0);
+        // A PES header without data counts, too: there may be any number of them.
+        self.hold(Item::PesComplete, size_of::<Item>());
     }
 
     /// Takes the next access unit of the video stream, with the timing in its headers.

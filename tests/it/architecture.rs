@@ -53,7 +53,7 @@ const PIPELINE: [(&str, &[&str]); 7] = [
     ("record", &["analyzer", "live"]),
     ("scan", &["analyzer", "live"]),
     ("check", &["live", "record"]),
-    ("list", &["scan"]),
+    ("list", &[]),
 ];
 
 /// The crates that the program depends on, and the modules that may use each of them.

@@ -1,6 +1,6 @@
 //! `--rotate-every`, `--rotate-bytes`: the recording continues in a new session.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::common::series::{Progress, assert_is_cut, assert_is_detected, series};
@@ -99,4 +99,35 @@ fn a_session_that_is_removed_goes_on_in_a_new_one() {
     assert_eq!(recorder.end().0.code(), Some(1));
     assert!(std::fs::metadata(&next).unwrap().len() > length);
     assert!(assert_is_detected(&folder.path().join("s_2"), &[]) > 1);
+}
+
+#[test]
+fn bytes_that_were_held_for_a_cut_are_recorded_when_the_session_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let stream = clip();
+    let recorder = Recorder::start(folder.path(), "s", &["--rotate-bytes", "1200K"]);
+    let first = folder.path().join("s/stream/recording.ts");
+    let mut socket = TcpStream::connect(&recorder.address).unwrap();
+    // From here on a cut is looked for, and up to two pictures are held. The next key frame is far.
+    let mut sent = 1_250_000 / TS_PACKET_BYTES * TS_PACKET_BYTES;
+    socket.write_all(&stream[..sent]).unwrap();
+    recorder.wait_for_bytes(1_228_800);
+    let mut removed = std::fs::File::open(&first).unwrap();
+    std::fs::remove_dir_all(folder.path().join("s")).unwrap();
+    let next = folder.path().join("s_2/stream/recording.ts");
+    while !next.is_file() {
+        socket.write_all(&stream[sent..sent + TS_PACKET_BYTES]).unwrap();
+        sent += TS_PACKET_BYTES;
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    socket.write_all(&stream[sent..]).unwrap();
+    drop(socket);
+    recorder.wait_for("has left");
+    recorder.signal(Signal::TERM);
+    recorder.end();
+    let mut recorded = Vec::new();
+    removed.read_to_end(&mut recorded).unwrap();
+    assert!(recorded == stream[..recorded.len()]);
+    let rest = std::fs::read(&next).unwrap();
+    assert!(rest == stream[recorded.len()..], "{} + {} bytes", recorded.len(), rest.len());
 }

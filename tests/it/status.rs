@@ -250,3 +250,31 @@ fn the_fixture_ends_with_a_whole_packet() {
     // The tests above rely on this.
     assert_eq!(std::fs::metadata(Path::new(&fixture(CLIP))).unwrap().len() % 188, 0);
 }
+
+#[test]
+fn after_a_rotation_the_session_that_is_recorded_now_finds_its_recorder_and_damage_never_goes_back()
+{
+    let environment = Environment::new();
+    let stream = std::fs::read(fixture("bbb_h264_zerolatency_360p30_gop2s")).unwrap();
+    // Garbage in the first session alone.
+    let stream = [&stream[..188 * 100], &[9; 100], &stream[188 * 100..]].concat();
+    let recorder = environment.record("s", &["--rotate-bytes", "500K"]);
+    let mut socket = TcpStream::connect(&recorder.address).unwrap();
+    socket.write_all(&stream).unwrap();
+    let length = stream.len() as u64;
+    let status = environment.wait_until(|status| status["recorded_bytes"].as_u64() >= Some(length));
+    let last = status["session"].as_str().unwrap().to_owned();
+    assert!(last.starts_with("s_"), "{last}");
+    for name in [last.as_str(), environment.sessions().join(&last).to_str().unwrap(), "s"] {
+        let found = environment.status(&[name, "--json"]);
+        assert!(found.status.success(), "{name}: {}", text(&found.stderr));
+        let found: Value = serde_json::from_slice(&found.stdout).unwrap();
+        assert_eq!(found["session"], *last);
+        assert!(found["free_bytes"].as_u64().is_some());
+    }
+    let status = environment.wait_until(|status| status["lag_bytes"] == 0);
+    assert_eq!(status["damage"]["lost_sync"], 1, "{status:#}");
+    drop(socket);
+    recorder.signal(Signal::TERM);
+    assert!(recorder.end().0.success());
+}

@@ -8,6 +8,10 @@ use crate::error::Result;
 use crate::media::{AccessUnit, AudioFrame, PictureTiming, VideoCodec};
 use crate::timeline::Timeline;
 
+/// Where video stops within its first pictures and audio continues, the look-ahead ends after this
+/// many frames of audio: about a minute of one stream of AAC.
+const MAX_INPUTS_WITHOUT_UNIT: usize = 3000;
+
 /// Input of the timeline, in the demuxer's order.
 #[derive(Debug)]
 pub enum TimelineInput {
@@ -24,6 +28,8 @@ pub enum TimelineInput {
 pub struct LookAhead {
     probe: StreamProbe,
     held: VecDeque<TimelineInput>,
+    /// Items held since the last access unit.
+    inputs_without_unit: usize,
 }
 
 /// The input that was held back, once everything is known or the look-ahead has reached its limit.
@@ -42,7 +48,11 @@ impl LookAhead {
     ///
     /// Returns an error if the linked FFmpeg has no decoder for the codec.
     pub fn new(codec: VideoCodec) -> Result<Self> {
-        Ok(LookAhead { probe: StreamProbe::new(codec)?, held: VecDeque::new() })
+        Ok(LookAhead {
+            probe: StreamProbe::new(codec)?,
+            held: VecDeque::new(),
+            inputs_without_unit: 0,
+        })
     }
 
     /// Examines the next access unit, and adds the timing known so far to `timing`.
@@ -52,12 +62,16 @@ impl LookAhead {
 
     /// Holds back the next item.
     pub fn hold(&mut self, input: TimelineInput) {
+        self.inputs_without_unit = match input {
+            TimelineInput::Unit(..) => 0,
+            _ => self.inputs_without_unit + 1,
+        };
         self.held.push_back(input);
     }
 
     /// Returns whether the look-ahead is complete.
     pub fn is_done(&self) -> bool {
-        self.probe.is_done()
+        self.probe.is_done() || self.inputs_without_unit >= MAX_INPUTS_WITHOUT_UNIT
     }
 
     /// Returns the settings for the decoder, and the input that was held back.

@@ -211,8 +211,8 @@ impl Analyzer {
                     self.no_video = None;
                     self.timer.program(&program);
                 }
-                UnitEvent::Audio(pes) => self.timer.audio(&pes),
-                UnitEvent::PesComplete => self.timer.pes_complete(),
+                UnitEvent::Audio(pes) => self.timer.audio(&pes, &mut self.decoders)?,
+                UnitEvent::PesComplete => self.timer.pes_complete(&mut self.decoders)?,
                 UnitEvent::AccessUnit(unit) => {
                     self.newest = Some(unit.at);
                     self.timer.unit(unit, &mut self.decoders)?;

@@ -15,9 +15,18 @@ pub struct StreamLog {
     scrambled: bool,
     unusable: bool,
     damage: Report,
+    /// Damage that was counted before this analyzer started.
+    before: Damage,
+    /// Losses of sync since then.
+    lost_sync: u64,
 }
 
 impl StreamLog {
+    /// Creates a log that counts damage in addition to `before`, the damage of earlier recordings.
+    pub fn new(before: Damage) -> Self {
+        StreamLog { before, ..StreamLog::default() }
+    }
+
     /// Logs what `analyzer` has found since the last call, and updates the damage in `counters`.
     pub fn update(&mut self, analyzer: &Analyzer, counters: &Counters) {
         if let Some(program) = analyzer.program() {
@@ -46,10 +55,12 @@ impl StreamLog {
             self.unusable = true;
             tracing::warn!("{error}; pictures like this one are skipped");
         }
-        let current = analyzer.damage();
+        let current = Damage { lost_sync: self.lost_sync, ..analyzer.damage() };
+        let current = self.before.plus(current);
         let (before, after) = counters.update_damage(|damage| {
             let before = *damage;
-            *damage = Damage { lost_sync: damage.lost_sync, ..current };
+            // A resumed analyzer starts at 0 and counts again what an earlier attempt counted.
+            *damage = before.at_least(current);
             (before, *damage)
         });
         let has_grown = after.continuity_gaps > before.continuity_gaps
@@ -62,7 +73,9 @@ impl StreamLog {
 
     /// Counts and logs a loss of packet sync.
     pub fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64, counters: &Counters) {
-        counters.update_damage(|damage| damage.lost_sync += 1);
+        self.lost_sync += 1;
+        let lost_sync = self.before.lost_sync + self.lost_sync;
+        counters.update_damage(|damage| damage.lost_sync = damage.lost_sync.max(lost_sync));
         if let Some(times) = self.damage.hit(Instant::now()) {
             tracing::warn!("byte {at}: {skipped_bytes} bytes belong to no packet ({times} such)");
         }

@@ -38,11 +38,18 @@ impl UnitTimer {
 
     /// Sets the program's audio streams: their first times determine the start as well.
     pub fn program(&mut self, program: &Program) {
+        // Parsers of streams that are no longer in the tables would only use memory.
+        self.audio
+            .retain(|framer| program.audio.iter().any(|stream| stream.pid == framer.stream().pid));
         self.timeline.expect_audio(&program.audio);
     }
 
     /// Takes the next PES packet of an audio stream.
-    pub fn audio(&mut self, pes: &AudioPes) {
+    ///
+    /// # Errors
+    ///
+    /// As [`UnitTimer::unit`].
+    pub fn audio(&mut self, pes: &AudioPes, decoders: &mut Decoders) -> Result<()> {
         let index = match self.audio.iter().position(|framer| framer.stream() == pes.stream) {
             Some(index) => index,
             None => {
@@ -53,11 +60,17 @@ impl UnitTimer {
         let mut frames = Vec::new();
         self.audio[index].push(pes.at, pes.pts, &pes.data, |frame| frames.push(frame));
         frames.into_iter().for_each(|frame| self.pass(TimelineInput::Audio(frame)));
+        self.finish_look_ahead_if_done(decoders)
     }
 
     /// Marks the PES packet of the video stream as complete.
-    pub fn pes_complete(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// As [`UnitTimer::unit`].
+    pub fn pes_complete(&mut self, decoders: &mut Decoders) -> Result<()> {
         self.pass(TimelineInput::PesComplete);
+        self.finish_look_ahead_if_done(decoders)
     }
 
     /// Takes the next access unit.
@@ -78,10 +91,7 @@ impl UnitTimer {
             look_ahead.look(&unit, &mut timing);
         }
         self.pass(TimelineInput::Unit(unit, timing));
-        if self.look_ahead.as_ref().is_some_and(LookAhead::is_done) {
-            self.finish_look_ahead(decoders)?;
-        }
-        Ok(())
+        self.finish_look_ahead_if_done(decoders)
     }
 
     /// Ends the stream, and releases all access units that are held back.
@@ -125,6 +135,13 @@ impl UnitTimer {
         if !decoders.open_resumed(codec)? {
             decoders.reset_delay();
             self.look_ahead = Some(LookAhead::new(codec)?);
+        }
+        Ok(())
+    }
+
+    fn finish_look_ahead_if_done(&mut self, decoders: &mut Decoders) -> Result<()> {
+        if self.look_ahead.as_ref().is_some_and(LookAhead::is_done) {
+            self.finish_look_ahead(decoders)?;
         }
         Ok(())
     }

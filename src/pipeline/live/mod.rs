@@ -29,7 +29,7 @@ use super::{DetectOptions, join, spawn};
 use crate::catalog::{Catalog, CatalogOptions, Entry, KeptFrame, publish};
 use crate::error::{Error, Result, Stage};
 use crate::host::shutdown::Shutdown;
-use crate::media::{ByteOffset, Ticks, Written};
+use crate::media::{ByteOffset, Damage, Ticks, Written};
 use crate::recording::SyncHandle;
 use crate::session::OwnedSession;
 use crate::tail::{End, FileTail};
@@ -67,6 +67,8 @@ pub struct Detected {
     pub bytes: u64,
     /// Analyzed time, in 90 kHz ticks.
     pub ticks: i64,
+    /// Damage that was counted.
+    pub damage: Damage,
 }
 
 /// A recording for detection.
@@ -114,7 +116,11 @@ impl<'a> Live<'a> {
     /// Returns the progress, including this recording and the previous ones.
     pub fn detected(&self) -> Detected {
         let ticks = self.counted.map_or(0, |counted| counted.0);
-        Detected { bytes: self.base.bytes + self.written.length(), ticks: self.base.ticks + ticks }
+        Detected {
+            bytes: self.base.bytes + self.written.length(),
+            ticks: self.base.ticks + ticks,
+            damage: self.counters.snapshot().damage,
+        }
     }
 
     /// Returns the recording's length, as published by its writer.
@@ -212,7 +218,7 @@ impl<'a> Live<'a> {
             interval: self.options.sync_interval,
             reported: Instant::now(),
             last_start: start,
-            stream_log: StreamLog::default(),
+            stream_log: StreamLog::new(self.base.damage),
         };
         let stop = || self.stop.is_some_and(Shutdown::is_requested);
         drive(&mut tail, &mut analyzer, &mut outlet, &stop).map(drop)

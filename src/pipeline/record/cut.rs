@@ -76,6 +76,8 @@ impl CutFinder {
     /// Pushes the next bytes.
     pub fn push(&mut self, bytes: &[u8], patience: Patience) -> Pushed {
         self.held.extend(bytes);
+        #[cfg(test)]
+        tests::panic_if_poisoned(bytes);
         self.aligner.push(bytes);
         while let Some(found) = self.aligner.find() {
             let Aligned::Packet(packet) = found else { continue };
@@ -108,6 +110,15 @@ impl CutFinder {
     /// Ends the search. Returns the held bytes, which belong to the part before the cut.
     pub fn finish(mut self) -> Vec<u8> {
         self.held.make_contiguous().to_vec()
+    }
+
+    /// Cuts after the last whole packet, without parsing it. Used if a parser has panicked.
+    pub fn cut_unparsed(mut self) -> Pushed {
+        let mut aligner = Aligner::new(ByteOffset(self.held_at), TS_PACKET_BYTES);
+        aligner.push(self.held.make_contiguous());
+        let before = self.release(aligner.find_all());
+        let bytes = std::mem::take(&mut self.held).into();
+        Pushed { before, after: Some(AfterCut { tables: Vec::new(), bytes }) }
     }
 
     /// Returns the offset of the cut if it can be before this picture.
@@ -178,7 +189,16 @@ fn begins_pat(header: Header) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::pipeline::RotationLimits;
+    use crate::pipeline::record::rotation::Rotation;
     use crate::ts::TsPacket;
+
+    /// Bytes on which the finder panics, as a parser with a bug would.
+    const POISON: &[u8] = b"poison";
+
+    pub(super) fn panic_if_poisoned(bytes: &[u8]) {
+        assert!(!bytes.ends_with(POISON), "asked for by a test");
+    }
 
     fn fixture(name: &str) -> Vec<u8> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
@@ -275,5 +295,27 @@ mod tests {
             }
             assert!(finder.held.len() < 100_000, "{} bytes", finder.held.len());
         }
+    }
+
+    #[test]
+    fn where_a_parser_panics_the_cut_is_made_behind_the_last_whole_packet_and_no_byte_is_lost() {
+        let stream = fixture("bbb_h264_zerolatency_360p30_gop2s");
+        let from = 10 * TS_PACKET_BYTES;
+        let limits = RotationLimits { every: None, bytes: Some(1) };
+        let next = Box::new(|| unreachable!("only the position is looked for"));
+        let mut rotation = Rotation::new(limits, ProgramChoice::FirstWithVideo, next);
+        let mut before = Vec::new();
+        let pieces =
+            [&stream[from..from + 1000], &[&stream[from + 1000..from + 1400], POISON].concat()];
+        for bytes in pieces {
+            let pushed = rotation.push((from + before.len()) as u64, bytes).unwrap();
+            before.extend(pushed.before);
+            let Some(after) = pushed.after else { continue };
+            assert!(before == stream[from..from + 7 * TS_PACKET_BYTES], "{} bytes", before.len());
+            assert!(after.tables.is_empty());
+            assert!([&before[..], &after.bytes].concat() == pieces.concat());
+            return;
+        }
+        unreachable!("nothing was cut");
     }
 }

@@ -1,5 +1,6 @@
 //! Decides when a recording ends, and where the next recording begins.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::cut::{CutFinder, Patience, Pushed};
@@ -61,7 +62,12 @@ impl<'a> Rotation<'a> {
         };
         let choice = self.choice;
         let finder = self.finder.get_or_insert_with(|| CutFinder::new(ByteOffset(length), choice));
-        let pushed = finder.push(bytes, patience);
+        let pushed = catch_unwind(AssertUnwindSafe(|| finder.push(bytes, patience)));
+        let Ok(pushed) = pushed else {
+            // A panic of a parser must not end the recording. The finder still holds every byte.
+            tracing::error!("bug: parsing for the cut panicked; cutting the recording here");
+            return self.finder.take().map(CutFinder::cut_unparsed);
+        };
         if pushed.after.is_some() && patience == Patience::Any {
             tracing::warn!(
                 "no key frame for {OPEN_PATIENCE:?}: cutting the recording at any packet"
@@ -74,6 +80,18 @@ impl<'a> Rotation<'a> {
     /// to this recording.
     pub fn end_connection(&mut self) -> Vec<u8> {
         self.finder.take().map(CutFinder::finish).unwrap_or_default()
+    }
+
+    /// Opens the next recording after the current one was removed, and returns it with the
+    /// held bytes, which are to be written to its beginning.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it cannot be opened. The bytes stay held.
+    pub fn replace_removed(&mut self) -> Result<(Recording, Vec<u8>)> {
+        let next = (self.open_next)()?;
+        (self.started, self.not_before, self.due) = (Instant::now(), None, None);
+        Ok((next, self.end_connection()))
     }
 
     /// Opens the next recording, once the position is found.

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::cut::{AfterCut, Pushed};
 use super::rotation::{self, Rotation};
-use crate::error::{Error, Result, Stage};
+use crate::error::{Error, Kind, Result, Stage};
 use crate::host::shutdown::Shutdown;
 use crate::ingest::Chunk;
 use crate::pause;
@@ -38,6 +38,9 @@ pub struct Writer<'a> {
     /// Minimum number of free bytes on the file system.
     min_free: u64,
     last_check: Option<Instant>,
+    /// Bytes that were held for the cut of a recording that was removed. They are written after
+    /// the bytes whose write failed, and before any others.
+    held: Vec<u8>,
 }
 
 impl<'a> Writer<'a> {
@@ -53,8 +56,17 @@ impl<'a> Writer<'a> {
         shutdown: Shutdown,
         min_free: u64,
     ) -> Self {
-        let last_check = None;
-        Writer { recording, rotation, base, counters, accepting, shutdown, min_free, last_check }
+        Writer {
+            recording,
+            rotation,
+            base,
+            counters,
+            accepting,
+            shutdown,
+            min_free,
+            last_check: None,
+            held: Vec::new(),
+        }
     }
 
     /// Runs until the channel is closed.
@@ -125,7 +137,9 @@ impl<'a> Writer<'a> {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.until_done(|recording| recording.append(&mut bytes))
+        self.until_done(|recording| recording.append(&mut bytes))?;
+        let held = std::mem::take(&mut self.held);
+        self.write(&held)
     }
 
     /// Repeats `work` on the recording until it succeeds.
@@ -157,7 +171,8 @@ impl<'a> Writer<'a> {
         if free < self.min_free {
             let (free, required) = (ByteSize(free), ByteSize(self.min_free));
             let what = format!("only {free} are free, --min-free requires {required}");
-            return Err(Error::new(Stage::Recording, what).path(self.recording.path()));
+            let error = Error::new(Stage::Recording, what).of_kind(Kind::NoSpace);
+            return Err(error.path(self.recording.path()));
         }
         self.last_check = Some(Instant::now());
         Ok(())
@@ -173,15 +188,20 @@ impl<'a> Writer<'a> {
         self.last_check = None;
         let in_place = self.counters.recorder.during(|| self.recording.is_in_place());
         if matches!(in_place, Ok(false))
-            && let Ok(next) = self.rotation.open_next()
+            && let Ok((next, held)) = self.rotation.replace_removed()
         {
             tracing::error!("{error}; recording continues in {}", next.path().display());
             self.begin(next);
+            self.held = held;
             return Ok(());
         }
         self.counters.is_halted.store(true, Relaxed);
         if self.accepting.send_replace(false) {
-            tracing::error!("{error}; senders are disconnected until the recording can be written");
+            let hint = match error.kind() {
+                Kind::NoSpace => "free some space: until then senders are disconnected",
+                _ => "senders are disconnected until the recording can be written",
+            };
+            tracing::error!("{error}; {hint}");
         }
         if self.shutdown.wait_timeout(pause::of(CHECK_INTERVAL)) { Err(error) } else { Ok(()) }
     }
@@ -197,5 +217,5 @@ impl<'a> Writer<'a> {
 
 fn removed(recording: &Recording) -> Error {
     let what = "it was removed during recording";
-    Error::new(Stage::Recording, what).path(recording.path())
+    Error::new(Stage::Recording, what).of_kind(Kind::Gone).path(recording.path())
 }
