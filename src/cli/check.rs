@@ -13,7 +13,6 @@ use crate::error::{Error, Result, Stage};
 use crate::pipeline::{self, DetectOptions};
 use crate::session::Session;
 use crate::telemetry::Counters;
-use crate::ts::TS_PACKET_BYTES;
 
 /// Compare a session's recording, frames, index and checkpoint
 ///
@@ -66,8 +65,7 @@ impl CheckArgs {
 
 /// Returns the line for a session without problems.
 fn no_problems(id: &str, found: &Examined) -> String {
-    let Examined { recording_bytes, frames, entries, .. } = found;
-    let packets = recording_bytes / TS_PACKET_BYTES as u64;
+    let Examined { recording_bytes, packets, frames, entries, .. } = found;
     format!(
         "{id}: ok: {recording_bytes} bytes, {packets} packets, {frames} frames, {entries} entries"
     )

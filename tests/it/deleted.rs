@@ -86,17 +86,10 @@ fn numbers_of_sessions_that_were_deleted_are_not_used_again() {
     std::fs::remove_dir_all(sessions.path().join("s")).unwrap();
     std::fs::remove_dir_all(sessions.path().join("s_3")).unwrap();
     let before = names(sessions.path());
-    let length = |name: &str| {
-        std::fs::metadata(sessions.path().join(name).join("stream/recording.ts")).unwrap().len()
-    };
-    let before_bytes = length(&last);
     record(sessions.path(), &more());
-    assert_eq!(names(sessions.path()), before, "the last session has room for more");
-    assert_eq!(length(&last), before_bytes + more().len() as u64);
-    // A stream that fills it continues in a session with the next number.
     recorded_on(sessions.path());
     let new: Vec<_> =
-        names(sessions.path()).into_iter().filter(|name| !before.contains(name)).collect();
+        names(sessions.path()).into_iter().filter(|it| !before.contains(it)).collect();
     let number = |name: &str| name["s_".len()..].parse::<u32>().unwrap();
     assert!(!new.is_empty() && new.iter().all(|name| number(name) > number(&last)), "{new:?}");
 }

@@ -66,10 +66,11 @@ pub fn record(
     on_entry: &mut (dyn FnMut(&Entry) + Send),
 ) -> Result<()> {
     let started = sessions.start(counters)?;
-    let Started { rotation: handover, session, recording, earlier_bytes, jobs, unsynced } = started;
+    let Started { handover, session, recording, first, jobs, unsynced } = started;
     let Listening { runtime, listener, bound, tls } = listening;
     let health = Health::begin(&runtime, &session, bound, counters, shutdown);
     network::log_listening(&options.network, bound);
+    let earlier_bytes = handover.submit_first(first)?;
     let detect = &options.detect;
     let (chunks, from_socket) = mpsc::channel(ingest::QUEUED_CHUNKS);
     std::thread::scope(|scope| {

@@ -35,13 +35,13 @@ pub struct Sessions {
 /// The sessions of a recorder that is starting.
 pub struct Started<'a> {
     /// Opens the following sessions.
-    pub rotation: Handover<'a>,
+    pub handover: Handover<'a>,
     /// The session to record.
     pub session: Arc<OwnedSession>,
     /// Recording of that session.
     pub recording: Recording,
-    /// Number of bytes in the recordings that detection finishes first.
-    pub earlier_bytes: u64,
+    /// Jobs that [`Handover::submit_first`] queues.
+    pub first: FirstJobs,
     /// Recordings for detection, in order.
     pub jobs: Receiver<Job>,
     /// Recordings for the syncer, in order.
@@ -73,27 +73,28 @@ impl Sessions {
         self.current().recording_ts()
     }
 
-    /// Opens the recordings, and queues them for detection and syncing, oldest first.
+    /// Opens the recording of the current session. Earlier ones wait for
+    /// [`Handover::submit_first`]: opening many takes time, and the recorder is ready without them.
     ///
     /// # Errors
     ///
-    /// Returns an error if a recording cannot be opened.
+    /// Returns an error if the recording cannot be opened.
     pub fn start(self, counters: &Counters) -> Result<Started<'_>> {
         let (to_detect, jobs) = bounded(QUEUED_JOBS);
         let (to_sync, unsynced) = bounded(QUEUED_JOBS);
-        let rotation = Handover { series: self.series, counters, to_detect, to_sync };
+        let handover = Handover { series: self.series, counters, to_detect, to_sync };
         let (recording, job) = open_recording(self.opened.current)?;
         let session = Arc::clone(&job.session);
         counters.recorded_bytes.store(job.opened_bytes, Relaxed);
-        let mut earlier_bytes = 0;
-        for earlier in self.opened.unfinished.into_iter().map(finished_job) {
-            let earlier = earlier?;
-            earlier_bytes += earlier.opened_bytes;
-            rotation.submit(earlier)?;
-        }
-        rotation.submit(job)?;
-        Ok(Started { rotation, session, recording, earlier_bytes, jobs, unsynced })
+        let first = FirstJobs { unfinished: self.opened.unfinished, current: job };
+        Ok(Started { handover, session, recording, first, jobs, unsynced })
     }
+}
+
+/// The recordings with which detection begins.
+pub struct FirstJobs {
+    unfinished: Vec<OwnedSession>,
+    current: Job,
 }
 
 /// Opens the following sessions, and passes their recordings to detection and to the syncer.
@@ -105,6 +106,23 @@ pub struct Handover<'a> {
 }
 
 impl Handover<'_> {
+    /// Opens the unfinished recordings, and queues them and the current one, oldest first. Returns
+    /// the number of bytes in the unfinished ones.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a recording cannot be opened.
+    pub fn submit_first(&self, first: FirstJobs) -> Result<u64> {
+        let mut earlier_bytes = 0;
+        for earlier in first.unfinished.into_iter().map(finished_job) {
+            let earlier = earlier?;
+            earlier_bytes += earlier.opened_bytes;
+            self.submit(earlier)?;
+        }
+        self.submit(first.current)?;
+        Ok(earlier_bytes)
+    }
+
     /// Opens the next session, and returns its recording.
     ///
     /// # Errors
