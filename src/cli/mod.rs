@@ -6,6 +6,7 @@
 
 mod check;
 mod exit_status;
+mod frame_lines;
 mod global;
 mod help;
 mod list;
@@ -16,6 +17,7 @@ mod progress;
 mod rate;
 mod record;
 mod scan;
+mod screen;
 mod send;
 mod status;
 mod status_line;
@@ -25,6 +27,7 @@ mod tls;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -114,15 +117,23 @@ fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
     shutdown.install_signal_handlers()?;
 
     let context = CommandContext { layers, shutdown, terminal, troubles };
-    match cli.command {
+    let result = match cli.command {
         Command::Record(args) => record::run(args, &context),
         Command::Scan(args) => scan::run(args, &context),
         Command::Send(args) => send::run(args, &context),
         Command::Play(args) => play::run(args, &context),
         Command::Status(args) => status::run(args, &context),
         Command::Check(args) => check::run(args, &context),
+    };
+    if !context.terminal.drain(STDERR_TIMEOUT) {
+        // A stuck stderr takes no line about the error either.
+        return Ok(result.unwrap_or_else(|error| ExitStatus::from(&error)));
     }
+    result
 }
+
+/// Time to wait at the end until stderr has taken the log.
+const STDERR_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Prints the error as one line on stderr, whatever the log filter is.
 fn print_error(error: &Error) {

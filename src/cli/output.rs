@@ -1,6 +1,6 @@
 //! stdout: data for programs, one line of JSON per item.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use super::terminal::Terminal;
 use crate::error::{Error, Result, Stage};
@@ -22,6 +22,8 @@ pub enum WriteOutcome {
 pub struct JsonLines<W> {
     writer: W,
     terminal: Terminal,
+    /// stdout is a terminal.
+    is_terminal: bool,
     /// The first error; nothing is written after it.
     error: Option<io::Error>,
 }
@@ -30,25 +32,21 @@ impl JsonLines<io::Stdout> {
     /// Writes to the process's stdout, which may be the terminal that shows the live line
     /// of stderr.
     pub fn stdout(terminal: &Terminal) -> Self {
-        Self::new(io::stdout(), terminal)
+        let is_terminal = io::stdout().is_terminal();
+        JsonLines { is_terminal, ..Self::new(io::stdout(), terminal) }
     }
 }
 
 impl<W: Write> JsonLines<W> {
     /// Writes to `writer`.
     pub fn new(writer: W, terminal: &Terminal) -> Self {
-        JsonLines { writer, terminal: terminal.clone(), error: None }
+        JsonLines { writer, terminal: terminal.clone(), is_terminal: false, error: None }
     }
 
     /// Writes `line` and a line feed, and flushes them.
     pub fn write_line(&mut self, line: &str) -> WriteOutcome {
         if self.error.is_none() {
-            let line = format!("{line}\n");
-            let writer = &mut self.writer;
-            let written = self
-                .terminal
-                .suspend(|| writer.write_all(line.as_bytes()).and_then(|()| writer.flush()));
-            if let Err(error) = written {
+            if let Err(error) = self.write(line) {
                 if error.kind() != ErrorKind::BrokenPipe {
                     tracing::error!("cannot write to stdout: {error}; writing no more lines");
                 }
@@ -60,6 +58,16 @@ impl<W: Write> JsonLines<W> {
             Some(error) if error.kind() == ErrorKind::BrokenPipe => WriteOutcome::ReaderLeft,
             Some(_) => WriteOutcome::Failed,
         }
+    }
+
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        // Where live lines are drawn on the same terminal, the line belongs above them.
+        if self.is_terminal && self.terminal.is_live() {
+            self.terminal.print_above(line);
+            return Ok(());
+        }
+        let line = format!("{line}\n");
+        self.writer.write_all(line.as_bytes()).and_then(|()| self.writer.flush())
     }
 
     /// Reports the first write error.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::output::{JsonLines, WriteOutcome};
+use super::frame_lines::FrameLines;
 use super::pictures::PictureOptions;
 use super::status_line::{StatusLine, summary};
 use super::{CommandContext, ExitStatus, pictures, tls};
@@ -117,6 +117,14 @@ pub struct RecordArgs {
     #[arg(value_name = "BYTES", value_parser = key::ROTATE_BYTES.parser())]
     rotate_bytes: Option<u64>,
 
+    /// At the end, wait this many seconds for what others hold: a reader of stdout, a terminal, a
+    /// lock on the index
+    ///
+    /// Detection itself is always finished.
+    #[arg(long, help_heading = "Session", allow_negative_numbers = true)]
+    #[arg(value_name = "SECONDS", value_parser = key::SHUTDOWN_TIMEOUT.parser())]
+    shutdown_timeout: Option<Duration>,
+
     #[command(flatten)]
     pictures: pictures::PictureArgs,
 
@@ -127,7 +135,9 @@ pub struct RecordArgs {
 
     /// Print each kept frame as one line of JSON, with the keys of index.json
     ///
-    /// Recording ends with status 0 when the reader of stdout closes it.
+    /// Recording never waits for the reader: if it does not keep up, a line such as
+    /// {"skipped": ["F0012","F0019"]} names the first and the last frame that it missed. Without
+    /// a reader, recording continues.
     #[arg(long, help_heading = "Output", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::JSON.parser())]
     json: Option<bool>,
@@ -168,6 +178,7 @@ impl RecordArgs {
             },
             play: layers.required(self.play, &key::PLAY)?,
             json: layers.required(self.json, &key::JSON)?,
+            shutdown_timeout: layers.required(self.shutdown_timeout, &key::SHUTDOWN_TIMEOUT)?,
         })
     }
 }
@@ -182,14 +193,16 @@ pub fn run(args: RecordArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
     tracing::debug!(?config, "resolved");
     let counters = Arc::new(Counters::with(context.troubles.clone()));
     let status_line = StatusLine::start(&context.terminal, Arc::clone(&counters));
-    let mut output = JsonLines::stdout(&context.terminal);
-    let shutdown = context.shutdown.clone();
+    let mut lines = if config.json { Some(FrameLines::stdout()?) } else { None };
     let mut on_frame = |entry: &Entry| {
         tracing::debug!(id = entry.id, timestamp = entry.timestamp, "kept");
-        // If stdout fails (a full disk), recording continues without the JSON lines, and
-        // the exit status reports the failure.
-        if config.json && output.write_line(&entry.to_json()) == WriteOutcome::ReaderLeft {
-            shutdown.request();
+        // Whatever becomes of stdout, recording continues. If a write failed (a full disk), the
+        // exit status reports it.
+        if let Some(lines) = &mut lines {
+            lines.push(&entry.id, &entry.to_json());
+            if let Some(failure) = lines.take_failure() {
+                tracing::warn!("{failure}");
+            }
         }
     };
     let listening = pipeline::listen(&config.record.network)?;
@@ -206,7 +219,7 @@ pub fn run(args: RecordArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
             listening,
             sessions,
             &counters,
-            &shutdown,
+            &context.shutdown,
             &mut on_frame,
         );
         // The player stays open but no longer follows the recording.
@@ -216,7 +229,7 @@ pub fn run(args: RecordArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
     status_line.end();
     result?;
     tracing::info!("{}", summary("recorded", &counters.snapshot()));
-    output.finish()?;
+    lines.map_or(Ok(()), |lines| lines.finish(config.shutdown_timeout))?;
     Ok(ExitStatus::Done)
 }
 
@@ -266,6 +279,7 @@ mod tests {
             },
             play: false,
             json: false,
+            shutdown_timeout: Duration::from_secs(10),
         };
         assert_eq!(config, expected);
     }

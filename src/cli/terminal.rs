@@ -1,9 +1,16 @@
 //! stderr as a terminal: live lines at the bottom, log lines above them.
+//!
+//! Both are written by the thread of a [`Screen`]: drawing and logging never block, and nothing
+//! holds a lock while it writes to the terminal.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, TermLike};
 use tracing_subscriber::fmt::MakeWriter;
+
+use super::screen::Screen;
 
 /// Maximum rate at which live lines are drawn, per second.
 const REDRAWS_PER_S: u8 = 4;
@@ -13,18 +20,26 @@ const REDRAWS_PER_S: u8 = 4;
 #[derive(Debug, Clone)]
 pub struct Terminal {
     lines: MultiProgress,
+    screen: Screen,
 }
 
 impl Terminal {
     /// Uses the process's stderr, with live lines if it is a terminal.
     pub fn stderr() -> Self {
-        let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_S);
-        Terminal { lines: MultiProgress::with_draw_target(target) }
+        let screen = Screen::stderr();
+        let target = if io::stderr().is_terminal() {
+            let term = QueuedTerm { screen: screen.clone(), bytes: Mutex::default() };
+            ProgressDrawTarget::term_like_with_hz(Box::new(term), REDRAWS_PER_S)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        Terminal { lines: MultiProgress::with_draw_target(target), screen }
     }
 
     /// Uses stderr without live lines.
     pub fn without_live_lines() -> Self {
-        Terminal { lines: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()) }
+        let lines = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+        Terminal { lines, screen: Screen::stderr() }
     }
 
     /// Returns whether live lines are drawn.
@@ -34,10 +49,7 @@ impl Terminal {
 
     /// Returns the width in columns, or 80 if it is unknown.
     pub fn width(&self) -> usize {
-        match rustix::termios::tcgetwinsize(io::stderr()) {
-            Ok(size) if size.ws_col > 0 => size.ws_col.into(),
-            _ => 80,
-        }
+        width_of_stderr().into()
     }
 
     /// Adds a live line at the bottom.
@@ -45,9 +57,22 @@ impl Terminal {
         self.lines.add(line)
     }
 
-    /// Hides the live lines while `write` writes to the same terminal.
-    pub fn suspend<R>(&self, write: impl FnOnce() -> R) -> R {
-        self.lines.suspend(write)
+    /// Writes a line above the live lines.
+    pub fn print_above(&self, line: &str) {
+        // Queuing does not fail.
+        let _ = self.lines.println(line);
+    }
+
+    /// Waits until everything logged so far is written, at most `timeout`. Returns whether it is.
+    pub fn drain(&self, timeout: Duration) -> bool {
+        self.screen.drain(timeout)
+    }
+}
+
+fn width_of_stderr() -> u16 {
+    match rustix::termios::tcgetwinsize(io::stderr()) {
+        Ok(size) if size.ws_col > 0 => size.ws_col,
+        _ => 80,
     }
 }
 
@@ -59,12 +84,13 @@ pub struct LogLine {
 
 impl Write for LogLine {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.terminal.suspend(|| io::stderr().lock().write_all(line))?;
+        // The live lines are cleared before it, and drawn again below it.
+        self.terminal.lines.suspend(|| self.terminal.screen.log(line));
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 
@@ -73,5 +99,67 @@ impl<'a> MakeWriter<'a> for Terminal {
 
     fn make_writer(&'a self) -> LogLine {
         LogLine { terminal: self.clone() }
+    }
+}
+
+/// A terminal to which each drawing is queued as a whole. It never blocks and never fails: an
+/// error would make indicatif panic while it holds its lock.
+#[derive(Debug)]
+struct QueuedTerm {
+    screen: Screen,
+    bytes: Mutex<Vec<u8>>,
+}
+
+impl QueuedTerm {
+    fn add(&self, text: impl AsRef<str>) -> io::Result<()> {
+        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        bytes.extend_from_slice(text.as_ref().as_bytes());
+        Ok(())
+    }
+
+    /// Adds the control sequence that moves the cursor (ECMA-48: CUU, CUD, CUF, CUB).
+    fn move_by(&self, count: usize, direction: char) -> io::Result<()> {
+        if count == 0 { Ok(()) } else { self.add(format!("\x1b[{count}{direction}")) }
+    }
+}
+
+impl TermLike for QueuedTerm {
+    fn width(&self) -> u16 {
+        width_of_stderr()
+    }
+
+    fn move_cursor_up(&self, count: usize) -> io::Result<()> {
+        self.move_by(count, 'A')
+    }
+
+    fn move_cursor_down(&self, count: usize) -> io::Result<()> {
+        self.move_by(count, 'B')
+    }
+
+    fn move_cursor_right(&self, count: usize) -> io::Result<()> {
+        self.move_by(count, 'C')
+    }
+
+    fn move_cursor_left(&self, count: usize) -> io::Result<()> {
+        self.move_by(count, 'D')
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.add(text)?;
+        self.add("\n")
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.add(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.add("\r\x1b[2K")
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        self.screen.draw(std::mem::take(&mut bytes));
+        Ok(())
     }
 }

@@ -153,6 +153,10 @@ pub mod key {
     pub static SYNC_INTERVAL: Key<Duration> =
         Key::new("sync-interval", ValueKind::Number, values::sync_interval).with_default("1");
 
+    pub static SHUTDOWN_TIMEOUT: Key<Duration> =
+        Key::new("shutdown-timeout", ValueKind::Number, values::shutdown_timeout)
+            .with_default("10");
+
     pub static SCENE_THRESHOLD: Key<f64> =
         Key::new("scene-threshold", ValueKind::Number, values::scene_threshold)
             .with_default("0.3")
@@ -212,6 +216,7 @@ pub static ALL: &[&dyn AnyKey] = &[
     &key::SESSIONS_DIR,
     &key::SESSION,
     &key::SYNC_INTERVAL,
+    &key::SHUTDOWN_TIMEOUT,
     &key::MIN_FREE,
     &key::ROTATE_EVERY,
     &key::ROTATE_BYTES,

@@ -13,6 +13,7 @@ mod layers;
 mod values;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use file::File;
 pub use keys::{ALL, AnyKey, CONFIG_VARIABLE, Key, ValueKind, key};
@@ -31,6 +32,8 @@ pub struct RecordConfig {
     pub play: bool,
     /// Write each kept frame to stdout as a line of JSON.
     pub json: bool,
+    /// Time to wait at the end for what others hold.
+    pub shutdown_timeout: Duration,
 }
 
 /// Configuration of `scenetap scan`.

@@ -114,6 +114,12 @@ pub(super) fn sync_interval(value: &OsStr) -> Parsed<Duration> {
     if interval.is_zero() { Err(expected.to_owned()) } else { Ok(interval) }
 }
 
+pub(super) fn shutdown_timeout(value: &OsStr) -> Parsed<Duration> {
+    let wanted = "must be a number of seconds from 0 to 3600";
+    let seconds = within(value, 0.0..=SYNC_INTERVAL_MAX_S, wanted)?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| wanted.to_owned())
+}
+
 pub(super) fn idle_timeout(value: &OsStr) -> Parsed<Option<Duration>> {
     let expected = "must be a number of seconds, 0 (no timeout) to 31536000";
     let seconds = within(value, 0.0..=IDLE_TIMEOUT_MAX_S, expected)?;

@@ -1,7 +1,7 @@
 //! The request to shut down, awaited by tasks and polled by threads.
 //!
-//! The first SIGINT or SIGTERM requests a shutdown: the program flushes everything and
-//! exits with status 0. A SIGINT after that exits at once with status 130. A request made
+//! The first SIGINT, SIGTERM or SIGHUP requests a shutdown: the program flushes everything and
+//! exits with status 0. A SIGHUP that was ignored when the program started (`nohup`) stays ignored. A SIGINT after that exits at once with status 130. A request made
 //! by the program itself (`--once`) does not count as a signal.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::error::{Error, Result, Stage};
@@ -75,23 +75,28 @@ impl Shutdown {
         let _ = self.inner.announced.subscribe().wait_for(|requested| *requested).await;
     }
 
-    /// Makes SIGINT and SIGTERM request the shutdown, from a separate thread. After this
-    /// returns, neither signal terminates the process directly.
+    /// Makes SIGINT, SIGTERM and SIGHUP request the shutdown, from a separate thread. After this
+    /// returns, no such signal terminates the process directly.
     ///
     /// # Errors
     ///
     /// Returns an error if a thread or a handler cannot be created.
     pub fn install_signal_handlers(&self) -> Result<()> {
         self.listen_for_signals().map_err(|cause| {
-            Error::new(Stage::Pipeline, "cannot listen for SIGINT and SIGTERM").because(cause)
+            Error::new(Stage::Pipeline, "cannot listen for signals").because(cause)
         })
     }
 
     fn listen_for_signals(&self) -> std::io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (mut interrupt, mut terminate) = {
+        let (mut interrupt, mut terminate, mut hangup) = {
             let _inside = runtime.enter();
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+            let hangup = if is_hangup_ignored() { None } else { Some(SignalKind::hangup()) };
+            (
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+                hangup.map(signal).transpose()?,
+            )
         };
         let shutdown = self.clone();
         let listen = async move {
@@ -104,6 +109,7 @@ impl Shutdown {
                         }
                     }
                     Some(()) = terminate.recv() => {}
+                    Some(()) = received(&mut hangup) => {}
                     else => return,
                 }
                 was_requested = true;
@@ -113,6 +119,23 @@ impl Shutdown {
         thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(listen))?;
         Ok(())
     }
+}
+
+/// Completes with the next signal; never without a handler.
+async fn received(signal: &mut Option<Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether SIGHUP is ignored: proc_pid_status(5), `SigIgn`.
+fn is_hangup_ignored() -> bool {
+    const SIGHUP_BIT: u64 = 1 << (1 - 1);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & SIGHUP_BIT != 0)
 }
 
 #[cfg(test)]

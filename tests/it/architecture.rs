@@ -85,7 +85,7 @@ const CRATES: [(&str, &[&str]); 23] = [
     ("hex", &["pipeline"]),
     ("strsim", &["config"]),
     ("crc32fast", &["catalog", "recording"]),
-    ("crossbeam_channel", &["pipeline"]),
+    ("crossbeam_channel", &["cli", "pipeline"]),
     ("jiff", &["catalog", "cli", "config", "pipeline", "session", "telemetry"]),
     ("memchr", &["decode", "demux", "framing", "ingest", "playback", "send", "ts"]),
     ("rustix", &["cli", "disk", "host", "ingest", "recording", "status", "telemetry"]),

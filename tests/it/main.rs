@@ -25,6 +25,7 @@ mod senders;
 mod service;
 mod signals;
 mod soak;
+mod stalled;
 mod status;
 mod streams;
 mod tls;

@@ -1,0 +1,173 @@
+//! The thread that writes to stderr: log lines, and the drawing of live lines.
+//!
+//! Nothing else writes there while a command runs. Whatever happens to stderr (a pipe that nobody
+//! reads, Ctrl-S, a terminal that is closed), the threads that log only put a message into a
+//! queue. If the queue is full, messages are dropped; how many is logged once it flows again.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+/// Messages between the program and stderr.
+const QUEUED_MESSAGES: usize = 1024;
+
+/// The queue to stderr.
+#[derive(Debug, Clone)]
+pub struct Screen {
+    queue: Sender<Message>,
+    /// Log lines that were dropped since the last report.
+    dropped: Arc<AtomicU64>,
+    /// stderr did not accept the queue in time: nothing waits for it again.
+    is_stuck: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+enum Message {
+    /// A log line.
+    Log(Vec<u8>),
+    /// A live line: the next one replaces it.
+    Draw(Vec<u8>),
+    /// Everything before this is written.
+    Drained(Sender<()>),
+}
+
+impl Screen {
+    /// Starts the thread that writes to the process's stderr.
+    pub fn stderr() -> Self {
+        // Not std's handle: its lock would be held during a write that blocks.
+        let file = io::stderr().as_fd().try_clone_to_owned().map(File::from);
+        Screen::start(file.ok())
+    }
+
+    /// Starts a thread that writes to `output`; without one, everything is discarded.
+    fn start(output: Option<impl Write + Send + 'static>) -> Self {
+        let (queue, messages) = bounded(QUEUED_MESSAGES);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&dropped);
+        // If the thread cannot be started, the queue is closed, and logging does nothing.
+        let _ = thread::Builder::new()
+            .name("stderr".into())
+            .spawn(move || write_all(&messages, &count, output));
+        Screen { queue, dropped, is_stuck: Arc::default() }
+    }
+
+    /// Queues a log line. Never blocks.
+    pub fn log(&self, line: &[u8]) {
+        if self.queue.try_send(Message::Log(line.to_vec())).is_err() {
+            self.dropped.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// Queues the drawing of a live line. Never blocks.
+    pub fn draw(&self, bytes: Vec<u8>) {
+        let _ = self.queue.try_send(Message::Draw(bytes));
+    }
+
+    /// Waits until everything queued so far is written, at most `timeout`. Returns whether it is.
+    pub fn drain(&self, timeout: Duration) -> bool {
+        if self.is_stuck.load(SeqCst) {
+            return false;
+        }
+        let (done, drained) = bounded(1);
+        let is_drained = self.queue.send_timeout(Message::Drained(done), timeout).is_ok()
+            && drained.recv_timeout(timeout).is_ok();
+        if !is_drained {
+            self.is_stuck.store(true, SeqCst);
+        }
+        is_drained
+    }
+}
+
+/// Writes messages until the queue is closed. After an error the rest is discarded: a terminal
+/// that was closed does not come back.
+fn write_all(messages: &Receiver<Message>, dropped: &AtomicU64, mut output: Option<impl Write>) {
+    for message in messages {
+        match message {
+            Message::Log(bytes) | Message::Draw(bytes) => {
+                if output.as_mut().is_some_and(|output| output.write_all(&bytes).is_err()) {
+                    output = None;
+                }
+            }
+            Message::Drained(done) => {
+                let _ = done.send(());
+            }
+        }
+        let lines = dropped.swap(0, SeqCst);
+        if lines > 0 && output.is_some() {
+            tracing::warn!("{lines} log lines were dropped while stderr was blocked");
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Blocks in each write until it is let through.
+    struct Blocked {
+        go: Receiver<()>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Blocked {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.go.recv();
+            self.written.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn logging_never_blocks_and_what_is_queued_is_written_once_it_flows_again() {
+        let (let_go, go) = bounded::<()>(0);
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let screen = Screen::start(Some(Blocked { go, written: Arc::clone(&written) }));
+        for _ in 0..3 * QUEUED_MESSAGES {
+            screen.log(b"line\n");
+        }
+        assert!(!screen.drain(Duration::from_millis(1)));
+        assert!(screen.dropped.load(SeqCst) >= QUEUED_MESSAGES as u64);
+        drop(let_go);
+        // A queue that was stuck once is not waited for again.
+        assert!(!screen.drain(LONG));
+        let (done, drained) = bounded(1);
+        screen.queue.send(Message::Drained(done)).unwrap();
+        drained.recv().unwrap();
+        assert!(written.lock().unwrap().len() >= QUEUED_MESSAGES * 5);
+        assert_eq!(screen.dropped.load(SeqCst), 0, "it was reported");
+    }
+
+    #[test]
+    fn a_terminal_that_is_closed_stops_nothing() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::Error::from_raw_os_error(5))
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let screen = Screen::start(Some(Closed));
+        for _ in 0..10 {
+            screen.log(b"line\n");
+            screen.draw(b"live".to_vec());
+            assert!(screen.drain(LONG));
+        }
+    }
+}
