@@ -10,7 +10,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::disk;
 use crate::error::{Context, Error, Result, Stage};
@@ -42,9 +42,12 @@ pub use syncer::{FramesJob, SyncJob, SyncRecording, Syncer};
 
 use frames::frame_number;
 use index::entries::{Entries, Slot};
-use index::{IndexFile, synced_copy};
+use index::{IndexFile, Published, synced_copy};
 use pace::Pace;
 use quarantine::QuarantinedEntries;
+
+/// Time after which an index that another process has locked is tried again.
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The kept frames of a session or of a scanned file. A folder must have only one.
 #[derive(Debug)]
@@ -61,6 +64,8 @@ pub struct Catalog {
     lacking: u64,
     /// Whether the index on disk is incomplete.
     unwritten: bool,
+    /// When the index could not be written last, because another process held its lock.
+    locked_at: Option<Instant>,
     writing: Pace,
     reading: Pace,
     clock: Arc<dyn TimeSource>,
@@ -95,7 +100,12 @@ impl Catalog {
             target == QUARANTINE_NAME || id.is_some_and(|id| frame_number(id).is_some())
         })?;
         let mut catalog = Catalog {
-            index: IndexFile::new(&folder, corrupt_grace, Arc::clone(&clock))?,
+            index: IndexFile::new(
+                &folder,
+                corrupt_grace,
+                options.lock_timeout,
+                Arc::clone(&clock),
+            )?,
             quarantined: QuarantinedEntries::open(&folder)?,
             folder,
             encoder: Encoder { write_jpegs: options.write_jpegs, jpeg: options.jpeg },
@@ -104,6 +114,7 @@ impl Catalog {
             last_number: 0,
             lacking: 0,
             unwritten: false,
+            locked_at: None,
             writing: Pace::default(),
             reading: Pace::default(),
             clock,
@@ -217,7 +228,11 @@ impl Catalog {
     /// Returns the time until [`Catalog::poll`] has to write the index; `None` if there
     /// is nothing to write.
     pub fn write_due_in(&self) -> Option<Duration> {
-        self.unwritten.then(|| self.writing.due_in(self.entries.len(), self.clock.now()))
+        let now = self.clock.now();
+        let lock_due = self.locked_at.map_or(Duration::ZERO, |locked_at| {
+            LOCK_RETRY_INTERVAL.saturating_sub(now.saturating_duration_since(locked_at))
+        });
+        self.unwritten.then(|| self.writing.due_in(self.entries.len(), now).max(lock_due))
     }
 
     fn poll_writing(&mut self) -> Result<()> {
@@ -237,18 +252,29 @@ impl Catalog {
         self.poll()?;
         // If the index is still changed, another program is writing it: at the end, wait for it.
         if self.unwritten || self.index.is_changed() {
-            self.write()?;
+            let started = self.clock.now();
+            let published = self.index.publish_patiently(&mut self.entries)?;
+            self.written(started, published);
         }
         self.index.clean_up()
     }
 
     fn write(&mut self) -> Result<()> {
         let started = self.clock.now();
-        let is_settled = self.index.publish(&mut self.entries)?;
-        self.writing.done(started, self.clock.now());
-        self.unwritten = !is_settled;
-        self.unsynced.index = Some(self.index.path().to_owned());
+        match self.index.publish(&mut self.entries)? {
+            // The entries wait in memory, their JPEGs on disk. Detection finds them again if the
+            // program ends before the lock is free.
+            Published::Locked => self.locked_at = Some(self.clock.now()),
+            published => self.written(started, published),
+        }
         Ok(())
+    }
+
+    fn written(&mut self, started: Instant, published: Published) {
+        self.locked_at = None;
+        self.writing.done(started, self.clock.now());
+        self.unwritten = published != Published::Settled;
+        self.unsynced.index = Some(self.index.path().to_owned());
     }
 
     /// Returns the job for the syncer that makes everything published so far durable.

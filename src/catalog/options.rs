@@ -1,8 +1,12 @@
 //! Options of a catalog.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::frames::DEFAULT_JPEG_QUALITY;
+
+/// The default of [`CatalogOptions::lock_timeout`].
+const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How kept pictures are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub struct CatalogOptions {
     /// Path of the synced copy of the index, if one is wanted. Entries that a power loss
     /// or another program removed from the index are restored from it.
     pub index_copy: Option<PathBuf>,
+    /// Time to wait for the lock on the index when the folder is opened, and at the end.
+    pub lock_timeout: Duration,
 }
 
 impl CatalogOptions {
@@ -46,6 +52,7 @@ impl CatalogOptions {
             jpeg: JpegOptions::default(),
             next_ordinal: 0,
             index_copy: None,
+            lock_timeout: DEFAULT_LOCK_TIMEOUT,
         }
     }
 }

@@ -54,11 +54,12 @@ impl CheckArgs {
     pub fn resolve(self, layers: &Layers<'_>) -> Result<CheckConfig> {
         let PictureOptions { rule, jpeg, program } = self.pictures.resolve(layers)?;
         let sync_interval = layers.required(None, &key::SYNC_INTERVAL)?;
+        let lock_timeout = layers.required(None, &key::SHUTDOWN_TIMEOUT)?;
         Ok(CheckConfig {
             session: self.session,
             sessions_dir: layers.required(self.sessions_dir, &key::SESSIONS_DIR)?,
             repair: layers.required(self.repair, &key::REPAIR)?,
-            detect: DetectOptions { rule, program, jpeg, sync_interval },
+            detect: DetectOptions { rule, program, jpeg, sync_interval, lock_timeout },
         })
     }
 }

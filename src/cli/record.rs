@@ -167,6 +167,7 @@ impl RecordArgs {
             bytes: Some(bytes).filter(|bytes| *bytes > 0),
         };
         let sync_interval = layers.required(self.sync_interval, &key::SYNC_INTERVAL)?;
+        let shutdown_timeout = layers.required(self.shutdown_timeout, &key::SHUTDOWN_TIMEOUT)?;
         Ok(RecordConfig {
             record: RecordOptions {
                 network,
@@ -174,11 +175,17 @@ impl RecordArgs {
                 session: layers.optional(self.session, &key::SESSION)?,
                 rotation,
                 min_free_bytes: layers.required(self.min_free, &key::MIN_FREE)?,
-                detect: DetectOptions { rule, program, jpeg, sync_interval },
+                detect: DetectOptions {
+                    rule,
+                    program,
+                    jpeg,
+                    sync_interval,
+                    lock_timeout: shutdown_timeout,
+                },
             },
             play: layers.required(self.play, &key::PLAY)?,
             json: layers.required(self.json, &key::JSON)?,
-            shutdown_timeout: layers.required(self.shutdown_timeout, &key::SHUTDOWN_TIMEOUT)?,
+            shutdown_timeout,
         })
     }
 }
@@ -275,6 +282,7 @@ mod tests {
                     program: ProgramChoice::FirstWithVideo,
                     jpeg: JpegOptions { quality: 90, max_width_px: None },
                     sync_interval: Duration::from_secs(1),
+                    lock_timeout: Duration::from_secs(10),
                 },
             },
             play: false,

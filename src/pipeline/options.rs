@@ -20,6 +20,8 @@ pub struct DetectOptions {
     pub jpeg: JpegOptions,
     /// Maximum time for which results may not be durable.
     pub sync_interval: Duration,
+    /// Time to wait for the lock on the index when a session is opened, and at the end.
+    pub lock_timeout: Duration,
 }
 
 /// How to record.

@@ -27,7 +27,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("timeline", &["media"]),
     ("decode", &["error", "libav", "media"]),
     ("detect", &["media"]),
-    ("catalog", &["disk", "error", "media", "ts"]),
+    ("catalog", &["disk", "error", "media", "pause", "ts"]),
     // Players, senders and clients.
     ("playback", &["error", "host"]),
     ("send", &["error", "media", "ts"]),

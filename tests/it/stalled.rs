@@ -1,6 +1,7 @@
 //! Readers never stop the writer: whatever becomes of stdout, stderr and the terminal, every byte is
 //! recorded, and a signal ends the recorder.
 
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -9,6 +10,8 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::common::left::left;
+use crate::common::life::{RULE, undisturbed};
 use crate::common::{DEADLINE, Recorder, fixture, index, scenetap, send_bytes};
 
 /// Keeps every picture: more lines than a pipe and the queue hold.
@@ -188,4 +191,34 @@ fn a_hangup_ends_it_like_a_signal_to_terminate_unless_it_was_started_by_nohup() 
     recorder.send(&clip());
     recorder.wait_until(|status| status["recorded_bytes"] == clip().len() as u64);
     assert_eq!(recorder.end(Signal::TERM), Some(0));
+}
+
+#[test]
+fn a_lock_that_another_program_holds_stops_nothing_and_nothing_that_was_decided_is_lost() {
+    let clip = clip();
+    let expected = undisturbed(&clip);
+    let folder = tempfile::tempdir().unwrap();
+    let session = folder.path().join("s");
+    let mut recorder =
+        Recorder::start(folder.path(), "s", &[&RULE[..], &["--shutdown-timeout", "0.3"]].concat());
+    let half = clip.len() / 2;
+    let mut socket = std::net::TcpStream::connect(&recorder.address).unwrap();
+    socket.write_all(&clip[..half]).unwrap();
+    assert!(recorder.next_frame().is_some());
+    let lock = std::fs::File::open(session.join("frames/index.lock")).unwrap();
+    lock.lock().unwrap();
+    socket.write_all(&clip[half..]).unwrap();
+    drop(socket);
+    let logged = recorder.wait_for("holds it; frames are kept");
+    assert!(logged.contains(&format!("process {}", std::process::id())), "{logged}");
+    recorder.wait_for_bytes(clip.len());
+    recorder.signal(Signal::TERM);
+    let line = recorder.wait_for("scenetap: catalog:");
+    assert!(line.contains("has not released it for 300ms"), "{line}");
+    assert_eq!(recorder.child.wait().unwrap().code(), Some(1));
+    drop(lock);
+    // The next start publishes it under the same ids.
+    let recorder = Recorder::start(folder.path(), "s", &RULE);
+    assert!(recorder.end_by_signal().iter().any(|line| line.contains("recorded")));
+    assert!(left(&session) == expected, "something differs");
 }

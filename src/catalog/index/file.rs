@@ -49,6 +49,8 @@ enum Swapped {
 pub(in crate::catalog) struct IndexFile {
     path: PathBuf,
     lock: IndexLock,
+    /// Time to wait for the lock when a session is opened, and at the end.
+    lock_timeout: Duration,
     reader: Reader,
     /// Stamp of the content that has been merged, if the stamp is reliable.
     known: Option<Stamp>,
@@ -59,12 +61,29 @@ pub(in crate::catalog) struct IndexFile {
     can_exchange: bool,
 }
 
+/// What became of writing the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::catalog) enum Published {
+    /// It names every frame.
+    Settled,
+    /// Other programs replace it all the time. It is to be written again.
+    Unsettled,
+    /// Another process holds its lock. Nothing was written.
+    Locked,
+}
+
 impl IndexFile {
     /// Returns the index in `folder`. Reads nothing yet.
-    pub fn new(folder: &Path, grace: Duration, clock: Arc<dyn TimeSource>) -> Result<IndexFile> {
+    pub fn new(
+        folder: &Path,
+        grace: Duration,
+        lock_timeout: Duration,
+        clock: Arc<dyn TimeSource>,
+    ) -> Result<IndexFile> {
         Ok(IndexFile {
             path: folder.join(INDEX_NAME),
             lock: IndexLock::open(folder)?,
+            lock_timeout,
             reader: Reader::new(grace, clock),
             known: None,
             displaced: Vec::new(),
@@ -81,7 +100,7 @@ impl IndexFile {
     /// Reads what an earlier run left: the index, files displaced before a crash, and
     /// `copy`, from which the index is repaired (see [`Entries::restore`]).
     pub fn load(&mut self, entries: &mut Entries, copy: Option<&Path>) -> Result<()> {
-        let _held = self.lock.hold()?;
+        let _held = self.lock.hold(self.lock_timeout)?;
         self.load_locked(entries, copy)
     }
 
@@ -170,7 +189,7 @@ impl IndexFile {
     /// Merges what other programs wrote, without waiting for half-written files and
     /// without writing. Returns whether the index lacks some of our entries.
     pub fn merge_now(&mut self, entries: &mut Entries) -> Result<bool> {
-        let _held = self.lock.hold()?;
+        let Some(_held) = self.lock.try_hold()? else { return Ok(false) };
         match self.io(self.reader.read(&self.path, self.known))? {
             IndexState::Whole(text, stamp) => {
                 let merged = self.json(entries.merge(&text, self.is_ahead()))?;
@@ -195,12 +214,23 @@ impl IndexFile {
     /// # Errors
     ///
     /// Returns an error if the folder cannot be written. The index is then unchanged.
-    pub fn publish(&mut self, entries: &mut Entries) -> Result<bool> {
-        let _held = self.lock.hold()?;
+    pub fn publish(&mut self, entries: &mut Entries) -> Result<Published> {
+        let Some(_held) = self.lock.try_hold()? else { return Ok(Published::Locked) };
         self.publish_locked(entries)
     }
 
-    fn publish_locked(&mut self, entries: &mut Entries) -> Result<bool> {
+    /// [`IndexFile::publish`] that waits for the lock.
+    ///
+    /// # Errors
+    ///
+    /// As [`IndexFile::publish`]; of [`Kind::Busy`](crate::error::Kind::Busy) if another process
+    /// holds the lock for too long.
+    pub fn publish_patiently(&mut self, entries: &mut Entries) -> Result<Published> {
+        let _held = self.lock.hold(self.lock_timeout)?;
+        self.publish_locked(entries)
+    }
+
+    fn publish_locked(&mut self, entries: &mut Entries) -> Result<Published> {
         self.try_clean_up();
         for _ in 0..MAX_ROUNDS {
             let current = self.read_settled(&self.path)?;
@@ -237,11 +267,11 @@ impl IndexFile {
             }
             entries.mark_published();
             self.discard_displaced();
-            return Ok(true);
+            return Ok(Published::Settled);
         }
         // Another program replaces the index all the time. Its changes are in memory and
         // in the files listed as displaced; the next write continues from there.
-        Ok(false)
+        Ok(Published::Unsettled)
     }
 
     /// Removes a displaced file without new content. After a plain rename there is none.

@@ -1,21 +1,40 @@
 //! The lock for writing the index: `flock` on `index.lock`.
+//!
+//! Other programs take it, too, and may keep it for as long as they like. Nothing but the end of
+//! the program waits for them: while the lock is held, frames are kept, and the index is written
+//! when it is free.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::disk;
-use crate::error::{Context, Result, Stage};
+use crate::error::{Context, Error, Kind, Result, Stage};
+use crate::pause;
 
 /// Name of the file that writers of the index lock.
 pub const LOCK_NAME: &str = "index.lock";
+
+/// Time for which another program usually holds the lock: this much is waited for it.
+const BRIEF: Duration = Duration::from_millis(100);
+
+/// Time between two looks whether the lock is free.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// A lock that is held for longer is logged.
+const LOG_AFTER: Duration = Duration::from_secs(5);
 
 /// The lock file of a frames folder.
 #[derive(Debug)]
 pub(in crate::catalog) struct IndexLock {
     path: PathBuf,
     file: File,
+    /// Since when another process holds it, as far as was tried.
+    busy_since: Option<Instant>,
+    is_logged: bool,
 }
 
 /// Holds the lock until dropped.
@@ -26,27 +45,108 @@ impl IndexLock {
     /// Creates the lock file if it does not exist.
     pub fn open(folder: &Path) -> Result<IndexLock> {
         let path = folder.join(LOCK_NAME);
-        Ok(IndexLock { file: open_file(&path)?, path })
+        Ok(IndexLock { file: open_file(&path)?, path, busy_since: None, is_logged: false })
     }
 
-    /// Waits for the lock and takes it.
-    pub fn hold(&mut self) -> Result<HeldLock> {
+    /// Takes the lock if it is free. Waits briefly for it the first time, and not at all while
+    /// another process keeps holding it.
+    pub fn try_hold(&mut self) -> Result<Option<HeldLock>> {
+        self.hold_within(if self.busy_since.is_none() { BRIEF } else { Duration::ZERO })
+    }
+
+    /// Waits for the lock, at most `timeout`, and takes it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of [`Kind::Busy`] if another process still holds it then.
+    pub fn hold(&mut self, timeout: Duration) -> Result<HeldLock> {
+        self.hold_within(timeout)?.ok_or_else(|| {
+            let what = format!("{} has not released it for {timeout:?}", self.holder());
+            Error::new(Stage::Catalog, what).of_kind(Kind::Busy).path(&self.path)
+        })
+    }
+
+    fn hold_within(&mut self, timeout: Duration) -> Result<Option<HeldLock>> {
+        let deadline = Instant::now() + timeout;
         loop {
-            match self.file.lock() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                locked => locked.context(Stage::Catalog, &self.path, "cannot lock the index")?,
+            if let Some(held) = self.look()? {
+                self.freed();
+                return Ok(Some(held));
+            }
+            self.log_once();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            thread::sleep(left.min(LOOK_INTERVAL));
+        }
+    }
+
+    /// Takes the lock if it is free now.
+    fn look(&mut self) -> Result<Option<HeldLock>> {
+        loop {
+            match self.file.try_lock() {
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {
+                    continue;
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).context(Stage::Catalog, &self.path, "cannot lock the index");
+                }
+                Ok(()) => {}
             }
             // Both handles share one lock: releasing either releases it.
             let held = self.file.try_clone().map(HeldLock);
             let held = held.context(Stage::Catalog, &self.path, "cannot lock the index")?;
             if identity(self.file.metadata()) == identity(fs::metadata(&self.path)) {
-                return Ok(held);
+                return Ok(Some(held));
             }
             // The lock file was removed or replaced: other programs would lock the new
             // one.
             self.file = open_file(&self.path)?;
         }
     }
+
+    fn log_once(&mut self) {
+        let since = *self.busy_since.get_or_insert_with(Instant::now);
+        if !self.is_logged && since.elapsed() >= pause::of(LOG_AFTER) {
+            self.is_logged = true;
+            tracing::warn!(
+                "{}: {} holds it; frames are kept, and the index is written when it is free",
+                self.path.display(),
+                self.holder()
+            );
+        }
+    }
+
+    fn freed(&mut self) {
+        self.busy_since = None;
+        if std::mem::take(&mut self.is_logged) {
+            tracing::info!("{}: it is free again", self.path.display());
+        }
+    }
+
+    /// Names the process that holds the lock, where /proc/locks lists it.
+    fn holder(&self) -> String {
+        let pid = || {
+            let metadata = self.file.metadata().ok()?;
+            let locks = fs::read_to_string("/proc/locks").ok()?;
+            holder_of(&locks, metadata.ino())
+        };
+        pid().map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+    }
+}
+
+/// Returns the process that holds `flock` on the file with this inode, by /proc/locks (proc(5)).
+fn holder_of(locks: &str, inode: u64) -> Option<u32> {
+    locks.lines().find_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        // Waiting processes have `->` here.
+        (fields.next()? == "FLOCK").then_some(())?;
+        let (pid, file) = (fields.nth(2)?, fields.next()?);
+        let is_it = file.rsplit(':').next()?.parse() == Ok(inode);
+        if is_it { pid.parse().ok() } else { None }
+    })
 }
 
 impl Drop for HeldLock {
@@ -63,4 +163,40 @@ fn identity(metadata: io::Result<fs::Metadata>) -> Option<(u64, u64)> {
 
 fn open_file(path: &Path) -> Result<File> {
     disk::open_lock(path).context(Stage::Catalog, path, "cannot open the lock of the index")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_that_holds_a_lock_is_found() {
+        let locks = "\
+1: POSIX  ADVISORY  WRITE 100 08:01:7 0 EOF
+2: FLOCK  ADVISORY  WRITE 200 08:01:77 0 EOF
+2: -> FLOCK  ADVISORY  WRITE 300 08:01:7 0 EOF
+3: FLOCK  ADVISORY  WRITE 400 08:01:7 0 EOF
+";
+        assert_eq!(holder_of(locks, 7), Some(400));
+        assert_eq!(holder_of(locks, 77), Some(200));
+        assert_eq!(holder_of(locks, 8), None);
+    }
+
+    #[test]
+    fn a_lock_that_another_holds_is_waited_for_no_longer_than_asked_and_its_holder_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut lock = IndexLock::open(folder.path()).unwrap();
+        let other = File::open(folder.path().join(LOCK_NAME)).unwrap();
+        other.lock().unwrap();
+        assert!(lock.try_hold().unwrap().is_none());
+        let error = lock.hold(Duration::from_millis(10)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Busy);
+        let named = format!("process {} has not released it", std::process::id());
+        assert!(error.to_string().contains(&named), "{error}");
+        drop(other);
+        let held = lock.hold(Duration::ZERO).unwrap();
+        drop(held);
+        assert!(lock.try_hold().unwrap().is_some());
+    }
 }

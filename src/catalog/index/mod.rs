@@ -25,4 +25,4 @@ pub use file::INDEX_NAME;
 pub use lock::LOCK_NAME;
 pub use reading::CORRUPT_GRACE;
 
-pub(super) use file::IndexFile;
+pub(super) use file::{IndexFile, Published};

@@ -252,3 +252,29 @@ fn no_file_renamed_over_the_index_without_the_lock_is_lost() {
     }
     assert!(names(folder).iter().all(|name| !name.contains(".tmp")));
 }
+
+#[test]
+fn while_another_program_holds_the_lock_frames_are_kept_and_listed_once_it_is_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let asked = CatalogOptions { lock_timeout: Duration::from_millis(10), ..options(folder) };
+    let mut catalog = Catalog::open(asked).unwrap();
+    catalog.keep(&frame(0)).unwrap();
+    let lock = File::open(folder.join(LOCK_NAME)).unwrap();
+    lock.lock().unwrap();
+    let before = index(folder);
+    for n in 1..20 {
+        catalog.keep(&frame(n)).unwrap();
+        catalog.poll().unwrap();
+    }
+    assert_eq!(index(folder), before);
+    assert!(!catalog.is_published());
+    assert!(folder.join("F0020.jpg").exists(), "JPEGs need no lock");
+    let error = catalog.flush().unwrap_err();
+    assert_eq!(error.kind(), crate::error::Kind::Busy);
+    lock.unlock().unwrap();
+    catalog.flush().unwrap();
+    let ids: Vec<_> = index(folder).iter().map(|entry| entry["id"].clone()).collect();
+    let expected: Vec<_> = (1..=20).map(|n| Value::from(format!("F{n:04}"))).collect();
+    assert_eq!(ids, expected);
+}

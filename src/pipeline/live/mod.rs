@@ -183,6 +183,7 @@ impl<'a> Live<'a> {
     fn open_catalog(&self, next_ordinal: u64) -> Result<Catalog> {
         Catalog::open(CatalogOptions {
             jpeg: self.options.jpeg,
+            lock_timeout: self.options.lock_timeout,
             next_ordinal,
             index_copy: Some(self.session.index_copy()),
             ..CatalogOptions::new(self.session.frames_dir())

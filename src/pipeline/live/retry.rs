@@ -7,7 +7,7 @@ use crossbeam_channel::Receiver;
 
 use super::{DetectOptions, Detected, Job, Live};
 use crate::catalog::Entry;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::media::Written;
 use crate::pause;
 use crate::telemetry::{Counters, DetectionState};
@@ -65,7 +65,8 @@ fn supervise(written: &Written, attempt: &mut dyn FnMut() -> Result<()>) -> Resu
         let was_finished = written.is_finished();
         let started = Instant::now();
         let Err(error) = attempt() else { return Ok(()) };
-        if was_finished {
+        // At the end, a lock that another process holds was already waited for.
+        if was_finished || (error.kind() == Kind::Busy && written.is_finished()) {
             return Err(error);
         }
         if started.elapsed() > LONGEST_PAUSE {

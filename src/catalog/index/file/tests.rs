@@ -12,7 +12,7 @@ const TWO: &str = r#"[{"id":"F0001","timestamp":0.0,"path":null,"sent_to_agent":
 
 fn open(folder: &Path) -> (IndexFile, Entries) {
     let clock = Arc::new(SystemClock);
-    let mut index = IndexFile::new(folder, Duration::ZERO, clock).unwrap();
+    let mut index = IndexFile::new(folder, Duration::ZERO, Duration::ZERO, clock).unwrap();
     let mut entries = Entries::default();
     index.load(&mut entries, None).unwrap();
     (index, entries)
@@ -45,7 +45,7 @@ fn what_a_crash_displaced_is_merged_and_our_own_unpublished_file_is_not() {
     fs::rename(&ours, folder.join(format!(".index.json.tmp-{inode}"))).unwrap();
 
     let (mut index, mut entries) = open(folder);
-    assert!(index.publish(&mut entries).unwrap());
+    assert_eq!(index.publish(&mut entries).unwrap(), Published::Settled);
     assert_eq!(read(folder)[0]["sent_to_agent"], true);
     assert_eq!(read(folder)[1]["sent_to_agent"], false);
     assert_eq!(names(folder), [INDEX_NAME, LOCK_NAME]);
@@ -57,15 +57,15 @@ fn without_an_exchange_the_index_is_still_merged_and_replaced() {
     let folder = folder.path();
     let (mut index, mut entries) = open(folder);
     index.can_exchange = false;
-    assert!(index.publish(&mut entries).unwrap(), "there is no index yet");
+    assert_eq!(index.publish(&mut entries).unwrap(), Published::Settled, "there is no index yet");
     fs::write(folder.join(INDEX_NAME), TWO).unwrap();
     let (mut index, mut entries) = open(folder);
     index.can_exchange = false;
     fs::write(folder.join(INDEX_NAME), TWO.replacen("false", "true", 1)).unwrap();
-    assert!(index.publish(&mut entries).unwrap());
+    assert_eq!(index.publish(&mut entries).unwrap(), Published::Settled);
     assert_eq!(read(folder)[0]["sent_to_agent"], true);
     fs::write(folder.join(INDEX_NAME), "[{").unwrap();
-    assert!(index.publish(&mut entries).unwrap());
+    assert_eq!(index.publish(&mut entries).unwrap(), Published::Settled);
     assert_eq!(read(folder)[0]["sent_to_agent"], true);
     assert_eq!(fs::read(folder.join("index.json.corrupt-1")).unwrap(), b"[{");
 }
@@ -76,7 +76,7 @@ fn a_file_that_is_not_the_one_taken_in_comes_back_as_displaced() {
     let folder = folder.path();
     fs::write(folder.join(INDEX_NAME), TWO).unwrap();
     let (mut index, mut entries) = open(folder);
-    assert!(index.publish(&mut entries).unwrap());
+    assert_eq!(index.publish(&mut entries).unwrap(), Published::Settled);
     let (temp, _) = index.write_temp(&entries).unwrap();
     let old = index.known;
     assert!(old.is_some());
@@ -87,7 +87,7 @@ fn a_file_that_is_not_the_one_taken_in_comes_back_as_displaced() {
     let swapped = index.swap(&temp, old, &IndexState::Known).unwrap();
     assert!(matches!(swapped, Swapped::Displaced));
     assert!(index.merge_displaced_file(temp, &mut entries).unwrap());
-    assert!(index.publish(&mut entries).unwrap());
+    assert_eq!(index.publish(&mut entries).unwrap(), Published::Settled);
     assert_eq!(read(folder)[0]["sent_to_agent"], true);
     assert_eq!(names(folder), [INDEX_NAME, LOCK_NAME]);
 }
@@ -107,7 +107,7 @@ fn rename_over(folder: &Path, text: &str) {
 /// Simulates a crash right after an exchange; `meanwhile` runs just before the exchange.
 fn crash_after_exchange(folder: &Path, meanwhile: impl Fn()) {
     let (mut index, mut entries) = open(folder);
-    assert!(index.publish(&mut entries).unwrap());
+    assert_eq!(index.publish(&mut entries).unwrap(), Published::Settled);
     let (temp, _) = index.write_temp(&entries).unwrap();
     meanwhile();
     index.swap(&temp, index.known, &IndexState::Known).unwrap();
@@ -139,7 +139,7 @@ fn what_an_agent_writes_after_a_crash_is_not_undone_by_what_the_crash_left() {
             std::thread::yield_now();
         }
         let (mut index, mut entries) = open(folder);
-        assert!(index.publish(&mut entries).unwrap());
+        assert_eq!(index.publish(&mut entries).unwrap(), Published::Settled);
         assert_eq!(read(folder)[0]["note"], 2, "in place: {in_place}");
         assert_eq!(names(folder), [INDEX_NAME, LOCK_NAME]);
     }
@@ -157,7 +157,7 @@ fn what_a_crash_left_does_not_undo_what_was_mended_by_the_copy() {
     fs::write(folder.join(".index.json.tmp-1"), left_over).unwrap();
 
     let clock = Arc::new(SystemClock);
-    let mut index = IndexFile::new(folder, Duration::ZERO, clock).unwrap();
+    let mut index = IndexFile::new(folder, Duration::ZERO, Duration::ZERO, clock).unwrap();
     let mut entries = Entries::default();
     index.load(&mut entries, Some(&copy)).unwrap();
     let mut written = Vec::new();
@@ -175,7 +175,7 @@ fn what_the_last_exchange_before_a_crash_displaced_is_newer_than_the_index() {
     crash_after_exchange(folder, || rename_over(folder, &with_note(folder, 2)));
     assert_eq!(read(folder)[0]["note"], 1, "the index was made earlier");
     let (mut index, mut entries) = open(folder);
-    assert!(index.publish(&mut entries).unwrap());
+    assert_eq!(index.publish(&mut entries).unwrap(), Published::Settled);
     assert_eq!(read(folder)[0]["note"], 2);
     assert_eq!(names(folder), [INDEX_NAME, LOCK_NAME]);
 }
@@ -191,11 +191,11 @@ fn a_file_made_from_the_index_that_lacked_what_it_had_displaced_takes_nothing_ba
     fs::write(folder.join(".index.json.tmp-1"), changed).unwrap();
     let displaced = folder.join(".index.json.tmp-1");
     assert!(index.merge_displaced_file(displaced, &mut entries).unwrap());
-    assert!(index.publish(&mut entries).unwrap());
+    assert_eq!(index.publish(&mut entries).unwrap(), Published::Settled);
 
     // Read before the second write, renamed over the index after it.
     fs::write(folder.join(INDEX_NAME), TWO.replace("1.0,", r#"1.0,"other":2,"#)).unwrap();
-    assert!(index.publish(&mut entries).unwrap());
+    assert_eq!(index.publish(&mut entries).unwrap(), Published::Settled);
     let items = read(folder);
     assert_eq!((&items[0]["sent_to_agent"], &items[0]["note"]), (&true.into(), &1.into()));
     assert_eq!((&items[1]["other"], &items[2]["id"]), (&2.into(), &"N1".into()));
@@ -208,9 +208,9 @@ fn a_lock_file_that_was_replaced_is_locked_anew() {
     disk::remove(&folder.path().join(LOCK_NAME)).unwrap();
     let held = File::create(folder.path().join(LOCK_NAME)).unwrap();
     held.lock().unwrap();
-    let writer = std::thread::spawn(move || index.publish(&mut entries));
+    assert_eq!(index.publish(&mut entries).unwrap(), Published::Locked);
     assert!(!folder.path().join(INDEX_NAME).exists());
     held.unlock().unwrap();
-    assert!(writer.join().unwrap().unwrap());
+    assert_eq!(index.publish(&mut entries).unwrap(), Published::Settled);
     assert!(folder.path().join(INDEX_NAME).exists());
 }
