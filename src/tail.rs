@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Error, Kind, Result, Stage};
 use crate::media::{ByteOffset, WaitOutcome, Written};
 use crate::ts::{Aligned, Aligner, TsPacket, probe_packet_bytes};
 
@@ -85,7 +85,8 @@ impl FileTail {
     ///
     /// # Errors
     ///
-    /// Returns an error if the file cannot be read.
+    /// Returns an error if the file cannot be read, or if it is shorter than its writer says: of
+    /// [`Kind::Gone`].
     pub fn next_packet(&mut self) -> Result<Next<'_>> {
         loop {
             // Search twice: returning the borrowed packet ends the function, which the
@@ -103,6 +104,12 @@ impl FileTail {
                 },
             };
             if !self.read(from, limit)? {
+                if matches!(self.end, End::Growing(_)) && from < limit {
+                    let what =
+                        format!("the file was truncated: its writer has written {limit} bytes");
+                    let error = Error::new(Stage::Tail, what).of_kind(Kind::Gone);
+                    return Err(error.path(&self.path).at(ByteOffset(from)));
+                }
                 return Ok(self.aligner.finish().map_or(Next::End, Next::from));
             }
         }
@@ -183,5 +190,26 @@ mod tests {
         assert!(matches!(tail.next_packet().unwrap(), Next::Packet(p) if p.bytes[1] == 2));
         written.finish();
         assert!(matches!(tail.next_packet().unwrap(), Next::End));
+    }
+
+    #[test]
+    fn a_growing_file_that_was_truncated_is_an_error_and_not_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("recording.ts");
+        std::fs::write(&path, [packet(1), packet(2)].concat()).unwrap();
+        let written = Written::new(188);
+        let end = End::Growing(written.clone());
+        let mut tail = FileTail::open(&path, ByteOffset(0), 188, end).unwrap();
+        assert!(matches!(tail.next_packet().unwrap(), Next::Packet(_)));
+        File::options().write(true).open(&path).unwrap().set_len(100).unwrap();
+        written.publish(376);
+        for is_finished in [false, true] {
+            let error = tail.next_packet().unwrap_err();
+            assert_eq!(error.kind(), Kind::Gone);
+            assert!(error.to_string().contains("byte 188: the file was truncated"), "{error}");
+            if !is_finished {
+                written.finish();
+            }
+        }
     }
 }

@@ -44,7 +44,7 @@ impl FrameLines {
             .try_clone_to_owned()
             .map(|stdout| Stdout { is_terminal: stdout.is_terminal(), file: File::from(stdout) });
         output
-            .and_then(|output| FrameLines::start(output))
+            .and_then(FrameLines::start)
             .map_err(|cause| Error::new(Stage::Pipeline, "cannot write to stdout").because(cause))
     }
 

@@ -45,13 +45,13 @@ impl<W: Write> JsonLines<W> {
 
     /// Writes `line` and a line feed, and flushes them.
     pub fn write_line(&mut self, line: &str) -> WriteOutcome {
-        if self.error.is_none() {
-            if let Err(error) = self.write(line) {
-                if error.kind() != ErrorKind::BrokenPipe {
-                    tracing::error!("cannot write to stdout: {error}; writing no more lines");
-                }
-                self.error = Some(error);
+        if self.error.is_none()
+            && let Err(error) = self.write(line)
+        {
+            if error.kind() != ErrorKind::BrokenPipe {
+                tracing::error!("cannot write to stdout: {error}; writing no more lines");
             }
+            self.error = Some(error);
         }
         match &self.error {
             None => WriteOutcome::Yes,

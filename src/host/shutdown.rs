@@ -131,7 +131,8 @@ async fn received(signal: &mut Option<Signal>) -> Option<()> {
 
 /// Whether SIGHUP is ignored: proc_pid_status(5), `SigIgn`.
 fn is_hangup_ignored() -> bool {
-    const SIGHUP_BIT: u64 = 1 << (1 - 1);
+    /// The lowest bit is signal 1, SIGHUP.
+    const SIGHUP_BIT: u64 = 1;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::common::cache::Ffmpeg;
+use scenetap::error::Kind;
 use scenetap::media::{ByteOffset, Verdict};
 use scenetap::pipeline::analyzer::{Analyzer, RestartPoint};
 use scenetap::pipeline::live::checkpoint::Checkpoint;
@@ -147,6 +148,35 @@ fn without_any_random_access_point_what_is_read_again_stays_bounded() {
     let positions =
         |verdicts: &[Verdict]| verdicts.iter().map(|v| (v.at, v.pts)).collect::<Vec<_>>();
     assert_eq!(positions(&verdicts), positions(&whole), "a picture is missing or doubled");
+}
+
+#[test]
+fn a_restart_point_whose_last_picture_does_not_come_again_is_an_error_after_bounded_work() {
+    let bytes = std::fs::read(&fixtures()[0]).unwrap();
+    let new = || Analyzer::new(Default::default(), Default::default());
+    let mut first = new();
+    let stop = bytes.len() / TS_PACKET_BYTES / 5 * TS_PACKET_BYTES;
+    feed(&mut first, &bytes, 0, stop);
+    let mut start = first.restart_point().unwrap();
+    // No picture starts inside a packet.
+    start.decided.offset.0 += 1;
+    let from = usize::try_from(start.read_from.audio_offset.0).unwrap();
+    let resumed = || Analyzer::resume(Default::default(), Default::default(), start.clone());
+    let push = |analyzer: &mut Analyzer, at: usize| {
+        let packet = bytes[at..at + TS_PACKET_BYTES].try_into().unwrap();
+        analyzer.push(TsPacket { at: ByteOffset(at as u64), bytes: packet })
+    };
+    let mut second = resumed();
+    let pushed: Result<(), _> =
+        (from..bytes.len()).step_by(TS_PACKET_BYTES).try_for_each(|at| push(&mut second, at));
+    let error = pushed.expect_err("it gives up before the end");
+    assert_eq!(error.kind(), Kind::Corrupt, "{error}");
+    assert!(second.pull().is_none(), "no verdict that may be wrong");
+
+    // A recording that ends earlier.
+    let mut third = resumed();
+    (from..stop).step_by(TS_PACKET_BYTES).for_each(|at| push(&mut third, at).unwrap());
+    assert_eq!(third.finish().unwrap_err().kind(), Kind::Corrupt);
 }
 
 /// Returns the stream without one packet in 397, chosen at random.

@@ -103,6 +103,25 @@ fn a_checkpoint_that_cannot_be_believed_is_set_aside_and_the_frames_are_found_ag
 }
 
 #[test]
+fn a_checkpoint_whose_last_picture_does_not_come_again_is_set_aside_and_detection_starts_over() {
+    let (folder, session) = recorded();
+    let before = index(&session);
+    let path = session.join(CHECKPOINT);
+    let good = fs::read(&path).unwrap();
+    let mut checkpoint = Checkpoint::parse(&path, &good).unwrap();
+    // No picture starts inside a packet.
+    checkpoint.point.decided.offset.0 += 1;
+    let bytes = checkpoint.to_json().unwrap();
+    fs::write(&path, &bytes).unwrap();
+    let log = resume(folder.path()).join("\n");
+    assert!(log.contains("is not decoded again; quarantined as"), "{log}");
+    assert!(log.contains("detection starts over"), "{log}");
+    assert_eq!(index(&session), before);
+    assert!(fs::read(&path).unwrap() == good, "it is written again");
+    assert!(fs::read(session.join(format!("{CHECKPOINT}.set-aside-1"))).unwrap() == bytes);
+}
+
+#[test]
 fn a_checkpoint_of_another_recording_is_not_believed() {
     let (folder, session) = recorded();
     let other = tempfile::tempdir().unwrap();

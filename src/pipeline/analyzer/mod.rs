@@ -31,7 +31,7 @@ pub use stream_log::StreamLog;
 use crate::decode::Decoded;
 use crate::demux::{NoVideo, Program, ProgramChoice, StreamFault};
 use crate::detect::{Detector, DetectorState, Rule};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result, Stage};
 use crate::media::{AccessUnit, ByteOffset, Damage, Frame, Ticks, Verdict};
 use crate::ts::TsPacket;
 use decoders::Decoders;
@@ -73,9 +73,21 @@ struct Resuming {
     /// Offset of the last picture that has a verdict.
     last: ByteOffset,
     detector: DetectorState,
+    /// Number of decoded pictures that start later in the stream than `last`.
+    later: u32,
     /// The previous picture. The detector would hold on to it: see
     /// [`crate::media::Picture::copied`] for why that matters.
     previous: Option<Frame>,
+}
+
+/// If this number of pictures that start later than the last decided one are decoded before it, it
+/// never comes: no decoder reorders by more than 16 pictures.
+const MAX_LATER_PICTURES: u32 = 128;
+
+/// Returns the error for a restart point whose last decided picture is not decoded again.
+fn never_decoded(last: ByteOffset) -> Error {
+    let what = "the last picture that was decided before the restart is not decoded again";
+    Error::new(Stage::Decode, what).of_kind(Kind::Corrupt).at(last)
 }
 
 impl Analyzer {
@@ -110,6 +122,7 @@ impl Analyzer {
             resuming: Some(Resuming {
                 last: decided.offset,
                 detector: decided.detector.clone(),
+                later: 0,
                 previous: None,
             }),
             last: Some((decided.offset, decided.pts)),
@@ -131,7 +144,8 @@ impl Analyzer {
     ///
     /// # Errors
     ///
-    /// Returns an error if the linked FFmpeg has no decoder for the stream, or memory is short.
+    /// Returns an error if the linked FFmpeg has no decoder for the stream, or memory is short; of
+    /// [`Kind::Corrupt`] if the restart point does not fit the recording.
     pub fn push(&mut self, packet: TsPacket<'_>) -> Result<()> {
         self.reader.push(packet);
         self.drain_reader()
@@ -149,6 +163,9 @@ impl Analyzer {
         self.drain_timer()?;
         self.finish_decoder()?;
         self.decoders.retire();
+        if let Some(resuming) = &self.resuming {
+            return Err(never_decoded(resuming.last));
+        }
         self.final_through = self.final_through.max(self.newest);
         Ok(())
     }
@@ -268,9 +285,12 @@ impl Analyzer {
         self.restart.picture_decoded(&decoded, || self.decoders.settings());
         let frame = decoded.frame;
         if let Some(resuming) = &mut self.resuming {
+            resuming.later += u32::from(frame.at > resuming.last);
             if frame.at == resuming.last {
                 self.detector = Detector::resume(self.rule, &resuming.detector, &frame);
                 self.resuming = None;
+            } else if resuming.later > MAX_LATER_PICTURES {
+                return Err(never_decoded(resuming.last));
             } else {
                 resuming.previous = Some(frame);
             }

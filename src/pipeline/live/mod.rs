@@ -27,7 +27,7 @@ pub use retry::run;
 use super::analyzer::{Analyzer, Outlet, RestartPoint, Scored, StreamLog, drive};
 use super::{DetectOptions, join, spawn};
 use crate::catalog::{Catalog, CatalogOptions, Entry, KeptFrame, publish};
-use crate::error::{Error, Result, Stage};
+use crate::error::{Error, Kind, Result, Stage};
 use crate::host::shutdown::Shutdown;
 use crate::media::{ByteOffset, Damage, Ticks, Written};
 use crate::recording::SyncHandle;
@@ -128,12 +128,23 @@ impl<'a> Live<'a> {
         &self.written
     }
 
-    /// Resumes detection and runs it to the end of the recording.
+    /// Resumes detection and runs it to the end of the recording. If the checkpoint turns out not
+    /// to fit the recording, it is quarantined, and detection starts over.
     ///
     /// # Errors
     ///
     /// Returns an error if detection cannot continue. The call may be repeated.
     pub fn run(&mut self, on_entry: &mut (dyn FnMut(&Entry) + Send)) -> Result<()> {
+        match self.run_once(on_entry) {
+            Err(error) if error.kind() == Kind::Corrupt => {
+                trust::quarantine(&self.session.checkpoint_json(), &error)?;
+                self.run_once(on_entry)
+            }
+            ended => ended,
+        }
+    }
+
+    fn run_once(&mut self, on_entry: &mut (dyn FnMut(&Entry) + Send)) -> Result<()> {
         let (start, catalog) = self.open()?;
         let checkpoints = CheckpointOptions {
             recording: self.sync.clone(),
