@@ -73,8 +73,9 @@ impl Sessions {
         self.current().recording_ts()
     }
 
-    /// Opens the recording of the current session. Earlier ones wait for
-    /// [`Handover::submit_first`]: opening many takes time, and the recorder is ready without them.
+    /// Opens the recording of the current session. Earlier ones are
+    /// opened when detection is handed its first recording: opening many takes time, and the
+    /// recorder is ready without them.
     ///
     /// # Errors
     ///
