@@ -57,6 +57,9 @@ impl Catalog {
             && !entry.path.as_ref().is_some_and(|path| Path::new(path).exists())
         {
             entry.path = Some(self.jpeg_path(number).to_string_lossy().into_owned());
+        } else if self.encoder.write_jpegs && !self.has_jpeg(number) {
+            // It was removed, and the picture cannot be encoded.
+            entry.path = None;
         }
         entry.score.get_or_insert(round_score(frame.verdict.score));
         entry.reason.get_or_insert_with(|| reason.as_str().to_owned());

@@ -29,7 +29,8 @@ pub struct EncodedFrame {
     pub damaged: bool,
     /// Time when its first byte arrived; `None` for a scanned file.
     pub captured_at: Option<SystemTime>,
-    /// The JPEG; `None` if JPEGs are disabled, or if the file already exists.
+    /// The JPEG; `None` if JPEGs are disabled, the picture cannot be encoded, or the file
+    /// already exists.
     pub jpeg: Option<Vec<u8>>,
 }
 
@@ -58,21 +59,22 @@ pub struct Encoder {
 impl Encoder {
     /// Converts and encodes the picture, if JPEGs are enabled.
     ///
-    /// # Errors
-    ///
-    /// Returns an error if the picture cannot be converted to RGB, or is too large for
-    /// JPEG.
-    pub fn encode(&self, kept: &KeptFrame) -> Result<EncodedFrame> {
+    /// A picture that cannot be converted to RGB, or is too large for JPEG, is tried twice, because
+    /// memory may have been short. Then it is logged and has no JPEG: one picture must not stop
+    /// detection.
+    pub fn encode(&self, kept: &KeptFrame) -> EncodedFrame {
         let mut encoded = EncodedFrame::without_jpeg(kept);
         if self.write_jpegs {
-            let jpeg = kept
-                .frame
-                .picture
-                .to_rgb(self.jpeg.max_width_px)
-                .and_then(|rgb| encode_jpeg(&rgb, self.jpeg.quality))
-                .map_err(|error| error.at(kept.verdict.at))?;
-            encoded.jpeg = Some(jpeg);
+            let jpeg = self.jpeg_of(kept).or_else(|_| self.jpeg_of(kept));
+            let jpeg = jpeg.inspect_err(|error| tracing::error!("{error}; the frame has no JPEG"));
+            encoded.jpeg = jpeg.ok();
         }
-        Ok(encoded)
+        encoded
+    }
+
+    fn jpeg_of(&self, kept: &KeptFrame) -> Result<Vec<u8>> {
+        let rgb = kept.frame.picture.to_rgb(self.jpeg.max_width_px);
+        rgb.and_then(|rgb| encode_jpeg(&rgb, self.jpeg.quality))
+            .map_err(|error| error.at(kept.verdict.at))
     }
 }

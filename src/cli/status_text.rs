@@ -10,9 +10,11 @@ use crate::status::{LoggedLine, Status};
 /// A write that takes at least this many seconds changes the displayed state.
 const LONG_WRITE_S: f64 = 3.0;
 
+/// From this number of seconds on, bytes without a picture are displayed. Decoders hold back less.
+const LONG_UNDECIDED_S: f64 = 10.0;
+
 /// Returns the lines to print; ages are relative to `now`.
 pub fn to_text(status: &Status, now: Timestamp) -> Vec<String> {
-    let lag = ByteSize(status.lag_bytes);
     let time = clock(Ticks((status.recorded_seconds * 90_000.0) as i64));
     let sender = match &status.sender {
         Some(sender) => format!("{}, for {}", sender.address, age(&sender.since, now)),
@@ -32,7 +34,7 @@ pub fn to_text(status: &Status, now: Timestamp) -> Vec<String> {
         ("process", format!("{}, scenetap {}", status.pid, status.version)),
         ("sender", sender),
         ("recorded", format!("{}, {time}", ByteSize(status.recorded_bytes))),
-        ("detection", format!("{}, {lag} ({:.1} s) behind", status.detection, status.lag_seconds)),
+        ("detection", detection(status)),
         ("frames", format!("{} kept of {} pictures", status.frames_kept, status.pictures)),
         ("damage", damage),
         ("refused", status.refused.to_string()),
@@ -54,6 +56,17 @@ fn state(status: &Status) -> String {
         Status { recording: false, .. } => "waiting: cannot write, so receiving nothing".to_owned(),
         Status { sender: Some(_), .. } => "recording".to_owned(),
         _ => "waiting for a sender".to_owned(),
+    }
+}
+
+fn detection(status: &Status) -> String {
+    let lag = ByteSize(status.lag_bytes);
+    let behind = format!("{}, {lag} ({:.1} s) behind", status.detection, status.lag_seconds);
+    match status.undecided_seconds {
+        LONG_UNDECIDED_S.. => {
+            format!("{behind}, nothing decided for {:.0} s", status.undecided_seconds)
+        }
+        _ => behind,
     }
 }
 
@@ -143,5 +156,17 @@ session studio
         let stuck = Status { write_seconds: 40.2, ..Status::default() };
         assert_eq!(state(&stuck), "stuck: a write to disk has been pending for 40 s");
         assert_eq!(age("yesterday", now()), "an unknown time");
+    }
+
+    #[test]
+    fn bytes_without_pictures_are_said() {
+        let status = |undecided_seconds| Status {
+            detection: "running".into(),
+            undecided_seconds,
+            ..Status::default()
+        };
+        assert_eq!(detection(&status(9.9)), "running, 0 B (0.0 s) behind");
+        let silent = "running, 0 B (0.0 s) behind, nothing decided for 72 s";
+        assert_eq!(detection(&status(72.3)), silent);
     }
 }

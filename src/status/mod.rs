@@ -57,6 +57,9 @@ pub struct Status {
     pub lag_bytes: u64,
     /// Lag: seconds recorded but not analyzed yet; estimated.
     pub lag_seconds: f64,
+    /// Seconds for which bytes have come since the last scored picture: large if nothing can be
+    /// decoded, or if detection hangs.
+    pub undecided_seconds: f64,
     /// Pictures scored since startup.
     pub pictures: u64,
     /// Frames kept since startup.

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Heartbeat, Troubles};
+use super::{Heartbeat, Troubles, Undecided};
 use crate::media::{Damage, Ticks};
 
 /// State of detection.
@@ -45,6 +46,8 @@ pub struct Counters {
     damage: Mutex<Damage>,
     /// The last logged error and warning.
     troubles: Troubles,
+    /// Bytes that have come since the last decided picture.
+    undecided: Undecided,
     /// Covers each operation of the writer thread.
     pub recorder: Heartbeat,
     /// The recording cannot be written, and the writer waits until it can be.
@@ -83,6 +86,7 @@ pub struct Snapshot {
     pub pictures: u64,
     pub frames_kept: u64,
     pub damage: Damage,
+    pub undecided: Duration,
 }
 
 impl Counters {
@@ -98,6 +102,7 @@ impl Counters {
 
     /// Sets or clears the address of the sender.
     pub fn set_sender(&self, sender: Option<String>) {
+        self.undecided.reset();
         let sender = sender.map(|sender| (sender, Timestamp::now()));
         *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = sender;
     }
@@ -115,6 +120,17 @@ impl Counters {
     /// Sets the state of detection.
     pub fn set_detection(&self, state: DetectionState) {
         *self.detection.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Counts bytes received from the network.
+    pub fn received(&self, bytes: u64) {
+        self.bytes_received.fetch_add(bytes, Relaxed);
+        self.undecided.received(Instant::now());
+    }
+
+    /// Notes that a picture was decided.
+    pub fn decided(&self) {
+        self.undecided.reset();
     }
 
     /// Counts damage.
@@ -147,6 +163,7 @@ impl Counters {
             detected,
             pictures: self.pictures.load(Relaxed),
             frames_kept: self.frames_kept.load(Relaxed),
+            undecided: self.undecided.duration(),
             damage: *self.damage.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }

@@ -5,9 +5,11 @@ mod heartbeat;
 mod logging;
 mod report;
 mod troubles;
+mod undecided;
 
 pub use counters::{Counters, DetectionState, Snapshot};
 pub use heartbeat::Heartbeat;
 pub use logging::{LogFormat, LogOptions, init};
 pub use report::Report;
 pub use troubles::{Trouble, Troubles};
+pub use undecided::Undecided;

@@ -81,6 +81,25 @@ fn assert_fails(output: &Output, reason: &str) {
 }
 
 #[test]
+fn bytes_that_bring_no_picture_are_told_of_by_how_long_they_have_come() {
+    let environment = Environment::new();
+    let recorder = environment.record("studio", &[]);
+    let sender = TcpStream::connect(&recorder.address).unwrap();
+    // ISO 13818-1, 2.4.3.3: packets of PID 0x1FFF are null packets.
+    let null_packet: Vec<u8> = [0x47, 0x1F, 0xFF, 0x10].into_iter().chain([0xFF; 184]).collect();
+    let silent = environment.wait_until(|status| {
+        (&sender).write_all(&null_packet.repeat(50)).unwrap();
+        status["undecided_seconds"].as_f64().unwrap() > 0.0
+    });
+    assert_eq!((&silent["pictures"], &silent["detection"]), (&0.into(), &"running".into()));
+    drop(sender);
+    let idle = environment.wait_until(|status| status["sender"].is_null());
+    assert_eq!(idle["undecided_seconds"], 0.0);
+    recorder.signal(Signal::TERM);
+    assert!(recorder.end().0.success());
+}
+
+#[test]
 fn what_a_recorder_tells_is_what_it_does() {
     let environment = Environment::new();
     let mut recorder = environment.record("studio", &[]);

@@ -19,7 +19,7 @@ pub struct Entry {
     pub id: String,
     /// Seconds from the start of the recording, to the microsecond.
     pub timestamp: f64,
-    /// Absolute path of the JPEG; `None` if JPEGs are disabled.
+    /// Absolute path of the JPEG; `None` if JPEGs are disabled, or the picture cannot be encoded.
     pub path: Option<String>,
     /// Whether another program has delivered the frame.
     pub sent_to_agent: bool,
@@ -61,7 +61,7 @@ const OUR_KEYS: [&str; 10] = [
 
 impl Entry {
     /// Returns the entry of a new frame with this number. `path` is that of its JPEG;
-    /// `None` if JPEGs are disabled.
+    /// `None` if it has none.
     pub fn new(number: u64, frame: &EncodedFrame, reason: Reason, path: Option<String>) -> Entry {
         Entry {
             id: frame_id(number),

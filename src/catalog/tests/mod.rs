@@ -52,7 +52,7 @@ impl Catalog {
         let encoded = if self.is_known(&kept.verdict) {
             EncodedFrame::without_jpeg(kept)
         } else {
-            self.encoder.encode(kept)?
+            self.encoder.encode(kept)
         };
         self.keep_encoded(encoded)
     }

@@ -1,7 +1,7 @@
 //! What is written, and when.
 
 use super::*;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 #[test]
 fn an_entry_has_the_contracts_keys_in_an_array_indented_by_2() {
@@ -44,6 +44,67 @@ fn without_jpegs_the_path_is_null_and_no_picture_is_converted() {
     catalog.keep(&frame(0)).unwrap();
     assert_eq!(index(folder.path())[0]["path"], Value::Null);
     assert_eq!(names(folder.path()), [INDEX_NAME, LOCK_NAME]);
+}
+
+/// A gray picture that cannot be converted `failures` times.
+struct Failing {
+    gray: Gray,
+    failures: AtomicU32,
+}
+
+impl Picture for Failing {
+    fn luma(&self) -> Luma<'_> {
+        self.gray.luma()
+    }
+
+    fn format(&self) -> PictureFormat {
+        self.gray.format()
+    }
+
+    fn to_rgb(&self, max_width_px: Option<u32>) -> Result<RgbPicture> {
+        let left = self.failures.load(Ordering::Relaxed);
+        self.failures.store(left.saturating_sub(1), Ordering::Relaxed);
+        match left {
+            0 => self.gray.to_rgb(max_width_px),
+            _ => Err(Error::new(Stage::Decode, "no memory")),
+        }
+    }
+
+    fn copied(&self) -> Result<Arc<dyn Picture>> {
+        self.gray.copied()
+    }
+}
+
+#[test]
+fn a_frame_that_cannot_be_encoded_twice_is_listed_with_a_null_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let failing = |n, failures| {
+        let kept = frame(n);
+        let picture = Failing {
+            gray: Gray { plane: vec![0; 16 * 8], width: 16 },
+            failures: AtomicU32::new(failures),
+        };
+        KeptFrame { frame: Frame { picture: Arc::new(picture), ..kept.frame }, ..kept }
+    };
+    let is_null = |n: usize| index(folder.path())[n]["path"].is_null();
+    let mut catalog = Catalog::open(options(folder.path())).unwrap();
+    for (n, failures) in [(0, 0), (1, 1), (2, 2), (3, 0)] {
+        catalog.keep(&failing(n, failures)).unwrap();
+    }
+    catalog.flush().unwrap();
+    drop(catalog);
+    assert_eq!([0, 1, 2, 3].map(is_null), [false, false, true, false]);
+    assert!(!folder.path().join("F0003.jpg").exists());
+
+    // After a restart, what can be encoded now gets its JPEG, and the other way round.
+    fs::remove_file(folder.path().join("F0001.jpg")).unwrap();
+    let mut catalog = Catalog::open(options(folder.path())).unwrap();
+    for (n, failures) in [(0, 2), (1, 2), (2, 0), (3, 2)] {
+        catalog.keep(&failing(n, failures)).unwrap();
+    }
+    catalog.flush().unwrap();
+    assert_eq!([0, 1, 2, 3].map(is_null), [true, false, false, false]);
+    assert_eq!(index(folder.path()).len(), 4);
 }
 
 #[test]

@@ -287,6 +287,7 @@ fn publisher_gone() -> Error {
 impl Outlet for LiveOutlet<'_> {
     fn scored(&mut self, scored: Scored) -> Result<()> {
         let Scored { verdict, kept } = scored;
+        self.counters.decided();
         let is_new = self.counted.is_none_or(|counted| counted < verdict.pts);
         if is_new {
             *self.counted = Some(verdict.pts);

@@ -95,12 +95,12 @@ impl Publisher<'_> {
         let encoder = self.catalog.encoder();
         let catalog = &self.catalog;
         let encode = |message: Message| match message {
-            Message::Decided { start, read } => Ok(Step::Decided(start, read)),
-            Message::Finished => Ok(Step::Finished),
+            Message::Decided { start, read } => Step::Decided(start, read),
+            Message::Finished => Step::Finished,
             Message::Keep(kept) if catalog.is_known(&kept.verdict) => {
-                Ok(Step::Commit(EncodedFrame::without_jpeg(&kept)))
+                Step::Commit(EncodedFrame::without_jpeg(&kept))
             }
-            Message::Keep(kept) => encoder.encode(&kept).map(Step::Commit),
+            Message::Keep(kept) => Step::Commit(encoder.encode(&kept)),
         };
         // A single frame is encoded here: waking another thread would take longer.
         let steps: Vec<_> = if batch.len() > 1 {
@@ -109,7 +109,7 @@ impl Publisher<'_> {
             batch.into_iter().map(encode).collect()
         };
         for step in steps {
-            match step? {
+            match step {
                 Step::Decided(start, read) => {
                     // Later frames may be kept before the checkpoint is written.
                     let kept = self.catalog.kept();

@@ -130,6 +130,7 @@ impl<'a> Health<'a> {
             detected_seconds: to_millis(snapshot.detected.seconds()),
             lag_bytes: snapshot.behind_bytes(),
             lag_seconds: to_millis(snapshot.behind_s()),
+            undecided_seconds: to_millis(snapshot.undecided.as_secs_f64()),
             pictures: snapshot.pictures,
             frames_kept: snapshot.frames_kept,
             damage: snapshot.damage,

@@ -78,7 +78,7 @@ impl ingest::Observer for Network<'_> {
     }
 
     fn received(&mut self, bytes: u64) {
-        self.counters.bytes_received.fetch_add(bytes, Relaxed);
+        self.counters.received(bytes);
     }
 
     fn left(&mut self, sender: SocketAddr, why: &Leaving) {
