@@ -27,7 +27,10 @@ fn h264(unit: &[u8]) -> RandomAccess {
     for nal in after_start_codes(unit) {
         match nal.first().map(|byte| byte & 0x1f) {
             Some(5) => return RandomAccess::Closed,
-            Some(6) => recovery_point = recovery_point.or(recovery_frame_count(&nal[1..])),
+            Some(6) => {
+                recovery_point =
+                    recovery_point.or_else(|| recovery_frame_count(&raw_byte_sequence(&nal[1..])));
+            }
             Some(1 | 2) => break,
             _ => {}
         }
@@ -37,6 +40,23 @@ fn h264(unit: &[u8]) -> RandomAccess {
         Some(pictures) => RandomAccess::Gradual(pictures),
         None => RandomAccess::None,
     }
+}
+
+/// Returns the bytes of a NAL unit up to the next start code, without emulation prevention bytes
+/// (ISO/IEC 14496-10, 7.4.1): the sizes of SEI messages do not count these.
+fn raw_byte_sequence(nal: &[u8]) -> Vec<u8> {
+    let end = memmem::find(nal, &[0, 0, 1]).unwrap_or(nal.len());
+    let mut raw = Vec::with_capacity(end);
+    let mut zeros = 0;
+    for &byte in &nal[..end] {
+        if byte == 3 && zeros >= 2 {
+            zeros = 0;
+        } else {
+            zeros = if byte == 0 { zeros + 1 } else { 0 };
+            raw.push(byte);
+        }
+    }
+    raw
 }
 
 /// Returns `recovery_frame_cnt` of the first recovery point message (payload type 6) in
@@ -133,6 +153,19 @@ mod tests {
         assert_eq!(h264(&recovery), RandomAccess::Open);
         let refresh = [0, 0, 1, 6, 6, 2, 0b0000_0111, 0x10, 0x80, 0, 0, 1, 0x41, 0x9a];
         assert_eq!(h264(&refresh), RandomAccess::Gradual(55));
+    }
+
+    #[test]
+    fn h264_messages_end_with_their_nal_unit_and_their_size_counts_no_emulation_prevention() {
+        let messages =
+            [&[1, 13][..], &[0, 6, 0x80, 0, 0, 0x90, 0x80, 0xd9, 0x17, 0, 0, 3, 0, 0x10]];
+        let timing = [&[0, 0, 1, 6], &messages.concat()[..], &[0x80]].concat();
+        // Bytes that would be a recovery point if they were part of the message before.
+        let slice = [&[0, 0, 1, 0x41], &[6, 1, 0xc4][..], &[0x80; 200], &[6, 1, 0xc4]].concat();
+        assert_eq!(h264(&[&timing[..], &slice].concat()), RandomAccess::None);
+        let recovery = [&[0, 0, 1, 6], &messages.concat()[..], &[6, 1, 0xc4, 0x80]].concat();
+        assert_eq!(h264(&[&recovery[..], &slice].concat()), RandomAccess::Open);
+        assert_eq!(raw_byte_sequence(&[0, 0, 3, 3, 0, 0, 3, 1]), [0, 0, 3, 0, 0, 1]);
     }
 
     #[test]

@@ -73,6 +73,30 @@ fn killed_around_a_jump_of_the_clock_gives_the_same_verdicts() {
 }
 
 #[test]
+fn killed_in_a_real_stream_gives_the_same_verdicts() {
+    /// Number of packets of each stream: enough for several random access points.
+    const PACKETS: usize = 6_000;
+    let Some(material) = scenetap_testkit::material() else { return };
+    let folders = std::fs::read_dir(&material).unwrap().map(|folder| folder.unwrap().path());
+    let mut files: Vec<PathBuf> = folders
+        .filter_map(|folder| std::fs::read_dir(folder).ok())
+        .flatten()
+        .map(|file| file.unwrap().path())
+        .filter(|file| file.extension().is_some_and(|extension| extension == "ts"))
+        .collect();
+    files.sort();
+    let mut resumed = 0;
+    for path in &files {
+        let bytes = std::fs::read(path).unwrap();
+        let packets = (bytes.len() / TS_PACKET_BYTES).min(PACKETS);
+        let bytes = &bytes[..packets * TS_PACKET_BYTES];
+        let stops = (0..3).map(|n| packets * (2 * n + 1) / 6);
+        resumed += usize::from(recovers(&path.display().to_string(), bytes, stops));
+    }
+    assert!(resumed * 2 > files.len(), "resumed in {resumed} of {} only", files.len());
+}
+
+#[test]
 fn killed_in_a_damaged_stream_gives_the_same_verdicts() {
     // Concealment depends on earlier pictures, also on those of an earlier GOP.
     for path in fixtures() {
@@ -189,9 +213,15 @@ fn damaged(stream: &[u8]) -> Vec<u8> {
     stream.chunks_exact(TS_PACKET_BYTES).filter(is_lost).collect::<Vec<_>>().concat()
 }
 
-/// Stops after each of these packets, in ascending order, and once more before it has
-/// caught up.
+/// As [`recovers`]; there must be a stop after which detection resumes.
 fn assert_recovers(context: &str, bytes: &[u8], stops: impl Iterator<Item = usize>) {
+    assert!(recovers(context, bytes, stops), "{context}");
+}
+
+/// Stops after each of these packets, in ascending order, and once more before it has
+/// caught up. Asserts that the verdicts are those of an uninterrupted run. Returns whether
+/// detection resumed anywhere; it starts over while there is no restart point.
+fn recovers(context: &str, bytes: &[u8], stops: impl Iterator<Item = usize>) -> bool {
     let new = || Analyzer::new(Default::default(), Default::default());
     let resumed = |start| Analyzer::resume(Default::default(), Default::default(), start);
     // One detection passes all stops; its state at each stop is saved.
@@ -222,7 +252,7 @@ fn assert_recovers(context: &str, bytes: &[u8], stops: impl Iterator<Item = usiz
         verdicts.extend(finish(third));
         disturbed.push((stop, verdicts));
     }
-    assert!(!disturbed.is_empty(), "{context}");
+    let resumes = !disturbed.is_empty();
     whole.extend(feed(&mut undisturbed, bytes, pushed, bytes.len()));
     whole.extend(finish(undisturbed));
     for (stop, verdicts) in disturbed {
@@ -233,4 +263,5 @@ fn assert_recovers(context: &str, bytes: &[u8], stops: impl Iterator<Item = usiz
             "{context} stopped at byte {stop}"
         );
     }
+    resumes
 }
