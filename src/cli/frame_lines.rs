@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use rustix::io::Errno;
 use serde_json::json;
 
 use crate::error::{Error, Result, Stage};
@@ -146,7 +147,9 @@ struct Stdout {
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write(bytes).map_err(|error| {
-            if self.is_terminal && error.kind() != ErrorKind::Interrupted {
+            if self.is_terminal
+                && matches!(Errno::from_io_error(&error), Some(Errno::IO | Errno::NXIO))
+            {
                 ErrorKind::BrokenPipe.into()
             } else {
                 error
@@ -195,6 +198,10 @@ mod tests {
         };
         let first = read(100);
         assert_eq!(first.last().unwrap(), &json!({ "id": id(100) }).to_string());
+        // There must be room for the line of the gap and the one after it.
+        while lines.queue.as_ref().unwrap().len() > QUEUED_LINES / 2 {
+            read(1);
+        }
         while lines.skipped.is_some() {
             pushed += 1;
             push(&mut lines, pushed..=pushed);

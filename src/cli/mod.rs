@@ -91,7 +91,9 @@ pub fn main(
         }
     };
     run(cli, environment).unwrap_or_else(|error| {
-        print_error(&error);
+        // Before a command runs, nothing else writes to stderr. If it is closed, there is nowhere
+        // left to report to.
+        let _ = std::io::stderr().write_all(error_line(&error).as_bytes());
         ExitStatus::from(&error)
     })
 }
@@ -125,21 +127,22 @@ fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
         Command::Status(args) => status::run(args, &context),
         Command::Check(args) => check::run(args, &context),
     };
-    if !context.terminal.drain(STDERR_TIMEOUT) {
-        // A stuck stderr takes no line about the error either.
-        return Ok(result.unwrap_or_else(|error| ExitStatus::from(&error)));
-    }
-    result
+    // Not written directly: that would block forever if nothing reads stderr.
+    let status = result.unwrap_or_else(|error| {
+        context.terminal.drain(STDERR_TIMEOUT);
+        context.terminal.print_error(&error_line(&error));
+        ExitStatus::from(&error)
+    });
+    context.terminal.drain(STDERR_TIMEOUT);
+    Ok(status)
 }
 
 /// Time to wait at the end until stderr has taken the log.
 const STDERR_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Prints the error as one line on stderr, whatever the log filter is.
-fn print_error(error: &Error) {
-    let line = error.to_string().replace(['\r', '\n'], " ");
-    // If stderr is closed, there is nowhere left to report to.
-    let _ = writeln!(std::io::stderr().lock(), "scenetap: {line}");
+/// Returns the error as one line, with its line feed. It is printed whatever the log filter is.
+fn error_line(error: &Error) -> String {
+    format!("scenetap: {}\n", error.to_string().replace(['\r', '\n'], " "))
 }
 
 #[cfg(test)]

@@ -70,13 +70,16 @@ impl<W: Write> JsonLines<W> {
         self.writer.write_all(line.as_bytes()).and_then(|()| self.writer.flush())
     }
 
-    /// Reports the first write error.
+    /// Waits until everything is written, and reports the first write error.
     ///
     /// # Errors
     ///
     /// Returns an error if a write failed, unless it failed because the reader closed the
     /// pipe.
     pub fn finish(self) -> Result<()> {
+        if self.is_terminal && self.terminal.is_live() {
+            self.terminal.wait();
+        }
         match self.error {
             Some(error) if error.kind() != ErrorKind::BrokenPipe => {
                 Err(Error::new(Stage::Catalog, "cannot write to stdout").because(error))

@@ -5,7 +5,7 @@
 //! queue. If the queue is full, messages are dropped; how many is logged once it flows again.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::io::Errno;
 
 /// Messages between the program and stderr.
 const QUEUED_MESSAGES: usize = 1024;
@@ -69,6 +70,21 @@ impl Screen {
         let _ = self.queue.try_send(Message::Draw(bytes));
     }
 
+    /// Blocks while the queue is more than half full: for data, which must not be dropped.
+    pub fn wait_for_room(&self) {
+        if self.queue.len() > QUEUED_MESSAGES / 2 {
+            self.wait();
+        }
+    }
+
+    /// Blocks until everything queued so far is written.
+    pub fn wait(&self) {
+        let (done, drained) = bounded(1);
+        if self.queue.send(Message::Drained(done)).is_ok() {
+            let _ = drained.recv();
+        }
+    }
+
     /// Waits until everything queued so far is written, at most `timeout`. Returns whether it is.
     pub fn drain(&self, timeout: Duration) -> bool {
         if self.is_stuck.load(SeqCst) {
@@ -84,18 +100,25 @@ impl Screen {
     }
 }
 
-/// Writes messages until the queue is closed. After an error the rest is discarded: a terminal
-/// that was closed does not come back.
+/// Writes messages until the queue is closed. If stderr was closed, the rest is discarded. After
+/// any other error, such as a full disk, only that message is.
 fn write_all(messages: &Receiver<Message>, dropped: &AtomicU64, mut output: Option<impl Write>) {
     for message in messages {
         match message {
             Message::Log(bytes) | Message::Draw(bytes) => {
-                if output.as_mut().is_some_and(|output| output.write_all(&bytes).is_err()) {
-                    output = None;
+                match output.as_mut().map(|output| output.write_all(&bytes)) {
+                    Some(Err(error)) if is_closed(&error) => output = None,
+                    Some(Err(_)) => {
+                        // A report would fail likewise: it follows the next line that succeeds.
+                        dropped.fetch_add(1, SeqCst);
+                        continue;
+                    }
+                    Some(Ok(())) | None => {}
                 }
             }
             Message::Drained(done) => {
                 let _ = done.send(());
+                continue;
             }
         }
         let lines = dropped.swap(0, SeqCst);
@@ -103,6 +126,16 @@ fn write_all(messages: &Receiver<Message>, dropped: &AtomicU64, mut output: Opti
             tracing::warn!("{lines} log lines were dropped while stderr was blocked");
         }
     }
+}
+
+/// Whether later writes cannot succeed either: a pipe without a reader, or a terminal that was
+/// closed.
+fn is_closed(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::BrokenPipe
+        || [Errno::IO, Errno::NXIO, Errno::BADF]
+            .map(Errno::raw_os_error)
+            .map(Some)
+            .contains(&error.raw_os_error())
 }
 
 #[cfg(test)]
@@ -145,11 +178,58 @@ mod tests {
         drop(let_go);
         // A queue that was stuck once is not waited for again.
         assert!(!screen.drain(LONG));
-        let (done, drained) = bounded(1);
-        screen.queue.send(Message::Drained(done)).unwrap();
-        drained.recv().unwrap();
+        screen.wait();
+        screen.log(b"line\n");
+        screen.wait();
         assert!(written.lock().unwrap().len() >= QUEUED_MESSAGES * 5);
         assert_eq!(screen.dropped.load(SeqCst), 0, "it was reported");
+    }
+
+    #[test]
+    fn a_full_disk_loses_the_lines_of_its_time_alone() {
+        struct Full {
+            writes: u32,
+            written: Arc<Mutex<Vec<u8>>>,
+        }
+        impl Write for Full {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.writes += 1;
+                if (2..=3).contains(&self.writes) {
+                    return Err(ErrorKind::StorageFull.into());
+                }
+                self.written.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let screen = Screen::start(Some(Full { writes: 0, written: Arc::clone(&written) }));
+        for line in ["1", "2", "3", "4"] {
+            screen.log(line.as_bytes());
+            screen.wait();
+        }
+        assert_eq!(*written.lock().unwrap(), b"14");
+        assert_eq!(screen.dropped.load(SeqCst), 0, "they were reported");
+    }
+
+    #[test]
+    fn data_waits_for_room() {
+        let (let_go, go) = bounded::<()>(0);
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let screen = Screen::start(Some(Blocked { go, written: Arc::clone(&written) }));
+        let writer = screen.clone();
+        let data = thread::spawn(move || {
+            for _ in 0..3 * QUEUED_MESSAGES {
+                writer.wait_for_room();
+                writer.draw(b"line\n".to_vec());
+            }
+            writer.wait();
+        });
+        drop(let_go);
+        data.join().unwrap();
+        assert_eq!(written.lock().unwrap().len(), 3 * QUEUED_MESSAGES * 5);
     }
 
     #[test]

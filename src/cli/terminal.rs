@@ -57,10 +57,21 @@ impl Terminal {
         self.lines.add(line)
     }
 
-    /// Writes a line above the live lines.
+    /// Writes a line of data above the live lines. Blocks while the terminal does.
     pub fn print_above(&self, line: &str) {
+        self.screen.wait_for_room();
         // Queuing does not fail.
         let _ = self.lines.println(line);
+    }
+
+    /// Blocks until every line of data is written.
+    pub fn wait(&self) {
+        self.screen.wait();
+    }
+
+    /// Writes the last line of the program, about the error that ends it.
+    pub fn print_error(&self, line: &str) {
+        self.screen.log(line.as_bytes());
     }
 
     /// Waits until everything logged so far is written, at most `timeout`. Returns whether it is.

@@ -194,6 +194,35 @@ fn a_hangup_ends_it_like_a_signal_to_terminate_unless_it_was_started_by_nohup() 
 }
 
 #[test]
+fn a_lock_that_outlasts_a_rotation_delays_that_session_alone() {
+    let clip = clip();
+    let folder = tempfile::tempdir().unwrap();
+    let rotate = ["--rotate-bytes", "300K", "--shutdown-timeout", "0"];
+    let mut recorder = Recorder::start(folder.path(), "s", &[&RULE[..], &rotate].concat());
+    let half = clip.len() / 8;
+    let mut socket = std::net::TcpStream::connect(&recorder.address).unwrap();
+    socket.write_all(&clip[..half]).unwrap();
+    assert!(recorder.next_frame().is_some());
+    let lock = std::fs::File::open(folder.path().join("s/frames/index.lock")).unwrap();
+    lock.lock().unwrap();
+    socket.write_all(&clip[half..]).unwrap();
+    drop(socket);
+    recorder.wait_for("it will be tried again");
+    let later = folder.path().join("s_2");
+    let start = Instant::now();
+    while !later.join("frames/index.json").exists() || index(&later).is_empty() {
+        assert!(start.elapsed() < DEADLINE, "the next session waits for the lock of this one");
+    }
+    drop(lock);
+    recorder.signal(Signal::TERM);
+    let (status, log) = recorder.end();
+    assert!(status.success(), "{log:?}");
+    let first = folder.path().join("s");
+    let whole = std::fs::read(first.join("stream/recording.ts")).unwrap();
+    assert!(left(&first) == undisturbed(&whole), "something differs");
+}
+
+#[test]
 fn a_lock_that_another_program_holds_stops_nothing_and_nothing_that_was_decided_is_lost() {
     let clip = clip();
     let expected = undisturbed(&clip);

@@ -123,6 +123,11 @@ impl<'a> Live<'a> {
         }
     }
 
+    /// Returns the id of the recording's session.
+    pub fn session_id(&self) -> String {
+        self.session.id()
+    }
+
     /// Returns the recording's length, as published by its writer.
     pub fn written(&self) -> &Written {
         &self.written

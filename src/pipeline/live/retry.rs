@@ -1,5 +1,6 @@
 //! Keeps detection running: logs a failure once and retries, while recording continues.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,17 +25,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 ///
 /// Returns an error if detection failed permanently: the recording was finished, and detection
 /// still did not reach its end. Only the first of these errors is returned; later ones are logged.
-pub fn run(
-    jobs: &Receiver<Job>,
-    options: &DetectOptions,
-    counters: &Arc<Counters>,
+pub fn run<'a>(
+    jobs: &'a Receiver<Job>,
+    options: &'a DetectOptions,
+    counters: &'a Arc<Counters>,
     on_entry: &mut (dyn FnMut(&Entry) + Send),
 ) -> Result<()> {
     let mut outcome = Ok(());
     let mut detected_before = Detected::default();
-    for job in jobs {
-        let id = job.session.id();
-        let mut live = Live::new(job, detected_before, options, counters);
+    let mut queue = Queue::new(jobs);
+    while let Some(task) = queue.next() {
+        let (mut live, is_new) = match task {
+            Task::New(job) => (Live::new(job, detected_before, options, counters), true),
+            Task::Deferred(live) => (*live, false),
+        };
+        let id = live.session_id();
         let written = live.written().clone();
         let detected = supervise(&written, &mut || {
             counters.set_detection(DetectionState::Running);
@@ -44,16 +49,73 @@ pub fn run(
             }
             ended
         });
+        if is_new {
+            detected_before = live.detected();
+        }
         if let Err(error) = &detected {
+            if error.kind() == Kind::Busy && !queue.is_ending() {
+                // Another program may hold the lock for long, and other sessions have theirs.
+                tracing::error!("session {id}: {error}; it will be tried again");
+                queue.defer(live);
+                continue;
+            }
             counters.set_detection(DetectionState::Failed);
             if outcome.is_err() {
                 tracing::error!("session {id}: {error}");
             }
         }
         outcome = outcome.and(detected);
-        detected_before = live.detected();
     }
     outcome
+}
+
+/// Recordings to analyze, in order; those whose index was locked come again when no other waits.
+struct Queue<'a> {
+    jobs: &'a Receiver<Job>,
+    /// Received from `jobs` ahead of time.
+    received: VecDeque<Job>,
+    deferred: VecDeque<Live<'a>>,
+}
+
+enum Task<'a> {
+    New(Job),
+    Deferred(Box<Live<'a>>),
+}
+
+impl<'a> Queue<'a> {
+    fn new(jobs: &'a Receiver<Job>) -> Self {
+        Queue { jobs, received: VecDeque::new(), deferred: VecDeque::new() }
+    }
+
+    /// Waits for the next recording. `None` if the recorder ends and none is left.
+    fn next(&mut self) -> Option<Task<'a>> {
+        if let Some(job) = self.received.pop_front() {
+            return Some(Task::New(job));
+        }
+        let job = if self.deferred.is_empty() {
+            self.jobs.recv().ok()
+        } else {
+            self.jobs.recv_timeout(pause::of(FIRST_PAUSE)).ok()
+        };
+        match job {
+            Some(job) => Some(Task::New(job)),
+            None => self.deferred.pop_front().map(|live| Task::Deferred(Box::new(live))),
+        }
+    }
+
+    fn defer(&mut self, live: Live<'a>) {
+        self.deferred.push_back(live);
+    }
+
+    /// Whether the recorder ends and no new recording follows.
+    fn is_ending(&mut self) -> bool {
+        loop {
+            match self.jobs.try_recv() {
+                Ok(job) => self.received.push_back(job),
+                Err(error) => return error.is_disconnected() && self.received.is_empty(),
+            }
+        }
+    }
 }
 
 /// Repeats `attempt` until it reaches the end of the recording. Once the recording is
