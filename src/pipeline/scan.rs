@@ -99,6 +99,7 @@ impl Outlet for ScanOutlet<'_> {
     fn scored(&mut self, scored: Scored) -> Result<()> {
         let Scored { verdict, kept } = scored;
         self.counters.pictures.fetch_add(1, Relaxed);
+        self.counters.detected_ticks.store(verdict.pts.0, Relaxed);
         if let Some(scores) = &mut self.scores {
             scores.write(&verdict)?;
         }

@@ -267,3 +267,17 @@ fn a_session_that_is_not_there_cannot_be_played() {
     let message = stderr(&output);
     assert!(message.starts_with("scenetap: session: s1: no session of that name"), "{message}");
 }
+
+#[test]
+fn scan_prints_a_row_for_each_frame_and_sums_up() {
+    let path = crate::common::fixture("bbb_h264_bframes_scenecut_360p24");
+    let output = scenetap().arg("scan").arg(path).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let rows = stdout(&output);
+    let header = "        time     score  reason         offset";
+    assert_eq!((rows.lines().next(), rows.lines().count()), (Some(header), 16), "{rows}");
+    // The clip has 720 pictures at 24 Hz.
+    let last = stderr(&output).lines().last().unwrap_or_default().to_owned();
+    let summary = "scanned 1.6 MiB, 00:00:29; 720 pictures, 15 frames kept";
+    assert!(last.ends_with(summary), "{last}");
+}
