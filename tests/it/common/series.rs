@@ -12,11 +12,15 @@ use super::{index, scenetap};
 /// Length of PAT and PMT, which are prepended if they are not at the cut.
 const TABLE_BYTES: usize = 2 * TS_PACKET_BYTES;
 
-/// Returns the sessions in order.
+/// Returns the sessions in order. One without a recording does not count: a disk that was full at a
+/// rotation leaves its folder, and the session before it goes on.
 pub fn series(sessions: &Path) -> Vec<PathBuf> {
     let name = |number| if number == 1 { "s".into() } else { format!("s_{number}") };
     let folders = (1..).map(|number| sessions.join(name(number)));
-    folders.take_while(|folder| folder.is_dir()).collect()
+    folders
+        .take_while(|folder| folder.is_dir())
+        .filter(|folder| recording(folder).is_file())
+        .collect()
 }
 
 fn recording(session: &Path) -> PathBuf {
