@@ -176,14 +176,20 @@ mod tests {
         bytes
     }
 
-    #[test]
-    fn a_growing_file_is_followed_and_never_read_beyond_what_is_published() {
+    /// Returns a recording of two packets, of which one is published, its writer, and its tail.
+    fn growing() -> (tempfile::TempDir, Written, FileTail) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recording.ts");
         std::fs::write(&path, [packet(1), packet(2)].concat()).unwrap();
         let written = Written::new(188);
         let end = End::Growing(written.clone());
-        let mut tail = FileTail::open(&path, ByteOffset(0), 188, end).unwrap();
+        let tail = FileTail::open(&path, ByteOffset(0), 188, end).unwrap();
+        (folder, written, tail)
+    }
+
+    #[test]
+    fn a_growing_file_is_followed_and_never_read_beyond_what_is_published() {
+        let (_folder, written, mut tail) = growing();
         assert!(matches!(tail.next_packet().unwrap(), Next::Packet(p) if p.bytes[1] == 1));
         assert!(matches!(tail.next_packet().unwrap(), Next::Waiting));
         written.publish(376);
@@ -194,14 +200,14 @@ mod tests {
 
     #[test]
     fn a_growing_file_that_was_truncated_is_an_error_and_not_the_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("recording.ts");
-        std::fs::write(&path, [packet(1), packet(2)].concat()).unwrap();
-        let written = Written::new(188);
-        let end = End::Growing(written.clone());
-        let mut tail = FileTail::open(&path, ByteOffset(0), 188, end).unwrap();
+        let (folder, written, mut tail) = growing();
         assert!(matches!(tail.next_packet().unwrap(), Next::Packet(_)));
-        File::options().write(true).open(&path).unwrap().set_len(100).unwrap();
+        File::options()
+            .write(true)
+            .open(folder.path().join("recording.ts"))
+            .unwrap()
+            .set_len(100)
+            .unwrap();
         written.publish(376);
         for is_finished in [false, true] {
             let error = tail.next_packet().unwrap_err();

@@ -10,9 +10,9 @@ use crate::media::{ByteOffset, Frame, Verdict};
 /// A frame that the detector has kept.
 #[derive(Clone)]
 pub struct KeptFrame {
-    /// Its score, and why it is kept.
+    /// The detector's verdict: score, and reason why the frame is kept.
     pub verdict: Verdict,
-    /// Its picture and position.
+    /// Picture and position.
     pub frame: Frame,
     /// Time when its first byte arrived; `None` for a scanned file.
     pub captured_at: Option<SystemTime>,
@@ -21,7 +21,7 @@ pub struct KeptFrame {
 /// What the catalog writes of a kept frame. No longer holds the picture.
 #[derive(Debug, Clone)]
 pub struct EncodedFrame {
-    /// Its score, and why it is kept.
+    /// The detector's verdict: score, and reason why the frame is kept.
     pub verdict: Verdict,
     /// Offset at which decoding has to start to show it.
     pub keyframe_at: ByteOffset,

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::io::Errno;
@@ -90,9 +90,10 @@ impl Screen {
         if self.is_stuck.load(SeqCst) {
             return false;
         }
+        let deadline = Instant::now() + timeout;
         let (done, drained) = bounded(1);
-        let is_drained = self.queue.send_timeout(Message::Drained(done), timeout).is_ok()
-            && drained.recv_timeout(timeout).is_ok();
+        let is_drained = self.queue.send_deadline(Message::Drained(done), deadline).is_ok()
+            && drained.recv_deadline(deadline).is_ok();
         if !is_drained {
             self.is_stuck.store(true, SeqCst);
         }

@@ -26,7 +26,7 @@ use crate::playback::Position;
 /// Configuration of `scenetap record`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordConfig {
-    /// What is recorded, and how.
+    /// Options of the recording pipeline.
     pub record: RecordOptions,
     /// Open mpv on the recording.
     pub play: bool,
@@ -39,7 +39,7 @@ pub struct RecordConfig {
 /// Configuration of `scenetap scan`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScanConfig {
-    /// What is scanned, and how.
+    /// Options of the scan.
     pub scan: ScanOptions,
     /// Only list what the file contains.
     pub list: bool,

@@ -13,7 +13,7 @@ pub struct ListedProgram {
     pub number: u16,
     /// PID of its PMT; 0 if it was guessed.
     pub pmt_pid: u16,
-    /// Its streams, in the order of the table.
+    /// Elementary streams, in the order of the table.
     pub streams: Vec<ListedStream>,
 }
 

@@ -36,7 +36,7 @@ pub struct Pmt {
     pub program: u16,
     /// The program's descriptors, unparsed.
     pub program_descriptors: Vec<u8>,
-    /// Its streams, in the order of the table.
+    /// Elementary streams, in the order of the table.
     pub streams: Vec<PmtStream>,
 }
 
@@ -47,7 +47,7 @@ pub struct PmtStream {
     pub stream_type: u8,
     /// PID of the stream.
     pub pid: u16,
-    /// Its descriptors, unparsed.
+    /// Descriptors, unparsed.
     pub descriptors: Vec<u8>,
 }
 

@@ -220,7 +220,7 @@ pub struct Frame {
 pub enum Reason {
     /// It is the first picture of the recording.
     First,
-    /// Its score exceeds the threshold.
+    /// The score exceeds the threshold.
     Scene,
     /// No frame had been kept for the maximum interval.
     Interval,

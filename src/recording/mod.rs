@@ -39,7 +39,7 @@ pub struct Recording {
 /// State of a recording when it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reopened {
-    /// Its length in bytes, after truncation.
+    /// Length in bytes, after truncation.
     pub length: u64,
     /// Bytes of a torn packet, or of zeros after a crash, that were discarded.
     pub discarded_bytes: u64,

@@ -25,7 +25,7 @@ pub enum Answer {
     },
     /// The recorder runs but does not answer.
     Hangs {
-        /// Its process id.
+        /// Process id.
         pid: Option<u32>,
     },
     /// No recorder runs there any more.

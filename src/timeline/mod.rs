@@ -34,7 +34,7 @@ use start::Start;
 pub struct TimedUnit {
     /// The access unit.
     pub unit: AccessUnit,
-    /// Its times in the stream.
+    /// Times in the stream.
     pub raw: Times,
     /// The clock before it.
     pub before: RecordingClock,

@@ -137,18 +137,10 @@ fn damaged_streams_have_the_golden_pictures_times_and_scores() {
 
 #[test]
 fn real_streams_have_ffmpegs_pictures_times_and_scores() {
-    let Some(material) = scenetap_testkit::material() else { return };
+    let Some(files) = scenetap_testkit::material_streams() else { return };
     if !has("ffmpeg") {
         return;
     }
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&material)
-        .unwrap()
-        .filter_map(|folder| std::fs::read_dir(folder.unwrap().path()).ok())
-        .flatten()
-        .map(|file| file.unwrap().path())
-        .filter(|file| file.extension().is_some_and(|extension| extension == "ts"))
-        .collect();
-    files.sort();
     let mut with_pictures = 0;
     for file in &files {
         let ours = ours(file);

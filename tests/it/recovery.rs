@@ -76,15 +76,7 @@ fn killed_around_a_jump_of_the_clock_gives_the_same_verdicts() {
 fn killed_in_a_real_stream_gives_the_same_verdicts() {
     /// Number of packets of each stream: enough for several random access points.
     const PACKETS: usize = 6_000;
-    let Some(material) = scenetap_testkit::material() else { return };
-    let folders = std::fs::read_dir(&material).unwrap().map(|folder| folder.unwrap().path());
-    let mut files: Vec<PathBuf> = folders
-        .filter_map(|folder| std::fs::read_dir(folder).ok())
-        .flatten()
-        .map(|file| file.unwrap().path())
-        .filter(|file| file.extension().is_some_and(|extension| extension == "ts"))
-        .collect();
-    files.sort();
+    let Some(files) = scenetap_testkit::material_streams() else { return };
     let mut resumed = 0;
     for path in &files {
         let bytes = std::fs::read(path).unwrap();

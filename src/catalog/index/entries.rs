@@ -36,7 +36,7 @@ pub(in crate::catalog) struct Slot {
 struct Foreign {
     /// Number of our entries before it.
     after: usize,
-    /// Its id, if it has one.
+    /// Frame id, if there is one.
     id: Option<Box<str>>,
     text: Box<str>,
     /// See [`Entries::merge_displaced`].

@@ -46,7 +46,7 @@ pub fn lacks_tool(reason: &str) {
 
 /// Returns the folder of the real streams, which is next to a checkout and not part of
 /// it. Skips the test if it is missing; panics if the streams are required.
-pub fn material() -> Option<PathBuf> {
+fn material() -> Option<PathBuf> {
     let named = std::env::var_os("SCENETAP_MATERIAL").map(PathBuf::from);
     let folder = named.unwrap_or_else(|| root().join("../shared/material"));
     if folder.is_dir() {
@@ -56,6 +56,20 @@ pub fn material() -> Option<PathBuf> {
     assert!(!is_set("SCENETAP_REQUIRE_MATERIAL"), "{reason}, and SCENETAP_REQUIRE_MATERIAL is set");
     leave_out(&reason);
     None
+}
+
+/// Returns the real streams with the extension `ts`, in order. Skips the test, or panics, as
+/// [`material`].
+pub fn material_streams() -> Option<Vec<PathBuf>> {
+    let folders = std::fs::read_dir(material()?).expect("the folder can be read");
+    let mut streams: Vec<PathBuf> = folders
+        .filter_map(|folder| std::fs::read_dir(folder.expect("an entry").path()).ok())
+        .flatten()
+        .map(|file| file.expect("an entry").path())
+        .filter(|file| file.extension().is_some_and(|extension| extension == "ts"))
+        .collect();
+    streams.sort();
+    Some(streams)
 }
 
 /// Reports that the calling test is skipped, on standard error (`writeln!` is not captured by
