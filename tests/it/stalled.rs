@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::common::left::left;
 use crate::common::life::{RULE, undisturbed};
-use crate::common::{DEADLINE, Recorder, fixture, index, scenetap, send_bytes};
+use crate::common::{DEADLINE, Recorder, fixture, index, scenetap, send_bytes, unused_address};
 
 /// Keeps every picture: more lines than a pipe and the queue hold.
 const EVERY: [&str; 6] =
@@ -32,7 +32,7 @@ impl Silent {
     fn start(set: impl FnOnce(&mut Command)) -> Silent {
         let folder = tempfile::tempdir().unwrap();
         let mut command = scenetap();
-        command.args(["record", "--listen", "127.0.0.1:0", "--session", "s"]);
+        command.args(["record", "--listen", &unused_address(), "--session", "s"]);
         command.arg("--sessions-dir").arg(folder.path()).env("XDG_RUNTIME_DIR", folder.path());
         set(&mut command);
         Silent { child: command.spawn().unwrap(), folder }
@@ -182,7 +182,7 @@ fn a_hangup_ends_it_like_a_signal_to_terminate_unless_it_was_started_by_nohup() 
 
     let folder = tempfile::tempdir().unwrap();
     let mut nohup = Command::new("nohup");
-    nohup.arg(env!("CARGO_BIN_EXE_scenetap")).args(["record", "--listen", "127.0.0.1:0"]);
+    nohup.arg(env!("CARGO_BIN_EXE_scenetap")).args(["record", "--listen", &unused_address()]);
     nohup.args(["--session", "s", "--sessions-dir"]).arg(folder.path());
     nohup.env("XDG_RUNTIME_DIR", folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
     let recorder = Silent { child: nohup.spawn().unwrap(), folder };

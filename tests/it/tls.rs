@@ -79,7 +79,9 @@ impl Certificates {
     fn recorder_of(&self, session: &str, arguments: &[&str]) -> Recorder {
         let (cert, key) = (self.arg("server.pem"), self.arg("server.key"));
         let tls = ["-v", "--tls-cert", &cert, "--tls-key", &key];
-        Recorder::start(self.0.path(), session, &[&tls, arguments].concat())
+        // The address that the certificates name.
+        let arguments = [&tls, arguments].concat();
+        Recorder::start_at("127.0.0.1:0", self.0.path(), session, &arguments)
     }
 
     /// Starts a recorder that requires certificates of `ca`.

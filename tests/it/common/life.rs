@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use scenetap::ts::TS_PACKET_BYTES;
 
 use super::left::{Left, left};
-use super::{DEADLINE, scenetap};
+use super::{DEADLINE, scenetap, unused_address};
 
 /// Exit status and log of a recorder.
 pub struct Ended {
@@ -26,7 +26,7 @@ pub const RULE: [&str; 4] = ["--scene-threshold", "0.02", "--max-frame-interval"
 /// reads its standard error.
 pub fn recorder(sessions: &Path) -> Command {
     let mut command = scenetap();
-    command.args(["record", "--listen", "127.0.0.1:0", "--session", "s"]);
+    command.args(["record", "--listen", &unused_address(), "--session", "s"]);
     command.args(RULE).args(["--sync-interval", "0.05", "--sessions-dir"]).arg(sessions);
     command.stderr(Stdio::piped()).stdout(Stdio::null());
     command

@@ -12,6 +12,7 @@ pub mod ts;
 use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,15 @@ pub fn scenetap() -> Command {
     command
 }
 
+/// Returns an address to listen on that no other recorder of these tests ever has. The port alone
+/// would not do: a sender that still believes in a recorder that was killed would disturb the
+/// recorder of another test that was given the same port.
+pub fn unused_address() -> String {
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = NEXT.fetch_add(1, Relaxed).to_be_bytes();
+    format!("127.1.{high}.{low}:0")
+}
+
 /// A running recorder.
 pub struct Recorder {
     pub child: Child,
@@ -76,7 +86,7 @@ pub struct Recorder {
 impl Recorder {
     /// Starts a recorder on its own port and waits until it listens.
     pub fn start(sessions: &Path, session: &str, arguments: &[&str]) -> Recorder {
-        Recorder::start_at("127.0.0.1:0", sessions, session, arguments)
+        Recorder::start_at(&unused_address(), sessions, session, arguments)
     }
 
     /// As [`Recorder::start`], on the given address.
@@ -91,7 +101,7 @@ impl Recorder {
         session: &str,
         arguments: &[&str],
     ) -> Recorder {
-        Recorder::start_with(command, "127.0.0.1:0", sessions, session, arguments)
+        Recorder::start_with(command, &unused_address(), sessions, session, arguments)
     }
 
     fn start_with(
