@@ -43,8 +43,9 @@ Examples:
     scenetap play 20240601_201500
     scenetap play 20240601_201500 --at 90
 
-  Show the state of running recorders; check the files of a session:
+  Show the state of running recorders; list the sessions; check the files of one:
     scenetap status
+    scenetap sessions
     scenetap check 20240601_201500
 
 Exit status:
@@ -61,6 +62,9 @@ Examples:
   scenetap record
   scenetap record --listen 0.0.0.0:4444 --sessions-dir /srv/sessions --play
   scenetap record --once --json | while read -r frame; do echo \"$frame\"; done
+
+  Hourly sessions cam, cam_2 and so on; recordings are kept for a week:
+    scenetap record --session cam --rotate-every 1h --keep-for 7d
 
   Over TLS, from senders with a certificate from an authority in senders.pem:
     scenetap record --listen 0.0.0.0:4444 --tls-cert host.pem --tls-key host.key \\
@@ -95,6 +99,21 @@ Examples:
   scenetap status --json | jq .lag_seconds
   sudo scenetap status";
 
+pub(super) const SESSIONS_EXAMPLES: &str = "\
+Examples:
+  scenetap sessions
+  scenetap sessions --json | jq -r 'select(.live).session'
+  scenetap sessions prune --older-than 30d --dry-run
+
+  Protect a session from being deleted:
+    touch sessions/20240601_201500/keep";
+
+pub(super) const PRUNE_EXAMPLES: &str = "\
+Examples:
+  scenetap sessions prune --older-than 30d --dry-run
+  scenetap sessions prune --older-than 7d --recordings-only
+  scenetap sessions prune --keep 10";
+
 pub(super) const CHECK_EXAMPLES: &str = "\
 Examples:
   scenetap check 20240601_201500
@@ -104,9 +123,7 @@ Examples:
 /// Adds the environment variable and the default of each option to its help. Both come
 /// from the table of keys, so that the help always matches the program.
 pub(super) fn annotate(command: Command) -> Command {
-    command
-        .mut_args(annotate_argument)
-        .mut_subcommands(|subcommand| subcommand.mut_args(annotate_argument))
+    command.mut_args(annotate_argument).mut_subcommands(annotate)
 }
 
 fn annotate_argument(argument: Arg) -> Arg {

@@ -16,9 +16,11 @@ mod play;
 mod progress;
 mod rate;
 mod record;
+mod retention;
 mod scan;
 mod screen;
 mod send;
+mod sessions;
 mod status;
 mod status_line;
 mod status_text;
@@ -54,11 +56,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Record(record::RecordArgs),
+    Record(Box<record::RecordArgs>),
     Scan(scan::ScanArgs),
     Send(send::SendArgs),
     Play(play::PlayArgs),
     Status(status::StatusArgs),
+    Sessions(sessions::SessionsArgs),
     Check(check::CheckArgs),
 }
 
@@ -120,11 +123,12 @@ fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
 
     let context = CommandContext { layers, shutdown, terminal, troubles };
     let result = match cli.command {
-        Command::Record(args) => record::run(args, &context),
+        Command::Record(args) => record::run(*args, &context),
         Command::Scan(args) => scan::run(args, &context),
         Command::Send(args) => send::run(args, &context),
         Command::Play(args) => play::run(args, &context),
         Command::Status(args) => status::run(args, &context),
+        Command::Sessions(args) => sessions::run(args, &context),
         Command::Check(args) => check::run(args, &context),
     };
     // Not written directly: that would block forever if nothing reads stderr.
@@ -164,8 +168,14 @@ mod tests {
     #[test]
     fn every_key_has_a_flag_and_every_flag_a_key() {
         let cli = Cli::command();
-        let commands = std::iter::once(&cli).chain(cli.get_subcommands());
+        let mut commands = vec![&cli];
+        let mut next = 0;
+        while let Some(command) = commands.get(next).copied() {
+            commands.extend(command.get_subcommands());
+            next += 1;
+        }
         let flags: Vec<&str> = commands
+            .iter()
             .flat_map(|command| command.get_arguments())
             .filter_map(|argument| argument.get_long())
             .filter(|&flag| flag != "config")

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::frame_lines::FrameLines;
 use super::pictures::PictureOptions;
 use super::status_line::{StatusLine, summary};
-use super::{CommandContext, ExitStatus, pictures, tls};
+use super::{CommandContext, ExitStatus, pictures, retention, tls};
 use crate::catalog::Entry;
 use crate::config::{HostPort, Layers, RecordConfig, key};
 use crate::error::Result;
@@ -98,7 +98,7 @@ pub struct RecordArgs {
     /// Pause recording while the disk has less free space than this, e.g. 5G or 500M
     ///
     /// Disconnects the sender before the disk is full, and accepts senders again once
-    /// there is space.
+    /// there is space. With --recycle, deletes the oldest recording instead.
     #[arg(long, help_heading = "Session", allow_negative_numbers = true)]
     #[arg(value_name = "BYTES", value_parser = key::MIN_FREE.parser())]
     min_free: Option<u64>,
@@ -116,6 +116,9 @@ pub struct RecordArgs {
     #[arg(long, help_heading = "Session", allow_negative_numbers = true)]
     #[arg(value_name = "BYTES", value_parser = key::ROTATE_BYTES.parser())]
     rotate_bytes: Option<u64>,
+
+    #[command(flatten)]
+    retention: retention::RetentionArgs,
 
     /// At the end, wait this many seconds for what others hold: a reader of stdout, a terminal, a
     /// lock on the index
@@ -166,6 +169,8 @@ impl RecordArgs {
             every: Some(every).filter(|every| !every.is_zero()),
             bytes: Some(bytes).filter(|bytes| *bytes > 0),
         };
+        let min_free_bytes = layers.required(self.min_free, &key::MIN_FREE)?;
+        let retention = self.retention.resolve(layers, rotation, min_free_bytes)?;
         let sync_interval = layers.required(self.sync_interval, &key::SYNC_INTERVAL)?;
         let shutdown_timeout = layers.required(self.shutdown_timeout, &key::SHUTDOWN_TIMEOUT)?;
         Ok(RecordConfig {
@@ -174,7 +179,8 @@ impl RecordArgs {
                 sessions_dir: layers.required(self.sessions_dir, &key::SESSIONS_DIR)?,
                 session: layers.optional(self.session, &key::SESSION)?,
                 rotation,
-                min_free_bytes: layers.required(self.min_free, &key::MIN_FREE)?,
+                retention,
+                min_free_bytes,
                 detect: DetectOptions {
                     rule,
                     program,
@@ -258,6 +264,7 @@ mod tests {
     use crate::config::File;
     use crate::demux::ProgramChoice;
     use crate::detect::Rule;
+    use crate::pipeline::RetentionLimits;
 
     #[test]
     fn the_defaults_are_those_of_the_contract() {
@@ -276,6 +283,7 @@ mod tests {
                 sessions_dir: "./sessions".into(),
                 session: None,
                 rotation: RotationLimits { every: None, bytes: None },
+                retention: RetentionLimits::default(),
                 min_free_bytes: 0,
                 detect: DetectOptions {
                     rule: Rule { scene_threshold: 0.3, max_frame_interval_s: 30.0 },

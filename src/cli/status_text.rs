@@ -27,7 +27,7 @@ pub fn to_text(status: &Status, now: Timestamp) -> Vec<String> {
         Some(trouble) => format!("{} ({} ago)", trouble.message, age(&trouble.at, now)),
         None => "none".to_owned(),
     };
-    let rows = [
+    let mut rows = vec![
         ("state", state(status)),
         ("folder", status.folder.clone()),
         ("listening", format!("{}, for {}", status.listening, age(&status.since, now))),
@@ -42,9 +42,21 @@ pub fn to_text(status: &Status, now: Timestamp) -> Vec<String> {
         ("last error", trouble(&status.last_error)),
         ("last warning", trouble(&status.last_warning)),
     ];
+    rows.extend(deleted(status).map(|deleted| ("deleted", deleted)));
     let rows = rows.iter().map(|(name, value)| format!("  {name:<12}  {value}"));
     let lines = std::iter::once(format!("session {}", status.session)).chain(rows);
     lines.map(|line| without_control_characters(&line)).collect()
+}
+
+/// Describes what the recorder has deleted, if anything.
+fn deleted(status: &Status) -> Option<String> {
+    let Status { deleted_recordings, deleted_bytes, deleted_sessions, .. } = status;
+    let recordings = format!("{deleted_recordings} recordings, {}", ByteSize(*deleted_bytes));
+    match (deleted_recordings, deleted_sessions) {
+        (0, 0) => None,
+        (_, 0) => Some(recordings),
+        (_, sessions) => Some(format!("{recordings}; frames of {sessions} sessions")),
+    }
 }
 
 fn state(status: &Status) -> String {

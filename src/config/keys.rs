@@ -145,9 +145,17 @@ pub mod key {
     pub static MIN_FREE: Key<u64> =
         Key::new("min-free", ValueKind::NumberOrText, values::byte_count).with_default("0");
     pub static ROTATE_EVERY: Key<Duration> =
-        Key::new("rotate-every", ValueKind::NumberOrText, values::rotate_every).with_default("0");
+        Key::new("rotate-every", ValueKind::NumberOrText, values::time_span).with_default("0");
     pub static ROTATE_BYTES: Key<u64> =
         Key::new("rotate-bytes", ValueKind::NumberOrText, values::byte_count).with_default("0");
+    pub static KEEP_FOR: Key<Duration> =
+        Key::new("keep-for", ValueKind::NumberOrText, values::time_span).with_default("0");
+    pub static KEEP_BYTES: Key<u64> =
+        Key::new("keep-bytes", ValueKind::NumberOrText, values::byte_count).with_default("0");
+    pub static KEEP_FRAMES_FOR: Key<Duration> =
+        Key::new("keep-frames-for", ValueKind::NumberOrText, values::time_span).with_default("0");
+    pub static RECYCLE: Key<bool> =
+        Key::new("recycle", ValueKind::Switch, values::switch).with_default("no");
     pub static PLAY: Key<bool> =
         Key::new("play", ValueKind::Switch, values::switch).with_default("no");
     pub static SYNC_INTERVAL: Key<Duration> =
@@ -190,6 +198,14 @@ pub mod key {
     pub static REPAIR: Key<bool> =
         Key::new("repair", ValueKind::Switch, values::switch).with_default("no");
 
+    pub static OLDER_THAN: Key<Duration> =
+        Key::new("older-than", ValueKind::NumberOrText, values::time_span);
+    pub static KEEP: Key<usize> = Key::new("keep", ValueKind::Whole, values::session_count);
+    pub static RECORDINGS_ONLY: Key<bool> =
+        Key::new("recordings-only", ValueKind::Switch, values::switch).with_default("no");
+    pub static DRY_RUN: Key<bool> =
+        Key::new("dry-run", ValueKind::Switch, values::switch).with_default("no");
+
     pub static LIVE: Key<bool> =
         Key::new("live", ValueKind::Switch, values::switch).with_default("yes");
     pub static AT: Key<f64> = Key::new("at", ValueKind::Number, values::play_from_s);
@@ -220,6 +236,10 @@ pub static ALL: &[&dyn AnyKey] = &[
     &key::MIN_FREE,
     &key::ROTATE_EVERY,
     &key::ROTATE_BYTES,
+    &key::KEEP_FOR,
+    &key::KEEP_BYTES,
+    &key::KEEP_FRAMES_FOR,
+    &key::RECYCLE,
     &key::PLAY,
     &key::SCENE_THRESHOLD,
     &key::MAX_FRAME_INTERVAL,
@@ -235,6 +255,10 @@ pub static ALL: &[&dyn AnyKey] = &[
     &key::SPEED,
     &key::LOOP,
     &key::REPAIR,
+    &key::OLDER_THAN,
+    &key::KEEP,
+    &key::RECORDINGS_ONLY,
+    &key::DRY_RUN,
     &key::LIVE,
     &key::AT,
     &key::VERBOSE,

@@ -71,6 +71,15 @@ pub struct PlayConfig {
     pub from: Position,
 }
 
+/// Configuration of `scenetap sessions`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionsConfig {
+    /// Folder that contains the session folders.
+    pub sessions_dir: PathBuf,
+    /// Whether to print one line of JSON per session instead of a table.
+    pub json: bool,
+}
+
 /// Configuration of `scenetap status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusConfig {

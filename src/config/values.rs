@@ -33,8 +33,8 @@ const SYNC_INTERVAL_MAX_S: f64 = 3_600.0;
 /// Maximum idle timeout, one year: for a longer timeout, use 0 (none).
 const IDLE_TIMEOUT_MAX_S: f64 = 31_536_000.0;
 
-/// Maximum rotation interval: ten years, in practice never.
-const ROTATE_EVERY_MAX_S: u64 = 315_360_000;
+/// Maximum time span: ten years, in practice never.
+const TIME_SPAN_MAX_S: u64 = 315_360_000;
 /// Minimum speed: at a lower one, a single packet would take minutes.
 const SPEED_MIN: f64 = 0.001;
 /// Maximum speed as a factor: for a higher speed, use `max`.
@@ -148,7 +148,7 @@ pub(super) fn byte_count(value: &OsStr) -> Parsed<u64> {
 
 /// Parses a time like `sleep` of coreutils: 90, 90s, 15m, 6h or 1d, or several units, as in
 /// 1d 12h. 0 means never.
-pub(super) fn rotate_every(value: &OsStr) -> Parsed<Duration> {
+pub(super) fn time_span(value: &OsStr) -> Parsed<Duration> {
     let expected =
         "must be a whole number of seconds, or a time such as 90s, 15m, 6h or 1d; 0 means never";
     let text = utf8(value)?;
@@ -161,7 +161,7 @@ pub(super) fn rotate_every(value: &OsStr) -> Parsed<Duration> {
             .filter(|duration| duration.subsec_nanos() == 0)
             .and_then(|duration| u64::try_from(duration.as_secs()).ok()),
     };
-    let seconds = seconds.filter(|seconds| *seconds <= ROTATE_EVERY_MAX_S).ok_or(expected)?;
+    let seconds = seconds.filter(|seconds| *seconds <= TIME_SPAN_MAX_S).ok_or(expected)?;
     Ok(Duration::from_secs(seconds))
 }
 
@@ -176,6 +176,10 @@ pub(super) fn networks(value: &OsStr) -> Parsed<Vec<IpNet>> {
         })
     };
     utf8(value)?.split(',').map(|text| one(text.trim())).collect()
+}
+
+pub(super) fn session_count(value: &OsStr) -> Parsed<usize> {
+    whole(value, 0..=usize::MAX, "must be a number of sessions, 0 or more")
 }
 
 pub(super) fn jpeg_quality(value: &OsStr) -> Parsed<u8> {
@@ -345,6 +349,14 @@ mod tests {
             assert_eq!(byte_count(OsStr::new(text)).unwrap(), bytes, "{text}");
         }
         assert_refused(byte_count, &["", "G", "-1", "1.5G", "1X", "1BG", "NaN", "20000000T"]);
+    }
+
+    #[test]
+    fn a_time_span_has_the_units_of_sleep() {
+        for (text, seconds) in [("90", 90), ("90s", 90), ("15m", 900), ("7d", 604_800), ("0", 0)] {
+            assert_eq!(time_span(OsStr::new(text)).unwrap().as_secs(), seconds, "{text}");
+        }
+        assert_refused(time_span, &["", "7 dogs", "-1d", "1.5", "0.5s", "11y", "NaN"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! (`fault`). In a release build, nothing is added to the call.
 
 mod fault;
+mod folder;
 
 use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -12,6 +13,8 @@ use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
+
+pub use folder::{EntryKind, Folder};
 
 /// Creates a file, or truncates an existing one.
 ///

@@ -1,11 +1,13 @@
 //! The host on which the program runs.
 //!
 //! ```text
+//! open_files      which process has a file open
 //! service         notifications to the service manager (systemd)
 //! runtime_folder  the user's folder for sockets
 //! shutdown        signals, and the request to shut down
 //! ```
 
+pub mod open_files;
 pub mod runtime_folder;
 pub mod service;
 pub mod shutdown;

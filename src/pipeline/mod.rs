@@ -2,6 +2,7 @@
 
 pub mod analyzer;
 mod check;
+pub mod housekeeping;
 pub mod list;
 pub mod live;
 mod options;
@@ -9,7 +10,7 @@ mod record;
 mod scan;
 
 pub use check::{check, repair};
-pub use options::{DetectOptions, RecordOptions, RotationLimits, ScanOptions};
+pub use options::{DetectOptions, RecordOptions, RetentionLimits, RotationLimits, ScanOptions};
 pub use record::{Listening, Sessions, listen, record};
 pub use scan::scan;
 

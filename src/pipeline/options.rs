@@ -36,6 +36,8 @@ pub struct RecordOptions {
     pub session: Option<String>,
     /// When the recording continues in a new session.
     pub rotation: RotationLimits,
+    /// What the recorder deletes of its series.
+    pub retention: RetentionLimits,
     /// Recording pauses while the file system has less free space, in bytes.
     pub min_free_bytes: u64,
     /// How frames are found.
@@ -56,6 +58,19 @@ impl RotationLimits {
     pub fn is_some(self) -> bool {
         self != RotationLimits::default()
     }
+}
+
+/// What a recorder deletes of its series. Without limits, nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RetentionLimits {
+    /// Maximum age of a recording, from its last byte on.
+    pub age: Option<Duration>,
+    /// Maximum size of all recordings together, in bytes.
+    pub bytes: Option<u64>,
+    /// Maximum age of the frames of a session whose recording was deleted.
+    pub frames_age: Option<Duration>,
+    /// When the disk is full, delete the oldest recording instead of pausing.
+    pub recycles: bool,
 }
 
 /// How to scan a file.

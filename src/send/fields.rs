@@ -3,28 +3,18 @@
 //! ISO/IEC 13818-1: 2.4.3.2 (transport packet), 2.4.3.4 and 2.4.3.5 (adaptation field,
 //! PCR), 2.4.3.6 and 2.4.3.7 (PES header, PTS and DTS).
 
-use crate::ts::{Header, TS_PACKET_BYTES, adaptation_field_length, payload_start};
+use crate::ts::{
+    Header, TS_PACKET_BYTES, adaptation_field_length, payload_start, pcr_at, pcr_base,
+};
 
 /// Modulus of PTS, DTS and the base of a PCR (33 bits at 90 kHz).
 pub const TIMESTAMP_WRAP: u64 = 1 << 33;
-
-/// Ticks of the 27 MHz clock per tick of the 90 kHz clock.
-pub const PCR_PER_TICK: u64 = 300;
-
-/// Modulus of a PCR (27 MHz).
-pub const PCR_WRAP: u64 = TIMESTAMP_WRAP * PCR_PER_TICK;
 
 type Packet = [u8; TS_PACKET_BYTES];
 
 /// Sets the continuity counter to the low four bits of `counter`.
 pub fn set_continuity(packet: &mut Packet, counter: u8) {
     packet[3] = packet[3] & 0xf0 | counter & 0x0f;
-}
-
-/// Returns the program clock reference in 27 MHz ticks, below [`PCR_WRAP`].
-pub fn pcr(packet: &Packet) -> Option<u64> {
-    let at = pcr_at(packet)?;
-    Some(pcr_base(packet, at) * PCR_PER_TICK + pcr_extension(packet, at))
 }
 
 /// Shifts PCR and OPCR by `ticks` of 90 kHz; their extensions stay.
@@ -100,22 +90,9 @@ impl PesStamps {
     }
 }
 
-fn pcr_at(packet: &Packet) -> Option<usize> {
-    (adaptation_field_length(packet) >= 7 && packet[5] & 0x10 != 0).then_some(6)
-}
-
 fn opcr_at(packet: &Packet) -> Option<usize> {
     let at = if pcr_at(packet).is_some() { 12 } else { 6 };
     (adaptation_field_length(packet) > at && packet[5] & 0x08 != 0).then_some(at)
-}
-
-fn pcr_base(packet: &Packet, at: usize) -> u64 {
-    packet[at..at + 4].iter().fold(0, |high, byte| high << 8 | u64::from(*byte)) << 1
-        | u64::from(packet[at + 4] >> 7)
-}
-
-fn pcr_extension(packet: &Packet, at: usize) -> u64 {
-    u64::from(packet[at + 4] & 1) << 8 | u64::from(packet[at + 5])
 }
 
 /// Reads five bytes: 4 bits of kind, then 3 + 15 + 15 bits, each followed by a marker
@@ -137,6 +114,7 @@ fn set_stamp(packet: &mut Packet, at: usize, ticks: u64) {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
+    use crate::ts::{PCR_PER_TICK, PCR_WRAP, pcr};
     use scenetap_testkit as testkit;
 
     #[test]

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::{self, PCR_PER_TICK, PesStamps, TIMESTAMP_WRAP};
+use super::fields::{self, PesStamps, TIMESTAMP_WRAP};
 use crate::media::{TICKS_PER_SECOND, Ticks};
-use crate::ts::{Header, NULL_PID, TS_PACKET_BYTES};
+use crate::ts::{Header, NULL_PID, PCR_PER_TICK, TS_PACKET_BYTES, pcr};
 
 /// A larger step between two decoding times, or two PCRs, is a jump.
 const MAX_STEP: u64 = TICKS_PER_SECOND as u64;
@@ -100,8 +100,8 @@ impl Looper {
 
     fn analyze(&mut self, packet: &[u8; TS_PACKET_BYTES]) {
         let pid = Header::of(packet).pid();
-        if let Some(pcr) = fields::pcr(packet) {
-            let ticks = pcr / PCR_PER_TICK;
+        if let Some(clock) = pcr(packet) {
+            let ticks = clock / PCR_PER_TICK;
             self.clocks.entry(pid).or_insert_with(|| ClockRange::from(ticks)).advance(ticks, 0);
         }
         let Some(stamps) = PesStamps::find(packet) else { return };
@@ -191,6 +191,7 @@ impl ClockRange {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
+    use crate::ts::PCR_WRAP;
     use scenetap_testkit as testkit;
 
     type Packet = [u8; TS_PACKET_BYTES];
@@ -216,13 +217,13 @@ mod tests {
     #[test]
     fn clocks_go_on_over_the_seam_by_one_frame_and_over_the_wrap() {
         // The clock wraps in the second pass.
-        let file = testkit::paced_stream(10, 3, fields::PCR_WRAP - 15 * 1_080_000);
+        let file = testkit::paced_stream(10, 3, PCR_WRAP - 15 * 1_080_000);
         let (all, duration) = looped(&file, 4);
         assert_eq!(duration, Ticks(10 * 3600));
-        let pcrs: Vec<_> = all.iter().filter_map(fields::pcr).collect();
+        let pcrs: Vec<_> = all.iter().filter_map(pcr).collect();
         assert_eq!(pcrs.len(), 40);
         for pair in pcrs.windows(2) {
-            assert_eq!((pair[1] + fields::PCR_WRAP - pair[0]) % fields::PCR_WRAP, 1_080_000);
+            assert_eq!((pair[1] + PCR_WRAP - pair[0]) % PCR_WRAP, 1_080_000);
         }
         let dts: Vec<_> =
             all.iter().filter_map(|p| PesStamps::find(p).map(|s| (s.pts(p), s.dts(p)))).collect();

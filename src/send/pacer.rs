@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::fields::PCR_WRAP;
+use crate::ts::PCR_WRAP;
 
 /// Ticks per second of the system clock (ISO/IEC 13818-1, 2.4.2.1).
 const CLOCK_HZ: u64 = 27_000_000;

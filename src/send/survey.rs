@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use super::fields::{self, PCR_PER_TICK, PesStamps};
+use super::fields::PesStamps;
 use super::pacer::Reading;
 use super::pieces::{Piece, Pieces, begins_packet};
 use crate::error::{Context, Error, Result, Stage};
-use crate::ts::{self, Header, SYNC_BYTE, TS_PACKET_BYTES};
+use crate::ts::{self, Header, PCR_PER_TICK, SYNC_BYTE, TS_PACKET_BYTES, pcr};
 
 /// Number of bytes that are searched for packets and for a clock.
 pub const HEAD_BYTES: u64 = 4 * 1024 * 1024;
@@ -35,7 +35,7 @@ impl PacingClock {
         let discontinuity = ts::discontinuity(packet);
         match self {
             PacingClock::Pcr(pid) if Header::of(packet).pid() == pid => {
-                fields::pcr(packet).map(|ticks| Reading { ticks, discontinuity })
+                pcr(packet).map(|ticks| Reading { ticks, discontinuity })
             }
             PacingClock::Dts(pid) if Header::of(packet).pid() == pid => {
                 let ticks = PesStamps::find(packet)?.dts(packet) * PCR_PER_TICK;
@@ -87,7 +87,7 @@ fn find_clock(head: &[u8], path: &Path) -> Result<PacingClock> {
     while let Some(piece) = pieces.next().context(Stage::Send, path, "cannot read")? {
         let Piece::Packet(packet) = piece else { continue };
         let pid = Header::of(packet).pid();
-        if fields::pcr(packet).is_some() {
+        if pcr(packet).is_some() {
             return Ok(PacingClock::Pcr(pid));
         }
         if with_stamps.is_none() && PesStamps::find(packet).is_some() {

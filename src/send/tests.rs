@@ -9,10 +9,10 @@ use std::thread;
 
 use scenetap_testkit as testkit;
 
-use super::fields::{self, PesStamps};
+use super::fields::PesStamps;
 use super::tape::Tape;
 use super::*;
-use crate::ts::{Header, TS_PACKET_BYTES};
+use crate::ts::{Header, TS_PACKET_BYTES, pcr};
 
 fn options(file: &Path, to: &TcpListener) -> SendOptions {
     let to = to.local_addr().unwrap().to_string();
@@ -135,7 +135,7 @@ fn real_streams_loop_without_a_seam_in_counters_frames_or_clock() {
                 let next = (last + u8::from(Header::of(packet).has_payload())) % 16;
                 assert_eq!(counter, next, "{}: counter of {pid:#x}", path.display());
             }
-            pcrs.extend(fields::pcr(packet));
+            pcrs.extend(pcr(packet));
             let stamps = PesStamps::find(packet).filter(|s| s.stream_id == 0xe0);
             times.extend(stamps.map(|s| s.pts(packet)));
         }

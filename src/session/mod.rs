@@ -1,14 +1,22 @@
 //! The folder of a session: the paths of its files, and its lock.
 
+mod names;
 mod series;
+mod stored;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::disk;
 use crate::error::{Context, Error, Kind, Result, Stage};
 
+pub use names::SeriesName;
 pub use series::{OpenedSessions, Series};
+pub use stored::{
+    Deletable, OpenedBy, Protection, StoredRecording, StoredSession, stored_sessions,
+};
 
 /// The folder of one recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +28,7 @@ pub struct Session {
 #[derive(Debug)]
 pub struct OwnedSession {
     session: Session,
+    marks: Arc<Marks>,
     /// Held for its lock, which is released when it is dropped.
     _lock: File,
 }
@@ -29,6 +38,42 @@ impl std::ops::Deref for OwnedSession {
 
     fn deref(&self) -> &Session {
         &self.session
+    }
+}
+
+/// What the threads of this process tell each other about a session. It outlives the lock.
+#[derive(Debug, Default)]
+pub struct Marks {
+    is_deleted: AtomicBool,
+    is_detected: AtomicBool,
+}
+
+impl Marks {
+    /// Marks the recording as deleted: its detection ends.
+    pub fn set_deleted(&self) {
+        self.is_deleted.store(true, Relaxed);
+    }
+
+    /// Returns whether the recording was deleted while detection had not finished.
+    pub fn is_deleted(&self) -> bool {
+        self.is_deleted.load(Relaxed)
+    }
+
+    /// Marks the recording as detected to its end, whether it has pictures or not.
+    pub fn set_detected(&self) {
+        self.is_detected.store(true, Relaxed);
+    }
+
+    /// Returns whether the recording was detected to its end.
+    pub fn is_detected(&self) -> bool {
+        self.is_detected.load(Relaxed)
+    }
+}
+
+impl OwnedSession {
+    /// Returns the marks of the session.
+    pub fn marks(&self) -> &Arc<Marks> {
+        &self.marks
     }
 }
 
@@ -87,7 +132,7 @@ impl Session {
         let path = session.lock_path();
         let lock = disk::open_lock(&path).context(Stage::Session, &path, "cannot open")?;
         match lock.try_lock() {
-            Ok(()) => Ok(OwnedSession { session, _lock: lock }),
+            Ok(()) => Ok(OwnedSession { session, marks: Arc::default(), _lock: lock }),
             Err(TryLockError::WouldBlock) => {
                 let what = "another scenetap is recording this session; choose another --session";
                 Err(Error::new(Stage::Session, what).of_kind(Kind::Busy).path(&session.folder))

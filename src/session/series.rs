@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Zoned;
 
+use super::names::{SeriesName, number_of, numbered, time_id};
 use super::{OwnedSession, Session};
 use crate::disk;
 use crate::error::{Context, Kind, Result, Stage};
@@ -52,45 +53,22 @@ impl Series {
         is_finished: &dyn Fn(&Session) -> bool,
     ) -> Result<OpenedSessions> {
         self.create_sessions_dir()?;
-        let Some(name) = &self.name else {
-            let folder = self.new_folder(&time_id(now), 1)?;
-            return Ok(OpenedSessions {
-                current: Session::own_folder(&folder)?,
-                unfinished: Vec::new(),
-            });
-        };
-        let mut earlier = if self.rotates { self.existing(name)? } else { Vec::new() };
-        let named = self.sessions_dir.join(name);
-        let last = earlier.pop().unwrap_or(named);
-        let current = if Session::at(&last)?.has_lost_its_recording() {
-            // Its frames and index stay as they are: the stream continues in a new session.
-            self.new_folder(name, 2)?
-        } else {
-            last
+        let mut earlier = if self.rotates { self.existing()? } else { Vec::new() };
+        let current = match &self.name {
+            None => self.new_folder(&time_id(now), 1)?,
+            Some(name) => {
+                let named = self.sessions_dir.join(name);
+                let last = earlier.pop().unwrap_or(named);
+                if Session::at(&last)?.has_lost_its_recording() {
+                    // Its frames and index stay as they are: the stream continues in a new session.
+                    self.new_folder(name, 2)?
+                } else {
+                    last
+                }
+            }
         };
         let current = Session::own_folder(&current)?;
-        let mut unfinished = Vec::new();
-        for (n, folder) in earlier.iter().rev().take(MAX_UNFINISHED).enumerate() {
-            // Without a recording there is nothing to detect, and nothing may be created.
-            if !Session::at(folder)?.recording_ts().is_file() {
-                continue;
-            }
-            let session = match Session::own_folder(folder) {
-                // Another process is recording the session, or finishing its detection.
-                Err(error) if error.kind() == Kind::Busy => continue,
-                Err(error) => {
-                    tracing::warn!("{error}; this session is left as it is");
-                    continue;
-                }
-                Ok(session) => session,
-            };
-            // The last of them counts as unfinished even if its checkpoint is final: it may have
-            // been written at an earlier end of the recording.
-            if n == 0 || !is_finished(&session) {
-                unfinished.insert(0, session);
-            }
-        }
-        Ok(OpenedSessions { current, unfinished })
+        Ok(OpenedSessions { current, unfinished: open_unfinished(&earlier, is_finished) })
     }
 
     /// Creates and opens the next session: the first of `NAME_2`, `NAME_3` … that does not exist
@@ -113,31 +91,41 @@ impl Series {
         disk::create_folders(folder).context(Stage::Session, folder, "cannot create")
     }
 
-    /// Returns the folders `NAME`, `NAME_2` … that exist, in order. Some may be missing.
-    fn existing(&self, name: &str) -> Result<Vec<PathBuf>> {
-        let mut numbers = self.numbers(name)?;
-        numbers.sort_unstable();
-        Ok(numbers
+    /// Returns the folders of the series that exist, in order: `NAME`, `NAME_2` … or, without a
+    /// name, all that are named for a time. Some may be missing.
+    fn existing(&self) -> Result<Vec<PathBuf>> {
+        let series = match &self.name {
+            Some(name) => SeriesName::Named(name.clone()),
+            None => SeriesName::Timed,
+        };
+        let mut places: Vec<_> = self
+            .folders()?
             .into_iter()
-            .map(|number| self.sessions_dir.join(numbered(name, number)))
-            .collect())
+            .filter_map(|name| Some((series.place(&name)?, name)))
+            .collect();
+        places.sort_unstable();
+        Ok(places.into_iter().map(|(_, name)| self.sessions_dir.join(name)).collect())
     }
 
     /// Returns the numbers of the sessions of this name that exist.
     fn numbers(&self, name: &str) -> Result<Vec<u32>> {
+        Ok(self.folders()?.iter().filter_map(|folder| number_of(folder, name)).collect())
+    }
+
+    /// Returns the names of the folders that may be sessions.
+    fn folders(&self) -> Result<Vec<String>> {
         let folder = &self.sessions_dir;
-        let read = || -> io::Result<Vec<u32>> {
-            let mut numbers = Vec::new();
+        let read = || -> io::Result<Vec<String>> {
+            let mut names = Vec::new();
             for entry in std::fs::read_dir(folder)? {
                 let entry = entry?;
-                let file_name = entry.file_name();
-                if let Some(number) = file_name.to_str().and_then(|text| number_of(text, name))
+                if let Ok(name) = entry.file_name().into_string()
                     && entry.path().is_dir()
                 {
-                    numbers.push(number);
+                    names.push(name);
                 }
             }
-            Ok(numbers)
+            Ok(names)
         };
         read().context(Stage::Session, folder, "cannot read")
     }
@@ -161,25 +149,34 @@ impl Series {
     }
 }
 
-/// Returns the session name for a time, such as `20261123_041500`.
-fn time_id(now: &Zoned) -> String {
-    now.strftime("%Y%m%d_%H%M%S").to_string()
-}
-
-/// Returns `name` itself for 1, and with `_2`, `_3` … appended otherwise.
-fn numbered(name: &str, number: u32) -> String {
-    if number == 1 { name.to_owned() } else { format!("{name}_{number}") }
-}
-
-/// Returns the number of the session `folder` in the series of `name`: 1 for the name itself.
-fn number_of(folder: &str, name: &str) -> Option<u32> {
-    if folder == name {
-        return Some(1);
+/// Opens the last of `earlier` whose detection has not finished, oldest first.
+fn open_unfinished(
+    earlier: &[PathBuf],
+    is_finished: &dyn Fn(&Session) -> bool,
+) -> Vec<OwnedSession> {
+    let mut unfinished = Vec::new();
+    for (n, folder) in earlier.iter().rev().take(MAX_UNFINISHED).enumerate() {
+        // Without a recording there is nothing to detect, and nothing may be created.
+        if !Session::at(folder).is_ok_and(|session| session.recording_ts().is_file()) {
+            continue;
+        }
+        let session = match Session::own_folder(folder) {
+            // Another process is recording the session, or finishing its detection.
+            Err(error) if error.kind() == Kind::Busy => continue,
+            Err(error) => {
+                tracing::warn!("{error}; this session is left as it is");
+                continue;
+            }
+            Ok(session) => session,
+        };
+        // The last of them counts as unfinished even if its checkpoint is final: it may have
+        // been written at an earlier end of the recording.
+        if n == 0 || !is_finished(&session) {
+            unfinished.push(session);
+        }
     }
-    let digits = folder.strip_prefix(name)?.strip_prefix('_')?;
-    let number = digits.parse().ok().filter(|number| *number >= 2)?;
-    // `a_02` and `a_+2` are other names.
-    (numbered(name, number) == folder).then_some(number)
+    unfinished.reverse();
+    unfinished
 }
 
 #[cfg(test)]
@@ -203,6 +200,21 @@ mod tests {
         let mut ids: Vec<_> = (0..2).map(|_| open(&series).current.id()).collect();
         ids.push(series.open_next(&now()).unwrap().id());
         assert_eq!(ids, ["20261123_041500", "20261123_041500_2", "20261123_041500_3"]);
+    }
+
+    #[test]
+    fn without_a_name_a_rotating_series_finishes_earlier_sessions_named_for_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        for id in ["20261122_000000_2", "20261122_000000", "a", "20261121_000000"] {
+            recorded(folder.path(), id);
+        }
+        let unfinished = |rotates| {
+            let opened = open(&Series::new(folder.path(), None, rotates));
+            opened.unfinished.iter().map(|session| session.id()).collect::<Vec<_>>()
+        };
+        assert!(unfinished(false).is_empty());
+        let earlier = ["20261121_000000", "20261122_000000", "20261122_000000_2"];
+        assert_eq!(unfinished(true), earlier);
     }
 
     #[test]

@@ -68,6 +68,13 @@ pub struct Status {
     pub damage: Damage,
     /// Connections refused since startup.
     pub refused: u64,
+    /// Recordings that the recorder has deleted since startup (`--keep-for`, `--keep-bytes`,
+    /// `--recycle`).
+    pub deleted_recordings: u64,
+    /// Bytes in these recordings.
+    pub deleted_bytes: u64,
+    /// Sessions of which the recorder has deleted the frames since startup (`--keep-frames-for`).
+    pub deleted_sessions: u64,
     /// The last error that was logged, if any.
     pub last_error: Option<LoggedLine>,
     /// The last warning that was logged, if any.

@@ -54,6 +54,12 @@ pub struct Counters {
     pub is_halted: AtomicBool,
     /// Connections refused before any of their bytes were recorded.
     pub refused: AtomicU64,
+    /// Recordings that the recorder has deleted.
+    pub deleted_recordings: AtomicU64,
+    /// Bytes in these recordings.
+    pub deleted_bytes: AtomicU64,
+    /// Sessions of which the recorder has deleted the frames.
+    pub deleted_sessions: AtomicU64,
     /// Bytes received from the network, including those of refused connections.
     pub bytes_received: AtomicU64,
     /// Length of the recording, or of the scanned file, in bytes.
@@ -78,6 +84,9 @@ pub struct Snapshot {
     pub detection: DetectionState,
     pub is_halted: bool,
     pub refused: u64,
+    pub deleted_recordings: u64,
+    pub deleted_bytes: u64,
+    pub deleted_sessions: u64,
     pub bytes_received: u64,
     pub recorded_bytes: u64,
     pub recorded: Ticks,
@@ -156,6 +165,9 @@ impl Counters {
             detection: *self.detection.lock().unwrap_or_else(PoisonError::into_inner),
             is_halted: self.is_halted.load(Relaxed),
             refused: self.refused.load(Relaxed),
+            deleted_recordings: self.deleted_recordings.load(Relaxed),
+            deleted_bytes: self.deleted_bytes.load(Relaxed),
+            deleted_sessions: self.deleted_sessions.load(Relaxed),
             bytes_received: self.bytes_received.load(Relaxed),
             recorded_bytes,
             recorded: recorded(recorded_bytes, detected_bytes, detected),

@@ -8,6 +8,7 @@
 //! header       the four bytes at the front, the adaptation field, where the payload begins
 //! aligner      bytes in pieces of any size → whole packets, and the bytes between them
 //! packet_size  188, 192 (M2TS) or 204 bytes (with parity)
+//! pcr          the program clock reference
 //! crc32        CRC-32/MPEG-2, the checksum of every table
 //! ```
 
@@ -15,6 +16,7 @@ mod aligner;
 mod crc32;
 mod header;
 mod packet_size;
+mod pcr;
 
 pub use aligner::{Aligned, Aligner};
 pub use crc32::crc32_mpeg2;
@@ -22,6 +24,7 @@ pub use header::{
     Header, NULL_PID, adaptation_field_length, discontinuity, payload, payload_start, pid,
 };
 pub use packet_size::{in_step, is_conclusive, probe_packet_bytes};
+pub use pcr::{PCR_PER_TICK, PCR_WRAP, pcr, pcr_at, pcr_base};
 
 use crate::byte_offset::ByteOffset;
 

@@ -46,11 +46,12 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
 
 /// The modules of `pipeline`, and those of them that each may import, in the same order.
 #[rustfmt::skip]
-const PIPELINE: [(&str, &[&str]); 7] = [
+const PIPELINE: [(&str, &[&str]); 8] = [
     ("options", &[]),
     ("analyzer", &[]),
     ("live", &["analyzer"]),
-    ("record", &["analyzer", "live"]),
+    ("housekeeping", &["live"]),
+    ("record", &["analyzer", "housekeeping", "live"]),
     ("scan", &["analyzer", "live"]),
     ("check", &["live", "record"]),
     ("list", &[]),

@@ -175,3 +175,17 @@ fn a_session_whose_index_is_not_written_yet_is_no_problem_while_it_is_recorded()
     let checked = check(&recorder.session, &[]);
     assert!(stdout_of(&checked).contains("index.json: it is missing"), "{}", stdout_of(&checked));
 }
+
+#[test]
+fn a_recording_that_went_on_without_another_picture_is_finished_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = std::fs::read(fixture("bbb_h264_zerolatency_360p30_gop2s")).unwrap();
+    // A sender that leaves right after its tables.
+    for bytes in [&clip[..], &clip[..3 * 188]] {
+        let recorder = Recorder::start(folder.path(), "s", &["--once"]);
+        send_bytes(&recorder.address, bytes);
+        assert!(recorder.end().0.success());
+    }
+    let check = scenetap().arg("check").arg(folder.path().join("s")).output().unwrap();
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+}

@@ -20,6 +20,7 @@ mod memory;
 mod muxing;
 mod parity;
 mod recovery;
+mod retention;
 mod rotation;
 mod senders;
 mod service;

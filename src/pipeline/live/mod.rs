@@ -24,7 +24,7 @@ use crossbeam_channel::Sender;
 pub use publisher::{Message, queue, run as publish_frames};
 pub use retry::run;
 
-use super::analyzer::{Analyzer, Outlet, RestartPoint, Scored, StreamLog, drive};
+use super::analyzer::{Analyzer, Ended, Outlet, RestartPoint, Scored, StreamLog, drive};
 use super::{DetectOptions, join, spawn};
 use crate::catalog::{Catalog, CatalogOptions, Entry, KeptFrame, publish};
 use crate::error::{Error, Kind, Result, Stage};
@@ -140,16 +140,29 @@ impl<'a> Live<'a> {
     ///
     /// Returns an error if detection cannot continue. The call may be repeated.
     pub fn run(&mut self, on_entry: &mut (dyn FnMut(&Entry) + Send)) -> Result<()> {
-        match self.run_once(on_entry) {
+        let marks = Arc::clone(self.session.marks());
+        if marks.is_deleted() {
+            return Ok(());
+        }
+        let ended = match self.run_once(on_entry) {
+            // Without the recording, nothing is left to detect.
+            Err(error) if marks.is_deleted() => {
+                tracing::debug!("detection ends with its recording: {error}");
+                return Ok(());
+            }
             Err(error) if error.kind() == Kind::Corrupt => {
                 trust::quarantine(&self.session.checkpoint_json(), &error)?;
-                self.run_once(on_entry)
+                self.run_once(on_entry)?
             }
-            ended => ended,
+            ended => ended?,
+        };
+        if ended == Ended::AtEnd {
+            marks.set_detected();
         }
+        Ok(())
     }
 
-    fn run_once(&mut self, on_entry: &mut (dyn FnMut(&Entry) + Send)) -> Result<()> {
+    fn run_once(&mut self, on_entry: &mut (dyn FnMut(&Entry) + Send)) -> Result<Ended> {
         let (start, catalog) = self.open()?;
         let checkpoints = CheckpointOptions {
             recording: self.sync.clone(),
@@ -212,7 +225,7 @@ impl<'a> Live<'a> {
         start: Option<RestartPoint>,
         messages: Sender<Message>,
         publishes: &AtomicBool,
-    ) -> Result<()> {
+    ) -> Result<Ended> {
         let DetectOptions { rule, program, .. } = *self.options;
         let from = start.as_ref().map_or(ByteOffset(0), |start| start.read_from.audio_offset);
         let mut analyzer = match start.clone() {
@@ -237,8 +250,9 @@ impl<'a> Live<'a> {
             last_start: start,
             stream_log: StreamLog::new(self.base.damage),
         };
-        let stop = || self.stop.is_some_and(Shutdown::is_requested);
-        drive(&mut tail, &mut analyzer, &mut outlet, &stop).map(drop)
+        let marks = self.session.marks();
+        let stop = || marks.is_deleted() || self.stop.is_some_and(Shutdown::is_requested);
+        drive(&mut tail, &mut analyzer, &mut outlet, &stop)
     }
 }
 
@@ -317,9 +331,9 @@ impl Outlet for LiveOutlet<'_> {
             return Ok(());
         }
         self.reported = Instant::now();
-        if let Some(start) =
-            analyzer.restart_point().filter(|start| self.last_start.as_ref() != Some(start))
-        {
+        // At the end, also if no picture has come since: the checkpoint then covers the whole file.
+        let is_news = |start: &RestartPoint| finished || self.last_start.as_ref() != Some(start);
+        if let Some(start) = analyzer.restart_point().filter(is_news) {
             self.last_start = Some(start.clone());
             self.send(Message::Decided { start: Box::new(start), read })?;
         }

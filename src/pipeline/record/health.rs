@@ -135,6 +135,9 @@ impl<'a> Health<'a> {
             frames_kept: snapshot.frames_kept,
             damage: snapshot.damage,
             refused: snapshot.refused,
+            deleted_recordings: snapshot.deleted_recordings,
+            deleted_bytes: snapshot.deleted_bytes,
+            deleted_sessions: snapshot.deleted_sessions,
             last_error: troubles.last_error().map(logged_line),
             last_warning: troubles.last_warning().map(logged_line),
             ..self.fixed.clone()

@@ -6,6 +6,7 @@
 //! writer      chunks              recording.ts, its length  the disk
 //! syncer      its length          fsync                     the disk
 //! detection   recordings          runs the threads of `live`, and restarts them after a failure
+//! retention   what is stored      deletes old recordings    the disk
 //! ```
 //!
 //! The file between writer and detection is the buffer: the writer never waits for detection, and
@@ -37,6 +38,7 @@ use tokio::sync::{mpsc, watch};
 pub use network::{Listening, listen};
 pub use sessions::{Sessions, finished_job};
 
+use super::housekeeping::Retention;
 use super::{RecordOptions, join, live, spawn};
 use crate::catalog::Entry;
 use crate::error::Result;
@@ -47,7 +49,7 @@ use health::Health;
 use network::Network;
 use rotation::Rotation;
 use sessions::Started;
-use writer::Writer;
+use writer::{FreeSpace, Writer};
 
 /// Records until `shutdown`, or with `once` until the sender disconnects. Calls `on_entry` for each
 /// kept frame once the index lists it. Detection first finishes the sessions that an earlier process
@@ -65,10 +67,13 @@ pub fn record(
     shutdown: &Shutdown,
     on_entry: &mut (dyn FnMut(&Entry) + Send),
 ) -> Result<()> {
-    let started = sessions.start(counters)?;
-    let Started { handover, session, recording, first, jobs, unsynced } = started;
+    let retention = Retention::new(options, counters);
+    let started = sessions.start(counters, &retention)?;
+    let Started { handover, session, recording, first, jobs, unsynced, nudges } = started;
     let Listening { runtime, listener, bound, tls } = listening;
     let health = Health::begin(&runtime, &session, bound, counters, shutdown);
+    // From here on, the retention holds it until the next one is recorded.
+    drop(session);
     network::log_listening(&options.network, bound);
     let earlier_bytes = handover.submit_first(first)?;
     let detect = &options.detect;
@@ -85,7 +90,7 @@ pub fn record(
                 Arc::clone(counters),
                 accepting,
                 shutdown.clone(),
-                options.min_free_bytes,
+                FreeSpace { min_bytes: options.min_free_bytes, retention: &retention },
             );
             move || writer.run(from_socket)
         })?;
@@ -93,6 +98,11 @@ pub fn record(
             spawn(scope, "recording-sync", move || sync::run(&unsynced, detect.sync_interval))?;
         let detection =
             spawn(scope, "detection", move || live::run(&jobs, detect, counters, on_entry))?;
+        // Ends after the writer, whose handover sends the nudges.
+        let tidying = spawn(scope, "retention", || {
+            retention.run(&nudges);
+            Ok(())
+        })?;
         let mut network = Network::new(counters);
         let listened = runtime.block_on(health.during(ingest::run(
             listener,
@@ -108,7 +118,10 @@ pub fn record(
             let recorded = join("the writer", writer);
             let synced = join("the syncer of the recording", syncer);
             let detected = join("detection", detection);
-            recorded.and(listened).and(synced).and(detected)
+            let tidied = join("the retention", tidying);
+            // What detection has just finished may be deleted now.
+            retention.tidy();
+            recorded.and(listened).and(synced).and(detected).and(tidied)
         })
     })
 }

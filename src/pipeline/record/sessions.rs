@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::sync::UnsyncedRecording;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::pipeline::RecordOptions;
+use crate::pipeline::housekeeping::Retention;
 use crate::pipeline::live::Job;
 use crate::pipeline::live::trust::{self, StoredCheckpoint};
 use crate::recording::Recording;
@@ -46,6 +47,8 @@ pub struct Started<'a> {
     pub jobs: Receiver<Job>,
     /// Recordings for the syncer, in order.
     pub unsynced: Receiver<UnsyncedRecording>,
+    /// Brings something when a recording was finished, for [`Retention::run`].
+    pub nudges: Receiver<()>,
 }
 
 impl Sessions {
@@ -80,15 +83,22 @@ impl Sessions {
     /// # Errors
     ///
     /// Returns an error if the recording cannot be opened.
-    pub fn start(self, counters: &Counters) -> Result<Started<'_>> {
+    pub fn start<'a>(
+        self,
+        counters: &'a Counters,
+        retention: &'a Retention<'a>,
+    ) -> Result<Started<'a>> {
         let (to_detect, jobs) = bounded(QUEUED_JOBS);
         let (to_sync, unsynced) = bounded(QUEUED_JOBS);
-        let handover = Handover { series: self.series, counters, to_detect, to_sync };
+        let (nudge, nudges) = bounded(1);
+        let series = self.series;
+        let handover = Handover { series, counters, retention, to_detect, to_sync, nudge };
         let (recording, job) = open_recording(self.opened.current)?;
+        retention.opened(&job.session, &job.written);
         let session = Arc::clone(&job.session);
         counters.recorded_bytes.store(job.opened_bytes, Relaxed);
         let first = FirstJobs { unfinished: self.opened.unfinished, current: job };
-        Ok(Started { handover, session, recording, first, jobs, unsynced })
+        Ok(Started { handover, session, recording, first, jobs, unsynced, nudges })
     }
 }
 
@@ -102,8 +112,10 @@ pub struct FirstJobs {
 pub struct Handover<'a> {
     series: Series,
     counters: &'a Counters,
+    retention: &'a Retention<'a>,
     to_detect: Sender<Job>,
     to_sync: Sender<UnsyncedRecording>,
+    nudge: Sender<()>,
 }
 
 impl Handover<'_> {
@@ -138,10 +150,13 @@ impl Handover<'_> {
         self.counters.set_session(session.folder());
         let (recording, job) = open_recording(session)?;
         self.submit(job)?;
+        // If it is full, the retention has not seen the last nudge yet.
+        let _ = self.nudge.try_send(());
         Ok(recording)
     }
 
     fn submit(&self, job: Job) -> Result<()> {
+        self.retention.opened(&job.session, &job.written);
         let unsynced = UnsyncedRecording { sync: job.sync.clone(), written: job.written.clone() };
         self.to_detect
             .try_send(job)

@@ -18,12 +18,24 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::host::shutdown::Shutdown;
 use crate::ingest::Chunk;
 use crate::pause;
+use crate::pipeline::housekeeping::{Retention, Room};
 use crate::recording::Recording;
 use crate::telemetry::Counters;
 
 /// Interval at which a failed write is retried. Also the interval at which the writer checks that
 /// the file still exists and that there is free space.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Interval at which a write is repeated while space of a deleted recording becomes free.
+const ROOM_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The free space that a recording needs.
+pub struct FreeSpace<'a> {
+    /// Minimum number of free bytes on the file system.
+    pub min_bytes: u64,
+    /// Makes room when there are fewer.
+    pub retention: &'a Retention<'a>,
+}
 
 /// Writes chunks until the channel is closed.
 pub struct Writer<'a> {
@@ -35,8 +47,7 @@ pub struct Writer<'a> {
     /// Whether senders are accepted.
     accepting: watch::Sender<bool>,
     shutdown: Shutdown,
-    /// Minimum number of free bytes on the file system.
-    min_free: u64,
+    space: FreeSpace<'a>,
     last_check: Option<Instant>,
     /// Bytes that were held for the cut of a recording that was removed. They are written after
     /// the bytes whose write failed, and before any others.
@@ -54,7 +65,7 @@ impl<'a> Writer<'a> {
         counters: Arc<Counters>,
         accepting: watch::Sender<bool>,
         shutdown: Shutdown,
-        min_free: u64,
+        space: FreeSpace<'a>,
     ) -> Self {
         Writer {
             recording,
@@ -63,7 +74,7 @@ impl<'a> Writer<'a> {
             counters,
             accepting,
             shutdown,
-            min_free,
+            space,
             last_check: None,
             held: Vec::new(),
         }
@@ -151,6 +162,7 @@ impl<'a> Writer<'a> {
                 .during(|| self.check_file().and_then(|()| work(&mut self.recording)));
             match attempt {
                 Ok(done) => return Ok(done),
+                Err(error) if self.has_made_room(&error) => {}
                 Err(error) => self.halt(error)?,
             }
         }
@@ -168,14 +180,31 @@ impl<'a> Writer<'a> {
             return Err(removed(&self.recording));
         }
         let free = self.recording.free_bytes()?;
-        if free < self.min_free {
-            let (free, required) = (ByteSize(free), ByteSize(self.min_free));
+        if free < self.space.min_bytes {
+            let (free, required) = (ByteSize(free), ByteSize(self.space.min_bytes));
             let what = format!("only {free} are free, --min-free requires {required}");
             let error = Error::new(Stage::Recording, what).of_kind(Kind::NoSpace);
             return Err(error.path(self.recording.path()));
         }
         self.last_check = Some(Instant::now());
         Ok(())
+    }
+
+    /// Deletes old recordings if the disk is full. Returns whether to repeat the write at once.
+    fn has_made_room(&mut self, error: &Error) -> bool {
+        if error.kind() != Kind::NoSpace {
+            return false;
+        }
+        let counters = Arc::clone(&self.counters);
+        let room = counters.recorder.during(|| {
+            let free = self.recording.free_bytes().unwrap_or(0);
+            self.space.retention.make_room(free, self.space.min_bytes.saturating_sub(free).max(1))
+        });
+        match room {
+            Room::Made => true,
+            Room::Coming => !self.shutdown.wait_timeout(pause::of(ROOM_INTERVAL)),
+            Room::None => false,
+        }
     }
 
     /// Handles a failed write: logs it once, and waits before the next attempt. If the file was
