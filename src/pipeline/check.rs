@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::DetectOptions;
+use super::list::has_video;
 use super::live::checkpoint::Checkpoint;
 use super::live::trust::{self, StoredCheckpoint};
 use super::live::{Detected, Live};
@@ -36,7 +37,7 @@ pub fn check(session: &Session) -> Result<Examined> {
     }
     let path = session.checkpoint_json();
     let contradiction = match trust::examine(&path, &session.recording_ts(), length)? {
-        StoredCheckpoint::Missing if length > 0 => {
+        StoredCheckpoint::Missing if length > 0 && has_video(&session.recording_ts()) => {
             Some("it is missing: detection would start over".into())
         }
         StoredCheckpoint::Missing => None,

@@ -1,4 +1,4 @@
-//! `scan --list`: lists the content of a file without decoding it.
+//! Lists the content of a file without decoding it, as `scan --list` does.
 
 use std::path::Path;
 
@@ -24,4 +24,13 @@ pub fn list(file: &Path, program: ProgramChoice) -> Result<Vec<ListedProgram>> {
         }
     }
     Ok(listing.programs())
+}
+
+/// Returns whether the file has video that can be analyzed, as far as its tables tell. A file that
+/// cannot be read counts as one that has.
+pub fn has_video(file: &Path) -> bool {
+    let programs = list(file, ProgramChoice::FirstWithVideo);
+    programs.map_or(true, |programs| {
+        programs.iter().flat_map(|program| &program.streams).any(|stream| stream.followed)
+    })
 }

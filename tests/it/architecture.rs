@@ -50,10 +50,10 @@ const PIPELINE: [(&str, &[&str]); 8] = [
     ("options", &[]),
     ("analyzer", &[]),
     ("live", &["analyzer"]),
-    ("housekeeping", &["live"]),
+    ("housekeeping", &["list", "live"]),
     ("record", &["analyzer", "housekeeping", "live"]),
     ("scan", &["analyzer", "live"]),
-    ("check", &["live", "record"]),
+    ("check", &["list", "live", "record"]),
     ("list", &[]),
 ];
 

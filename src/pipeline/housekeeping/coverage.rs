@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::media::ByteOffset;
+use crate::pipeline::list::has_video;
 use crate::pipeline::live::checkpoint::Checkpoint;
 use crate::pipeline::live::trust::{self, StoredCheckpoint};
 use crate::session::{Session, StoredRecording};
@@ -49,8 +50,10 @@ impl Coverage {
             }
         };
         let Some(checkpoint) = checkpoint else {
-            // Nothing is to be looked at in an empty recording.
-            let is_finished = recording.is_some_and(|recording| recording.bytes == 0);
+            // Without video there is nothing to look at.
+            let is_finished = recording.is_none_or(|recording| {
+                recording.bytes == 0 || !has_video(&session.recording_ts())
+            });
             return Coverage { is_finished, ..Coverage::default() };
         };
         Coverage {
