@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::ingest;
 use crate::pipeline::{self, DetectOptions, RecordOptions, RotationLimits, Sessions};
 use crate::playback::{self, PlayOptions, PlayOutcome, Position};
+use crate::session::Session;
 use crate::telemetry::Counters;
 
 /// An alias, because clap reads `Option<Option<T>>` as an option whose value may be
@@ -225,7 +226,7 @@ pub fn run(args: RecordArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
     let recording = sessions.recording_ts();
     let result = thread::scope(|scope| {
         if config.play {
-            scope.spawn(|| play_live(&recording, &recorded));
+            scope.spawn(|| play_live(&recording, &counters, &recorded));
         }
         let result = pipeline::record(
             &config.record,
@@ -247,9 +248,13 @@ pub fn run(args: RecordArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
 }
 
 /// Implements `--play`. Recording continues whatever happens to mpv.
-fn play_live(recording: &Path, recorded: &AtomicBool) {
+fn play_live(first: &Path, counters: &Counters, recorded: &AtomicBool) {
+    let current = || {
+        let session = counters.session().and_then(|folder| Session::at(&folder).ok());
+        session.map_or_else(|| first.to_owned(), |session| session.recording_ts())
+    };
     let options = PlayOptions { is_recorder: true, ..PlayOptions::default() };
-    match playback::play(recording, Position::Live, &options, recorded) {
+    match playback::play_series(first, Some(&current), Position::Live, &options, recorded) {
         Ok(PlayOutcome::Ended(_)) => tracing::info!("player closed; recording continues"),
         Ok(_) => {}
         Err(error) => tracing::warn!("{error}; recording continues"),

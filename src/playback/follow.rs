@@ -73,6 +73,17 @@ impl Follower {
         self.is_paused = is_paused;
     }
 
+    /// Starts over with another recording. The user's pause stays.
+    pub fn restart(&mut self) {
+        let Follower { is_paused_by_user, is_paused, .. } = *self;
+        *self = Follower { is_paused_by_user, is_paused, ..Follower::default() };
+    }
+
+    /// Returns whether mpv waits at the end of a recording that is `length` bytes long.
+    pub fn has_played_all(&self, length: u64) -> bool {
+        self.is_waiting() && length <= self.ended_length
+    }
+
     /// Returns whether mpv has reached the end and the user has not paused it.
     pub fn is_waiting(&self) -> bool {
         self.ended_at.is_some() && !self.is_paused_by_user
@@ -147,6 +158,19 @@ mod tests {
         assert!(!follower.is_due(1001, ms(60_250)));
         assert!(follower.is_due(1500, ms(60_500)));
         assert_eq!(follower.nudge(Some(7.0), ms(60_500)), Nudge::Seconds(6.5));
+    }
+
+    #[test]
+    fn all_is_played_at_the_end_of_what_was_recorded_unless_the_user_has_paused() {
+        let mut follower = at_the_end();
+        assert!(follower.has_played_all(1000) && !follower.has_played_all(1001));
+        follower.paused(true, ms(5000));
+        assert!(!follower.has_played_all(1000));
+        follower.restart();
+        follower.eof_reached(true, ms(6000));
+        assert!(!follower.has_played_all(0), "the pause stays");
+        follower.paused(false, ms(7000));
+        assert!(follower.has_played_all(0));
     }
 
     #[test]

@@ -2,11 +2,13 @@
 //!
 //! [`play`] opens one player per recording. If it is already open, it moves it: the name
 //! of mpv's IPC socket is derived from the recording. While the player runs, a
-//! [`Supervisor`] makes it continue after it has reached the end of what was recorded.
+//! [`Supervisor`] makes it continue after it has reached the end of what was recorded, and
+//! opens the next recording of a recorder that rotates.
 
 mod follow;
 mod ipc;
 mod player;
+mod series;
 mod socket;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
@@ -25,9 +27,11 @@ use serde_json::json;
 pub use follow::{Follower, Nudge};
 pub use ipc::{Ipc, PlayerEvent};
 pub use player::{Player, Supervisor, Watch};
+pub use series::CurrentRecording;
 pub use socket::socket_path;
 
 use crate::error::{Context, Error, Result, Stage};
+use series::PlayedSeries;
 
 /// mpv is started once the recording has this many bytes, enough to find every stream in
 /// them …
@@ -102,6 +106,22 @@ pub fn play(
     options: &PlayOptions,
     stop: &AtomicBool,
 ) -> Result<PlayOutcome> {
+    play_series(recording, None, at, options, stop)
+}
+
+/// As [`play`]. A player that has reached the end of its recording goes on with the recording that
+/// `current` returned after it.
+///
+/// # Errors
+///
+/// As [`play`].
+pub fn play_series(
+    recording: &Path,
+    current: Option<CurrentRecording<'_>>,
+    at: Position,
+    options: &PlayOptions,
+    stop: &AtomicBool,
+) -> Result<PlayOutcome> {
     let absolute =
         std::path::absolute(recording).context(Stage::Playback, recording, "cannot open")?;
     if !wait_for_bytes(&absolute, options.is_recorder, stop)? {
@@ -118,20 +138,23 @@ pub fn play(
         if !options.is_recorder {
             return Ok(PlayOutcome::Steered);
         }
-        if Supervisor::new(ipc, &absolute, None).run(stop) == Watch::Stopped {
+        let series = current.map(|current| PlayedSeries::new(&absolute, &socket, current));
+        if Supervisor::new(ipc, &absolute, series, None).run(stop) == Watch::Stopped {
             return Ok(PlayOutcome::Stopped);
         }
         remove_stale(&socket);
         return Ok(PlayOutcome::Ended(None));
     }
     remove_stale(&socket);
-    open(&absolute, &socket, at, options, stop)
+    let series = current.map(|current| PlayedSeries::new(&absolute, &socket, current));
+    open(&absolute, &socket, series, at, options, stop)
 }
 
 /// Starts mpv and supervises it.
 fn open(
     recording: &Path,
     socket: &Path,
+    series: Option<PlayedSeries<'_>>,
     at: Position,
     options: &PlayOptions,
     stop: &AtomicBool,
@@ -139,7 +162,7 @@ fn open(
     let mut player = Player::start(recording, socket, options)?;
     match player.connect(socket, stop) {
         Some(ipc) => {
-            Supervisor::new(ipc, recording, Some(at)).run(stop);
+            Supervisor::new(ipc, recording, series, Some(at)).run(stop);
         }
         None => tracing::debug!("cannot control the player: no answer on its socket"),
     }
@@ -156,6 +179,9 @@ fn open(
 ///
 /// Returns an error if the player refuses or does not answer.
 pub fn steer(ipc: &mut Ipc, recording: &Path, at: Position) -> Result<()> {
+    if !is_playing(ipc, recording) {
+        return load(ipc, recording, at);
+    }
     match at {
         Position::Seconds(seconds) => seek(ipc, recording, seconds.max(0.0))?,
         Position::Byte { offset, total } => {
@@ -172,18 +198,48 @@ pub fn steer(ipc: &mut Ipc, recording: &Path, at: Position) -> Result<()> {
     Ok(())
 }
 
+/// Returns whether the player has this recording open. One that has not opened anything yet counts
+/// as if it had.
+fn is_playing(ipc: &mut Ipc, recording: &Path) -> bool {
+    let Ok(path) = ipc.get("path") else { return true };
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    path.as_str()
+        .is_none_or(|path| Path::new(path) == recording || real(Path::new(path)) == real(recording))
+}
+
+/// Opens another recording in the player.
+///
+/// # Errors
+///
+/// As [`steer`].
+pub fn load(ipc: &mut Ipc, recording: &Path, at: Position) -> Result<()> {
+    let start = match at {
+        Position::Seconds(seconds) => seconds.max(0.0).to_string(),
+        Position::Byte { offset, total } => format!("{}%", follow::percent(offset, total)),
+        Position::Live => "100%".to_owned(),
+    };
+    let Some(file) = recording.to_str() else {
+        let what = "a path that is not UTF-8 cannot be opened in a player that is open already";
+        return Err(Error::new(Stage::Playback, what).path(recording));
+    };
+    let options = json!({ "start": start });
+    let command =
+        json!({ "name": "loadfile", "url": file, "flags": "replace", "options": options });
+    ipc.command(command)?;
+    if at == Position::Live {
+        ipc.command(json!(["set_property", "pause", false]))?;
+    }
+    Ok(())
+}
+
 /// Seeks to a time. If mpv has seen the file grow and it no longer grows, every read at
 /// the end of the file takes mpv 2 s, and a seek by time reads there a dozen times. In
 /// this case, opening the file again is faster.
 fn seek(ipc: &mut Ipc, recording: &Path, seconds: f64) -> Result<()> {
-    if has_stopped_growing(ipc, recording) {
-        let file = recording.to_string_lossy();
-        let options = json!({ "start": seconds.to_string() });
-        let command =
-            json!({ "name": "loadfile", "url": file, "flags": "replace", "options": options });
-        if ipc.command(command).is_ok() {
-            return Ok(());
-        }
+    if has_stopped_growing(ipc, recording)
+        && load(ipc, recording, Position::Seconds(seconds)).is_ok()
+    {
+        return Ok(());
     }
     ipc.command(json!(["seek", seconds, "absolute+exact"])).map(drop)
 }
@@ -203,14 +259,14 @@ fn has_stopped_growing(ipc: &Ipc, recording: &Path) -> bool {
 fn wait_for_bytes(recording: &Path, is_recorder: bool, stop: &AtomicBool) -> Result<bool> {
     let mut first_byte = None;
     while !stop.load(Ordering::Relaxed) {
-        let (length, age) = match fs::metadata(recording) {
-            Ok(metadata) => (metadata.len(), age(&metadata)),
-            Err(_) if is_recorder => (0, Duration::ZERO),
+        let (length, is_long_enough) = match fs::metadata(recording) {
+            Ok(metadata) => (metadata.len(), is_long_enough(&metadata)),
+            Err(_) if is_recorder => (0, false),
             Err(cause) => return Err(cause).context(Stage::Playback, recording, "cannot open"),
         };
         if length > 0 {
             let waited = first_byte.get_or_insert_with(Instant::now).elapsed();
-            if length >= OPENING_BYTES || waited >= OPENING_TIME || age >= OPENING_TIME {
+            if is_long_enough || waited >= OPENING_TIME {
                 return Ok(true);
             }
         } else if !is_recorder {
@@ -220,6 +276,11 @@ fn wait_for_bytes(recording: &Path, is_recorder: bool, stop: &AtomicBool) -> Res
         thread::sleep(Duration::from_millis(50));
     }
     Ok(false)
+}
+
+/// Returns whether mpv will find every stream in a recording, or no more will come soon.
+fn is_long_enough(recording: &Metadata) -> bool {
+    recording.len() >= OPENING_BYTES || (recording.len() > 0 && age(recording) >= OPENING_TIME)
 }
 
 /// Returns the time since the last write, or 0 if it lies in the future.

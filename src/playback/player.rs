@@ -1,6 +1,6 @@
 //! The mpv process, and the loop that keeps it at the live edge.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -12,8 +12,9 @@ use serde_json::json;
 
 use super::follow::{Follower, Nudge};
 use super::ipc::{Ipc, PlayerEvent};
+use super::series::PlayedSeries;
 use super::words::OutputReader;
-use super::{PlayOptions, Position, steer};
+use super::{PlayOptions, Position, load, steer};
 use crate::error::{Error, Result, Stage};
 
 /// Interval at which process, recording and stop flag are checked.
@@ -124,10 +125,13 @@ impl Player {
 }
 
 /// Keeps a player at the live edge of a growing recording.
-#[derive(Debug)]
-pub struct Supervisor {
+pub struct Supervisor<'a> {
     ipc: Ipc,
+    /// The recording that the player has open.
     recording: PathBuf,
+    /// Held while the player has it open: a recorder does not delete a recording that is locked.
+    _playing: Option<File>,
+    series: Option<PlayedSeries<'a>>,
     follower: Follower,
     /// Position to start at; `None` once the player is there.
     begin: Option<Position>,
@@ -135,18 +139,33 @@ pub struct Supervisor {
     last_poll: Option<Instant>,
 }
 
-impl Supervisor {
+impl<'a> Supervisor<'a> {
     /// Supervises the player connected to `ipc`. Once the player has loaded the
     /// recording, it is moved to `begin`; by then the end of the timeline is up to date.
-    pub fn new(ipc: Ipc, recording: &Path, begin: Option<Position>) -> Self {
-        let recording = recording.to_owned();
+    /// At the end of the recording, it goes on with the next one of the series.
+    pub fn new(
+        ipc: Ipc,
+        recording: &Path,
+        series: Option<PlayedSeries<'a>>,
+        begin: Option<Position>,
+    ) -> Self {
+        let (recording, playing) = (recording.to_owned(), lock_shared(recording));
         let (follower, started) = (Follower::default(), Instant::now());
-        Supervisor { ipc, recording, follower, begin, started, last_poll: None }
+        Supervisor {
+            ipc,
+            recording,
+            _playing: playing,
+            series,
+            follower,
+            begin,
+            started,
+            last_poll: None,
+        }
     }
 
     /// Runs until the player closes the connection or `stop` is set.
     pub fn run(mut self, stop: &AtomicBool) -> Watch {
-        for (id, property) in ["eof-reached", "pause"].into_iter().enumerate() {
+        for (id, property) in ["eof-reached", "pause", "path"].into_iter().enumerate() {
             if let Err(error) = self.ipc.command(json!(["observe_property", id + 1, property])) {
                 tracing::debug!("{error}");
             }
@@ -155,7 +174,10 @@ impl Supervisor {
             match self.ipc.event(POLL) {
                 Ok(Some(event)) => self.take(event),
                 Ok(None) => {}
-                Err(_) => return Watch::Closed,
+                Err(_) => {
+                    self.series.iter_mut().for_each(PlayedSeries::remove_links);
+                    return Watch::Closed;
+                }
             }
             if self.last_poll.is_none_or(|at| at.elapsed() >= POLL) {
                 self.last_poll = Some(Instant::now());
@@ -168,6 +190,9 @@ impl Supervisor {
     fn take(&mut self, event: PlayerEvent) {
         let now = self.started.elapsed();
         if let PlayerEvent::Property { name, value } = &event {
+            if let ("path", Some(path)) = (name.as_str(), value.as_str()) {
+                return self.opened(Path::new(path));
+            }
             match (name.as_str(), value.as_bool()) {
                 ("eof-reached", Some(is_reached)) => self.follower.eof_reached(is_reached, now),
                 ("pause", Some(is_paused)) => self.follower.paused(is_paused, now),
@@ -187,12 +212,34 @@ impl Supervisor {
         }
     }
 
+    /// The player has opened a file: by itself, or by another `play`.
+    fn opened(&mut self, path: &Path) {
+        if path != self.recording {
+            self.recording = path.to_owned();
+            self._playing = lock_shared(path);
+            self.follower.restart();
+        }
+    }
+
+    /// Opens the next recording if the player has played this one of `length` bytes to its end.
+    fn go_on(&mut self, length: u64) {
+        let Some(series) = &mut self.series else { return };
+        series.look();
+        let next = series.after(&self.recording).filter(|_| self.follower.has_played_all(length));
+        let Some(next) = next else { return };
+        match load(&mut self.ipc, next, Position::Seconds(0.0)) {
+            Ok(()) => tracing::debug!("the player goes on with {}", next.display()),
+            Err(error) => tracing::debug!("the player does not go on: {error}"),
+        }
+    }
+
     /// Reads the recording's length and makes the player continue if that is due.
     fn poll(&mut self) {
         let now = self.started.elapsed();
-        let Ok(metadata) = fs::metadata(&self.recording) else { return };
-        if !self.follower.is_due(metadata.len(), now) {
-            return;
+        // A recording that was deleted while it was played has all been played at its end.
+        let length = fs::metadata(&self.recording).map_or(0, |metadata| metadata.len());
+        if !self.follower.is_due(length, now) {
+            return self.go_on(length);
         }
         let position = self.ipc.get("time-pos").ok().and_then(|value| value.as_f64());
         let seek = match self.follower.nudge(position, now) {
@@ -206,6 +253,11 @@ impl Supervisor {
             Err(error) => tracing::debug!("the player does not continue: {error}"),
         }
     }
+}
+
+/// Locks a recording against deletion. Without the lock, it is played all the same.
+fn lock_shared(recording: &Path) -> Option<File> {
+    File::open(recording).ok().filter(|file| file.try_lock_shared().is_ok())
 }
 
 fn cannot_start(recording: &Path, cause: std::io::Error) -> Error {

@@ -253,3 +253,40 @@ fn an_empty_recording_is_told_and_a_recorder_waits_until_it_is_stopped() {
     stop.store(true, Ordering::Relaxed);
     assert_eq!(playing.join().unwrap().unwrap(), PlayOutcome::Stopped);
 }
+
+#[test]
+fn a_player_goes_on_with_the_next_recording_of_a_series_and_is_found_by_each_of_them() {
+    let Some(bytes) = material() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = ["1.ts", "2.ts"].map(|name| folder.path().join(name));
+    fs::write(&first, &bytes[..bytes.len() / 3]).unwrap();
+    let stop = AtomicBool::new(false);
+    let current = std::sync::Mutex::new(first.clone());
+    let written = || current.lock().unwrap().clone();
+    let start = |at| play_series(&first, Some(&written), at, &options(), &stop);
+    thread::scope(|scope| {
+        let playing = scope.spawn(move || start(Position::Seconds(8.0)));
+        let _closer = Closer(socket_path(&first).unwrap());
+        let mut ipc = connect_to_other(&socket_path(&first).unwrap()).unwrap();
+        wait_for(&mut ipc, "eof-reached", |eof| *eof == json!(true));
+        fs::write(&second, &bytes[..bytes.len() / 2]).unwrap();
+        *current.lock().unwrap() = second.clone();
+        let is_second = |path: &Value| path.as_str() == second.to_str();
+        wait_for(&mut ipc, "path", is_second);
+        wait_for(&mut ipc, "time-pos", beyond(0.2));
+        // No recorder deletes what is played.
+        let is_locked = |path| File::open(path).unwrap().try_lock().is_err();
+        assert!(is_locked(&second) && !is_locked(&first));
+
+        let again = |path, at| play(path, at, &options(), &AtomicBool::new(false)).unwrap();
+        assert_eq!(again(&second, Position::Seconds(5.0)), PlayOutcome::Steered);
+        wait_for(&mut ipc, "time-pos", beyond(5.0));
+        // Back to the first one, from which it goes on again.
+        assert_eq!(again(&first, Position::Seconds(8.0)), PlayOutcome::Steered);
+        wait_for(&mut ipc, "path", |path| path.as_str() == first.to_str());
+        wait_for(&mut ipc, "path", is_second);
+        ipc.command(json!(["quit"])).unwrap();
+        assert!(matches!(playing.join().unwrap().unwrap(), PlayOutcome::Ended(Some(_))));
+        assert!(!socket_path(&second).unwrap().is_symlink());
+    });
+}

@@ -19,6 +19,7 @@ mod main_path;
 mod memory;
 mod muxing;
 mod parity;
+mod play;
 mod recovery;
 mod retention;
 mod rotation;
