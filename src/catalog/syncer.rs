@@ -17,8 +17,19 @@ use crate::error::{Context, Error, Result, Stage};
 /// that is faster, and the list stays bounded.
 const MAX_JPEGS: usize = 256;
 
-/// Syncs the recording up to the position of the job's checkpoint.
-pub type SyncRecording = Box<dyn FnOnce() -> Result<()> + Send>;
+/// Syncs the recording. Returns the number of bytes from its start that are durable.
+pub type SyncRecording = Box<dyn FnOnce() -> Result<u64> + Send>;
+
+/// A checkpoint to write.
+#[derive(Debug)]
+pub struct NewCheckpoint {
+    /// Path of the file.
+    pub path: PathBuf,
+    /// Content of the file.
+    pub bytes: Vec<u8>,
+    /// Length of the recording that it covers. It is not written unless that is durable.
+    pub covers: u64,
+}
 
 /// What one run of the syncer syncs, in this order. All parts are optional.
 #[derive(Default)]
@@ -27,9 +38,9 @@ pub struct SyncJob {
     pub recording: Option<SyncRecording>,
     /// JPEGs and index; filled in by [`super::Catalog::sync_job`].
     pub frames: FramesJob,
-    /// Path and bytes of the checkpoint. The index and the JPEGs that it covers must be
-    /// published before the job is submitted.
-    pub checkpoint: Option<(PathBuf, Vec<u8>)>,
+    /// The checkpoint. The index and the JPEGs that it covers must be published before the job
+    /// is submitted.
+    pub checkpoint: Option<NewCheckpoint>,
 }
 
 /// The catalog's part of a job.
@@ -58,11 +69,17 @@ impl SyncJob {
     fn run(self) -> Result<(), Box<Failed>> {
         let SyncJob { recording, frames, checkpoint } = self;
         let failed = |error, rest| Err(Box::new(Failed { error, rest }));
-        if let Some(Err(error)) = recording.map(|sync_recording| sync_recording()) {
-            // The checkpoint is dropped with the recording: alone, it would point past
-            // the synced bytes.
-            return failed(error, SyncJob { frames, ..SyncJob::default() });
-        }
+        let durable = match recording.map(|sync_recording| sync_recording()) {
+            None => u64::MAX,
+            Some(Ok(durable)) => durable,
+            Some(Err(error)) => {
+                // The checkpoint is dropped with the recording: alone, it would point past
+                // the synced bytes.
+                return failed(error, SyncJob { frames, ..SyncJob::default() });
+            }
+        };
+        // Past a sync that has failed once, no checkpoint is written any more.
+        let checkpoint = checkpoint.filter(|checkpoint| checkpoint.covers <= durable);
         // A power loss here leaves more of the recording than the catalog covers: it is
         // detected again.
         if let Err(error) = frames.run() {
@@ -71,9 +88,11 @@ impl SyncJob {
         // A power loss here leaves frames after the checkpoint: they are found again,
         // with the same ids.
         match checkpoint {
-            Some((path, bytes)) => publish(&path, &bytes, Durable::Now).or_else(|error| {
-                failed(error, SyncJob { checkpoint: Some((path, bytes)), ..SyncJob::default() })
-            }),
+            Some(checkpoint) => {
+                publish(&checkpoint.path, &checkpoint.bytes, Durable::Now).or_else(|error| {
+                    failed(error, SyncJob { checkpoint: Some(checkpoint), ..SyncJob::default() })
+                })
+            }
             None => Ok(()),
         }
     }
@@ -259,7 +278,14 @@ mod tests {
     use std::fs;
     use std::sync::mpsc;
 
-    fn checkpoint(path: &Path, bytes: &[u8]) -> Option<(PathBuf, Vec<u8>)> {
+    /// Length of the recording that every checkpoint here covers.
+    const COVERED: u64 = 1000;
+
+    fn checkpoint(path: &Path, bytes: &[u8]) -> Option<NewCheckpoint> {
+        Some(NewCheckpoint { path: path.to_owned(), bytes: bytes.to_owned(), covers: COVERED })
+    }
+
+    fn index_copy(path: &Path, bytes: &[u8]) -> Option<(PathBuf, Vec<u8>)> {
         Some((path.to_owned(), bytes.to_owned()))
     }
 
@@ -277,7 +303,7 @@ mod tests {
                 assert!(!unseen.exists());
                 running.send(()).unwrap();
                 released.recv().unwrap();
-                Ok(())
+                Ok(COVERED)
             })),
             checkpoint: checkpoint(&path, b"1"),
             ..SyncJob::default()
@@ -289,7 +315,7 @@ mod tests {
             recording: Some(Box::new(|| Err(Error::new(Stage::Recording, "superseded")))),
             checkpoint: checkpoint(&path, b"2"),
             frames: FramesJob {
-                index_copy: checkpoint(&copy, b"kept"),
+                index_copy: index_copy(&copy, b"kept"),
                 jpegs: vec![folder.path().join("gone.jpg")],
                 ..FramesJob::default()
             },
@@ -299,7 +325,7 @@ mod tests {
             recording: Some(Box::new(move || {
                 assert_eq!(fs::read(&first).unwrap(), b"1");
                 assert!(!unwritten.exists());
-                Ok(())
+                Ok(COVERED)
             })),
             checkpoint: checkpoint(&path, b"3"),
             ..SyncJob::default()
@@ -316,7 +342,7 @@ mod tests {
         let (path, copy) = (folder.path().join("checkpoint.json"), folder.path().join("copy"));
         let failing = || SyncJob {
             recording: Some(Box::new(|| Err(Error::new(Stage::Recording, "disk on fire")))),
-            frames: FramesJob { index_copy: checkpoint(&copy, b"x"), ..FramesJob::default() },
+            frames: FramesJob { index_copy: index_copy(&copy, b"x"), ..FramesJob::default() },
             checkpoint: checkpoint(&path, b"1"),
         };
         let syncer = Syncer::start().unwrap();
@@ -327,9 +353,24 @@ mod tests {
 
         let failed = failing().run().unwrap_err();
         let mut next = failed.rest;
-        next.add(SyncJob { recording: Some(Box::new(|| Ok(()))), ..SyncJob::default() });
+        next.add(SyncJob { recording: Some(Box::new(|| Ok(COVERED))), ..SyncJob::default() });
         assert!(next.run().is_ok());
         assert!(!path.exists() && copy.exists());
+    }
+
+    #[test]
+    fn a_checkpoint_past_what_is_durable_is_never_written_and_the_frames_are_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = (folder.path().join("checkpoint.json"), folder.path().join("copy"));
+        let job = |durable| SyncJob {
+            recording: Some(Box::new(move || Ok(durable))),
+            frames: FramesJob { index_copy: index_copy(&copy, b"x"), ..FramesJob::default() },
+            checkpoint: checkpoint(&path, b"1"),
+        };
+        assert!(job(COVERED - 1).run().is_ok());
+        assert!(!path.exists() && copy.exists());
+        assert!(job(COVERED).run().is_ok());
+        assert!(path.exists());
     }
 
     #[test]

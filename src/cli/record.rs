@@ -220,7 +220,7 @@ pub fn run(args: RecordArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
         }
     };
     let listening = pipeline::listen(&config.record.network)?;
-    let sessions = Sessions::open(&config.record)?;
+    let sessions = Sessions::open(&config.record, &counters)?;
     tracing::info!("session {}", sessions.current().folder().display());
     let recorded = AtomicBool::new(false);
     let recording = sessions.recording_ts();

@@ -151,18 +151,24 @@ fn run_prune(args: PruneArgs, context: &CommandContext<'_>) -> Result<ExitStatus
         (true, false) => "would delete session",
         (true, true) => "would delete the recording of session",
     };
+    let mut failed = None;
     prune(&options, &mut |pruned| match pruned {
-        Pruned::Deleted(session) => {
+        Ok(Pruned::Deleted(session)) => {
             output.write_line(&format!("{deleted} {session}"));
         }
-        Pruned::DeletedExceptOthers(session) => {
+        Ok(Pruned::DeletedExceptOthers(session)) => {
             let others = "files of other programs stay in its folder";
             output.write_line(&format!("{deleted} {session}; {others}"));
         }
-        Pruned::Stays(session, why) => tracing::info!("session {session} stays: {why}"),
+        Ok(Pruned::Stays(session, why)) => tracing::info!("session {session} stays: {why}"),
+        Err(error) => {
+            if let Some(earlier) = failed.replace(error) {
+                tracing::error!("{earlier}");
+            }
+        }
     })?;
     output.finish()?;
-    Ok(ExitStatus::Done)
+    failed.map_or(Ok(ExitStatus::Done), Err)
 }
 
 fn to_json(info: &SessionInfo) -> String {

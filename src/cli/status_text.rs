@@ -43,6 +43,12 @@ pub fn to_text(status: &Status, now: Timestamp) -> Vec<String> {
         ("last warning", trouble(&status.last_warning)),
     ];
     rows.extend(deleted(status).map(|deleted| ("deleted", deleted)));
+    rows.extend(status.sync_failures.iter().map(|(session, from)| {
+        (
+            "not synced",
+            format!("{session} from byte {from} on; scenetap check --repair reads it again"),
+        )
+    }));
     let rows = rows.iter().map(|(name, value)| format!("  {name:<12}  {value}"));
     let lines = std::iter::once(format!("session {}", status.session)).chain(rows);
     lines.map(|line| without_control_characters(&line)).collect()

@@ -152,6 +152,17 @@ pub fn sync_file_system(folder: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(folder)?)?)
 }
 
+/// Returns the free bytes of the file system of `path`, for users other than root, and its size.
+///
+/// # Errors
+///
+/// Those of statvfs(3).
+pub fn free_bytes(path: &Path) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::statvfs(path)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    Ok((bytes(stat.f_bavail), bytes(stat.f_blocks)))
+}
+
 /// Creates a folder and its parents.
 ///
 /// # Errors

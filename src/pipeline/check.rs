@@ -12,6 +12,7 @@ use crate::catalog::examine::{self, Examined};
 use crate::catalog::publish::left_overs;
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::shutdown::Shutdown;
+use crate::media::ByteOffset;
 use crate::recording;
 use crate::session::Session;
 use crate::telemetry::Counters;
@@ -27,6 +28,11 @@ pub fn check(session: &Session) -> Result<Examined> {
     let path = session.recording_ts();
     let recording::Reopened { length, discarded_bytes } = recording::examine(&path)?;
     let mut found = examine::examine(&session.frames_dir(), &path, length, is_recorded)?;
+    let failed_sync = recording::failed_sync(&path);
+    if let Some(from) = failed_sync {
+        let what = "a sync to disk has failed: bytes from here on may be lost at a power failure";
+        found.problems.push(Error::new(Stage::Recording, what).path(&path).at(ByteOffset(from)));
+    }
     if is_recorded {
         return Ok(found);
     }
@@ -37,6 +43,7 @@ pub fn check(session: &Session) -> Result<Examined> {
     }
     let path = session.checkpoint_json();
     let contradiction = match trust::examine(&path, &session.recording_ts(), length)? {
+        StoredCheckpoint::Missing if failed_sync.is_some() => None,
         StoredCheckpoint::Missing if length > 0 && has_video(&session.recording_ts()) => {
             Some("it is missing: detection would start over".into())
         }
@@ -45,6 +52,8 @@ pub fn check(session: &Session) -> Result<Examined> {
             problem(error);
             None
         }
+        // It covers what is on disk for certain.
+        StoredCheckpoint::Trusted(_) if failed_sync.is_some() => None,
         StoredCheckpoint::Trusted(checkpoint) => {
             find_contradiction(&checkpoint, length, found.entries)
         }
@@ -88,6 +97,9 @@ pub fn repair(
     let checkpoint = session.checkpoint_json();
     if found.lacks_frames && checkpoint.exists() {
         trust::quarantine(&checkpoint, &trust::untrusted(&checkpoint, "frames are missing"))?;
+    }
+    if recording::failed_sync(&session.recording_ts()).is_some() {
+        recording::forget_failed_sync(&session.recording_ts())?;
     }
     let job = finished_job(owned)?;
     counters.recorded_bytes.store(job.opened_bytes, std::sync::atomic::Ordering::Relaxed);

@@ -4,13 +4,12 @@
 //! is torn by a lost connection or a crash is discarded before a reader sees any of it.
 
 mod fingerprint;
+mod sync;
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::disk;
 use crate::error::{Context, Result, Stage};
@@ -18,6 +17,7 @@ use crate::media::{ByteOffset, Written};
 use crate::ts::{Aligner, TS_PACKET_BYTES, in_step};
 
 pub use fingerprint::Fingerprint;
+pub use sync::{SyncHandle, failed_sync, forget_failed_sync};
 
 /// Number of bytes searched for the last whole packet when a recording is opened again.
 const REOPEN_BYTES: u64 = 1 << 20;
@@ -43,15 +43,6 @@ pub struct Reopened {
     pub length: u64,
     /// Bytes of a torn packet, or of zeros after a crash, that were discarded.
     pub discarded_bytes: u64,
-}
-
-/// Makes a recording durable without blocking its writer.
-#[derive(Debug, Clone)]
-pub struct SyncHandle {
-    file: Arc<File>,
-    path: PathBuf,
-    written: Written,
-    synced: Arc<AtomicU64>,
 }
 
 impl Recording {
@@ -192,14 +183,7 @@ impl Recording {
     ///
     /// Returns an error if the file descriptor cannot be duplicated.
     pub fn sync_handle(&self) -> Result<SyncHandle> {
-        let file =
-            self.file.try_clone().context(Stage::Recording, &self.path, "cannot duplicate")?;
-        Ok(SyncHandle {
-            file: Arc::new(file),
-            path: self.path.clone(),
-            written: self.written.clone(),
-            synced: Arc::new(AtomicU64::new(0)),
-        })
+        SyncHandle::new(&self.file, &self.path, self.written.clone())
     }
 
     /// Discards what a failed write has left. No reader has seen it.
@@ -227,31 +211,6 @@ impl Drop for Recording {
     /// Marks the recording as finished for its readers.
     fn drop(&mut self) {
         self.written.finish();
-    }
-}
-
-impl SyncHandle {
-    /// Makes everything that is published durable. Returns the number of bytes.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of the file system.
-    pub fn sync(&self) -> Result<u64> {
-        let length = self.written.length();
-        if self.synced.load(Ordering::Acquire) != length {
-            disk::sync_data(&self.file).context(Stage::Recording, &self.path, "cannot sync")?;
-            self.synced.store(length, Ordering::Release);
-        }
-        Ok(length)
-    }
-
-    /// Returns the fingerprint of the first `bytes` bytes.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if they cannot be read.
-    pub fn fingerprint(&self, bytes: u64) -> Result<Fingerprint> {
-        Fingerprint::of(&self.file, bytes).context(Stage::Recording, &self.path, "cannot read")
     }
 }
 

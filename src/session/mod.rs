@@ -1,22 +1,31 @@
 //! The folder of a session: the paths of its files, and its lock.
 
+mod deletable;
 mod names;
 mod series;
 mod stored;
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use crate::disk;
 use crate::error::{Context, Error, Kind, Result, Stage};
 
+pub use deletable::{Deletable, OpenedBy, Protection};
 pub use names::SeriesName;
 pub use series::{OpenedSessions, Series};
-pub use stored::{
-    Deletable, OpenedBy, Protection, StoredRecording, StoredSession, stored_sessions,
-};
+pub use stored::{StoredRecording, StoredSession, stored_sessions};
+
+/// Time for which the lock of a session is waited for: whoever looks for old sessions to delete
+/// holds it so briefly.
+const BRIEF: Duration = Duration::from_millis(500);
+
+/// Time between two looks whether the lock is free.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The folder of one recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +108,10 @@ impl Session {
             if session.recording_ts().is_file() {
                 return Ok(session);
             }
+            if session.has_lost_its_recording() {
+                let what = "its recording was deleted; its index and frames are as they were";
+                return Err(Error::new(Stage::Session, what).of_kind(Kind::Gone).path(folder));
+            }
         }
         let what = format!("no session of that name, nor in {}", sessions_dir.display());
         Err(Error::new(Stage::Session, what).path(name))
@@ -130,15 +143,27 @@ impl Session {
             disk::sync_folder(folder).context(Stage::Session, folder, "cannot sync")?;
         }
         let path = session.lock_path();
-        let lock = disk::open_lock(&path).context(Stage::Session, &path, "cannot open")?;
-        match lock.try_lock() {
-            Ok(()) => Ok(OwnedSession { session, marks: Arc::default(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => {
-                let what = "another scenetap is recording this session; choose another --session";
-                Err(Error::new(Stage::Session, what).of_kind(Kind::Busy).path(&session.folder))
-            }
-            Err(TryLockError::Error(error)) => {
-                Err(error).context(Stage::Session, &path, "cannot lock")
+        let start = Instant::now();
+        loop {
+            let lock = disk::open_lock(&path).context(Stage::Session, &path, "cannot open")?;
+            match lock.try_lock() {
+                // Whoever deletes old sessions may have removed the file since it was opened.
+                Ok(()) if is_same_file(&lock, &path) => {
+                    return Ok(OwnedSession { session, marks: Arc::default(), _lock: lock });
+                }
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) if start.elapsed() < BRIEF => {
+                    std::thread::sleep(LOOK_INTERVAL);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let what =
+                        "another scenetap is recording this session; choose another --session";
+                    let error = Error::new(Stage::Session, what).of_kind(Kind::Busy);
+                    return Err(error.path(&session.folder));
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).context(Stage::Session, &path, "cannot lock");
+                }
             }
         }
     }
@@ -193,6 +218,13 @@ impl Session {
     pub fn frames_dir(&self) -> PathBuf {
         self.folder.join("frames")
     }
+}
+
+/// Returns whether an open file is the one at `path`.
+fn is_same_file(file: &File, path: &Path) -> bool {
+    let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let found = std::fs::symlink_metadata(path).map(identity).ok();
+    found.is_some() && file.metadata().map(identity).ok() == found
 }
 
 #[cfg(test)]

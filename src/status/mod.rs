@@ -12,6 +12,8 @@ mod socket;
 pub use client::{Answer, all_sockets, ask, sockets_of};
 pub use server::Listener;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::media::Damage;
@@ -75,6 +77,9 @@ pub struct Status {
     pub deleted_bytes: u64,
     /// Sessions of which the recorder has deleted the frames since startup (`--keep-frames-for`).
     pub deleted_sessions: u64,
+    /// Sessions of this recorder whose recording could not be synced, each with the byte offset from
+    /// which on it may not be on disk.
+    pub sync_failures: BTreeMap<String, u64>,
     /// The last error that was logged, if any.
     pub last_error: Option<LoggedLine>,
     /// The last warning that was logged, if any.

@@ -1,5 +1,6 @@
 //! Counters for the status line, the status and the final summary.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -44,6 +45,9 @@ pub struct Counters {
     detection: Mutex<DetectionState>,
     session: Mutex<Option<PathBuf>>,
     damage: Mutex<Damage>,
+    /// Sessions whose recording could not be synced, each with the offset from which on its bytes
+    /// may be lost.
+    sync_failures: Mutex<BTreeMap<String, u64>>,
     /// The last logged error and warning.
     troubles: Troubles,
     /// Bytes that have come since the last decided picture.
@@ -124,6 +128,19 @@ impl Counters {
     /// Returns the folder of the session that is being recorded, once it is set.
     pub fn session(&self) -> Option<PathBuf> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that a recording could not be synced from an offset on.
+    pub fn set_sync_failure(&self, session: &str, from: u64) {
+        let mut failures = self.sync_failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if failures.get(session) != Some(&from) {
+            failures.insert(session.to_owned(), from);
+        }
+    }
+
+    /// Returns the sessions whose recording could not be synced, each with the offset in bytes.
+    pub fn sync_failures(&self) -> BTreeMap<String, u64> {
+        self.sync_failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sets the state of detection.

@@ -34,7 +34,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("status", &["error", "host", "media"]),
     // The pipeline, its configuration, and the command line.
     ("pipeline", &[
-        "catalog", "decode", "demux", "detect", "error", "framing", "host", "ingest", "media",
+        "catalog", "decode", "demux", "detect", "disk", "error", "framing", "host", "ingest", "media",
         "pause", "recording", "session", "status", "tail", "telemetry", "timeline", "ts",
     ]),
     ("config", &["error", "pipeline", "playback", "send", "telemetry"]),
@@ -77,8 +77,8 @@ const CRATES: [(&str, &[&str]); 23] = [
     ("toml", &["config"]),
     ("indicatif", &["cli"]),
     ("tracing", &[
-        "catalog", "cli", "disk", "host", "ingest", "pipeline", "playback", "send", "session",
-        "telemetry",
+        "catalog", "cli", "disk", "host", "ingest", "pipeline", "playback", "recording", "send",
+        "session", "telemetry",
     ]),
     ("tracing_subscriber", &["cli", "config", "telemetry"]),
     ("bytesize", &["cli", "config", "pipeline"]),

@@ -189,3 +189,39 @@ fn a_recording_that_went_on_without_another_picture_is_finished_all_the_same() {
     let check = scenetap().arg("check").arg(folder.path().join("s")).output().unwrap();
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
 }
+
+#[test]
+fn a_failed_sync_is_told_and_no_checkpoint_goes_past_it_until_it_is_repaired() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = recorded(folder.path());
+    // As a recorder leaves it whose disk has failed.
+    fs::write(session.join("stream/unsynced"), "20000\n").unwrap();
+    fs::remove_file(session.join("stream/checkpoint.json")).unwrap();
+    let mut command = scenetap();
+    command.env("XDG_RUNTIME_DIR", folder.path());
+    let mut arguments = RECORDED_WITH.to_vec();
+    arguments.extend(["--sync-interval", "0.05"]);
+    let recorder = Recorder::start_as(command, folder.path(), "s", &arguments);
+    let clip = fs::read(fixture("bbb_h264_zerolatency_360p30_gop2s")).unwrap();
+    send_bytes(&recorder.address, &clip);
+    let status = || -> Value {
+        let mut status = scenetap();
+        status.env("XDG_RUNTIME_DIR", folder.path()).args(["status", "s", "--json"]);
+        status.arg("--sessions-dir").arg(folder.path());
+        serde_json::from_slice(&status.output().unwrap().stdout).unwrap()
+    };
+    while status()["sync_failures"] != json!({ "s": 20_000 }) || status()["lag_bytes"] != 0 {
+        std::thread::yield_now();
+    }
+    assert!(stdout_of(&check(&session, &[])).contains("a sync to disk has failed"));
+    recorder.signal(Signal::TERM);
+    assert!(recorder.end().0.success());
+    assert!(!session.join("stream/checkpoint.json").exists());
+    let told = stdout_of(&check(&session, &[]));
+    assert!(told.lines().count() == 1 && told.contains("byte 20000: a sync"), "{told}");
+    let (frames_before, _) = frames(&session);
+    let repaired = check(&session, &["--repair"]);
+    assert!(repaired.status.success(), "{repaired:?}");
+    assert!(session.join("stream/checkpoint.json").exists());
+    assert_eq!(frames(&session).0, frames_before);
+}

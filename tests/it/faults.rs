@@ -2,14 +2,15 @@
 //! change. The result equals that of an undisturbed run. See `src/disk/fault.rs`. `cargo
 //! test` tries a sample, `make faults` every change.
 
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use crate::common::fixture;
 use crate::common::left::{acknowledge, assert_same};
-use crate::common::life::{record, undisturbed};
+use crate::common::life::{RULE, record, undisturbed};
 use crate::common::random::{Random, from_environment, seed};
+use crate::common::{fixture, scenetap};
 use scenetap::ts::TS_PACKET_BYTES;
 
 /// Long enough for some kept frames, and short enough to be recorded hundreds of times.
@@ -142,8 +143,22 @@ fn with_a_full_disk_at_every_change_nothing_differs_in_the_end() {
             Some(second.log)
         };
         let context = format!("{full}\n{}---\n{}", first.log, second.unwrap_or_default());
+        repair_failed_sync(&folder.path().join("s"), &context);
         assert_same(&context, &folder.path().join("s"), &[], &undisturbed);
         was_reached
     });
     eprintln!("{faults} changes to the disk, each with a full disk: no difference");
+}
+
+/// If a sync of the recording has failed, asserts that this is remembered and that a repair ends it.
+fn repair_failed_sync(session: &Path, context: &str) {
+    if !session.join("stream/unsynced").exists() {
+        return;
+    }
+    let check =
+        |arguments: &[&str]| scenetap().arg("check").arg(session).args(arguments).output().unwrap();
+    let found = String::from_utf8(check(&[]).stdout).unwrap();
+    assert!(found.contains("a sync to disk has failed"), "{context}\n{found}");
+    let repaired = check(&[&RULE[..], &["--repair"]].concat());
+    assert!(repaired.status.success(), "{context}\n{repaired:?}");
 }

@@ -188,8 +188,10 @@ fn with_recycle_a_full_disk_costs_the_oldest_recordings_and_those_not_looked_at_
     fs::remove_file(folder.path().join("s/stream/checkpoint.json")).unwrap();
     fs::write(folder.path().join("s_2/keep"), "").unwrap();
     let lock = hold_index(&folder.path().join("s"));
-    // No disk has so much.
-    let arguments = ["--rotate-bytes", "200K", "--min-free", "8000T", "--recycle"];
+    // So much is never free.
+    let disk = rustix::fs::statvfs(folder.path()).unwrap();
+    let size = (disk.f_blocks * disk.f_frsize).to_string();
+    let arguments = ["--rotate-bytes", "200K", "--min-free", &size, "--recycle"];
     let mut command = scenetap();
     command.env("XDG_RUNTIME_DIR", folder.path());
     let recorder = Recorder::start_as(command, folder.path(), "s", &arguments);
@@ -205,7 +207,8 @@ fn with_recycle_a_full_disk_costs_the_oldest_recordings_and_those_not_looked_at_
     recorder.wait_for("until then senders are disconnected");
     assert_eq!(with_recording(folder.path()), [2, count]);
     let mut status = scenetap();
-    status.env("XDG_RUNTIME_DIR", folder.path()).args(["status", "--json"]);
+    status.env("XDG_RUNTIME_DIR", folder.path()).args(["status", "--json", &name(count)]);
+    status.arg("--sessions-dir").arg(folder.path());
     let status: Value = serde_json::from_slice(&status.output().unwrap().stdout).unwrap();
     assert_eq!(status["deleted_recordings"], count - 2);
     assert!(status["deleted_bytes"].as_u64().unwrap() > 600_000, "{status}");
@@ -214,6 +217,44 @@ fn with_recycle_a_full_disk_costs_the_oldest_recordings_and_those_not_looked_at_
     recorder.signal(Signal::TERM);
     recorder.end();
     assert!(!index(&folder.path().join("s")).is_empty(), "its entries stay");
+}
+
+#[test]
+fn with_recycle_more_free_space_than_the_disk_has_costs_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = record_series(folder.path());
+    let arguments = ["--rotate-bytes", "200K", "--min-free", "8000T", "--recycle"];
+    let recorder = Recorder::start(folder.path(), "s", &arguments);
+    let mut socket = TcpStream::connect(&recorder.address).unwrap();
+    socket.write_all(&clip()[..188 * 50]).unwrap();
+    recorder.wait_for("until then senders are disconnected");
+    recorder.signal(Signal::TERM);
+    recorder.end();
+    assert_eq!(with_recording(folder.path()), (1..=count).collect::<Vec<_>>());
+}
+
+#[test]
+fn sessions_behind_links_take_no_space_and_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let count = record_series(folder.path());
+    for number in [1, 2] {
+        let moved = elsewhere.path().join(name(number));
+        fs::rename(folder.path().join(name(number)), &moved).unwrap();
+        std::os::unix::fs::symlink(&moved, folder.path().join(name(number))).unwrap();
+    }
+    File::options()
+        .append(true)
+        .open(recording(folder.path(), "s"))
+        .unwrap()
+        .set_len(1 << 30)
+        .unwrap();
+    let arguments = ["--once", "--rotate-bytes", "200K", "--keep-bytes", "10M"];
+    let recorder = Recorder::start(folder.path(), "s", &arguments);
+    send_bytes(&recorder.address, &clip()[..188 * 50]);
+    assert!(recorder.end().0.success());
+    let left = with_recording(folder.path());
+    assert!((1..=count).all(|number| left.contains(&number)), "{left:?}");
 }
 
 #[test]

@@ -7,22 +7,24 @@ use crate::error::Result;
 use crate::host::open_files;
 use crate::session::{Deletable, OwnedSession, Protection, Session, StoredSession};
 
-/// Whether a recording is deleted whose detection has not finished.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unfinished {
-    /// It stays.
-    Keep,
-    /// It is deleted, because the disk would otherwise be full.
-    Delete,
+/// What is known of a recording that is to be deleted, besides its files.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// The session, if this process has locked it.
+    pub owned: Option<&'a OwnedSession>,
+    /// This process has opened the recording, and may have it open still.
+    pub is_open_here: bool,
+    /// Detection of this process has reached the end of the recording as it is now.
+    pub is_detected: bool,
 }
 
-/// How this process relates to a session.
-#[derive(Debug, Clone, Copy)]
-pub enum Owner<'a> {
-    /// It is not one of its sessions.
-    Nobody,
-    /// It is locked by this process, which detects it or is about to.
-    Us(&'a OwnedSession),
+/// Which recordings may be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowed {
+    /// Also those whose detection has not finished.
+    pub unfinished: bool,
+    /// Also those that have another name, although that frees nothing.
+    pub hard_linked: bool,
 }
 
 /// A deleted recording.
@@ -34,8 +36,7 @@ pub struct DeletedRecording {
     pub unseen: String,
 }
 
-/// Deletes the recording of a session. Its index and frames stay. `is_detected` tells that detection
-/// has reached the end of the recording, if that is known without its checkpoint.
+/// Deletes the recording of a session. Its index and frames stay.
 ///
 /// # Errors
 ///
@@ -43,13 +44,12 @@ pub struct DeletedRecording {
 /// result is the reason.
 pub fn delete_recording(
     stored: &StoredSession,
-    owner: Owner<'_>,
-    is_detected: bool,
-    unfinished: Unfinished,
+    known: Known<'_>,
+    allowed: Allowed,
 ) -> Result<Result<DeletedRecording, Protection>> {
-    let locked = match owner {
-        Owner::Nobody => Deletable::lock(&stored.session, &open_files::opened_by)?,
-        Owner::Us(session) => Deletable::owned(session, &open_files::opened_by)?,
+    let locked = match known.owned {
+        None => Deletable::lock(&stored.session, &open_files::opened_by)?,
+        Some(session) => Deletable::owned(session, &open_files::opened_by)?,
     };
     let mut deletable = match locked {
         Ok(deletable) => deletable,
@@ -58,17 +58,17 @@ pub fn delete_recording(
     if deletable.recording() != stored.recording {
         return Ok(Err(Protection::Changed));
     }
+    if !allowed.hard_linked && !deletable.frees_space() {
+        return Ok(Err(Protection::HardLinked));
+    }
     let coverage = Coverage::of(&stored.session, stored.recording);
-    let is_finished = is_detected || coverage.is_finished;
-    if !is_finished && unfinished == Unfinished::Keep {
+    let is_finished = known.is_detected || coverage.is_finished;
+    if !is_finished && !allowed.unfinished {
         return Ok(Err(Protection::Unfinished));
     }
     let unseen = if is_finished { String::new() } else { unseen(stored, &coverage) };
-    if let Owner::Us(session) = owner {
-        // First: detection ends, instead of failing when the file is gone.
-        session.marks().set_deleted();
-    }
-    Ok(Ok(DeletedRecording { bytes: deletable.delete_recording()?, unseen }))
+    let bytes = deletable.delete_recording(known.is_open_here)?;
+    Ok(Ok(DeletedRecording { bytes, unseen }))
 }
 
 /// Deletes all of a session that scenetap has written. Returns the number of bytes of its
@@ -78,12 +78,17 @@ pub fn delete_recording(
 ///
 /// As [`delete_recording`].
 pub fn delete_session(stored: &StoredSession) -> Result<Result<(u64, bool), Protection>> {
-    match Deletable::lock(&stored.session, &open_files::opened_by)? {
-        Err(protection) => Ok(Err(protection)),
-        Ok(deletable) if deletable.recording() != stored.recording => Ok(Err(Protection::Changed)),
-        Ok(_) if is_unfinished(stored) => Ok(Err(Protection::Unfinished)),
-        Ok(deletable) => deletable.delete_all().map(Ok),
+    let deletable = match Deletable::lock(&stored.session, &open_files::opened_by)? {
+        Ok(deletable) => deletable,
+        Err(protection) => return Ok(Err(protection)),
+    };
+    if deletable.recording() != stored.recording {
+        return Ok(Err(Protection::Changed));
     }
+    if is_unfinished(stored) {
+        return Ok(Err(Protection::Unfinished));
+    }
+    deletable.delete_all()
 }
 
 /// Returns why the session may not be deleted, if so, and changes nothing.

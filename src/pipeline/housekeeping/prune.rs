@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::deletion::{Owner, Unfinished, delete_recording, delete_session, described, protection};
+use super::deletion::{Allowed, Known, delete_recording, delete_session, described, protection};
 use crate::error::Result;
 use crate::session::{Protection, StoredSession, stored_sessions};
 
@@ -39,11 +39,11 @@ pub enum Pruned {
 ///
 /// # Errors
 ///
-/// Returns an error if a folder cannot be read or a file cannot be removed. What was reported
-/// before is deleted.
-pub fn prune(options: &PruneOptions, report: &mut dyn FnMut(&Pruned)) -> Result<()> {
+/// Returns an error if the folder cannot be read. An error in one session is passed to `report`, and
+/// the next one follows.
+pub fn prune(options: &PruneOptions, report: &mut dyn FnMut(Result<Pruned>)) -> Result<()> {
     for stored in selected(options)? {
-        report(&prune_one(&stored, options)?);
+        report(prune_one(&stored, options));
     }
     Ok(())
 }
@@ -80,7 +80,8 @@ fn prune_one(stored: &StoredSession, options: &PruneOptions) -> Result<Pruned> {
         });
     }
     if options.recordings_only {
-        return Ok(match delete_recording(stored, Owner::Nobody, false, Unfinished::Keep)? {
+        let allowed = Allowed { unfinished: false, hard_linked: true };
+        return Ok(match delete_recording(stored, Known::default(), allowed)? {
             Ok(_) => Pruned::Deleted(name),
             Err(protection) => Pruned::Stays(name, protection),
         });

@@ -3,17 +3,19 @@
 //! One thread looks now and then. The writer asks for room itself when the disk is full, because
 //! it cannot go on without it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::deletion::{
-    DeletedRecording, Owner, Unfinished, delete_recording, delete_session, described,
+    Allowed, DeletedRecording, Known, delete_recording, delete_session, described,
 };
-use crate::error::Result;
+use crate::disk;
+use crate::error::{Error, Kind, Result};
 use crate::media::Written;
 use crate::pause;
 use crate::pipeline::{RecordOptions, RetentionLimits};
@@ -30,41 +32,61 @@ const RELIEF_TIME: Duration = Duration::from_secs(5);
 /// A clock that says less was never set: 2020-01-01. The age of a file from then is not known.
 const CLOCK_WAS_SET: Duration = Duration::from_secs(1_577_836_800);
 
+/// Number of failures that are remembered, so that each is logged once.
+const MAX_FAILURES: usize = 64;
+
 /// Deletes what a recorder need not keep.
 pub struct Retention<'a> {
     sessions_dir: PathBuf,
     series: SeriesName,
     limits: RetentionLimits,
+    /// Minimum number of free bytes.
+    min_free: u64,
     counters: &'a Counters,
-    state: Mutex<State>,
+    /// Never held while a file is deleted: the writer takes it at each rotation.
+    opened: Mutex<OpenedSessions>,
+    /// Held while files are deleted.
+    pass: Mutex<Pass>,
 }
 
+/// The sessions that this process has opened.
 #[derive(Default)]
-struct State {
-    /// Sessions that this process has opened, as long as they have a recording.
-    opened: Vec<Opened>,
-    /// The session that was opened last, which is recorded. Held, so that it stays locked.
+struct OpenedSessions {
+    /// The one that was opened last, which is recorded. Held, so that it stays locked.
     current: Option<Arc<OwnedSession>>,
-    /// The last time when room was made.
-    relief: Option<Relief>,
-    /// The last failure, which is logged once.
-    failure: Option<String>,
+    all: Vec<Opened>,
 }
 
-/// A session that this process has opened.
+/// A session that this process has opened, as long as it has a recording.
+#[derive(Clone)]
 struct Opened {
     folder: PathBuf,
-    /// Held by detection until that ends.
-    session: Weak<OwnedSession>,
-    written: Written,
     marks: Arc<Marks>,
+    state: OpenedState,
 }
 
-/// Space that deleted recordings leave.
+#[derive(Clone)]
+enum OpenedState {
+    /// Detection may have it.
+    InUse(Weak<OwnedSession>, Written),
+    /// Nothing in this process has it any more. The recording had this many bytes.
+    Left(u64),
+}
+
+/// What is remembered from one pass to the next.
+#[derive(Default)]
+struct Pass {
+    /// The last time when room was made.
+    relief: Option<Relief>,
+    /// Failures that were logged.
+    failures: BTreeSet<String>,
+}
+
+/// Space that a deleted recording leaves, and which is not free yet.
 struct Relief {
     at: Instant,
-    /// Free bytes that are expected.
-    expected: u64,
+    /// Free bytes at which it is.
+    expected_free: u64,
 }
 
 /// Whether there is room for more.
@@ -72,7 +94,7 @@ struct Relief {
 pub enum Room {
     /// Something was deleted: try again.
     Made,
-    /// Something was deleted, and its space is not free yet: try again in a moment.
+    /// Space will be free soon: try again in a moment.
     Coming,
     /// Nothing may be deleted.
     None,
@@ -103,26 +125,27 @@ impl<'a> Retention<'a> {
             sessions_dir: options.sessions_dir.clone(),
             series: SeriesName::of_recorder(options.session.as_deref()),
             limits: options.retention,
+            min_free: options.min_free_bytes,
             counters,
-            state: Mutex::default(),
+            opened: Mutex::default(),
+            pass: Mutex::default(),
         }
     }
 
     /// Tells that this process has opened a session. Its recording is not deleted before detection
     /// has finished, unless the disk would otherwise be full; and never while it is `written`.
     pub fn opened(&self, session: &Arc<OwnedSession>, written: &Written) {
-        let mut state = self.state();
+        let mut opened = self.opened_sessions();
         if !written.is_finished() {
-            state.current = Some(Arc::clone(session));
+            opened.current = Some(Arc::clone(session));
+        }
+        if self.limits == RetentionLimits::default() {
+            return;
         }
         let folder = session.folder().to_owned();
-        state.opened.retain(|one| one.folder != folder);
-        state.opened.push(Opened {
-            folder,
-            session: Arc::downgrade(session),
-            written: written.clone(),
-            marks: Arc::clone(session.marks()),
-        });
+        opened.all.retain(|one| one.folder != folder);
+        let state = OpenedState::InUse(Arc::downgrade(session), written.clone());
+        opened.all.push(Opened { folder, marks: Arc::clone(session.marks()), state });
     }
 
     /// Deletes what the limits allow, now and whenever `nudges` brings something, until it is
@@ -142,87 +165,121 @@ impl<'a> Retention<'a> {
         if self.limits == RetentionLimits::default() {
             return;
         }
-        let mut state = self.state();
+        let mut pass = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
         match self.series() {
             Ok(sessions) => {
-                self.delete_recordings(&mut state, &sessions, Unfinished::Keep, u64::MAX);
-                self.delete_old_frames(&mut state, &sessions);
+                self.forget_deleted(&sessions);
+                let allowed = Allowed { unfinished: false, hard_linked: true };
+                self.delete_recordings(&mut pass, &sessions, allowed, Need::Limits);
+                self.delete_old_frames(&mut pass, &sessions);
             }
-            Err(error) => state.log_failure(error.to_string()),
+            Err(error) => pass.log_failure(&error),
         }
     }
 
-    /// Deletes recordings, the oldest first, because `shortage` bytes are missing on a file system
-    /// with `free` bytes. Recordings that detection has finished go first.
-    pub fn make_room(&self, free: u64, shortage: u64) -> Room {
+    /// Repeats `attempt` once if the disk was full and room could be made.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the last attempt.
+    pub fn with_room<T>(&self, attempt: impl Fn() -> Result<T>) -> Result<T> {
+        match attempt() {
+            Err(error) if error.kind() == Kind::NoSpace => match self.make_room() {
+                Room::Made => attempt(),
+                _ => Err(error),
+            },
+            done => done,
+        }
+    }
+
+    /// Deletes recordings, the oldest first, because the disk is full. Recordings that detection
+    /// has finished go first.
+    pub fn make_room(&self) -> Room {
         let limits = self.limits;
         if !limits.recycles && limits.age.is_none() && limits.bytes.is_none() {
             return Room::None;
         }
-        let mut state = self.state();
-        if let Some(relief) = &state.relief
+        let Ok((free, size)) = disk::free_bytes(&self.sessions_dir) else { return Room::None };
+        if self.min_free > size {
+            // Whatever is deleted, it will never be enough.
+            return Room::None;
+        }
+        let mut pass = match self.pass.try_lock() {
+            Ok(pass) => pass,
+            Err(TryLockError::Poisoned(pass)) => pass.into_inner(),
+            // Files are being deleted already.
+            Err(TryLockError::WouldBlock) => return Room::Coming,
+        };
+        if let Some(relief) = &pass.relief
             && relief.at.elapsed() < pause::of(RELIEF_TIME)
-            && free < relief.expected
+            && free < relief.expected_free
         {
             return Room::Coming;
         }
+        let shortage = self.min_free.saturating_sub(free).max(1);
         let mut deleted = 0;
-        for unfinished in [Unfinished::Keep, Unfinished::Delete] {
+        for unfinished in [false, true] {
             match self.series() {
                 Ok(sessions) if deleted < shortage => {
-                    let missing = shortage - deleted;
-                    deleted += self.delete_recordings(&mut state, &sessions, unfinished, missing);
+                    let allowed = Allowed { unfinished, hard_linked: false };
+                    let need = Need::Bytes(shortage - deleted);
+                    deleted += self.delete_recordings(&mut pass, &sessions, allowed, need);
                 }
                 Ok(_) => {}
-                Err(error) => state.log_failure(error.to_string()),
+                Err(error) => pass.log_failure(&error),
             }
         }
         if deleted == 0 {
             return Room::None;
         }
-        // The recording grows meanwhile: not all of the space will be seen.
-        state.relief = Some(Relief { at: Instant::now(), expected: free + deleted / 2 });
+        let expected_free = free + deleted / 2;
+        let is_free =
+            disk::free_bytes(&self.sessions_dir).is_ok_and(|(free, _)| free >= expected_free);
+        pass.relief = (!is_free).then(|| Relief { at: Instant::now(), expected_free });
         Room::Made
     }
 
-    /// Returns the sessions of the series, oldest first.
+    /// Returns the sessions of the series, oldest first. What is behind a symbolic link is nobody's
+    /// to delete, and takes no space here.
     fn series(&self) -> Result<Vec<StoredSession>> {
         let stored = stored_sessions(&self.sessions_dir)?;
-        let mut sessions: Vec<_> =
-            stored.into_iter().filter_map(|stored| stored.in_series(&self.series)).collect();
+        let own = stored.into_iter().filter(|stored| !stored.is_linked);
+        let mut sessions: Vec<_> = own.filter_map(|one| one.in_series(&self.series)).collect();
         sessions.sort_by(|a, b| a.place().cmp(b.place()));
         Ok(sessions)
     }
 
-    /// Deletes the recordings that are beyond the limits, the oldest first, until `wanted` bytes
-    /// are free. Returns how many are. With [`Why::Recycle`], every recording is beyond them.
+    /// Deletes the recordings that are beyond the limits or, to fill a need, any: the oldest first,
+    /// and no more than needed. Returns how many bytes are free now.
     fn delete_recordings(
         &self,
-        state: &mut State,
+        pass: &mut Pass,
         sessions: &[StoredSession],
-        unfinished: Unfinished,
-        wanted: u64,
+        allowed: Allowed,
+        need: Need,
     ) -> u64 {
-        let recycles = self.limits.recycles && wanted < u64::MAX;
         let length =
             |stored: &StoredSession| stored.recording.map_or(0, |recording| recording.bytes);
         let mut total: u64 = sessions.iter().map(length).sum();
         let now = SystemTime::now();
         let mut deleted = 0;
         for stored in sessions {
-            let Some(recording) = stored.recording.filter(|_| deleted < wanted) else { continue };
-            let RetentionLimits { age, bytes, .. } = self.limits;
+            if matches!(need, Need::Bytes(needed) if deleted >= needed) {
+                break;
+            }
+            let Some(recording) = stored.recording else { continue };
+            let RetentionLimits { age, bytes, recycles, .. } = self.limits;
             let why = if age.is_some_and(|limit| is_older(recording.modified, limit, now)) {
                 Why::KeepFor
             } else if bytes.is_some_and(|limit| total > limit) {
                 Why::KeepBytes
-            } else if recycles {
+            } else if recycles && need != Need::Limits {
                 Why::Recycle
             } else {
                 continue;
             };
             // What is protected still counts: the next one is deleted in its place.
-            let freed = self.delete(state, stored, why, unfinished);
+            let freed = self.delete(pass, stored, why, allowed);
             total -= freed;
             deleted += freed;
         }
@@ -231,38 +288,39 @@ impl<'a> Retention<'a> {
 
     /// Deletes the recording of a session unless something protects it. Returns how many bytes are
     /// free now.
-    fn delete(
-        &self,
-        state: &mut State,
-        stored: &StoredSession,
-        why: Why,
-        unfinished: Unfinished,
-    ) -> u64 {
-        if stored.recording.is_none() || state.is_current(stored) {
+    fn delete(&self, pass: &mut Pass, stored: &StoredSession, why: Why, allowed: Allowed) -> u64 {
+        if self.is_current(stored) {
             return 0;
         }
-        let opened = state.opened(stored);
-        let session = opened.and_then(|opened| opened.session.upgrade());
-        let owner = match (&session, opened) {
+        let opened = self.find_opened(stored);
+        let bytes = stored.recording.map_or(0, |recording| recording.bytes);
+        let (session, length) = match opened.as_ref().map(|opened| &opened.state) {
             // The one before the current one, to which the writer still appends.
-            (Some(_), Some(opened)) if !opened.written.is_finished() => return 0,
-            (Some(session), _) => Owner::Us(session),
-            (None, _) => Owner::Nobody,
+            Some(OpenedState::InUse(_, written)) if !written.is_finished() => return 0,
+            Some(OpenedState::InUse(session, written)) => {
+                (session.upgrade(), Some(written.length()))
+            }
+            Some(OpenedState::Left(length)) => (None, Some(*length)),
+            None => (None, None),
         };
-        // Without a single picture there is no checkpoint.
-        let is_detected = opened.is_some_and(|opened| opened.marks.is_detected());
-        match delete_recording(stored, owner, is_detected, unfinished) {
+        let is_detected = opened.as_ref().is_some_and(|opened| opened.marks.is_detected());
+        let known = Known {
+            owned: session.as_deref(),
+            is_open_here: opened.is_some(),
+            // Another process may have gone on with it.
+            is_detected: is_detected && length == Some(bytes),
+        };
+        match delete_recording(stored, known, allowed) {
             Ok(Ok(deleted)) => {
                 self.log_deleted(stored, &deleted, why);
-                state.opened.retain(|one| one.folder != stored.session.folder());
                 deleted.bytes
             }
             Ok(Err(protection)) => {
-                tracing::debug!("the recording of {} stays: {protection}", stored.session.id());
+                tracing::trace!("the recording of {} stays: {protection}", stored.session.id());
                 0
             }
             Err(error) => {
-                state.log_failure(error.to_string());
+                pass.log_failure(&error);
                 0
             }
         }
@@ -283,12 +341,12 @@ impl<'a> Retention<'a> {
         }
     }
 
-    fn delete_old_frames(&self, state: &mut State, sessions: &[StoredSession]) {
+    fn delete_old_frames(&self, pass: &mut Pass, sessions: &[StoredSession]) {
         let Some(limit) = self.limits.frames_age else { return };
         let now = SystemTime::now();
         for stored in sessions.iter().filter(|stored| stored.recording.is_none()) {
             let is_old = stored.modified().is_some_and(|time| is_older(time, limit, now));
-            if !is_old || state.is_current(stored) {
+            if !is_old || self.is_current(stored) {
                 continue;
             }
             match delete_session(stored) {
@@ -298,34 +356,72 @@ impl<'a> Retention<'a> {
                     tracing::info!("deleted the frames of session {id} by --keep-frames-for");
                 }
                 Ok(Err(protection)) => {
-                    tracing::debug!("the frames of {} stay: {protection}", stored.session.id());
+                    tracing::trace!("the frames of {} stay: {protection}", stored.session.id());
                 }
-                Err(error) => state.log_failure(error.to_string()),
+                Err(error) => pass.log_failure(&error),
             }
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
     /// Returns whether a session is the one that is recorded, or was recorded last.
     fn is_current(&self, stored: &StoredSession) -> bool {
-        self.current.as_ref().is_some_and(|current| current.folder() == stored.session.folder())
+        let opened = self.opened_sessions();
+        let current = opened.current.as_ref();
+        current.is_some_and(|current| current.folder() == stored.session.folder())
     }
 
     /// Returns what is known of a session if this process has opened it.
-    fn opened(&self, stored: &StoredSession) -> Option<&Opened> {
-        self.opened.iter().find(|one| one.folder == stored.session.folder())
+    fn find_opened(&self, stored: &StoredSession) -> Option<Opened> {
+        let opened = self.opened_sessions();
+        opened.all.iter().find(|one| one.folder == stored.session.folder()).cloned()
     }
 
-    /// Logs a failure, unless it was the last one too.
-    fn log_failure(&mut self, failure: String) {
-        if self.failure.as_ref() != Some(&failure) {
-            tracing::warn!("{failure}; nothing of it is deleted");
-            self.failure = Some(failure);
+    /// Drops what is known of sessions that have no recording any more, and keeps less of those
+    /// that nothing in this process uses.
+    fn forget_deleted(&self, sessions: &[StoredSession]) {
+        let mut opened = self.opened_sessions();
+        opened.all.retain(|one| {
+            let stored = sessions.iter().find(|stored| stored.session.folder() == one.folder);
+            // One that was opened after the sessions were listed stays.
+            stored.map_or_else(|| one.is_in_use(), |stored| stored.recording.is_some())
+        });
+        for one in opened.all.iter_mut().filter(|one| !one.is_in_use()) {
+            if let OpenedState::InUse(_, written) = &one.state {
+                one.state = OpenedState::Left(written.length());
+            }
+        }
+    }
+
+    fn opened_sessions(&self) -> MutexGuard<'_, OpenedSessions> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why recordings are deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// Because they are beyond the limits.
+    Limits,
+    /// Because so many bytes are missing.
+    Bytes(u64),
+}
+
+impl Opened {
+    fn is_in_use(&self) -> bool {
+        matches!(&self.state, OpenedState::InUse(session, _) if session.strong_count() > 0)
+    }
+}
+
+impl Pass {
+    /// Logs a failure the first time.
+    fn log_failure(&mut self, failure: &Error) {
+        if self.failures.len() == MAX_FAILURES {
+            self.failures.clear();
+        }
+        let text = failure.to_string();
+        if !self.failures.contains(&text) {
+            tracing::warn!("{text}; nothing of it is deleted");
+            self.failures.insert(text);
         }
     }
 }

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rayon::prelude::*;
 
 use super::checkpoint::Checkpoint;
-use crate::catalog::{Catalog, EncodedFrame, Entry, KeptFrame, SyncJob, Syncer};
+use crate::catalog::{Catalog, EncodedFrame, Entry, KeptFrame, NewCheckpoint, SyncJob, Syncer};
 use crate::error::Result;
 use crate::media::ByteOffset;
 use crate::pipeline::analyzer::RestartPoint;
@@ -163,11 +163,12 @@ impl Publisher<'_> {
             Some(Decided { start, read, kept }) => {
                 let recording = recording.fingerprint(read.0)?;
                 let checkpoint = Checkpoint { recording, frames_kept: kept, point: *start };
-                Some((checkpoints.path.clone(), checkpoint.to_json()?))
+                let (path, bytes) = (checkpoints.path.clone(), checkpoint.to_json()?);
+                Some(NewCheckpoint { path, bytes, covers: read.0 })
             }
         };
         syncer.submit(SyncJob {
-            recording: Some(Box::new(move || recording.sync().map(|_| ()))),
+            recording: Some(Box::new(move || recording.sync())),
             frames: self.catalog.sync_job(),
             checkpoint,
         });

@@ -138,6 +138,7 @@ impl<'a> Health<'a> {
             deleted_recordings: snapshot.deleted_recordings,
             deleted_bytes: snapshot.deleted_bytes,
             deleted_sessions: snapshot.deleted_sessions,
+            sync_failures: self.counters.sync_failures(),
             last_error: troubles.last_error().map(logged_line),
             last_warning: troubles.last_warning().map(logged_line),
             ..self.fixed.clone()

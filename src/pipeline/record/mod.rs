@@ -38,7 +38,6 @@ use tokio::sync::{mpsc, watch};
 pub use network::{Listening, listen};
 pub use sessions::{Sessions, finished_job};
 
-use super::housekeeping::Retention;
 use super::{RecordOptions, join, live, spawn};
 use crate::catalog::Entry;
 use crate::error::Result;
@@ -62,13 +61,13 @@ use writer::{FreeSpace, Writer};
 pub fn record(
     options: &RecordOptions,
     listening: Listening,
-    sessions: Sessions,
+    sessions: Sessions<'_>,
     counters: &Arc<Counters>,
     shutdown: &Shutdown,
     on_entry: &mut (dyn FnMut(&Entry) + Send),
 ) -> Result<()> {
-    let retention = Retention::new(options, counters);
-    let started = sessions.start(counters, &retention)?;
+    let Sessions { series, opened, retention } = sessions;
+    let started = Sessions::start(series, opened, counters, &retention)?;
     let Started { handover, session, recording, first, jobs, unsynced, nudges } = started;
     let Listening { runtime, listener, bound, tls } = listening;
     let health = Health::begin(&runtime, &session, bound, counters, shutdown);
@@ -94,8 +93,9 @@ pub fn record(
             );
             move || writer.run(from_socket)
         })?;
-        let syncer =
-            spawn(scope, "recording-sync", move || sync::run(&unsynced, detect.sync_interval))?;
+        let syncer = spawn(scope, "recording-sync", move || {
+            sync::run(&unsynced, detect.sync_interval, counters)
+        })?;
         let detection =
             spawn(scope, "detection", move || live::run(&jobs, detect, counters, on_entry))?;
         // Ends after the writer, whose handover sends the nudges.

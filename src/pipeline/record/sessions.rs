@@ -27,10 +27,13 @@ const QUEUED_JOBS: usize = 64;
 const QUEUE_FULL: &str = "detection is too many recordings behind";
 
 /// The sessions of a recorder that has not started yet.
-#[derive(Debug)]
-pub struct Sessions {
-    series: Series,
-    opened: OpenedSessions,
+pub struct Sessions<'a> {
+    /// The series of the sessions.
+    pub series: Series,
+    /// The sessions that are open.
+    pub opened: OpenedSessions,
+    /// What the recorder deletes of them.
+    pub retention: Retention<'a>,
 }
 
 /// The sessions of a recorder that is starting.
@@ -51,7 +54,7 @@ pub struct Started<'a> {
     pub nudges: Receiver<()>,
 }
 
-impl Sessions {
+impl<'a> Sessions<'a> {
     /// Opens the session to record. If sessions rotate, also opens the earlier sessions whose
     /// detection an earlier process has not finished.
     ///
@@ -59,11 +62,12 @@ impl Sessions {
     ///
     /// Returns an error if the folders cannot be created, or another process is recording the
     /// session.
-    pub fn open(options: &RecordOptions) -> Result<Self> {
+    pub fn open(options: &RecordOptions, counters: &'a Counters) -> Result<Self> {
         let rotates = options.rotation.is_some();
         let series = Series::new(&options.sessions_dir, options.session.as_deref(), rotates);
-        let opened = series.open(&jiff::Zoned::now(), &is_finished)?;
-        Ok(Sessions { series, opened })
+        let retention = Retention::new(options, counters);
+        let opened = retention.with_room(|| series.open(&jiff::Zoned::now(), &is_finished))?;
+        Ok(Sessions { series, opened, retention })
     }
 
     /// Returns the session that is recorded first.
@@ -83,21 +87,21 @@ impl Sessions {
     /// # Errors
     ///
     /// Returns an error if the recording cannot be opened.
-    pub fn start<'a>(
-        self,
-        counters: &'a Counters,
-        retention: &'a Retention<'a>,
-    ) -> Result<Started<'a>> {
+    pub fn start<'s>(
+        series: Series,
+        opened: OpenedSessions,
+        counters: &'s Counters,
+        retention: &'s Retention<'s>,
+    ) -> Result<Started<'s>> {
         let (to_detect, jobs) = bounded(QUEUED_JOBS);
         let (to_sync, unsynced) = bounded(QUEUED_JOBS);
         let (nudge, nudges) = bounded(1);
-        let series = self.series;
         let handover = Handover { series, counters, retention, to_detect, to_sync, nudge };
-        let (recording, job) = open_recording(self.opened.current)?;
+        let (recording, job) = open_recording(opened.current)?;
         retention.opened(&job.session, &job.written);
         let session = Arc::clone(&job.session);
         counters.recorded_bytes.store(job.opened_bytes, Relaxed);
-        let first = FirstJobs { unfinished: self.opened.unfinished, current: job };
+        let first = FirstJobs { unfinished: opened.unfinished, current: job };
         Ok(Started { handover, session, recording, first, jobs, unsynced, nudges })
     }
 }
@@ -145,7 +149,8 @@ impl Handover<'_> {
         if self.to_detect.is_full() {
             return Err(Error::new(Stage::Pipeline, QUEUE_FULL).of_kind(Kind::Busy));
         }
-        let session = self.series.open_next(&jiff::Zoned::now())?;
+        let open = || self.series.open_next(&jiff::Zoned::now());
+        let session = self.retention.with_room(open)?;
         tracing::info!("session {}", session.folder().display());
         self.counters.set_session(session.folder());
         let (recording, job) = open_recording(session)?;
@@ -156,11 +161,16 @@ impl Handover<'_> {
     }
 
     fn submit(&self, job: Job) -> Result<()> {
-        self.retention.opened(&job.session, &job.written);
-        let unsynced = UnsyncedRecording { sync: job.sync.clone(), written: job.written.clone() };
+        let session = Arc::clone(&job.session);
+        let unsynced = UnsyncedRecording {
+            session: session.id(),
+            sync: job.sync.clone(),
+            written: job.written.clone(),
+        };
         self.to_detect
             .try_send(job)
             .map_err(|_| Error::new(Stage::Pipeline, QUEUE_FULL).of_kind(Kind::Busy))?;
+        self.retention.opened(&session, &unsynced.written);
         self.to_sync
             .send(unsynced)
             .map_err(|_| Error::new(Stage::Pipeline, "the syncer of recordings has ended"))

@@ -191,18 +191,17 @@ impl<'a> Writer<'a> {
     }
 
     /// Deletes old recordings if the disk is full. Returns whether to repeat the write at once.
-    fn has_made_room(&mut self, error: &Error) -> bool {
+    fn has_made_room(&self, error: &Error) -> bool {
         if error.kind() != Kind::NoSpace {
             return false;
         }
-        let counters = Arc::clone(&self.counters);
-        let room = counters.recorder.during(|| {
-            let free = self.recording.free_bytes().unwrap_or(0);
-            self.space.retention.make_room(free, self.space.min_bytes.saturating_sub(free).max(1))
-        });
-        match room {
+        match self.counters.recorder.during(|| self.space.retention.make_room()) {
             Room::Made => true,
-            Room::Coming => !self.shutdown.wait_timeout(pause::of(ROOM_INTERVAL)),
+            // Also during a shutdown: what was received is to be written.
+            Room::Coming => {
+                std::thread::sleep(pause::of(ROOM_INTERVAL));
+                true
+            }
             Room::None => false,
         }
     }
