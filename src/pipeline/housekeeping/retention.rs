@@ -153,6 +153,7 @@ impl<'a> Retention<'a> {
     pub fn run(&self, nudges: &Receiver<()>) {
         loop {
             self.tidy();
+            self.keep_free();
             match nudges.recv_timeout(pause::of(LOOK_INTERVAL)) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -174,6 +175,15 @@ impl<'a> Retention<'a> {
                 self.delete_old_frames(&mut pass, &sessions);
             }
             Err(error) => pass.log_failure(&error),
+        }
+    }
+
+    /// Makes room for frames, too: the writer asks for it only when bytes arrive.
+    fn keep_free(&self) {
+        let is_short =
+            || disk::free_bytes(&self.sessions_dir).is_ok_and(|(free, _)| free < self.min_free);
+        if self.limits.recycles && is_short() {
+            self.make_room();
         }
     }
 

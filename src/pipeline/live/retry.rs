@@ -53,8 +53,9 @@ pub fn run<'a>(
             detected_before = live.detected();
         }
         if let Err(error) = &detected {
-            if error.kind() == Kind::Busy && !queue.is_ending() {
-                // Another program may hold the lock for long, and other sessions have theirs.
+            if matches!(error.kind(), Kind::Busy | Kind::NoSpace) && !queue.is_ending() {
+                // Another program may hold the lock for long, and other sessions have theirs; a
+                // full disk may have space again.
                 tracing::error!("session {id}: {error}; it will be tried again");
                 queue.defer(live);
                 continue;
@@ -69,7 +70,8 @@ pub fn run<'a>(
     outcome
 }
 
-/// Recordings to analyze, in order; those whose index was locked come again when no other waits.
+/// Recordings to analyze, in order; those whose index was locked, or whose disk was full, come again
+/// when no other waits.
 struct Queue<'a> {
     jobs: &'a Receiver<Job>,
     /// Received from `jobs` ahead of time.
