@@ -12,7 +12,11 @@ use crate::error::{Context, Kind, Result, Stage};
 
 /// Maximum number of unfinished sessions of an earlier process that are opened: each holds a lock
 /// and two file descriptors until detection has finished it.
-const MAX_UNFINISHED: usize = 32;
+const MAX_UNFINISHED: usize = 48;
+
+/// Number of earlier sessions that are examined, the newest ones: each takes some reads from the
+/// disk before the recorder is ready.
+const MAX_EXAMINED: usize = 256;
 
 /// The sessions of one recorder: `NAME`, `NAME_2`, `NAME_3` … or, without a name, sessions named
 /// for the local time at which they start.
@@ -155,10 +159,15 @@ fn open_unfinished(
     is_finished: &dyn Fn(&Session) -> bool,
 ) -> Vec<OwnedSession> {
     let mut unfinished = Vec::new();
-    for (n, folder) in earlier.iter().rev().take(MAX_UNFINISHED).enumerate() {
+    for (n, folder) in earlier.iter().rev().take(MAX_EXAMINED).enumerate() {
         // Without a recording there is nothing to detect, and nothing may be created.
         if !Session::at(folder).is_ok_and(|session| session.recording_ts().is_file()) {
             continue;
+        }
+        if unfinished.len() == MAX_UNFINISHED {
+            let id = folder.file_name().unwrap_or_default().to_string_lossy();
+            tracing::warn!("earlier sessions up to {id} are finished at a later start");
+            break;
         }
         let session = match Session::own_folder(folder) {
             // Another process is recording the session, or finishing its detection.

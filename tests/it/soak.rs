@@ -1,14 +1,15 @@
 //! Weeks in seconds: a sender that loops, disconnects in the middle of packets and
 //! returns; a recorder that is killed and runs out of disk space; rotation; an agent that
-//! takes frames; a `check` and a second `record` beside it. `make soak SECONDS=3600` runs
-//! it for longer.
+//! takes frames; old recordings that are deleted; a reader of stdout that never reads; a
+//! `check` and a second `record` beside it; and beside all that, a recorder of a hostile
+//! stream. `make soak SECONDS=3600` runs it for longer.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
@@ -46,11 +47,11 @@ struct Account {
     refused: u32,
 }
 
-/// Returns a recorder with rotation: it resumes the last session of the series. Without
-/// rotation, `--session` names that session alone.
+/// Returns a recorder with rotation, which resumes the last session of the series and keeps the
+/// last few recordings. Without rotation, `--session` names that session alone.
 fn rotating_recorder(sessions: &Path) -> Command {
     let mut command = recorder(sessions);
-    command.args(["--rotate-bytes", "4M"]);
+    command.args(["--rotate-bytes", "1M", "--keep-bytes", "4M", "--shutdown-timeout", "0.2"]);
     command
 }
 
@@ -64,6 +65,8 @@ struct Life {
 impl Life {
     fn start(sessions: &Path, fault: Option<String>) -> Life {
         let mut command = rotating_recorder(sessions);
+        // Lines that nobody reads.
+        command.arg("--json").stdout(Stdio::piped());
         let mut child = command.envs(fault.map(|fault| ("SCENETAP_FAULT", fault))).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (log_sender, log) = channel();
@@ -187,6 +190,10 @@ fn check_beside(sessions: &Path, account: &mut Account) {
     let check = scenetap().arg("check").arg(&last).output().unwrap();
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
     account.checks += 1;
+    // By hand, what the recorder does by itself.
+    let mut prune = scenetap();
+    prune.args(["sessions", "prune", "--recordings-only", "--keep", "6", "--sessions-dir"]);
+    assert!(prune.arg(sessions).output().unwrap().status.success());
     let second = rotating_recorder(sessions).output().unwrap();
     assert!(!second.status.success());
     account.refused += 1;
@@ -206,8 +213,10 @@ fn assert_consistent(sessions: &Path, clip: &[u8], sent: usize, notes: &Notes) -
     for session in series(sessions) {
         let kept = assert_is_detected(&session, &RULE);
         frames += kept;
-        let check = scenetap().arg("check").arg(&session).output().unwrap();
-        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+        if session.join("stream/recording.ts").exists() {
+            let check = scenetap().arg("check").arg(&session).output().unwrap();
+            assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+        }
         let jpegs = |name: &str| name.ends_with(".jpg");
         let names: Vec<_> = std::fs::read_dir(session.join("frames"))
             .unwrap()
@@ -236,13 +245,14 @@ fn weeks_of_all_of_it() {
     let sessions = folder.path();
     let clip = std::fs::read(fixture("bbb_h264_zerolatency_360p30_gop2s")).unwrap();
     let bytes_per_second = BYTES_PER_SECOND.min(TOTAL_BYTES / seconds);
-    let mut sender = Sender { progress: Progress::new(sessions, &clip), clip, bytes_per_second };
+    let mut sender =
+        Sender { progress: Progress::archiving(sessions, &clip), clip, bytes_per_second };
     let mut account = Account::default();
     let (notes, ended) = (Notes::default(), AtomicBool::new(false));
     let started = Instant::now();
     // Two thirds of the time for many short runs, one third for a long one.
     let disturbed_time = Duration::from_secs(seconds * 2 / 3);
-    let (mut sent, mut sizes) = (0, Vec::new());
+    let (mut sent, mut sizes, mut hostile_sizes) = (0, Vec::new(), Vec::new());
 
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -255,6 +265,7 @@ fn weeks_of_all_of_it() {
                 thread::sleep(Duration::from_millis(50 + random.below(400)));
             }
         });
+        let hostile = scope.spawn(|| record_hostile_stream(seed + 2, &ended));
         let _over = Over(&ended);
         while started.elapsed() < disturbed_time || account.kills < KILLS {
             let fault = (random.below(3) == 0)
@@ -300,11 +311,16 @@ fn weeks_of_all_of_it() {
         // The agent ends before the recorder: later changes would not be merged.
         ended.store(true, Relaxed);
         end(life);
+        hostile_sizes = hostile.join().unwrap();
     });
     // A last run that only merges the agent's last changes.
     end(Life::start(sessions, None));
 
     let frames = assert_consistent(sessions, &sender.clip, sent, &notes);
+    let deleted =
+        series(sessions).iter().filter(|s| !s.join("stream/recording.ts").exists()).count();
+    assert!(deleted > 0, "no recording was deleted");
+    assert_memory_is_bounded(&hostile_sizes);
     // The first quarter of the sizes is from a program that still allocates its memory.
     let settled = &sizes[sizes.len() / 4..];
     let (early, late) = settled.split_at(settled.len() / 2);
@@ -316,10 +332,57 @@ fn weeks_of_all_of_it() {
     assert!(memory_late < memory * 5 / 4 + (16 << 10), "{memory} KiB, then {memory_late} KiB");
     assert!(files_late <= files + 4, "{files} open files, then {files_late}");
     eprintln!(
-        "{seconds} s, {sent} bytes in {} sessions, {frames} frames; {account:?}; \
+        "{seconds} s, {sent} bytes in {} sessions ({deleted} deleted), {frames} frames; {account:?}; \
          memory {memory} then {memory_late} KiB, open files {files} then {files_late}",
         series(sessions).len(),
     );
+}
+
+/// Sends a stream of which every packet may be damaged in any way, until `ended`. Returns the
+/// recorder's resident memory in KiB, in each quarter of a second.
+fn record_hostile_stream(seed: u64, ended: &AtomicBool) -> Vec<u64> {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = std::fs::read(fixture("bbb_h264_bframes_scenecut_360p24")).unwrap();
+    let mut random = Random::new(seed);
+    let mut life = Life::start(folder.path(), None);
+    let mut socket = TcpStream::connect(&life.address).unwrap();
+    let mut sizes = Vec::new();
+    let mut packets = clip.chunks_exact(TS_PACKET_BYTES).cycle();
+    while !ended.load(Relaxed) {
+        // About 300 kB/s.
+        for _ in 0..400 {
+            let mut packet = packets.next().unwrap().to_vec();
+            match random.below(40) {
+                // Bits, a PID, a whole part.
+                0 => packet[random.below(188) as usize] ^= 1 << random.below(8),
+                1 => {
+                    packet[1..3].copy_from_slice(&[random.below(64) as u8, random.below(256) as u8])
+                }
+                2 => packet[4 + random.below(180) as usize..].fill(0),
+                // A start of a unit where none is, and none where one is.
+                3 => packet[1] ^= 0x40,
+                4 => packet.truncate(random.below(188) as usize),
+                5 => continue,
+                _ => {}
+            }
+            socket.write_all(&packet).unwrap();
+        }
+        thread::sleep(Duration::from_millis(250));
+        sizes.push(life.size().expect("it lives").0);
+    }
+    drop(socket);
+    let _ = kill_process(Pid::from_child(&life.child), Signal::TERM);
+    assert!(life.child.wait().unwrap().success());
+    sizes
+}
+
+/// Asserts that memory does not grow over the last three quarters. The smallest of each part counts:
+/// a queue may have been full at any measurement.
+fn assert_memory_is_bounded(sizes: &[u64]) {
+    let settled = &sizes[sizes.len() / 4..];
+    let (early, late) = settled.split_at(settled.len() / 2);
+    let (early, late) = (early.iter().min().unwrap(), late.iter().min().unwrap());
+    assert!(*late < early + (5 << 10), "{early} KiB, then {late} KiB: {sizes:?}");
 }
 
 /// Sets a flag, also if a test fails.

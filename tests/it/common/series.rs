@@ -23,8 +23,24 @@ pub fn series(sessions: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Returns the recording of a session or, if a recorder has deleted it, what [`archive`] has of it.
 fn recording(session: &Path) -> PathBuf {
-    session.join("stream/recording.ts")
+    let recording = session.join("stream/recording.ts");
+    let archived = archived(session);
+    if !recording.is_file() && archived.is_file() { archived } else { recording }
+}
+
+fn archived(session: &Path) -> PathBuf {
+    let name = session.file_name().unwrap().to_str().unwrap();
+    session.with_file_name(".archive").join(format!("{name}.ts"))
+}
+
+/// Gives each recording a second name, so that what a recorder deletes can still be looked at.
+pub fn archive(sessions: &Path) {
+    std::fs::create_dir_all(sessions.join(".archive")).unwrap();
+    for session in series(sessions) {
+        let _ = std::fs::hard_link(session.join("stream/recording.ts"), archived(&session));
+    }
 }
 
 /// Returns whether `bytes` occurs at offset `at` of a stream that repeats `clip`.
@@ -49,15 +65,31 @@ pub struct Progress {
     clip: Vec<u8>,
     complete: usize,
     before: usize,
+    /// Whether recordings are archived, because a recorder deletes them.
+    archives: bool,
 }
 
 impl Progress {
     pub fn new(sessions: &Path, clip: &[u8]) -> Progress {
-        Progress { sessions: sessions.to_owned(), clip: clip.to_owned(), complete: 0, before: 0 }
+        Progress {
+            sessions: sessions.to_owned(),
+            clip: clip.to_owned(),
+            complete: 0,
+            before: 0,
+            archives: false,
+        }
+    }
+
+    /// As [`Progress::new`], for recorders that delete recordings.
+    pub fn archiving(sessions: &Path, clip: &[u8]) -> Progress {
+        Progress { archives: true, ..Progress::new(sessions, clip) }
     }
 
     /// Returns how many bytes of the stream are recorded, in whole packets.
     pub fn recorded(&mut self) -> usize {
+        if self.archives {
+            archive(&self.sessions);
+        }
         let series = series(&self.sessions);
         while self.complete + 1 < series.len() {
             self.before += self.stream_bytes(&recording(&series[self.complete]));
@@ -73,27 +105,41 @@ impl Progress {
         let length = file.metadata().unwrap().len() as usize;
         let mut front = Vec::new();
         file.by_ref().take(2 * TABLE_BYTES as u64).read_to_end(&mut front).unwrap();
-        if matches_at(&self.clip, self.before, &front) {
-            length
-        } else {
-            length.saturating_sub(TABLE_BYTES)
-        }
+        length - table_bytes(&self.clip, self.before, &front).unwrap_or(length)
     }
+}
+
+/// Returns how many bytes of tables precede the stream in a recording that begins with `front`: none
+/// if they are at the cut, and fewer than all after a kill. `None` if the stream does not follow.
+fn table_bytes(clip: &[u8], at: usize, front: &[u8]) -> Option<usize> {
+    let possible = [0, TS_PACKET_BYTES, TABLE_BYTES];
+    possible
+        .into_iter()
+        .find(|tables| front.get(*tables..).is_some_and(|rest| matches_at(clip, at, rest)))
 }
 
 /// Asserts that the recordings together are `clip`, repeated, cut before key frames with
 /// their tables. Returns the number of recordings and of bytes of the stream.
 pub fn assert_is_cut(sessions: &Path, clip: &[u8]) -> (usize, usize) {
-    let series = series(sessions);
-    let mut at = 0;
-    for (number, session) in series.iter().enumerate() {
+    for (number, session) in series(sessions).iter().enumerate() {
         let bytes = std::fs::read(recording(session)).unwrap();
         // The first one begins like the stream.
         let has_pat = number == 0 || bytes.starts_with(&[0x47, 0x40, 0]);
         assert!(has_pat, "{}: no PAT in front", session.display());
-        let table_bytes = if matches_at(clip, at, &bytes) { 0 } else { TABLE_BYTES };
-        assert!(matches_at(clip, at, &bytes[table_bytes..]), "{}: other bytes", session.display());
-        at += bytes.len() - table_bytes;
+    }
+    assert_is_whole(sessions, clip)
+}
+
+/// Asserts that the recordings together are `clip`, repeated. Returns the number of recordings and
+/// of bytes of the stream. One that was killed right after a cut has no tables in front.
+pub fn assert_is_whole(sessions: &Path, clip: &[u8]) -> (usize, usize) {
+    let series = series(sessions);
+    let mut at = 0;
+    for session in &series {
+        let bytes = std::fs::read(recording(session)).unwrap();
+        let tables = table_bytes(clip, at, &bytes);
+        let tables = tables.unwrap_or_else(|| panic!("{}: other bytes", session.display()));
+        at += bytes.len() - tables;
     }
     (series.len(), at)
 }
