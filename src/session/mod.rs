@@ -20,6 +20,9 @@ pub use names::SeriesName;
 pub use series::{OpenedSessions, Series};
 pub use stored::{StoredRecording, StoredSession, stored_sessions};
 
+/// The folders in a session's folder.
+const PARTS: [&str; 4] = ["stream", "frames", "transcript", "agent"];
+
 /// Time for which the lock of a session is waited for: whoever looks for old sessions to delete
 /// holds it so briefly.
 const BRIEF: Duration = Duration::from_millis(500);
@@ -80,6 +83,20 @@ impl Marks {
 }
 
 impl OwnedSession {
+    /// Removes the folder of a session that could not be recorded, as far as it is empty.
+    pub fn remove_unused(self) {
+        let removed = || -> std::io::Result<()> {
+            let folder = disk::Folder::open(&self.session.folder)?;
+            if folder.folder("stream".as_ref())?.names()? == ["recorder.lock"] {
+                disk::remove(&self.session.lock_path())?;
+            }
+            remove_empty_folders(&self.session)
+        };
+        if let Err(error) = removed() {
+            tracing::debug!("{}: cannot remove it: {error}", self.session.folder.display());
+        }
+    }
+
     /// Returns the marks of the session.
     pub fn marks(&self) -> &Arc<Marks> {
         &self.marks
@@ -133,7 +150,7 @@ impl Session {
     /// process is recording the session.
     fn own_folder(folder: &Path) -> Result<OwnedSession> {
         let session = Session::at(folder)?;
-        for folder in ["stream", "frames", "transcript", "agent"] {
+        for folder in PARTS {
             let folder = session.folder.join(folder);
             disk::create_folders(&folder).context(Stage::Session, &folder, "cannot create")?;
         }
@@ -218,6 +235,18 @@ impl Session {
     pub fn frames_dir(&self) -> PathBuf {
         self.folder.join("frames")
     }
+}
+
+/// Removes the folders of a session if nothing is in them.
+fn remove_empty_folders(session: &Session) -> std::io::Result<()> {
+    let parent = session.folder.parent().unwrap_or(&session.folder);
+    let (parent, name) =
+        (disk::Folder::open(parent)?, session.folder.file_name().unwrap_or_default());
+    let folder = parent.folder(name)?;
+    for part in PARTS {
+        folder.remove_empty(part.as_ref())?;
+    }
+    parent.remove_empty(name).map(drop)
 }
 
 /// Returns whether an open file is the one at `path`.

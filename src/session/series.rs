@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Zoned;
 
 use super::names::{SeriesName, number_of, numbered, time_id};
-use super::{OwnedSession, Session};
+use super::{OwnedSession, Session, remove_empty_folders};
 use crate::disk;
 use crate::error::{Context, Kind, Result, Stage};
 
@@ -87,7 +87,10 @@ impl Series {
             Some(name) => self.new_folder(name, 2)?,
             None => self.new_folder(&time_id(now), 1)?,
         };
-        Session::own_folder(&folder)
+        Session::own_folder(&folder).inspect_err(|_| {
+            // The disk was full, for example.
+            let _ = Session::at(&folder).map(|session| remove_empty_folders(&session));
+        })
     }
 
     fn create_sessions_dir(&self) -> Result<()> {

@@ -1,17 +1,23 @@
 //! Readers never stop the writer: whatever becomes of stdout, stderr and the terminal, every byte is
 //! recorded, and a signal ends the recorder.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use scenetap::ts::TS_PACKET_BYTES;
 use serde_json::Value;
 
 use crate::common::left::left;
-use crate::common::life::{RULE, undisturbed};
+use crate::common::life::{RULE, recorder, undisturbed};
+use crate::common::series::assert_is_detected;
 use crate::common::{DEADLINE, Recorder, fixture, index, scenetap, send_bytes, unused_address};
 
 /// Keeps every picture: more lines than a pipe and the queue hold.
@@ -250,4 +256,149 @@ fn a_lock_that_another_program_holds_stops_nothing_and_nothing_that_was_decided_
     let recorder = Recorder::start(folder.path(), "s", &RULE);
     assert!(recorder.end_by_signal().iter().any(|line| line.contains("recorded")));
     assert!(left(&session) == expected, "something differs");
+}
+
+/// A recorder with a reader of stdout that never reads, held locks, a full disk and a session that
+/// is removed; and its sender.
+struct Beset {
+    child: Child,
+    address: String,
+    log: Receiver<String>,
+    sessions: PathBuf,
+    clip: Vec<u8>,
+    /// The first recording, once its session is removed.
+    removed: Option<File>,
+    /// Locks on indexes, held.
+    locks: Vec<File>,
+}
+
+impl Beset {
+    fn start(sessions: &Path, full_at: usize) -> Beset {
+        let mut command = recorder(sessions);
+        command.args(["--json", "--shutdown-timeout", "0.2"]).stdout(Stdio::piped());
+        command.env("SCENETAP_FAULT", format!("full@{full_at}+9"));
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (log_sender, log) = channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                eprintln!("recorder: {line}");
+                let _ = log_sender.send(line);
+            }
+        });
+        let lines = std::iter::repeat_with(|| log.recv_timeout(DEADLINE).unwrap());
+        let address = { lines }
+            .find_map(|line| line.split_once("listening on ").map(|(_, at)| at.to_owned()))
+            .unwrap();
+        let sessions = sessions.to_owned();
+        Beset { child, address, log, sessions, clip: clip(), removed: None, locks: Vec::new() }
+    }
+
+    /// Returns the bytes that are recorded, in one session or two.
+    fn recorded(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if let Some(removed) = &self.removed {
+            // Its position is shared with nobody.
+            let length = removed.metadata().unwrap().len();
+            bytes.resize(length as usize, 0);
+            removed.read_exact_at(&mut bytes, 0).unwrap();
+        }
+        bytes.extend(std::fs::read(self.recording(&self.current())).unwrap_or_default());
+        bytes
+    }
+
+    /// Returns the session that is recorded. A full disk may leave the folder of another one.
+    fn current(&self) -> String {
+        let ids = (2..9).map(|number| format!("s_{number}"));
+        let is_recorded = |id: &String| self.recording(id).is_file();
+        let next = ids.rev().find(is_recorded);
+        next.filter(|_| self.removed.is_some()).unwrap_or_else(|| "s".to_owned())
+    }
+
+    fn recording(&self, id: &str) -> PathBuf {
+        self.sessions.join(id).join("stream/recording.ts")
+    }
+
+    /// Sends the clip up to `end`, as often as it is disconnected, until that is recorded.
+    fn send_until(&mut self, end: usize, meanwhile: &mut dyn FnMut(&mut Self)) {
+        loop {
+            let sent = self.recorded().len() / TS_PACKET_BYTES * TS_PACKET_BYTES;
+            if sent >= end {
+                return;
+            }
+            let mut socket = TcpStream::connect(&self.address).unwrap();
+            let bytes = self.clip[sent..end].to_vec();
+            let is_broken = bytes.chunks(10_000).any(|part| {
+                meanwhile(self);
+                socket.write_all(part).is_err()
+            });
+            drop(socket);
+            let start = Instant::now();
+            while self.recorded().len() < end {
+                let is_resumed = |line: String| line.contains("recording resumes");
+                if self.log.try_iter().any(is_resumed) || (is_broken && self.accepts_again()) {
+                    break;
+                }
+                assert!(start.elapsed() < DEADLINE, "{} of {end}", self.recorded().len());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
+    /// Waits until the recorder writes again after it has disconnected the sender.
+    fn accepts_again(&self) -> bool {
+        loop {
+            let line = self.log.recv_timeout(DEADLINE).unwrap();
+            if line.contains("recording resumes") || line.contains("recording continues in") {
+                return true;
+            }
+        }
+    }
+
+    /// Locks the index of a session once it has one.
+    fn hold_index(&mut self, id: &str) {
+        let path = self.sessions.join(id).join("frames/index.lock");
+        if let Ok(lock) = File::options().write(true).open(path)
+            && lock.try_lock().is_ok()
+        {
+            self.locks.push(lock);
+        }
+    }
+}
+
+#[test]
+fn eight_senders_lose_nothing_with_stalled_readers_held_locks_removed_sessions_and_full_disks() {
+    let folder = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let sessions = folder.path().join(number.to_string());
+            scope.spawn(move || {
+                // At the start of the first session, and later and later.
+                let mut beset = Beset::start(&sessions, 40 + 25 * number);
+                let (half, all) =
+                    (beset.clip.len() / 2 / TS_PACKET_BYTES * TS_PACKET_BYTES, beset.clip.len());
+                beset.send_until(half, &mut |beset| beset.hold_index("s"));
+                beset.removed = Some(File::open(beset.recording("s")).unwrap());
+                // Frames come while it is removed.
+                while sessions.join("s").exists() {
+                    let _ = std::fs::remove_dir_all(sessions.join("s"));
+                }
+                // The recorder looks every 20 ms (a second, without tests).
+                beset.send_until(all, &mut |beset| {
+                    std::thread::sleep(Duration::from_millis(5));
+                    beset.hold_index(&beset.current());
+                });
+                assert!(beset.recorded() == beset.clip, "{number}: other bytes");
+                beset.locks.clear();
+                kill_process(Pid::from_child(&beset.child), Signal::TERM).unwrap();
+                // Detection may have failed, of the removed session or on a full disk.
+                let ended = beset.child.wait().unwrap();
+                let last = sessions.join(beset.current());
+                let mut repair = scenetap();
+                repair.arg("check").arg(&last).arg("--repair").args(RULE);
+                assert!(repair.output().unwrap().status.success(), "{number}: {ended}");
+                assert!(assert_is_detected(&last, &RULE) > 0, "{number}");
+            });
+        }
+    });
 }

@@ -16,7 +16,7 @@ use crate::pipeline::RecordOptions;
 use crate::pipeline::housekeeping::Retention;
 use crate::pipeline::live::Job;
 use crate::pipeline::live::trust::{self, StoredCheckpoint};
-use crate::recording::Recording;
+use crate::recording::{Recording, Reopened};
 use crate::session::{OpenedSessions, OwnedSession, Series, Session};
 use crate::telemetry::Counters;
 
@@ -151,9 +151,18 @@ impl Handover<'_> {
         }
         let open = || self.series.open_next(&jiff::Zoned::now());
         let session = self.retention.with_room(open)?;
+        let recording = session.recording_ts();
+        let opened = Recording::open(&recording);
+        let (recording, opened) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                session.remove_unused();
+                return Err(error);
+            }
+        };
         tracing::info!("session {}", session.folder().display());
         self.counters.set_session(session.folder());
-        let (recording, job) = open_recording(session)?;
+        let job = job_of(session, &recording, opened)?;
         self.submit(job)?;
         // If it is full, the retention has not seen the last nudge yet.
         let _ = self.nudge.try_send(());
@@ -191,17 +200,22 @@ pub fn finished_job(session: OwnedSession) -> Result<Job> {
 /// Opens a session's recording. Returns it with the job for detection.
 fn open_recording(session: OwnedSession) -> Result<(Recording, Job)> {
     let (recording, opened) = Recording::open(&session.recording_ts())?;
+    let job = job_of(session, &recording, opened)?;
+    Ok((recording, job))
+}
+
+/// Returns the job for detection of a recording that has just been opened.
+fn job_of(session: OwnedSession, recording: &Recording, opened: Reopened) -> Result<Job> {
     if opened.discarded_bytes > 0 {
         let (bytes, at) = (opened.discarded_bytes, opened.length);
         tracing::warn!("recording: discarded {bytes} bytes of a torn packet at byte {at}");
     }
-    let job = Job {
+    Ok(Job {
         session: Arc::new(session),
         written: recording.written(),
         sync: recording.sync_handle()?,
         opened_bytes: opened.length,
-    };
-    Ok((recording, job))
+    })
 }
 
 /// Returns whether detection has reached the end of a recording that no longer grows.
