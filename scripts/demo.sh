@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scenetap=target/release/scenetap
+scenetap=${CARGO_TARGET_DIR:-target}/release/scenetap
 clip=${1:-fixtures/bbb_h264_bframes_scenecut_360p24.ts}
 sessions=${SESSIONS_DIR:-sessions}
 work=$(mktemp -d)

@@ -27,6 +27,7 @@ mod status_text;
 mod terminal;
 mod tls;
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::io::Write;
 use std::time::Duration;
@@ -76,6 +77,8 @@ pub struct CommandContext<'a> {
     pub terminal: Terminal,
     /// The last error and the last warning that were logged.
     pub troubles: Troubles,
+    /// Time to wait at the end until stderr has taken the log.
+    pub stderr_timeout: Cell<Duration>,
 }
 
 /// Runs the program: parses the command line, runs the command and reports its error.
@@ -121,7 +124,8 @@ fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
     let shutdown = Shutdown::new();
     shutdown.install_signal_handlers()?;
 
-    let context = CommandContext { layers, shutdown, terminal, troubles };
+    let stderr_timeout = Cell::new(STDERR_TIMEOUT);
+    let context = CommandContext { layers, shutdown, terminal, troubles, stderr_timeout };
     let result = match cli.command {
         Command::Record(args) => record::run(*args, &context),
         Command::Scan(args) => scan::run(args, &context),
@@ -133,15 +137,15 @@ fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
     };
     // Not written directly: that would block forever if nothing reads stderr.
     let status = result.unwrap_or_else(|error| {
-        context.terminal.drain(STDERR_TIMEOUT);
+        context.terminal.drain(context.stderr_timeout.get());
         context.terminal.print_error(&error_line(&error));
         ExitStatus::from(&error)
     });
-    context.terminal.drain(STDERR_TIMEOUT);
+    context.terminal.drain(context.stderr_timeout.get());
     Ok(status)
 }
 
-/// Time to wait at the end until stderr has taken the log.
+/// Time to wait at the end until stderr has taken the log, unless the command has an option for it.
 const STDERR_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Returns the error as one line, with its line feed. It is printed whatever the log filter is.

@@ -205,6 +205,7 @@ impl RecordArgs {
 pub fn run(args: RecordArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&context.layers)?;
     tracing::debug!(?config, "resolved");
+    context.stderr_timeout.set(config.shutdown_timeout);
     let counters = Arc::new(Counters::with(context.troubles.clone()));
     let status_line = StatusLine::start(&context.terminal, Arc::clone(&counters));
     let mut lines = if config.json { Some(FrameLines::stdout()?) } else { None };

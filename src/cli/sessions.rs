@@ -275,7 +275,7 @@ mod tests {
         assert!(
             lines[1].starts_with("cam      20") && lines[1].ends_with("kept, recording deleted")
         );
-        assert!(lines[2].contains("  01:02:05.500  3.0 GiB     127  live"), "{}", lines[2]);
+        assert!(lines[2].contains("  01:02:05  3.0 GiB     127  live"), "{}", lines[2]);
     }
 
     #[test]

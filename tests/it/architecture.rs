@@ -89,7 +89,7 @@ const CRATES: [(&str, &[&str]); 23] = [
     ("crossbeam_channel", &["cli", "pipeline"]),
     ("jiff", &["catalog", "cli", "config", "pipeline", "session", "telemetry"]),
     ("memchr", &["decode", "demux", "framing", "ingest", "playback", "send", "ts"]),
-    ("rustix", &["cli", "disk", "host", "ingest", "recording", "status", "telemetry"]),
+    ("rustix", &["catalog", "cli", "disk", "host", "ingest", "recording", "status", "telemetry"]),
 ];
 
 /// A source file without comments and tests.

@@ -48,10 +48,10 @@ impl IndexLock {
         Ok(IndexLock { file: open_file(&path)?, path, busy_since: None, is_logged: false })
     }
 
-    /// Takes the lock if it is free. Waits briefly for it the first time, and not at all while
-    /// another process keeps holding it.
+    /// Takes the lock if it is free. Waits briefly for it the first time, and hardly while another
+    /// process keeps holding it.
     pub fn try_hold(&mut self) -> Result<Option<HeldLock>> {
-        self.hold_within(if self.busy_since.is_none() { BRIEF } else { Duration::ZERO })
+        self.hold_within(if self.busy_since.is_none() { BRIEF } else { LOOK_INTERVAL })
     }
 
     /// Waits for the lock, at most `timeout`, and takes it.
@@ -131,22 +131,34 @@ impl IndexLock {
         let pid = || {
             let metadata = self.file.metadata().ok()?;
             let locks = fs::read_to_string("/proc/locks").ok()?;
-            holder_of(&locks, metadata.ino())
+            holder_of(&locks, metadata.dev(), metadata.ino())
         };
         pid().map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
     }
 }
 
-/// Returns the process that holds `flock` on the file with this inode, by /proc/locks (proc(5)).
-fn holder_of(locks: &str, inode: u64) -> Option<u32> {
-    locks.lines().find_map(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        // Waiting processes have `->` here.
-        (fields.next()? == "FLOCK").then_some(())?;
-        let (pid, file) = (fields.nth(2)?, fields.next()?);
-        let is_it = file.rsplit(':').next()?.parse() == Ok(inode);
-        if is_it { pid.parse().ok() } else { None }
-    })
+/// Returns the process that holds `flock` on the file with this device and inode, by /proc/locks
+/// (proc(5)). `None` also if several files have the inode and none the device: some file systems
+/// (btrfs) list another device than stat(2).
+fn holder_of(locks: &str, device: u64, inode: u64) -> Option<u32> {
+    let holders: Vec<(bool, u32)> = locks
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            // Waiting processes have `->` here.
+            (fields.next()? == "FLOCK").then_some(())?;
+            let (pid, file) = (fields.nth(2)?.parse().ok()?, fields.next()?);
+            let (listed_device, listed_inode) = file.rsplit_once(':')?;
+            let (major, minor) = listed_device.split_once(':')?;
+            let number = |text| u32::from_str_radix(text, 16).ok();
+            let listed_device = rustix::fs::makedev(number(major)?, number(minor)?);
+            (listed_inode.parse() == Ok(inode)).then_some((listed_device == device, pid))
+        })
+        .collect();
+    match holders[..] {
+        [(_, pid)] => Some(pid),
+        _ => holders.iter().find(|(is_device, _)| *is_device).map(|(_, pid)| *pid),
+    }
 }
 
 impl Drop for HeldLock {
@@ -178,9 +190,16 @@ mod tests {
 2: -> FLOCK  ADVISORY  WRITE 300 08:01:7 0 EOF
 3: FLOCK  ADVISORY  WRITE 400 08:01:7 0 EOF
 ";
-        assert_eq!(holder_of(locks, 7), Some(400));
-        assert_eq!(holder_of(locks, 77), Some(200));
-        assert_eq!(holder_of(locks, 8), None);
+        let device = rustix::fs::makedev(8, 1);
+        assert_eq!(holder_of(locks, device, 7), Some(400));
+        assert_eq!(holder_of(locks, device, 77), Some(200));
+        assert_eq!(holder_of(locks, device, 8), None);
+        let other = rustix::fs::makedev(8, 0x11);
+        let locks = "4: FLOCK ADVISORY WRITE 500 08:11:7 0 EOF\n".to_owned() + locks;
+        assert_eq!(holder_of(&locks, other, 7), Some(500));
+        assert_eq!(holder_of(&locks, device, 7), Some(400));
+        assert_eq!(holder_of(&locks, 99, 7), None, "two files, neither on this device");
+        assert_eq!(holder_of(&locks, 99, 77), Some(200));
     }
 
     #[test]

@@ -124,17 +124,22 @@ pub struct Handover<'a> {
 
 impl Handover<'_> {
     /// Opens the unfinished recordings, and queues them and the current one, oldest first. Returns
-    /// the number of bytes in the unfinished ones.
+    /// the number of bytes in the unfinished ones. One that cannot be opened is left as it is.
     ///
     /// # Errors
     ///
-    /// Returns an error if a recording cannot be opened.
+    /// Returns an error if the syncer has ended.
     pub fn submit_first(&self, first: FirstJobs) -> Result<u64> {
         let mut earlier_bytes = 0;
-        for earlier in first.unfinished.into_iter().map(finished_job) {
-            let earlier = earlier?;
-            earlier_bytes += earlier.opened_bytes;
-            self.submit(earlier)?;
+        for earlier in first.unfinished {
+            let id = earlier.id();
+            match finished_job(earlier) {
+                Ok(job) => {
+                    earlier_bytes += job.opened_bytes;
+                    self.submit(job)?;
+                }
+                Err(error) => tracing::error!("session {id}: {error}; it is left as it is"),
+            }
         }
         self.submit(first.current)?;
         Ok(earlier_bytes)
