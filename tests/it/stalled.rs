@@ -44,11 +44,14 @@ impl Silent {
         Silent { child: command.spawn().unwrap(), folder }
     }
 
+    /// Returns the recorder's status, once it has one. Before its session exists, every recorder
+    /// of a session of that name answers, also those of other tests.
     fn status(&self) -> Option<Value> {
         let mut status = scenetap();
         status.env("XDG_RUNTIME_DIR", self.folder.path()).args(["status", "s", "--json"]);
         status.arg("--sessions-dir").arg(self.folder.path());
-        serde_json::from_slice(&status.output().unwrap().stdout).ok()
+        let status: Value = serde_json::from_slice(&status.output().unwrap().stdout).ok()?;
+        (status["folder"].as_str() == self.session().to_str()).then_some(status)
     }
 
     /// Returns the first status for which `condition` holds.
