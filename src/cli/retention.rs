@@ -20,6 +20,9 @@ pub struct RetentionArgs {
 
     /// Delete the oldest recordings of this series while all together have more than this, e.g.
     /// 500G; 0 disables it
+    ///
+    /// All recordings of the series count, also those with a file called "keep" and the one that is
+    /// being recorded; those behind a symbolic link do not.
     #[arg(long, help_heading = "Deleting old recordings", allow_negative_numbers = true)]
     #[arg(value_name = "BYTES", value_parser = key::KEEP_BYTES.parser())]
     keep_bytes: Option<u64>,
@@ -34,7 +37,8 @@ pub struct RetentionArgs {
 
     /// With --min-free: delete the oldest recording instead of pausing
     ///
-    /// Recordings that were not looked at yet are deleted last, and the log names the seconds.
+    /// Recordings that were not looked at yet are deleted last, and the log names the seconds. Frames
+    /// stay: --min-free should leave room for some gigabytes of them, or --keep-frames-for be given.
     #[arg(long, help_heading = "Deleting old recordings", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no")]
     #[arg(value_parser = key::RECYCLE.parser())]

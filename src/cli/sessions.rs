@@ -34,6 +34,10 @@ pub struct SessionsArgs {
     sessions_dir: Option<PathBuf>,
 
     /// Print one line of JSON per session
+    ///
+    /// Keys: session, folder, start (RFC 3339), length (seconds), size (bytes; null if the recording
+    /// was deleted), frames, live, kept, detected. A length that is not analyzed yet is estimated
+    /// from the stream's clock.
     #[arg(long, help_heading = "Output", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::JSON.parser())]
     json: Option<bool>,
@@ -177,8 +181,8 @@ fn to_json(info: &SessionInfo) -> String {
         "session": info.session.id(),
         "folder": info.session.folder().to_string_lossy(),
         "start": start.map(|start| format!("{start:.3}")),
-        "seconds": info.seconds.map(|seconds| (seconds * 1e3).round() / 1e3),
-        "bytes": info.bytes,
+        "length": info.seconds.map(|seconds| (seconds * 1e3).round() / 1e3),
+        "size": info.bytes,
         "frames": info.frames,
         "live": info.is_live,
         "kept": info.is_kept,
@@ -252,12 +256,12 @@ mod tests {
     #[test]
     fn a_session_is_one_line_of_json() {
         let expected = "{\"session\":\"cam_2\",\"folder\":\"/srv/cam_2\",\
-            \"start\":\"2023-11-14T22:13:20.250Z\",\"seconds\":3725.5,\"bytes\":3221225472,\
+            \"start\":\"2023-11-14T22:13:20.250Z\",\"length\":3725.5,\"size\":3221225472,\
             \"frames\":127,\"live\":true,\"kept\":false,\"detected\":false}";
         assert_eq!(to_json(&info()), expected);
         let deleted =
             SessionInfo { bytes: None, frames: None, start: None, seconds: None, ..info() };
-        assert!(to_json(&deleted).contains("\"start\":null,\"seconds\":null,\"bytes\":null"));
+        assert!(to_json(&deleted).contains("\"start\":null,\"length\":null,\"size\":null"));
     }
 
     #[test]

@@ -188,6 +188,7 @@ fn with_recycle_a_full_disk_costs_the_oldest_recordings_and_those_not_looked_at_
     fs::remove_file(folder.path().join("s/stream/checkpoint.json")).unwrap();
     fs::write(folder.path().join("s_2/keep"), "").unwrap();
     let lock = hold_index(&folder.path().join("s"));
+    let length = fs::metadata(recording(folder.path(), "s")).unwrap().len();
     // So much is never free.
     let disk = rustix::fs::statvfs(folder.path()).unwrap();
     let size = (disk.f_blocks * disk.f_frsize).to_string();
@@ -195,7 +196,6 @@ fn with_recycle_a_full_disk_costs_the_oldest_recordings_and_those_not_looked_at_
     let mut command = scenetap();
     command.env("XDG_RUNTIME_DIR", folder.path());
     let recorder = Recorder::start_as(command, folder.path(), "s", &arguments);
-    let length = fs::metadata(recording(folder.path(), "s")).unwrap().len();
     let mut socket = TcpStream::connect(&recorder.address).unwrap();
     socket.write_all(&clip()[..188 * 50]).unwrap();
     let line = recorder.wait_for("deleted the recording of session s_3 (");
@@ -317,15 +317,15 @@ fn sessions_are_listed_with_start_length_size_frames_and_state() {
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of = |id: &str| listed.iter().find(|session| session["session"] == id).unwrap();
     let first = of("s");
-    assert_eq!(first["bytes"], fs::metadata(recording(folder.path(), "s")).unwrap().len());
+    assert_eq!(first["size"], fs::metadata(recording(folder.path(), "s")).unwrap().len());
     assert_eq!(first["frames"], index(&folder.path().join("s")).len());
     assert_eq!(
         (&first["live"], &first["kept"], &first["detected"]),
         (&false.into(), &true.into(), &true.into())
     );
-    assert!(first["seconds"].as_f64().unwrap() > 1.0, "{first}");
+    assert!(first["length"].as_f64().unwrap() > 1.0, "{first}");
     assert!(first["start"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
-    assert!(of("s_2")["bytes"].is_null() && of("s_2")["seconds"].as_f64().is_some());
+    assert!(of("s_2")["size"].is_null() && of("s_2")["length"].as_f64().is_some());
     assert_eq!(of("live")["live"], true);
     let table = sessions(folder.path(), &[]);
     assert_eq!(table.lines().count(), listed.len() + 1);
