@@ -31,6 +31,10 @@ pub struct Examined {
     pub lacks_frames: bool,
 }
 
+/// Where a sender starts again, the pictures that the decoder still held have later times than the
+/// first ones after them, also in ffmpeg: by as much as pictures are reordered.
+const MAX_STEP_BACK_S: f64 = 1.0;
+
 impl Examined {
     fn problem(&mut self, path: &Path, what: impl Into<String>) {
         self.problems.push(Error::new(Stage::Catalog, what).path(path));
@@ -67,7 +71,7 @@ pub fn examine(
         if !ids.insert(entry.id.as_str()) {
             found.problem(&index, format!("duplicate entry {}", entry.id));
         }
-        if entry.timestamp < last {
+        if entry.timestamp + MAX_STEP_BACK_S < last {
             found.problem(&index, format!("{} follows a later frame", entry.id));
         }
         last = entry.timestamp;
