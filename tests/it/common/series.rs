@@ -92,7 +92,9 @@ impl Progress {
         }
         let series = series(&self.sessions);
         while self.complete + 1 < series.len() {
-            self.before += self.stream_bytes(&recording(&series[self.complete]));
+            // A recorder may discard a torn packet at the end of an earlier session only later.
+            let before = self.before + self.stream_bytes(&recording(&series[self.complete]));
+            self.before = before / TS_PACKET_BYTES * TS_PACKET_BYTES;
             self.complete += 1;
         }
         let last = series.last().map_or(0, |last| self.stream_bytes(&recording(last)));
