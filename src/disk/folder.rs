@@ -32,7 +32,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// Those of open(2).
+    /// Returns the errors of open(2).
     pub fn open(path: &Path) -> io::Result<Folder> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Folder(openat(CWD, path, flags, Mode::empty())?))
@@ -42,7 +42,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// Those of open(2). A symbolic link is one (ENOTDIR or ELOOP).
+    /// Returns the errors of open(2). It fails for a symbolic link (ENOTDIR or ELOOP).
     pub fn folder(&self, name: &OsStr) -> io::Result<Folder> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Folder(openat(&self.0, name, flags, Mode::empty())?))
@@ -52,7 +52,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// Those of open(2). Anything but a regular file is one.
+    /// Returns the errors of open(2), and an error if it is not a regular file.
     pub fn file(&self, name: &OsStr) -> io::Result<File> {
         // NONBLOCK: opening a FIFO would wait for its other end.
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -67,7 +67,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// Those of fstatat(2).
+    /// Returns the errors of fstatat(2).
     pub fn kind(&self, name: &OsStr) -> io::Result<Option<EntryKind>> {
         let stat = match statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => return Ok(None),
@@ -84,7 +84,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// Those of readdir(3).
+    /// Returns the errors of readdir(3).
     pub fn names(&self) -> io::Result<Vec<std::ffi::OsString>> {
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.0)? {
@@ -101,7 +101,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// Those of unlink(2).
+    /// Returns the errors of unlink(2).
     pub fn remove(&self, name: &OsStr) -> io::Result<()> {
         fault::before()?;
         Ok(unlinkat(&self.0, name, AtFlags::empty())?)
@@ -111,7 +111,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// Those of rmdir(2), except that a folder that is not empty stays.
+    /// Returns the errors of rmdir(2). A folder that is not empty stays, which is no error.
     pub fn remove_empty(&self, name: &OsStr) -> io::Result<bool> {
         fault::before()?;
         match unlinkat(&self.0, name, AtFlags::REMOVEDIR) {
@@ -125,7 +125,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// Those of fsync(2).
+    /// Returns the errors of fsync(2).
     pub fn sync(&self) -> io::Result<()> {
         match sync(&File::from(self.0.as_fd().try_clone_to_owned()?)) {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),

@@ -20,7 +20,7 @@ pub use folder::{EntryKind, Folder};
 ///
 /// # Errors
 ///
-/// Those of open(2).
+/// Returns the errors of open(2).
 pub fn create(path: &Path) -> io::Result<File> {
     fault::before()?;
     File::create(path)
@@ -30,7 +30,7 @@ pub fn create(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// Those of open(2).
+/// Returns the errors of open(2).
 pub fn open_to_append(path: &Path) -> io::Result<File> {
     fault::before()?;
     OpenOptions::new().read(true).append(true).create(true).open(path)
@@ -40,7 +40,7 @@ pub fn open_to_append(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// Those of open(2).
+/// Returns the errors of open(2).
 pub fn open_lock(path: &Path) -> io::Result<File> {
     fault::before()?;
     OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)
@@ -50,7 +50,7 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// Those of write(2).
+/// Returns the errors of write(2).
 pub fn write(mut file: &File, bytes: &[u8]) -> io::Result<usize> {
     fault::before_write(bytes, |half| file.write_all(half))?;
     file.write(bytes)
@@ -60,7 +60,7 @@ pub fn write(mut file: &File, bytes: &[u8]) -> io::Result<usize> {
 ///
 /// # Errors
 ///
-/// Those of write(2). Some of the bytes may have been written.
+/// Returns the errors of write(2). Some of the bytes may have been written.
 pub fn write_all(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     fault::before_write(bytes, |half| file.write_all(half))?;
     file.write_all(bytes)
@@ -84,7 +84,7 @@ impl Write for FileWriter<'_> {
 ///
 /// # Errors
 ///
-/// Those of ftruncate(2).
+/// Returns the errors of ftruncate(2).
 pub fn set_length(file: &File, bytes: u64) -> io::Result<()> {
     fault::before()?;
     file.set_len(bytes)
@@ -94,7 +94,7 @@ pub fn set_length(file: &File, bytes: u64) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Those of fchmod(2).
+/// Returns the errors of fchmod(2).
 pub fn set_permissions(file: &File, permissions: Permissions) -> io::Result<()> {
     fault::before()?;
     file.set_permissions(permissions)
@@ -104,7 +104,7 @@ pub fn set_permissions(file: &File, permissions: Permissions) -> io::Result<()> 
 ///
 /// # Errors
 ///
-/// Those of futimens(2).
+/// Returns the errors of futimens(2).
 pub fn set_times(file: &File, times: FileTimes) -> io::Result<()> {
     fault::before()?;
     file.set_times(times)
@@ -114,7 +114,7 @@ pub fn set_times(file: &File, times: FileTimes) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Those of fsync(2).
+/// Returns the errors of fsync(2).
 pub fn sync(file: &File) -> io::Result<()> {
     fault::before()?;
     file.sync_all()
@@ -124,7 +124,7 @@ pub fn sync(file: &File) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Those of fdatasync(2).
+/// Returns the errors of fdatasync(2).
 pub fn sync_data(file: &File) -> io::Result<()> {
     fault::before()?;
     file.sync_data()
@@ -146,7 +146,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Those of syncfs(2).
+/// Returns the errors of syncfs(2).
 pub fn sync_file_system(folder: &Path) -> io::Result<()> {
     fault::before()?;
     Ok(rustix::fs::syncfs(File::open(folder)?)?)
@@ -156,7 +156,7 @@ pub fn sync_file_system(folder: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Those of statvfs(3).
+/// Returns the errors of statvfs(3).
 pub fn free_bytes(path: &Path) -> io::Result<(u64, u64)> {
     let stat = rustix::fs::statvfs(path)?;
     let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
@@ -167,7 +167,7 @@ pub fn free_bytes(path: &Path) -> io::Result<(u64, u64)> {
 ///
 /// # Errors
 ///
-/// Those of mkdir(2), except that an existing folder is accepted.
+/// Returns the errors of mkdir(2), except that an existing folder is accepted.
 pub fn create_folders(folder: &Path) -> io::Result<()> {
     fault::before()?;
     fs::create_dir_all(folder)
@@ -177,7 +177,7 @@ pub fn create_folders(folder: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Those of mkdir(2).
+/// Returns the errors of mkdir(2).
 pub fn create_folder(folder: &Path) -> io::Result<()> {
     fault::before()?;
     fs::create_dir(folder)
@@ -187,7 +187,7 @@ pub fn create_folder(folder: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Those of unlink(2).
+/// Returns the errors of unlink(2).
 pub fn remove(path: &Path) -> io::Result<()> {
     fault::before()?;
     fs::remove_file(path)
@@ -197,7 +197,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Those of rename(2).
+/// Returns the errors of rename(2).
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fault::before()?;
     fs::rename(from, to)
@@ -210,7 +210,7 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Those of renameat2(2).
+/// Returns the errors of renameat2(2).
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<bool> {
     fault::before()?;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
@@ -241,7 +241,7 @@ pub enum Exchange {
 ///
 /// # Errors
 ///
-/// Those of renameat2(2), other than the cases of [`Exchange`].
+/// Returns the errors of renameat2(2), other than the cases of [`Exchange`].
 pub fn exchange(one: &Path, other: &Path) -> io::Result<Exchange> {
     fault::before()?;
     match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {

@@ -24,7 +24,7 @@ fn recording(sessions: &Path, id: &str) -> PathBuf {
     sessions.join(id).join("stream/recording.ts")
 }
 
-/// Records the clip into sessions `s`, `s_2` … of about 300 KiB. Returns their number.
+/// Records the clip into sessions `s`, `s_2` … of 200 to 400 KiB. Returns their number.
 fn record_series(sessions: &Path) -> usize {
     let recorder = Recorder::start(sessions, "s", &["--once", "--rotate-bytes", "200K"]);
     send_bytes(&recorder.address, &clip());

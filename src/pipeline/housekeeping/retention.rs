@@ -132,6 +132,11 @@ impl<'a> Retention<'a> {
         }
     }
 
+    /// Returns the minimum number of bytes that have to stay free on the disk.
+    pub fn min_free(&self) -> u64 {
+        self.min_free
+    }
+
     /// Tells that this process has opened a session. Its recording is not deleted before detection
     /// has finished, unless the disk would otherwise be full; and never while it is `written`.
     pub fn opened(&self, session: &Arc<OwnedSession>, written: &Written) {

@@ -48,7 +48,7 @@ use health::Health;
 use network::Network;
 use rotation::Rotation;
 use sessions::Started;
-use writer::{FreeSpace, Writer};
+use writer::Writer;
 
 /// Records until `shutdown`, or with `once` until the sender disconnects. Calls `on_entry` for each
 /// kept frame once the index lists it. Detection first finishes the sessions that an earlier process
@@ -89,7 +89,7 @@ pub fn record(
                 Arc::clone(counters),
                 accepting,
                 shutdown.clone(),
-                FreeSpace { min_bytes: options.min_free_bytes, retention: &retention },
+                &retention,
             );
             move || writer.run(from_socket)
         })?;

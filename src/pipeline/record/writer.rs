@@ -29,14 +29,6 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval at which a write is repeated while space of a deleted recording becomes free.
 const ROOM_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The free space that a recording needs.
-pub struct FreeSpace<'a> {
-    /// Minimum number of free bytes on the file system.
-    pub min_bytes: u64,
-    /// Makes room when there are fewer.
-    pub retention: &'a Retention<'a>,
-}
-
 /// Writes chunks until the channel is closed.
 pub struct Writer<'a> {
     recording: Recording,
@@ -47,7 +39,8 @@ pub struct Writer<'a> {
     /// Whether senders are accepted.
     accepting: watch::Sender<bool>,
     shutdown: Shutdown,
-    space: FreeSpace<'a>,
+    /// Knows how much space has to stay free, and makes room.
+    retention: &'a Retention<'a>,
     last_check: Option<Instant>,
     /// Bytes that were held for the cut of a recording that was removed. They are written after
     /// the bytes whose write failed, and before any others.
@@ -65,7 +58,7 @@ impl<'a> Writer<'a> {
         counters: Arc<Counters>,
         accepting: watch::Sender<bool>,
         shutdown: Shutdown,
-        space: FreeSpace<'a>,
+        retention: &'a Retention<'a>,
     ) -> Self {
         Writer {
             recording,
@@ -74,7 +67,7 @@ impl<'a> Writer<'a> {
             counters,
             accepting,
             shutdown,
-            space,
+            retention,
             last_check: None,
             held: Vec::new(),
         }
@@ -180,8 +173,9 @@ impl<'a> Writer<'a> {
             return Err(removed(&self.recording));
         }
         let free = self.recording.free_bytes()?;
-        if free < self.space.min_bytes {
-            let (free, required) = (ByteSize(free), ByteSize(self.space.min_bytes));
+        let min_free = self.retention.min_free();
+        if free < min_free {
+            let (free, required) = (ByteSize(free), ByteSize(min_free));
             let what = format!("only {free} are free, --min-free requires {required}");
             let error = Error::new(Stage::Recording, what).of_kind(Kind::NoSpace);
             return Err(error.path(self.recording.path()));
@@ -195,7 +189,7 @@ impl<'a> Writer<'a> {
         if error.kind() != Kind::NoSpace {
             return false;
         }
-        match self.counters.recorder.during(|| self.space.retention.make_room()) {
+        match self.counters.recorder.during(|| self.retention.make_room()) {
             Room::Made => true,
             // Also during a shutdown: what was received is to be written.
             Room::Coming => {
