@@ -13,7 +13,7 @@ use scenetap::detect::score::sad;
 use scenetap::media::{AccessUnit, ByteOffset, Luma, Picture};
 use scenetap::pipeline::analyzer::Analyzer;
 use scenetap::pipeline::analyzer::units::{UnitEvent, UnitReader};
-use scenetap::ts::{Aligned, Aligner};
+use scenetap::ts::{Aligned, Aligner, PacketSize};
 use scenetap::ts::{TS_PACKET_BYTES, TsPacket};
 
 const CLIP: &str = "fixtures/bbb_h264_bframes_scenecut_360p24.ts";
@@ -28,7 +28,7 @@ fn packets(bytes: &[u8]) -> impl Iterator<Item = TsPacket<'_>> {
         .0
         .iter()
         .enumerate()
-        .map(|(index, bytes)| TsPacket { at: ByteOffset((index * TS_PACKET_BYTES) as u64), bytes })
+        .map(|(index, bytes)| TsPacket::new(ByteOffset((index * TS_PACKET_BYTES) as u64), bytes))
 }
 
 fn access_units(bytes: &[u8]) -> Vec<AccessUnit> {
@@ -60,7 +60,7 @@ fn by_bytes(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(bytes.len() as u64));
     group.bench_function("tail", |bencher| {
         bencher.iter(|| {
-            let mut aligner = Aligner::new(ByteOffset(0), TS_PACKET_BYTES);
+            let mut aligner = Aligner::begin(ByteOffset(0), PacketSize::Plain);
             aligner.push(&bytes);
             let mut found = 0;
             while let Some(Aligned::Packet(packet)) = aligner.find() {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::error::{Context, Error, Kind, Result, Stage};
 use crate::media::{ByteOffset, WaitOutcome, Written};
-use crate::ts::{Aligned, Aligner, TsPacket, probe_packet_bytes};
+use crate::ts::{Aligned, Aligner, PacketSize, TsPacket, probe_packet_size};
 
 /// Maximum number of bytes per read.
 const READ_BYTES: usize = 1 << 20;
@@ -69,14 +69,13 @@ pub struct FileTail {
 }
 
 impl FileTail {
-    /// Opens `path` to read it from `at` on, in packets of `packet_bytes`.
+    /// Opens `path` to read it from the byte on that `aligner` expects next.
     ///
     /// # Errors
     ///
     /// Returns an error if the file cannot be opened.
-    pub fn open(path: &Path, at: ByteOffset, packet_bytes: usize, end: End) -> Result<Self> {
+    pub fn open(path: &Path, aligner: Aligner, end: End) -> Result<Self> {
         let file = File::open(path).context(Stage::Tail, path, "cannot open")?;
-        let aligner = Aligner::new(at, packet_bytes);
         Ok(FileTail { file, path: path.to_owned(), end, aligner, scratch: vec![0; READ_BYTES] })
     }
 
@@ -110,7 +109,10 @@ impl FileTail {
                     let error = Error::new(Stage::Tail, what).of_kind(Kind::Gone);
                     return Err(error.path(&self.path).at(ByteOffset(from)));
                 }
-                return Ok(self.aligner.finish().map_or(Next::End, Next::from));
+                self.aligner.end_input();
+                if !self.aligner.has_found() {
+                    return Ok(self.aligner.finish().map_or(Next::End, Next::from));
+                }
             }
         }
     }
@@ -134,12 +136,12 @@ impl FileTail {
     }
 }
 
-/// Returns length and packet size of a file, both in bytes.
+/// Returns the length of a file in bytes, and the size of its packets.
 ///
 /// # Errors
 ///
 /// Returns an error if the file cannot be read or is not MPEG-TS.
-pub fn probe_file(path: &Path) -> Result<(u64, usize)> {
+pub fn probe_file(path: &Path) -> Result<(u64, PacketSize)> {
     // Check before opening: opening a pipe would block until another process writes to
     // it.
     let metadata = fs::metadata(path).context(Stage::Tail, path, "cannot open")?;
@@ -153,7 +155,7 @@ pub fn probe_file(path: &Path) -> Result<(u64, usize)> {
         path,
         "cannot read",
     )?;
-    let packet_bytes = probe_packet_bytes(&head).ok_or_else(|| {
+    let packet_size = probe_packet_size(&head).ok_or_else(|| {
         let what = if head.is_empty() {
             "the file is empty"
         } else {
@@ -161,7 +163,7 @@ pub fn probe_file(path: &Path) -> Result<(u64, usize)> {
         };
         Error::new(Stage::Tail, what).path(path)
     })?;
-    Ok((metadata.len(), packet_bytes))
+    Ok((metadata.len(), packet_size))
 }
 
 #[cfg(test)]
@@ -183,7 +185,8 @@ mod tests {
         std::fs::write(&path, [packet(1), packet(2)].concat()).unwrap();
         let written = Written::new(188);
         let end = End::Growing(written.clone());
-        let tail = FileTail::open(&path, ByteOffset(0), 188, end).unwrap();
+        let aligner = Aligner::resume(ByteOffset(0), PacketSize::Plain);
+        let tail = FileTail::open(&path, aligner, end).unwrap();
         (folder, written, tail)
     }
 

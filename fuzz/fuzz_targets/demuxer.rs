@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use scenetap::demux::{Listing, ProgramChoice};
 use scenetap::media::{AccessUnit, ByteOffset};
 use scenetap::pipeline::analyzer::units::{UnitEvent, UnitReader};
-use scenetap::ts::{Aligned, Aligner, TS_PACKET_BYTES};
+use scenetap::ts::{Aligned, Aligner, PacketSize, TS_PACKET_BYTES};
 use scenetap_fuzz::{align, packets, pieces, repair_tables, with_cuts};
 
 fuzz_target!(|input: &[u8]| {
@@ -26,7 +26,7 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn events(pieces: &[&[u8]], choice: ProgramChoice) -> Vec<UnitEvent> {
-    let mut aligner = Aligner::new(ByteOffset(0), TS_PACKET_BYTES);
+    let mut aligner = Aligner::begin(ByteOffset(0), PacketSize::Plain);
     let mut reader = UnitReader::new(choice);
     let mut events = Vec::new();
     for piece in pieces {
@@ -37,6 +37,12 @@ fn events(pieces: &[&[u8]], choice: ProgramChoice) -> Vec<UnitEvent> {
             }
         }
         events.extend(std::iter::from_fn(|| reader.pull()));
+    }
+    aligner.end_input();
+    while let Some(found) = aligner.find() {
+        if let Aligned::Packet(packet) = found {
+            reader.push(packet);
+        }
     }
     reader.finish();
     events.extend(std::iter::from_fn(|| reader.pull()));

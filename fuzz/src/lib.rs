@@ -1,7 +1,7 @@
 //! Code shared by the fuzz targets.
 
 use scenetap::media::ByteOffset;
-use scenetap::ts::{self, Aligner, SYNC_BYTE, TS_PACKET_BYTES, TsPacket};
+use scenetap::ts::{self, Aligner, PacketSize, SYNC_BYTE, TS_PACKET_BYTES, TsPacket};
 use scenetap_testkit::crc32;
 
 /// Maximum number of bytes at the end of an input that are sizes of pieces.
@@ -31,8 +31,8 @@ pub fn pieces<'a>(mut bytes: &'a [u8], cuts: &[u8]) -> Vec<&'a [u8]> {
 /// there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// A whole packet.
-    Packet(u64, [u8; TS_PACKET_BYTES]),
+    /// A whole packet, and its size with what is added to it.
+    Packet(u64, [u8; TS_PACKET_BYTES], usize),
     /// Bytes that belong to no packet.
     Lost(u64, u64),
 }
@@ -40,21 +40,28 @@ pub enum Found {
 impl From<ts::Aligned<'_>> for Found {
     fn from(found: ts::Aligned<'_>) -> Self {
         match found {
-            ts::Aligned::Packet(packet) => Found::Packet(packet.at.0, *packet.bytes),
+            ts::Aligned::Packet(packet) => {
+                Found::Packet(packet.at.0, *packet.bytes, packet.raw.len())
+            },
             ts::Aligned::SyncLost { at, skipped_bytes } => Found::Lost(at.0, skipped_bytes),
         }
     }
 }
 
-/// Finds the packets of `packet_bytes` in a stream that is read in `pieces`.
-pub fn align(pieces: &[&[u8]], packet_bytes: usize) -> Vec<Found> {
-    let mut aligner = Aligner::new(ByteOffset(0), packet_bytes);
+/// Finds the packets in a stream that is read in `pieces`; they have this `size` unless the bytes
+/// tell another.
+pub fn align(pieces: &[&[u8]], size: PacketSize) -> Vec<Found> {
+    let mut aligner = Aligner::begin(ByteOffset(0), size);
     let mut all = Vec::new();
     for piece in pieces {
         aligner.push(piece);
         while let Some(found) = aligner.find() {
             all.push(found.into());
         }
+    }
+    aligner.end_input();
+    while let Some(found) = aligner.find() {
+        all.push(found.into());
     }
     all.extend(aligner.finish().map(Found::from));
     all
@@ -63,7 +70,7 @@ pub fn align(pieces: &[&[u8]], packet_bytes: usize) -> Vec<Found> {
 /// Returns the packets among the results.
 pub fn packets(found: &[Found]) -> impl Iterator<Item = TsPacket<'_>> {
     found.iter().filter_map(|found| match found {
-        Found::Packet(at, bytes) => Some(TsPacket { at: ByteOffset(*at), bytes }),
+        Found::Packet(at, bytes, _) => Some(TsPacket::new(ByteOffset(*at), bytes)),
         Found::Lost(..) => None,
     })
 }

@@ -12,7 +12,7 @@ use super::index::entries::each_item;
 use super::index::entry::Entry;
 use super::publish::{left_overs, quarantine};
 use crate::error::{Context, Error, Result, Stage};
-use crate::ts::{SYNC_BYTE, TS_PACKET_BYTES};
+use crate::ts::SYNC_BYTE;
 
 /// Result of the examination.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub struct Examined {
     pub problems: Vec<Error>,
     /// Length of the recording in bytes.
     pub recording_bytes: u64,
-    /// Number of packets that fit into it.
+    /// Number of packets that fit into it. The caller knows their size.
     pub packets: u64,
     /// Number of entries in the index.
     pub entries: u64,
@@ -101,7 +101,6 @@ pub fn examine(
     }
     found.entries = entries.len() as u64;
     found.recording_bytes = recording_bytes;
-    found.packets = recording_bytes / TS_PACKET_BYTES as u64;
     if !is_recorded {
         report_strays(folder, &ids, &mut found)?;
     }

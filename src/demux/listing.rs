@@ -66,9 +66,9 @@ impl Listing {
         if let Some(program) = guessed {
             return vec![ListedProgram::guessed(&program)];
         }
-        let followed = tables.choose(self.choice, None);
+        let followed = tables.video(self.choice, None);
         let is_followed = |number: u16, pid: u16| {
-            followed.as_ref().is_some_and(|found| (found.number, found.video_pid) == (number, pid))
+            followed.is_some_and(|found| (found.program, found.pid) == (number, pid))
         };
         tables
             .programs()

@@ -10,6 +10,8 @@
 //! table_packets  the packets of these tables
 //! program        selection of the program and the video stream
 //! pes            PES packets of one PID
+//! scrambling     whether packets that are flagged as scrambled are
+//! succession     when another video stream takes the place of the selected one
 //! listing        programs, streams, codecs and PIDs for `scan --list`
 //! ```
 
@@ -18,13 +20,15 @@ mod packet;
 mod pes;
 mod program;
 mod psi;
+mod scrambling;
+mod succession;
 mod table_packets;
 mod tables;
 
 use std::collections::VecDeque;
 
 pub use listing::{ListedProgram, ListedStream, Listing};
-pub use program::{NoVideo, Program, ProgramChoice};
+pub use program::{NoVideo, Program, ProgramChoice, VideoStream};
 pub use psi::Content;
 pub use table_packets::TablePackets;
 
@@ -32,6 +36,8 @@ use crate::media::{AudioCodec, AudioStream, ByteOffset, Ticks, VideoCodec};
 use crate::ts::{NULL_PID, TS_PACKET_BYTES, TsPacket};
 use packet::{Packet, PacketParser, PesHeader};
 use pes::{PesParser, PesPart};
+use scrambling::Scrambling;
+use succession::Succession;
 use tables::TableReader;
 
 /// Maximum number of bytes held while no table describes the PIDs: FFmpeg's default
@@ -106,6 +112,8 @@ pub struct Demuxer {
     no_video: Option<NoVideo>,
     held: Option<Held>,
     video: PesParser,
+    scrambling: Scrambling,
+    succession: Succession,
     /// Last continuity counter of the video stream, with the payload of its packet.
     counter: Option<Counter>,
     /// Video before this packet is skipped.
@@ -119,6 +127,7 @@ struct AudioReader {
     /// Codec found in the data, if the tables do not name it (FFmpeg's `probe_codec`).
     found: Option<AudioCodec>,
     parser: PesParser,
+    scrambling: Scrambling,
     open: Option<AudioPes>,
 }
 
@@ -145,6 +154,8 @@ impl Demuxer {
             no_video: None,
             held: Some(Held::default()),
             video: PesParser::default(),
+            scrambling: Scrambling::default(),
+            succession: Succession::default(),
             counter: None,
             video_from: ByteOffset(0),
             audio: Vec::new(),
@@ -160,6 +171,7 @@ impl Demuxer {
         demuxer.follow(program, &mut |_| ());
         // The start is in the middle of a PES packet, whose header is not read again.
         demuxer.video = PesParser::in_payload();
+        demuxer.scrambling = Scrambling::in_clear_pes();
         demuxer
     }
 
@@ -171,7 +183,7 @@ impl Demuxer {
         }
         self.read_tables(&parsed, sink);
         match &mut self.held {
-            None => self.demux(packet.at, &parsed, sink),
+            None => self.demux(packet.at, &parsed, packet.bytes, sink),
             Some(held) => {
                 held.packets.push_back((packet.at, *packet.bytes));
                 let full = held.packets.len() * TS_PACKET_BYTES >= MAX_HELD_BYTES;
@@ -185,6 +197,12 @@ impl Demuxer {
     /// Ends the stream. Passes held packets and open audio PES packets to `sink`.
     pub fn finish(&mut self, sink: &mut impl FnMut(DemuxEvent<'_>)) {
         self.release(sink);
+        let successor = self.program.as_ref().and_then(|program| program.successor);
+        if let Some(successor) = successor
+            && self.succession.has_stopped_at_end(Some(successor))
+        {
+            self.succeed(successor, sink);
+        }
         self.audio
             .iter_mut()
             .filter_map(AudioReader::finish)
@@ -200,12 +218,21 @@ impl Demuxer {
         if !self.tables.push(packet) {
             return;
         }
-        if let Some(program) = self.tables.choose(self.choice, self.program.as_ref()) {
-            self.follow(program, sink);
-        } else if self.program.is_none()
-            && let Some(reason) = self.tables.no_video(self.choice)
-        {
-            self.report_no_video(reason, sink);
+        let tables = self.tables.tables();
+        match (&self.program, tables.video(self.choice, self.program.as_ref())) {
+            (Some(current), Some(named)) => {
+                let updated = current.updated(named, tables.audio());
+                if *current != updated {
+                    self.follow(updated, sink);
+                }
+            }
+            (None, Some(named)) => self.follow(Program::new(named, tables.audio()), sink),
+            (Some(_), None) => {}
+            (None, None) => {
+                if let Some(reason) = self.tables.no_video(self.choice) {
+                    self.report_no_video(reason, sink);
+                }
+            }
         }
     }
 
@@ -225,13 +252,21 @@ impl Demuxer {
         if moved {
             sink(DemuxEvent::VideoStream(program.codec));
             self.video = PesParser::default();
+            self.scrambling = Scrambling::default();
             self.counter = None;
         }
         self.audio.retain(|reader| program.audio.contains(&reader.stream));
         for &stream in &program.audio {
             if !self.audio.iter().any(|reader| reader.stream == stream) {
                 let parser = PesParser::default();
-                self.audio.push(AudioReader { stream, found: None, parser, open: None });
+                let scrambling = Scrambling::default();
+                self.audio.push(AudioReader {
+                    stream,
+                    found: None,
+                    parser,
+                    scrambling,
+                    open: None,
+                });
             }
         }
         sink(DemuxEvent::Program(program.clone()));
@@ -253,7 +288,7 @@ impl Demuxer {
         }
         for (at, bytes) in &held.packets {
             if let Some(parsed) = self.parser.parse(bytes) {
-                self.demux(*at, &parsed, sink);
+                self.demux(*at, &parsed, bytes, sink);
             }
         }
     }
@@ -262,18 +297,46 @@ impl Demuxer {
         &mut self,
         at: ByteOffset,
         packet: &Packet<'_>,
+        bytes: &[u8; TS_PACKET_BYTES],
         sink: &mut impl FnMut(DemuxEvent<'_>),
     ) {
         let Some(program) = &self.program else { return };
-        if packet.pid == program.video_pid {
-            if at >= self.video_from {
-                self.demux_video(at, packet, sink);
+        let (video_pid, successor) = (program.video_pid, program.successor);
+        if packet.pid == video_pid {
+            if at < self.video_from {
+                return;
             }
+            if let Some(successor) = successor.filter(|successor| successor.begins_in(packet)) {
+                self.succeed(successor, sink);
+            }
+            self.demux_video(at, packet, sink);
         } else if let Some(reader) =
             self.audio.iter_mut().find(|reader| reader.stream.pid == packet.pid)
-            && !packet.scrambled
         {
             reader.push(at, packet, sink);
+        } else if at >= self.video_from
+            && self.succession.push(at, packet, bytes, successor)
+            && let Some(successor) = successor
+        {
+            self.succeed(successor, sink);
+        }
+    }
+
+    /// Selects the video stream that takes the place of the one that has stopped, and demuxes what
+    /// was held of it.
+    fn succeed(&mut self, successor: VideoStream, sink: &mut impl FnMut(DemuxEvent<'_>)) {
+        let held = self.succession.take(successor.pid);
+        let audio = self.tables.tables().audio();
+        // After a restart, tables may not have been read again.
+        let audio = match &self.program {
+            Some(program) if audio.is_empty() => program.audio.clone(),
+            _ => audio,
+        };
+        self.follow(Program::new(successor, audio), sink);
+        for (at, bytes) in &held {
+            if let Some(parsed) = self.parser.parse(bytes) {
+                self.demux_video(*at, &parsed, sink);
+            }
         }
     }
 
@@ -283,7 +346,7 @@ impl Demuxer {
         packet: &Packet<'_>,
         sink: &mut impl FnMut(DemuxEvent<'_>),
     ) {
-        if packet.scrambled {
+        if self.scrambling.is_scrambled(packet) {
             sink(DemuxEvent::Fault(StreamFault::Scrambled(at)));
             return;
         }
@@ -302,6 +365,7 @@ impl Demuxer {
             return;
         }
         self.counter = Some(Counter::of(packet));
+        self.succession.goes_on(at);
         self.video.push(packet, |part| {
             sink(match part {
                 PesPart::Start(PesHeader { pts, dts, .. }) => DemuxEvent::PesStart { pts, dts },
@@ -318,7 +382,10 @@ impl Demuxer {
 
 impl AudioReader {
     fn push(&mut self, at: ByteOffset, packet: &Packet<'_>, sink: &mut impl FnMut(DemuxEvent<'_>)) {
-        let AudioReader { stream, found, parser, open } = self;
+        let AudioReader { stream, found, parser, scrambling, open } = self;
+        if scrambling.is_scrambled(packet) {
+            return;
+        }
         let mut complete = |open: &mut Option<AudioPes>| {
             if let Some(pes) = open.take().and_then(|pes| identify(pes, found)) {
                 sink(DemuxEvent::Audio(pes));

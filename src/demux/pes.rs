@@ -158,6 +158,15 @@ fn parse_header(bytes: &[u8]) -> Header {
     Header::Whole(PesHeader { stream_id, pts, dts, es_bytes }, header_bytes)
 }
 
+/// Returns the decoding time of the PES packet that begins in a payload, if its header has one, and
+/// ends in this payload.
+pub fn decoding_time(payload: &[u8]) -> Option<Ticks> {
+    match parse_header(payload) {
+        Header::Whole(header, _) => header.dts,
+        Header::Incomplete | Header::None => None,
+    }
+}
+
 /// Parses 33 bits in five bytes, without checking the marker bits (FFmpeg's
 /// `ff_parse_pes_pts`).
 fn timestamp(bytes: &[u8]) -> Option<Ticks> {

@@ -5,8 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::packet::PacketParser;
+use super::packet::{Packet, PacketParser};
 use super::psi::{Content, PatEntry, Pmt};
+use super::scrambling::Scrambling;
 use crate::media::{AudioCodec, AudioStream, VideoCodec};
 use crate::ts::{NULL_PID, TS_PACKET_BYTES};
 
@@ -18,6 +19,18 @@ pub enum ProgramChoice {
     FirstWithVideo,
     /// The program with this number.
     Number(u16),
+}
+
+/// A video stream of the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VideoStream {
+    /// Number of its program.
+    pub program: u16,
+    /// PID of the stream.
+    pub pid: u16,
+    /// Codec of the stream.
+    pub codec: VideoCodec,
 }
 
 /// The selected streams.
@@ -33,6 +46,50 @@ pub struct Program {
     /// The audio streams of all programs seen so far: libavformat uses their first times
     /// to determine the start of the recording.
     pub audio: Vec<AudioStream>,
+    /// The video stream that the current tables name in place of this one. It is selected once this
+    /// one has stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successor: Option<VideoStream>,
+}
+
+/// Maximum number of audio streams that are remembered.
+const MAX_AUDIO_STREAMS: usize = 256;
+
+impl VideoStream {
+    /// Returns whether this stream begins in a packet of a PID that has carried another codec:
+    /// parameter sets of its codec stand where a PES packet begins.
+    pub fn begins_in(self, packet: &Packet<'_>) -> bool {
+        self.pid == packet.pid
+            && packet.unit_start
+            && guess_codec(packet.payload) == Some(self.codec)
+    }
+}
+
+impl Program {
+    /// Returns a program with this video stream.
+    pub fn new(video: VideoStream, audio: Vec<AudioStream>) -> Self {
+        let VideoStream { program, pid, codec } = video;
+        Program { number: program, video_pid: pid, codec, audio, successor: None }
+    }
+
+    /// Returns the program after tables that name the video stream `named`, and `audio`. The video
+    /// stream stays, and audio streams that are no longer named do, as in ffmpeg.
+    pub fn updated(&self, named: VideoStream, audio: Vec<AudioStream>) -> Self {
+        let is_same = (named.pid, named.codec) == (self.video_pid, self.codec);
+        let mut updated = self.clone();
+        updated.successor = if is_same { None } else { Some(named) };
+        if is_same {
+            updated.number = named.program;
+        }
+        for stream in audio {
+            if let Some(known) = updated.audio.iter_mut().find(|known| known.pid == stream.pid) {
+                *known = stream;
+            } else if updated.audio.len() < MAX_AUDIO_STREAMS {
+                updated.audio.push(stream);
+            }
+        }
+        updated
+    }
 }
 
 /// Why there is no video to decode.
@@ -100,8 +157,13 @@ impl Tables {
         }
     }
 
-    /// Updates a PMT.
+    /// Updates a PMT that has arrived on `pid`. It does not count if the PAT maps its program to
+    /// another PID, whose tables then do.
     pub fn pmt(&mut self, pid: u16, mut pmt: Pmt) {
+        let mut mapped = self.pat.iter().filter(|entry| entry.program == pmt.program).peekable();
+        if mapped.peek().is_some() && mapped.all(|entry| entry.pmt_pid != pid) {
+            return;
+        }
         // If it names a PID twice, the first one counts.
         let mut seen = HashSet::new();
         pmt.streams.retain(|stream| seen.insert(stream.pid));
@@ -112,42 +174,34 @@ impl Tables {
         }
     }
 
-    /// Returns the program to select, if it differs from the `current` one.
-    pub fn choose(&self, choice: ProgramChoice, current: Option<&Program>) -> Option<Program> {
-        // The first program found stays selected while it exists, even if its streams
-        // move.
-        let followed = current
-            .filter(|current| self.pmts.iter().any(|(_, pmt)| pmt.program == current.number));
-        let is_eligible = |pmt: &Pmt| match (choice, followed) {
-            (ProgramChoice::Number(number), _) => pmt.program == number,
-            (_, Some(followed)) => pmt.program == followed.number,
-            _ => true,
+    /// Returns the video stream that the tables name, if there is one. The `current` one stays
+    /// selected while a table that counts lists it.
+    pub fn video(&self, choice: ProgramChoice, current: Option<&Program>) -> Option<VideoStream> {
+        let is_eligible = |pmt: &&Pmt| match choice {
+            ProgramChoice::Number(number) => pmt.program == number,
+            ProgramChoice::FirstWithVideo => true,
         };
-        let first_video = |pmt: &Pmt| {
-            let videos = || {
-                pmt.streams.iter().filter_map(|stream| match pmt.content(stream) {
-                    Content::Video(codec) => Some((stream.pid, codec)),
-                    _ => None,
-                })
-            };
-            // A video stream that still exists stays selected.
-            current
-                .and_then(|now| videos().find(|video| *video == (now.video_pid, now.codec)))
-                .or_else(|| videos().next())
-        };
-        let mut videos = self
-            .pmts
-            .iter()
-            .filter(|(_, pmt)| is_eligible(pmt))
-            .filter_map(|(_, pmt)| Some((pmt.program, first_video(pmt)?)));
-        // A program that was guessed without tables is looked up in them.
-        let is_current = |(_, video): &(u16, (u16, VideoCodec))| {
-            current.is_some_and(|current| *video == (current.video_pid, current.codec))
-        };
-        let (number, (video_pid, codec)) =
-            videos.clone().find(is_current).or_else(|| videos.next())?;
-        let chosen = Program { number, video_pid, codec, audio: self.audio() };
-        (current != Some(&chosen)).then_some(chosen)
+        let videos = self.pmts.iter().map(|(_, pmt)| pmt).filter(is_eligible).flat_map(|pmt| {
+            pmt.streams.iter().filter_map(|stream| match pmt.content(stream) {
+                Content::Video(codec) => {
+                    Some(VideoStream { program: pmt.program, pid: stream.pid, codec })
+                }
+                _ => None,
+            })
+        });
+        let Some(current) = current else { return videos.into_iter().next() };
+        let mut videos: Vec<_> = videos.collect();
+        // The same stream, then one of the same program.
+        videos.sort_by_key(|video| {
+            let is_same = (video.pid, video.codec) == (current.video_pid, current.codec);
+            (!is_same, video.program != current.number)
+        });
+        // While the program has a table, that of another counts only if it lists the same stream.
+        let has_table = self.pmts.iter().any(|(_, pmt)| pmt.program == current.number);
+        videos.into_iter().next().filter(|video| {
+            let is_same = (video.pid, video.codec) == (current.video_pid, current.codec);
+            is_same || !has_table || video.program == current.number
+        })
     }
 
     /// Returns whether the PMT of every program in the PAT has arrived.
@@ -168,7 +222,7 @@ impl Tables {
         self.pmts.iter().map(|(pid, pmt)| (*pid, pmt))
     }
 
-    /// Returns the reason why [`Tables::choose`] finds no video.
+    /// Returns the reason why [`Tables::video`] finds none.
     pub fn no_video(&self, choice: ProgramChoice) -> NoVideo {
         let (mut audio, mut other) = (0, 0);
         let mut numbers = Vec::new();
@@ -196,7 +250,8 @@ impl Tables {
         }
     }
 
-    fn audio(&self) -> Vec<AudioStream> {
+    /// Returns the audio streams of all programs.
+    pub fn audio(&self) -> Vec<AudioStream> {
         let mut audio: Vec<AudioStream> = Vec::new();
         for (_, pmt) in &self.pmts {
             for stream in &pmt.streams {
@@ -222,11 +277,13 @@ pub fn guess<'a>(packets: impl Iterator<Item = &'a [u8; TS_PACKET_BYTES]>) -> Op
     const MAX_PROBED_BYTES: usize = 1 << 20;
     let mut parser = PacketParser::default();
     let mut streams: HashMap<u16, Vec<u8>> = HashMap::new();
+    let mut scrambling: HashMap<u16, Scrambling> = HashMap::new();
     let mut audio: Vec<AudioStream> = Vec::new();
     let mut order = Vec::new();
     for bytes in packets {
         let Some(packet) = parser.parse(bytes) else { continue };
-        if packet.pid == NULL_PID || packet.scrambled {
+        if packet.pid == NULL_PID || scrambling.entry(packet.pid).or_default().is_scrambled(&packet)
+        {
             continue;
         }
         if packet.unit_start
@@ -253,7 +310,7 @@ pub fn guess<'a>(packets: impl Iterator<Item = &'a [u8; TS_PACKET_BYTES]>) -> Op
     }
     order.into_iter().find_map(|pid| {
         let codec = guess_codec(streams.get(&pid)?)?;
-        Some(Program { number: 0, video_pid: pid, codec, audio: audio.clone() })
+        Some(Program { number: 0, video_pid: pid, codec, audio: audio.clone(), successor: None })
     })
 }
 
@@ -273,7 +330,7 @@ pub fn audio_codec(frame: &[u8]) -> Option<AudioCodec> {
 }
 
 /// Returns the codec whose parameter sets occur in an elementary stream.
-fn guess_codec(stream: &[u8]) -> Option<VideoCodec> {
+pub fn guess_codec(stream: &[u8]) -> Option<VideoCodec> {
     let (mut h264, mut hevc, mut mpeg2, mut mpeg4) = (0, 0, 0, 0);
     for at in memchr::memmem::find_iter(stream, &[0, 0, 1]) {
         match stream.get(at + 3..at + 5) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::packet::{Packet, PacketParser};
 use super::tables::TableReader;
-use crate::ts::{TS_PACKET_BYTES, TsPacket};
+use crate::ts::TsPacket;
 
 /// Maximum number of packets per table: more than the largest section needs (4,096 bytes, 183 in
 /// the first packet).
@@ -22,41 +22,41 @@ pub struct TablePackets {
 /// Packets of one PID.
 #[derive(Debug, Default)]
 struct Packets {
-    /// Packets since the beginning of the last section.
-    open: Vec<[u8; TS_PACKET_BYTES]>,
+    /// Packets since the beginning of the last section, with what is added to them.
+    open: Vec<Vec<u8>>,
     /// Bytes that this section still lacks.
     missing: usize,
     /// Packets of the last complete section.
-    whole: Vec<[u8; TS_PACKET_BYTES]>,
+    whole: Vec<u8>,
 }
 
 impl TablePackets {
     /// Pushes the next packet.
     pub fn push(&mut self, packet: TsPacket<'_>) {
         let Some(parsed) = self.parser.parse(packet.bytes) else { return };
-        if !self.reader.reads(parsed.pid) || parsed.scrambled || !parsed.has_payload {
+        if !self.reader.reads(parsed.pid) || !parsed.has_payload {
             return;
         }
         self.reader.push(&parsed);
-        self.pids.entry(parsed.pid).or_default().push(&parsed, packet.bytes);
+        self.pids.entry(parsed.pid).or_default().push(&parsed, packet.raw);
     }
 
-    /// Returns the packets of the last complete tables: the PAT, then the PMTs. `None`
-    /// until both have arrived.
+    /// Returns the packets of the last complete tables, as the sender has framed them: the PAT,
+    /// then the PMTs. `None` until both have arrived.
     pub fn packets(&self) -> Option<Vec<u8>> {
-        let whole = |(pid, packets): (&u16, &Packets)| {
-            (self.reader.reads(*pid) && !packets.whole.is_empty())
-                .then(|| packets.whole.as_flattened().to_vec())
-        };
         // The PAT has PID 0, so it comes first.
-        let tables: Vec<_> = self.pids.iter().filter_map(whole).collect();
+        let is_read = |(pid, packets): &(&u16, &Packets)| {
+            self.reader.reads(**pid) && !packets.whole.is_empty()
+        };
+        let read = self.pids.iter().filter(is_read);
+        let tables: Vec<_> = read.map(|(_, packets)| &packets.whole[..]).collect();
         let has_pat = self.pids.get(&0).is_some_and(|packets| !packets.whole.is_empty());
         (has_pat && tables.len() > 1).then(|| tables.concat())
     }
 }
 
 impl Packets {
-    fn push(&mut self, packet: &Packet<'_>, bytes: &[u8; TS_PACKET_BYTES]) {
+    fn push(&mut self, packet: &Packet<'_>, raw: &[u8]) {
         let payload_bytes = if packet.unit_start {
             self.open.clear();
             // A pointer, then table id and length (ISO/IEC 13818-1, 2.4.4).
@@ -74,10 +74,10 @@ impl Packets {
             self.open.clear();
             return;
         }
-        self.open.push(*bytes);
+        self.open.push(raw.to_vec());
         self.missing = self.missing.saturating_sub(payload_bytes);
         if self.missing == 0 {
-            self.whole = std::mem::take(&mut self.open);
+            self.whole = std::mem::take(&mut self.open).concat();
         }
     }
 }
@@ -86,6 +86,7 @@ impl Packets {
 mod tests {
     use super::*;
     use crate::media::ByteOffset;
+    use crate::ts::TS_PACKET_BYTES;
 
     #[test]
     fn the_tables_of_a_real_stream_are_its_first_pat_and_pmt() {
@@ -93,7 +94,7 @@ mod tests {
         let mut tables = TablePackets::default();
         for (n, bytes) in stream.as_chunks::<TS_PACKET_BYTES>().0.iter().take(3).enumerate() {
             assert_eq!(tables.packets(), None, "before packet {n}");
-            tables.push(TsPacket { at: ByteOffset(0), bytes });
+            tables.push(TsPacket::new(ByteOffset(0), bytes));
         }
         // The first packet is the SDT.
         assert_eq!(tables.packets().as_deref(), stream.get(188..3 * 188));

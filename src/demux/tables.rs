@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::packet::{Packet, Understood};
-use super::program::{NoVideo, Program, ProgramChoice, Tables};
+use super::program::{NoVideo, ProgramChoice, Tables};
 use super::psi::{SectionAssembler, Table};
 use super::{Counter, follows};
 
@@ -40,7 +40,8 @@ impl TableReader {
     /// Pushes the next packet. Returns true if it completes a PMT.
     pub fn push(&mut self, packet: &Packet<'_>) -> bool {
         let Some(assembler) = self.sections.get_mut(&packet.pid) else { return false };
-        if packet.scrambled || !packet.has_payload {
+        // A scrambling flag means nothing here: tables are not scrambled, and have a CRC.
+        if !packet.has_payload {
             return false;
         }
         let in_step = match self.counters.get(&packet.pid) {
@@ -80,11 +81,6 @@ impl TableReader {
             }
         }
         mapped
-    }
-
-    /// Returns the program to select, if it differs from the `current` one.
-    pub fn choose(&self, choice: ProgramChoice, current: Option<&Program>) -> Option<Program> {
-        self.tables.choose(choice, current)
     }
 
     /// Returns the reason why there is no video, once every PMT has arrived.

@@ -12,9 +12,10 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connection, Socket, keep_alive};
-use super::probe::{ProbeOutcome, probe};
+use super::probe::{ProbeOutcome, probe, refusal};
 use super::tls::Tls;
 
 /// Maximum number of connections probed at a time. Each holds up to 64 KiB of received
@@ -27,8 +28,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Result of probing a connection. A connection that closes without sending a byte has no
 /// result and is not logged.
 pub enum ProbedConnection {
-    /// The connection sends MPEG-TS. The bytes start at the first packet.
-    Sender(Connection, Vec<u8>),
+    /// The connection sends MPEG-TS. The bytes start at the first packet; this many before it were
+    /// discarded.
+    Sender(Connection, Vec<u8>, usize),
     /// The connection sends something else, or nothing within [`PROBE_TIMEOUT`]; with the
     /// reason.
     Refused(SocketAddr, Cow<'static, str>),
@@ -59,11 +61,7 @@ impl Candidates {
         let evicted = if self.tasks.len() < MAX_CANDIDATES { None } else { self.tasks.pop_front() };
         let (tls, result_sender) = (self.tls.clone(), self.result_sender.clone());
         let handle = tokio::spawn(async move {
-            let probing = probe_connection(socket, sender, tls);
-            let timed_out =
-                || Some(ProbedConnection::Refused(sender, "no MPEG-TS received in time".into()));
-            let result = tokio::time::timeout(PROBE_TIMEOUT, probing).await;
-            if let Some(result) = result.unwrap_or_else(|_| timed_out()) {
+            if let Some(result) = probe_connection(socket, sender, tls).await {
                 // Sending only fails during shutdown, when the receiver is gone.
                 let _ = result_sender.send(result).await;
             }
@@ -90,29 +88,39 @@ impl Drop for Task {
     }
 }
 
-/// Reads until the kind of data is known. Returns `None` if the connection sends nothing.
+/// Reads until the kind of data is known, or until it is too late. Returns `None` if the connection
+/// sends nothing and closes.
 async fn probe_connection(
     socket: TcpStream,
     sender: SocketAddr,
     tls: Option<Tls>,
 ) -> Option<ProbedConnection> {
+    let deadline = Instant::now() + PROBE_TIMEOUT;
+    let refused = |why| Some(ProbedConnection::Refused(sender, why));
     let mut socket = match tls {
         None => Socket::Plain(socket),
-        Some(tls) => match tls.accept(socket).await {
-            Ok(socket) => Socket::Tls(Box::new(socket?)),
-            Err(why) => return Some(ProbedConnection::Refused(sender, why)),
+        Some(tls) => match timeout_at(deadline, tls.accept(socket)).await {
+            Ok(Ok(socket)) => Socket::Tls(Box::new(socket?)),
+            Ok(Err(why)) => return refused(why),
+            Err(_) => return refused("no TLS handshake in time".into()),
         },
     };
     let mut bytes = Vec::new();
     loop {
-        let at_end = !matches!(socket.read(&mut bytes).await, Ok(1..));
+        let Ok(read) = timeout_at(deadline, socket.read(&mut bytes)).await else {
+            return refused(match bytes.is_empty() {
+                true => "nothing received in time".into(),
+                false => format!("no MPEG-TS received in time: {}", refusal(&bytes)).into(),
+            });
+        };
+        let at_end = !matches!(read, Ok(1..));
         match probe(&bytes, at_end) {
             _ if bytes.is_empty() => return None,
             ProbeOutcome::Starts(at) => {
                 let connection = Connection::new(socket, sender);
-                return Some(ProbedConnection::Sender(connection, bytes.split_off(at)));
+                return Some(ProbedConnection::Sender(connection, bytes.split_off(at), at));
             }
-            ProbeOutcome::Not(why) => return Some(ProbedConnection::Refused(sender, why.into())),
+            ProbeOutcome::Not(why) => return refused(why.into()),
             ProbeOutcome::More => {}
         }
     }

@@ -5,6 +5,7 @@
 
 mod candidates;
 mod connection;
+mod foreign;
 mod probe;
 mod tls;
 
@@ -41,8 +42,9 @@ pub enum Chunk {
 
 /// Is notified of network events. The methods run on the async side and must not block.
 pub trait Observer: Send {
-    /// A sender of MPEG-TS is connected.
-    fn accepted(&mut self, sender: SocketAddr);
+    /// A sender of MPEG-TS is connected. Before its first packet, `discarded_bytes` bytes were
+    /// received that are not recorded.
+    fn accepted(&mut self, sender: SocketAddr, discarded_bytes: usize);
     /// This many bytes were received from the sender.
     fn received(&mut self, bytes: u64);
     /// The sender was disconnected.
@@ -218,15 +220,17 @@ impl Acceptor<'_> {
     fn admit(&mut self, result: ProbedConnection) {
         match result {
             ProbedConnection::Refused(sender, why) => self.observer.refused(sender, &why),
-            ProbedConnection::Sender(connection, bytes) => match self.check_can_accept() {
-                Err(why) => self.observer.refused(connection.sender, why),
-                Ok(()) => {
-                    self.disconnect(Leaving::TakenOver(connection.sender));
-                    self.observer.accepted(connection.sender);
-                    self.connected = Some(connection);
-                    self.take(bytes);
+            ProbedConnection::Sender(connection, bytes, discarded_bytes) => {
+                match self.check_can_accept() {
+                    Err(why) => self.observer.refused(connection.sender, why),
+                    Ok(()) => {
+                        self.disconnect(Leaving::TakenOver(connection.sender));
+                        self.observer.accepted(connection.sender, discarded_bytes);
+                        self.connected = Some(connection);
+                        self.take(bytes);
+                    }
                 }
-            },
+            }
         }
     }
 

@@ -18,7 +18,7 @@ enum Event {
 struct Log(UnboundedSender<Event>);
 
 impl Observer for Log {
-    fn accepted(&mut self, _sender: SocketAddr) {
+    fn accepted(&mut self, _sender: SocketAddr, _discarded_bytes: usize) {
         self.0.send(Event::Accepted).unwrap();
     }
     fn received(&mut self, _bytes: u64) {}

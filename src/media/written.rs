@@ -61,6 +61,9 @@ impl Written {
     pub fn publish(&self, length: u64) {
         let now = SystemTime::now();
         let mut state = self.lock();
+        if length == state.length {
+            return;
+        }
         while state.arrivals.back().is_some_and(|(end, _)| *end >= length) {
             state.arrivals.pop_back();
         }
@@ -157,6 +160,9 @@ mod tests {
         let (first, second) = (written.arrival(ByteOffset(199)), written.arrival(ByteOffset(200)));
         assert!(first.is_some_and(|time| time >= before) && first <= second);
         assert_eq!(written.arrival(ByteOffset(300)), None, "it has not arrived yet");
+        // Bytes that complete no packet.
+        written.publish(300);
+        assert_eq!(written.arrival(ByteOffset(200)), second);
     }
 
     #[test]

@@ -26,8 +26,9 @@ use crate::telemetry::Counters;
 pub fn check(session: &Session) -> Result<Examined> {
     let is_recorded = session.is_recorded();
     let path = session.recording_ts();
-    let recording::Reopened { length, discarded_bytes } = recording::examine(&path)?;
+    let recording::Reopened { length, discarded_bytes, packet_size } = recording::examine(&path)?;
     let mut found = examine::examine(&session.frames_dir(), &path, length, is_recorded)?;
+    found.packets = length / packet_size.bytes() as u64;
     let failed_sync = recording::failed_sync(&path);
     if let Some(from) = failed_sync {
         let what = "a sync to disk has failed: bytes from here on may be lost at a power failure";

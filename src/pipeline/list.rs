@@ -6,6 +6,7 @@ use crate::demux::{ListedProgram, Listing, ProgramChoice};
 use crate::error::Result;
 use crate::media::ByteOffset;
 use crate::tail::{End, FileTail, Next, probe_file};
+use crate::ts::Aligner;
 
 /// Reads the file until its programs are known. Returns an empty list if there are none.
 ///
@@ -13,8 +14,9 @@ use crate::tail::{End, FileTail, Next, probe_file};
 ///
 /// Returns an error if the file cannot be read or is not MPEG-TS.
 pub fn list(file: &Path, program: ProgramChoice) -> Result<Vec<ListedProgram>> {
-    let (length, packet_bytes) = probe_file(file)?;
-    let mut tail = FileTail::open(file, ByteOffset(0), packet_bytes, End::Finished(length))?;
+    let (length, packet_size) = probe_file(file)?;
+    let aligner = Aligner::begin(ByteOffset(0), packet_size);
+    let mut tail = FileTail::open(file, aligner, End::Finished(length))?;
     let mut listing = Listing::new(program);
     loop {
         match tail.next_packet()? {

@@ -18,6 +18,7 @@ use crate::host::shutdown::Shutdown;
 use crate::media::{ByteOffset, Verdict};
 use crate::tail::{End, FileTail, probe_file};
 use crate::telemetry::Counters;
+use crate::ts::Aligner;
 
 /// Scans a file to its end, or until `shutdown`. Calls `on_entry` for each kept frame; if
 /// frames are written to a folder, once its index lists the frame.
@@ -32,12 +33,13 @@ pub fn scan(
     shutdown: &Shutdown,
     on_entry: &mut (dyn FnMut(&Entry) + Send),
 ) -> Result<()> {
-    let (length, packet_bytes) = probe_file(&options.file)?;
+    let (length, packet_size) = probe_file(&options.file)?;
     // Fails only if the pool already exists; then it keeps its size.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.get()).build_global();
     counters.recorded_bytes.store(length, Relaxed);
     let end = End::Finished(length);
-    let tail = FileTail::open(&options.file, ByteOffset(0), packet_bytes, end)?;
+    let aligner = Aligner::begin(ByteOffset(0), packet_size);
+    let tail = FileTail::open(&options.file, aligner, end)?;
     let scores = options.scores.as_deref().map(Scores::create).transpose()?;
     let Some(frames_dir) = &options.frames_dir else {
         let frames = Frames::Reported { on_entry, next: 1 };

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::disk;
 use crate::error::{Context, Result, Stage};
 use crate::media::{ByteOffset, Written};
-use crate::ts::{Aligner, TS_PACKET_BYTES, in_step};
+use crate::ts::{Aligner, PacketSize, TS_PACKET_BYTES, find_phase};
 
 pub use fingerprint::Fingerprint;
 pub use sync::{SyncHandle, failed_sync, forget_failed_sync};
@@ -43,6 +43,8 @@ pub struct Reopened {
     pub length: u64,
     /// Bytes of a torn packet, or of zeros after a crash, that were discarded.
     pub discarded_bytes: u64,
+    /// Size of the packets at the end.
+    pub packet_size: PacketSize,
 }
 
 impl Recording {
@@ -59,16 +61,17 @@ impl Recording {
         let folder = path.parent().unwrap_or(path);
         disk::sync_folder(folder).context(Stage::Recording, folder, "cannot sync")?;
         let opened = (|| {
-            let (found, whole) = whole_packets(&file).map_err(read("cannot read"))?;
+            let (found, packets) = whole_packets(&file).map_err(read("cannot read"))?;
+            let whole = packets.whole_until();
             if whole < found {
                 disk::set_length(&file, whole).map_err(read("cannot discard a torn packet"))?;
             }
-            Ok((found, whole))
+            Ok((found, packets))
         })();
-        let (found, length) = opened.or_else(|(what, error): (&str, io::Error)| {
+        let (found, packets) = opened.or_else(|(what, error): (&str, io::Error)| {
             Err(error).context(Stage::Recording, path, what)
         })?;
-        let packets = Aligner::new(ByteOffset(length), TS_PACKET_BYTES);
+        let (length, packet_size) = (packets.whole_until(), packets.packet_size());
         let written = Written::new(length);
         let recording = Recording {
             file,
@@ -78,7 +81,7 @@ impl Recording {
             written,
             has_partial_write: false,
         };
-        Ok((recording, Reopened { length, discarded_bytes: found - length }))
+        Ok((recording, Reopened { length, discarded_bytes: found - length, packet_size }))
     }
 
     /// Appends bytes as received, and removes the written ones from the front of `bytes`.
@@ -97,7 +100,7 @@ impl Recording {
                     self.packets.push(head);
                     self.length += written as u64;
                     *bytes = rest;
-                    self.written.publish(self.packets.find_all().min(self.length));
+                    self.written.publish(self.packets.find_all());
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return self.failed(error),
@@ -114,7 +117,9 @@ impl Recording {
     /// Returns an error if the file cannot be truncated.
     pub fn end_connection(&mut self) -> Result<u64> {
         self.truncate_partial_write()?;
-        let whole = self.packets.whole_until().min(self.length);
+        let mut packets = self.packets.clone();
+        packets.discard_torn();
+        let whole = packets.whole_until();
         let discarded_bytes = self.length - whole;
         if discarded_bytes > 0 {
             disk::set_length(&self.file, whole).context(
@@ -124,7 +129,8 @@ impl Recording {
             )?;
             self.length = whole;
         }
-        self.packets = Aligner::new(ByteOffset(whole), TS_PACKET_BYTES);
+        self.packets = packets;
+        self.written.publish(whole);
         Ok(discarded_bytes)
     }
 
@@ -165,6 +171,11 @@ impl Recording {
     /// Returns the length in bytes, including a packet that is not complete yet.
     pub fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Returns what the packets of the written bytes are aligned with. It takes the next bytes.
+    pub fn packets(&self) -> &Aligner {
+        &self.packets
     }
 
     /// Returns the path of the file.
@@ -221,17 +232,18 @@ impl Drop for Recording {
 /// Returns an error if the file cannot be opened or read.
 pub fn examine(path: &Path) -> Result<Reopened> {
     let read = || {
-        let (found, length) = whole_packets(&File::open(path)?)?;
-        Ok::<_, io::Error>(Reopened { length, discarded_bytes: found - length })
+        let (found, packets) = whole_packets(&File::open(path)?)?;
+        let (length, packet_size) = (packets.whole_until(), packets.packet_size());
+        Ok::<_, io::Error>(Reopened { length, discarded_bytes: found - length, packet_size })
     };
     read().context(Stage::Recording, path, "cannot read")
 }
 
-/// Returns the length of a file, and where its whole packets end.
-fn whole_packets(file: &File) -> io::Result<(u64, u64)> {
+/// Returns the length of a file, and an aligner that ends with its last whole packet.
+fn whole_packets(file: &File) -> io::Result<(u64, Aligner)> {
     let found = file.metadata()?.len();
     let length = without_zeros(file, found)?;
-    Ok((found, last_packet(file, length)?))
+    Ok((found, align_end(file, length)?))
 }
 
 /// Returns the length without zeros that a crash may have left at the end of the file.
@@ -256,19 +268,21 @@ fn without_zeros(file: &File, length: u64) -> io::Result<u64> {
     Ok(0)
 }
 
-/// Returns the end of the last whole packet before `length`, in phase with the packets
-/// before it.
-fn last_packet(file: &File, length: u64) -> io::Result<u64> {
+/// Returns an aligner that ends with the last whole packet before `length`, in phase with the
+/// packets before it.
+fn align_end(file: &File, length: u64) -> io::Result<Aligner> {
     let from = length.saturating_sub(REOPEN_BYTES);
     let mut bytes = vec![0; (length - from) as usize];
     file.read_exact_at(&mut bytes, from)?;
     // In the middle of a file, a packet may begin at any byte.
-    let begins = |at: &usize| in_step(&bytes[*at..], TS_PACKET_BYTES);
-    let packets = 0..TS_PACKET_BYTES.min(bytes.len());
-    let first = if from == 0 { 0 } else { packets.into_iter().find(begins).unwrap_or(0) };
-    let mut aligner = Aligner::new(ByteOffset(from + first as u64), TS_PACKET_BYTES);
+    let phase = if from == 0 { None } else { find_phase(&bytes) };
+    let (first, mut aligner) = match phase {
+        Some((first, size)) => (first, Aligner::resume(ByteOffset(from + first as u64), size)),
+        None => (0, Aligner::begin(ByteOffset(from), PacketSize::default())),
+    };
     aligner.push(&bytes[first..]);
-    Ok(aligner.find_all().min(length))
+    aligner.discard_torn();
+    Ok(aligner)
 }
 
 #[cfg(test)]
@@ -294,16 +308,48 @@ mod tests {
         (folder, path)
     }
 
+    /// Returns packets of `size` that count, with `added` as every byte that is added.
+    fn framed(size: PacketSize, count: u8, added: u8) -> Vec<u8> {
+        (0..count)
+            .flat_map(|n| {
+                let mut packet = packet(n + 1);
+                packet[1..4].copy_from_slice(&[1, 0, 0x10 | n & 0x0f]);
+                let lead = vec![added; size.leading_bytes()];
+                [lead, packet, vec![added; size.trailing_bytes()]].concat()
+            })
+            .collect()
+    }
+
     #[test]
     fn a_recording_torn_at_any_byte_is_opened_at_its_last_whole_packet() {
-        let bytes = packets(9);
-        for torn in 0..=bytes.len() {
-            let (_folder, path) = file_with(&bytes[..torn]);
-            let (_, opened) = Recording::open(&path).unwrap();
-            let whole = torn / TS_PACKET_BYTES * TS_PACKET_BYTES;
-            assert_eq!(opened.length, whole as u64, "torn at {torn}");
-            assert_eq!(opened.discarded_bytes, (torn - whole) as u64);
-            assert_eq!(std::fs::metadata(&path).unwrap().len(), whole as u64);
+        for size in PacketSize::ALL {
+            for added in [9, SYNC_BYTE] {
+                let bytes = framed(size, 14, added);
+                // With fewer packets, the size is not certain.
+                let from = if size == PacketSize::Plain { 0 } else { 10 * size.bytes() };
+                for torn in from..=bytes.len() {
+                    let (_folder, path) = file_with(&bytes[..torn]);
+                    let (_, opened) = Recording::open(&path).unwrap();
+                    let whole = torn / size.bytes() * size.bytes();
+                    assert_eq!(opened.length, whole as u64, "{size:?} {added} torn at {torn}");
+                    assert_eq!(opened.discarded_bytes, (torn - whole) as u64);
+                    assert_eq!(std::fs::metadata(&path).unwrap().len(), whole as u64);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_recording_is_opened_in_the_phase_of_its_packets_whatever_their_size() {
+        for size in PacketSize::ALL {
+            let stream = framed(size, 200, SYNC_BYTE);
+            let bytes = stream.repeat(REOPEN_BYTES as usize / stream.len() + 2);
+            let (_folder, path) = file_with(&bytes[..bytes.len() - 50]);
+            let (mut recording, opened) = Recording::open(&path).unwrap();
+            let whole = (bytes.len() - size.bytes()) as u64;
+            assert_eq!((opened.length, opened.packet_size), (whole, size));
+            recording.append(&mut &stream[..]).unwrap();
+            assert_eq!(recording.written().length(), whole + stream.len() as u64);
         }
     }
 
@@ -324,7 +370,7 @@ mod tests {
         let (_folder, path) = file_with(&bytes);
         assert_eq!(
             Recording::open(&path).unwrap().1,
-            Reopened { length: 4 * 188, discarded_bytes: 0 }
+            Reopened { length: 4 * 188, discarded_bytes: 0, packet_size: PacketSize::Plain }
         );
     }
 
@@ -340,12 +386,12 @@ mod tests {
         let (_folder, path) = file_with(&[]);
         let (mut recording, _) = Recording::open(&path).unwrap();
         let written = recording.written();
-        recording.append(&mut &packets(3)[..500]).unwrap();
-        assert_eq!(written.length(), 2 * 188);
-        assert_eq!(recording.end_connection().unwrap(), 500 - 2 * 188);
+        recording.append(&mut &packets(7)[..1200]).unwrap();
+        assert_eq!(written.length(), 6 * 188);
+        assert_eq!(recording.end_connection().unwrap(), 1200 - 6 * 188);
         recording.append(&mut &packets(1)[..]).unwrap();
-        assert_eq!(written.length(), 3 * 188);
-        let expected = [packets(2), packets(1)].concat();
+        assert_eq!(written.length(), 7 * 188);
+        let expected = [packets(6), packets(1)].concat();
         assert_eq!(std::fs::read(&path).unwrap(), expected);
     }
 }

@@ -5,13 +5,13 @@
 //! would lose sync at a torn packet that was discarded.
 //!
 //! Alignment is FFmpeg's (`libavformat/mpegts.c`, `read_packet` and `mpegts_resync`): a packet
-//! begins where a sync byte is expected and found; otherwise at the next sync byte.
+//! begins where a sync byte is expected and found; otherwise at the next sync byte, where the size
+//! of the packets is determined again. With what is added to the packets (192 and 204 bytes), it is
+//! more careful than FFmpeg, which takes a sync byte in front of the packet for its beginning.
 
-use super::{SYNC_BYTE, TS_PACKET_BYTES, TsPacket};
+use super::phase::{PHASE_BYTES, in_step, is_conclusive, resync};
+use super::{Header, PacketSize, SYNC_BYTE, TS_PACKET_BYTES, TsPacket};
 use crate::byte_offset::ByteOffset;
-
-/// Distance between the packets of an M2TS stream, each preceded by a timestamp of 4 bytes.
-const TIMED_PACKET_BYTES: usize = 192;
 
 /// Result of [`Aligner::find`].
 #[derive(Debug)]
@@ -27,36 +27,66 @@ pub enum Aligned<'a> {
     },
 }
 
+/// What was found, by its position in the buffer.
+#[derive(Debug, Clone, Copy)]
+enum Found {
+    Packet {
+        /// Index of the first byte that belongs to it.
+        start: usize,
+        /// Index of its sync byte.
+        sync: usize,
+        end: usize,
+    },
+    SyncLost {
+        at: u64,
+        skipped_bytes: u64,
+    },
+}
+
 /// Finds packets in bytes pushed in pieces of any size.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Aligner {
     buffer: Vec<u8>,
-    /// Index in `buffer` of the next byte to look at.
+    /// Index in `buffer` of the first byte that belongs to no packet that was found.
     next: usize,
     /// Offset of `buffer[0]`.
     base: u64,
-    /// Bytes from the end of a packet's 188 bytes to the next sync byte: 0, 4 or 16.
+    size: PacketSize,
+    /// Bytes from `next` to the sync byte that is expected there.
     gap_bytes: usize,
-    /// Bytes of the gap not pushed yet.
-    gap_left: usize,
+    /// Offset from which on a packet is searched, because none begins where it is expected.
+    lost_at: Option<u64>,
+    /// Offset of a header that looks wrong. Whether a packet begins there has been determined.
+    doubted_at: Option<u64>,
     /// See [`Aligner::whole_until`].
     whole_until: u64,
-    /// Offset at which sync was lost.
-    lost_at: Option<u64>,
+    /// Whether no more bytes follow.
+    at_end: bool,
+    /// Found by [`Aligner::has_found`], and to be returned by [`Aligner::find`].
+    found: Option<Found>,
 }
 
 impl Aligner {
-    /// Returns an aligner for bytes from offset `at` on, in packets of `packet_bytes`: 188, 192 or
-    /// 204.
-    pub fn new(at: ByteOffset, packet_bytes: usize) -> Self {
+    /// Returns an aligner at the beginning of a stream, at offset `at`. The bytes decide which size
+    /// the packets have; where they do not tell, it is `size`.
+    pub fn begin(at: ByteOffset, size: PacketSize) -> Self {
+        Aligner { lost_at: Some(at.0), ..Aligner::resume(at, size) }
+    }
+
+    /// Returns an aligner in a stream with packets of `size`, one of which has its sync byte at
+    /// offset `at`.
+    pub fn resume(at: ByteOffset, size: PacketSize) -> Self {
         Aligner {
             buffer: Vec::new(),
             next: 0,
             base: at.0,
-            gap_bytes: packet_bytes.saturating_sub(TS_PACKET_BYTES),
-            gap_left: 0,
-            whole_until: at.0,
+            size,
+            gap_bytes: 0,
             lost_at: None,
+            doubted_at: None,
+            whole_until: at.0,
+            at_end: false,
+            found: None,
         }
     }
 
@@ -69,50 +99,28 @@ impl Aligner {
     /// Returns the next packet, or the next bytes that belong to no packet. `None` if more bytes
     /// are needed.
     pub fn find(&mut self) -> Option<Aligned<'_>> {
-        self.skip_gap();
-        let rest = self.buffer.get(self.next..).filter(|_| self.gap_left == 0)?;
-        if *rest.first()? != SYNC_BYTE {
-            let lost_at = *self.lost_at.get_or_insert(self.base + self.next as u64);
-            let Some(found) = memchr::memchr(SYNC_BYTE, rest) else {
-                self.next = self.buffer.len();
-                self.whole_until = self.base + self.next as u64;
-                return None;
-            };
-            self.next += found;
-            self.whole_until = self.base + self.next as u64;
-            self.lost_at = None;
-            let skipped_bytes = self.whole_until - lost_at;
-            return Some(Aligned::SyncLost { at: ByteOffset(lost_at), skipped_bytes });
+        match self.take()? {
+            Found::Packet { start, sync, end } => {
+                let at = ByteOffset(self.base + sync as u64);
+                let bytes = self.buffer.get(sync..)?.first_chunk()?;
+                let raw = self.buffer.get(start..end)?;
+                Some(Aligned::Packet(TsPacket { at, bytes, size: self.size, raw }))
+            }
+            Found::SyncLost { at, skipped_bytes } => {
+                Some(Aligned::SyncLost { at: ByteOffset(at), skipped_bytes })
+            }
         }
-        if let Some(lost_at) = self.lost_at.take() {
-            let skipped_bytes = self.base + self.next as u64 - lost_at;
-            return Some(Aligned::SyncLost { at: ByteOffset(lost_at), skipped_bytes });
-        }
-        let bytes = rest.first_chunk()?;
-        let at = ByteOffset(self.base + self.next as u64);
-        self.next += TS_PACKET_BYTES;
-        self.gap_left = self.gap_bytes;
-        if !self.has_parity() {
-            self.whole_until = self.base + self.next as u64;
-        }
-        Some(Aligned::Packet(TsPacket { at, bytes }))
     }
 
     /// Returns whether [`Aligner::find`] would return something. Skips the bytes before it.
     pub fn has_found(&mut self) -> bool {
-        let (next, gap_left) = (self.next, self.gap_left);
-        let (lost_at, whole_until) = (self.lost_at, self.whole_until);
-        if self.find().is_none() {
-            return false;
-        }
-        (self.next, self.gap_left) = (next, gap_left);
-        (self.lost_at, self.whole_until) = (lost_at, whole_until);
-        true
+        self.found = self.take();
+        self.found.is_some()
     }
 
     /// Skips everything that [`Aligner::find`] would return, and returns [`Aligner::whole_until`].
     pub fn find_all(&mut self) -> u64 {
-        while self.find().is_some() {}
+        while self.take().is_some() {}
         self.whole_until
     }
 
@@ -123,10 +131,41 @@ impl Aligner {
         self.whole_until
     }
 
-    /// Ends the input. Returns the remaining bytes, which belong to no packet.
+    /// Returns the size of the packets found last.
+    pub fn packet_size(&self) -> PacketSize {
+        self.size
+    }
+
+    /// States that no more bytes follow: what needs more of them to be decided is decided.
+    pub fn end_input(&mut self) {
+        self.at_end = true;
+    }
+
+    /// Discards the bytes after [`Aligner::whole_until`], as if they had not been pushed.
+    pub fn discard_torn(&mut self) {
+        let lost_at = self.lost_at;
+        self.end_input();
+        let mut is_found = false;
+        while let Some(found) = self.take() {
+            is_found |= matches!(found, Found::Packet { .. });
+        }
+        self.at_end = false;
+        let kept = usize::try_from(self.whole_until.saturating_sub(self.base)).unwrap_or(0);
+        self.buffer.truncate(kept);
+        if self.next > kept {
+            (self.next, self.gap_bytes) = (kept, 0);
+        }
+        if !is_found {
+            self.lost_at = lost_at;
+        }
+    }
+
+    /// Returns the remaining bytes, which belong to no packet. Called after
+    /// [`Aligner::end_input`], once nothing is found.
     pub fn finish(&mut self) -> Option<Aligned<'static>> {
-        let end = self.base + self.buffer.len() as u64;
-        let at = self.lost_at.take().unwrap_or(self.base + self.next as u64);
+        let end = self.end();
+        let added = self.gap_bytes.min(self.buffer.len() - self.next);
+        let at = self.lost_at.take().unwrap_or(self.base + (self.next + added) as u64);
         self.next = self.buffer.len();
         (end > at).then_some(Aligned::SyncLost { at: ByteOffset(at), skipped_bytes: end - at })
     }
@@ -136,135 +175,95 @@ impl Aligner {
         self.base + self.buffer.len() as u64
     }
 
-    /// Returns whether the gap between packets is parity, which belongs to the packet before it.
-    fn has_parity(&self) -> bool {
-        self.gap_bytes > TIMED_PACKET_BYTES - TS_PACKET_BYTES
+    fn take(&mut self) -> Option<Found> {
+        self.found.take().or_else(|| self.search())
     }
 
-    fn skip_gap(&mut self) {
-        let skipped = self.gap_left.min(self.buffer.len() - self.next);
-        self.gap_left -= skipped;
-        self.next += skipped;
-        if skipped > 0 && self.gap_left == 0 && self.has_parity() {
-            self.whole_until = self.base + self.next as u64;
+    fn search(&mut self) -> Option<Found> {
+        loop {
+            if let Some(lost_at) = self.lost_at {
+                if let Some(skipped_bytes) = self.resync(lost_at)? {
+                    return Some(Found::SyncLost { at: lost_at, skipped_bytes });
+                }
+                continue;
+            }
+            let rest = &self.buffer[self.next..];
+            if *rest.get(self.gap_bytes)? != SYNC_BYTE {
+                self.lost_at = Some(self.base + self.next as u64);
+                continue;
+            }
+            let sync_at = self.base + (self.next + self.gap_bytes) as u64;
+            if self.is_doubtful(&rest[self.gap_bytes..])? && self.doubted_at != Some(sync_at) {
+                self.doubted_at = Some(sync_at);
+                self.lost_at = Some(self.base + self.next as u64);
+                continue;
+            }
+            let end = self.gap_bytes + TS_PACKET_BYTES;
+            let whole_end = end + self.size.trailing_bytes();
+            if rest.len() >= whole_end {
+                self.whole_until = self.whole_until.max(self.base + (self.next + whole_end) as u64);
+            } else if rest.len() < end || !self.at_end {
+                return None;
+            }
+            let (start, sync) = (self.next, self.next + self.gap_bytes);
+            self.next += whole_end.min(rest.len());
+            self.gap_bytes = self.size.leading_bytes();
+            return Some(Found::Packet { start, sync, end: self.next });
         }
     }
 
+    /// Returns whether this may be an added byte that equals a sync byte, and not a header. `None` if
+    /// there are too few bytes.
+    fn is_doubtful(&self, bytes: &[u8]) -> Option<bool> {
+        if self.size == PacketSize::Plain {
+            return Some(false);
+        }
+        let header = Header::read(bytes.first_chunk::<4>()?.iter().copied());
+        Some(header.is_none_or(|header| !header.is_valid()))
+    }
+
+    /// Searches for the next packet from `next` on. Returns the number of bytes that belong to no
+    /// packet, from `lost_at` on, if there are any. The outer `None` means that more bytes are
+    /// needed.
+    fn resync(&mut self, lost_at: u64) -> Option<Option<u64>> {
+        let rest = &self.buffer[self.next..];
+        let Some(first) = memchr::memchr(SYNC_BYTE, rest) else {
+            // The last bytes may belong to the next packet.
+            let kept = PacketSize::Timed.leading_bytes().min(rest.len());
+            self.next = self.buffer.len() - kept;
+            self.whole_until = self.whole_until.max(self.end());
+            return None;
+        };
+        let candidates = &rest[first..];
+        let stride = self.size.bytes();
+        let is_certain = self.size == PacketSize::Plain
+            && in_step(candidates, stride)
+            && is_conclusive(candidates, stride);
+        if !is_certain && !self.at_end && candidates.len() < PHASE_BYTES {
+            // Up to here, no packet begins.
+            let leading_bytes = PacketSize::Timed.leading_bytes().min(first);
+            self.next += first - leading_bytes;
+            self.whole_until = self.whole_until.max(self.base + self.next as u64);
+            return None;
+        }
+        let (phase, size) = resync(candidates, self.size);
+        self.size = size;
+        self.gap_bytes = size.leading_bytes().min(first + phase);
+        self.next += first + phase - self.gap_bytes;
+        self.lost_at = None;
+        let begins_at = self.base + self.next as u64;
+        self.whole_until = self.whole_until.max(begins_at);
+        Some(begins_at.checked_sub(lost_at).filter(|bytes| *bytes > 0))
+    }
+
     fn make_room(&mut self) {
-        self.base += self.next as u64;
-        self.buffer.drain(..self.next);
-        self.next = 0;
+        if self.found.is_none() {
+            self.base += self.next as u64;
+            self.buffer.drain(..self.next);
+            self.next = 0;
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[derive(Debug, PartialEq, Eq)]
-    enum Seen {
-        Packet(u64, u8),
-        Lost(u64, u64),
-    }
-
-    fn seen(found: &Aligned<'_>) -> Seen {
-        match found {
-            Aligned::Packet(packet) => Seen::Packet(packet.at.0, packet.bytes[1]),
-            Aligned::SyncLost { at, skipped_bytes } => Seen::Lost(at.0, *skipped_bytes),
-        }
-    }
-
-    fn align(pieces: &[&[u8]], packet_bytes: usize) -> Vec<Seen> {
-        let mut aligner = Aligner::new(ByteOffset(1000), packet_bytes);
-        let mut all = Vec::new();
-        for piece in pieces {
-            aligner.push(piece);
-            while let Some(found) = aligner.find() {
-                all.push(seen(&found));
-            }
-        }
-        all.extend(aligner.finish().as_ref().map(seen));
-        all
-    }
-
-    fn whole_until(bytes: &[u8], packet_bytes: usize) -> u64 {
-        let mut aligner = Aligner::new(ByteOffset(0), packet_bytes);
-        aligner.push(bytes);
-        aligner.find_all()
-    }
-
-    fn packet(mark: u8) -> Vec<u8> {
-        let mut bytes = vec![0; TS_PACKET_BYTES];
-        (bytes[0], bytes[1]) = (SYNC_BYTE, mark);
-        bytes
-    }
-
-    #[test]
-    fn garbage_between_packets_is_passed_over_and_told_once() {
-        let bytes = [packet(1), vec![9; 10], packet(2), packet(3)[..100].to_vec()].concat();
-        assert_eq!(
-            align(&[&bytes], 188),
-            [
-                Seen::Packet(1000, 1),
-                Seen::Lost(1188, 10),
-                Seen::Packet(1198, 2),
-                Seen::Lost(1386, 100)
-            ]
-        );
-    }
-
-    #[test]
-    fn packets_of_192_and_204_bytes_are_found_at_their_sync_bytes() {
-        for packet_bytes in [192, 204] {
-            let gap = vec![1; packet_bytes - 188];
-            let bytes = [packet(1), gap.clone(), packet(2), gap.clone(), packet(3), gap].concat();
-            let last = 1000 + 2 * packet_bytes as u64;
-            assert_eq!(align(&[&bytes], packet_bytes)[2], Seen::Packet(last, 3));
-        }
-    }
-
-    #[test]
-    fn a_packet_is_whole_with_its_parity_and_without_the_next_time_stamp() {
-        let two = |gap: usize| [packet(1), vec![1; gap], packet(2), vec![1; gap]].concat();
-        assert_eq!(whole_until(&two(0), 188), 376);
-        assert_eq!(whole_until(&two(0)[..375], 188), 188);
-        let timed = two(4);
-        assert_eq!(whole_until(&timed[..380], 192), 380);
-        assert_eq!(whole_until(&timed[..383], 192), 380);
-        assert_eq!(whole_until(&timed[..379], 192), 188);
-        let with_parity = two(16);
-        assert_eq!(whole_until(&with_parity, 204), 408);
-        assert_eq!(whole_until(&with_parity[..407], 204), 204);
-        assert_eq!(whole_until(&[9; 50], 188), 50, "bytes that belong to no packet are kept");
-    }
-
-    proptest! {
-        #[test]
-        fn any_split_of_the_bytes_gives_the_same_packets(
-            pieces in proptest::collection::vec((any::<bool>(), 0_usize..40, any::<u8>()), 1..12),
-            cuts in proptest::collection::vec(0_usize..4000, 0..12),
-            packet_bytes in prop_oneof![Just(188), Just(192), Just(204)],
-        ) {
-            let bytes: Vec<u8> = pieces
-                .iter()
-                .flat_map(|(whole, junk, mark)| {
-                    if *whole { packet(*mark) } else { vec![*mark; *junk] }
-                })
-                .collect();
-            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
-            cuts.extend([0, bytes.len()]);
-            cuts.sort_unstable();
-            let split: Vec<_> = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]).collect();
-            prop_assert_eq!(align(&split, packet_bytes), align(&[&bytes], packet_bytes));
-            let mut aligner = Aligner::new(ByteOffset(0), packet_bytes);
-            for piece in split {
-                aligner.push(piece);
-                let whole = aligner.find_all();
-                prop_assert!(whole <= aligner.end());
-            }
-            prop_assert_eq!(aligner.whole_until(), whole_until(&bytes, packet_bytes));
-        }
-    }
-}
+mod tests;

@@ -52,6 +52,11 @@ impl Header {
         self.0[3] & 0x0f
     }
 
+    /// Returns whether no value is reserved, and the packet was received without errors.
+    pub fn is_valid(self) -> bool {
+        !self.transport_error() && (self.has_payload() || self.has_adaptation_field())
+    }
+
     /// Returns whether the packet has a payload, which may be empty, and so advances the
     /// continuity counter.
     pub fn has_payload(self) -> bool {

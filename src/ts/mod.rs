@@ -8,6 +8,7 @@
 //! header       the four bytes at the front, the adaptation field, where the payload begins
 //! aligner      bytes in pieces of any size → whole packets, and the bytes between them
 //! packet_size  188, 192 (M2TS) or 204 bytes (with parity)
+//! phase        where the packets begin in bytes of unknown phase and size
 //! pcr          the program clock reference
 //! crc32        CRC-32/MPEG-2, the checksum of every table
 //! ```
@@ -17,14 +18,16 @@ mod crc32;
 mod header;
 mod packet_size;
 mod pcr;
+mod phase;
 
 pub use aligner::{Aligned, Aligner};
 pub use crc32::crc32_mpeg2;
 pub use header::{
     Header, NULL_PID, adaptation_field_length, discontinuity, payload, payload_start, pid,
 };
-pub use packet_size::{in_step, is_conclusive, probe_packet_bytes};
+pub use packet_size::{PacketSize, probe_packet_size};
 pub use pcr::{PCR_PER_TICK, PCR_WRAP, pcr, pcr_at, pcr_base};
+pub use phase::{PHASE_BYTES, find_phase, in_step, is_conclusive, phase_of};
 
 use crate::byte_offset::ByteOffset;
 
@@ -41,11 +44,26 @@ pub struct TsPacket<'a> {
     pub at: ByteOffset,
     /// The packet, sync byte first.
     pub bytes: &'a [u8; TS_PACKET_BYTES],
+    /// Size of the packets of the stream, of which this one has one.
+    pub size: PacketSize,
+    /// The packet with what is added to it. Shorter than [`TsPacket::size`] states if the stream
+    /// begins or ends within it.
+    pub raw: &'a [u8],
 }
 
-impl TsPacket<'_> {
-    /// Returns the offset of the first byte after the packet.
+impl<'a> TsPacket<'a> {
+    /// Returns a packet of 188 bytes.
+    pub fn new(at: ByteOffset, bytes: &'a [u8; TS_PACKET_BYTES]) -> Self {
+        TsPacket { at, bytes, size: PacketSize::Plain, raw: bytes }
+    }
+
+    /// Returns the offset of the first byte of the packet, or of what is added in front of it.
+    pub fn start(&self) -> ByteOffset {
+        ByteOffset(self.at.0.saturating_sub(self.size.leading_bytes() as u64))
+    }
+
+    /// Returns the offset of the first byte after the packet and what is added to it.
     pub fn end(&self) -> ByteOffset {
-        ByteOffset(self.at.0 + TS_PACKET_BYTES as u64)
+        ByteOffset(self.at.0 + (TS_PACKET_BYTES + self.size.trailing_bytes()) as u64)
     }
 }

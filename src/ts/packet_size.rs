@@ -1,24 +1,66 @@
-//! Determines the packet size of a stream from its first bytes.
+//! The sizes of packets: with a timestamp in front (M2TS), with parity behind, or with neither.
+
+use serde::{Deserialize, Serialize};
 
 use super::{SYNC_BYTE, TS_PACKET_BYTES};
 
-/// Number of sync bytes at packet distance that mark the beginning of a packet: a single payload
-/// byte may equal a sync byte by chance, five in step do not.
-const STEPS: usize = 5;
-
-/// Returns whether `bytes` begin with packets `stride` bytes apart: the first five positions, as
-/// far as `bytes` reach, have sync bytes.
-pub fn in_step(bytes: &[u8], stride: usize) -> bool {
-    steps(bytes, stride).all(|byte| byte == SYNC_BYTE)
+/// Size of the packets of a stream, with what the sender adds to the 188 bytes of each.
+///
+/// In a checkpoint it is the number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub enum PacketSize {
+    /// 188 bytes: nothing is added.
+    #[default]
+    Plain,
+    /// 192 bytes: an arrival timestamp of 4 bytes (`TP_extra_header` of M2TS) precedes the packet.
+    Timed,
+    /// 204 bytes: 16 bytes of Reed-Solomon parity follow the packet (EN 300 421).
+    Parity,
 }
 
-/// Returns whether `bytes` are long enough for [`in_step`] to check all five sync bytes.
-pub fn is_conclusive(bytes: &[u8], stride: usize) -> bool {
-    steps(bytes, stride).count() == STEPS
+impl PacketSize {
+    /// The sizes, in the order in which they are tried.
+    pub const ALL: [PacketSize; 3] = [PacketSize::Plain, PacketSize::Timed, PacketSize::Parity];
+
+    /// Returns whether nothing is added to the packets.
+    pub fn is_plain(&self) -> bool {
+        *self == PacketSize::Plain
+    }
+
+    /// Returns the distance of two sync bytes in bytes.
+    pub fn bytes(self) -> usize {
+        self.leading_bytes() + TS_PACKET_BYTES + self.trailing_bytes()
+    }
+
+    /// Returns the number of bytes that precede the sync byte and belong to the packet.
+    pub fn leading_bytes(self) -> usize {
+        if self == PacketSize::Timed { 4 } else { 0 }
+    }
+
+    /// Returns the number of bytes that follow the 188 bytes and belong to the packet.
+    pub fn trailing_bytes(self) -> usize {
+        if self == PacketSize::Parity { 16 } else { 0 }
+    }
 }
 
-fn steps(bytes: &[u8], stride: usize) -> impl Iterator<Item = u8> {
-    bytes.iter().step_by(stride).take(STEPS).copied()
+impl From<PacketSize> for u16 {
+    fn from(size: PacketSize) -> u16 {
+        match size {
+            PacketSize::Plain => 188,
+            PacketSize::Timed => 192,
+            PacketSize::Parity => 204,
+        }
+    }
+}
+
+impl TryFrom<u16> for PacketSize {
+    type Error = String;
+
+    fn try_from(bytes: u16) -> Result<Self, String> {
+        let size = PacketSize::ALL.into_iter().find(|size| u16::from(*size) == bytes);
+        size.ok_or_else(|| format!("no packets have {bytes} bytes"))
+    }
 }
 
 /// Determines the size of a file's packets from its first bytes: 188, 192 (M2TS) or 204 (with
@@ -27,18 +69,18 @@ fn steps(bytes: &[u8], stride: usize) -> impl Iterator<Item = u8> {
 /// If garbage follows soon, the bytes before it decide, with the same minimum as in ffmpeg. If the
 /// file begins with garbage, a stretch after it decides (`av_probe_input_buffer2`,
 /// `mpegts_probe`).
-pub fn probe_packet_bytes(head: &[u8]) -> Option<usize> {
+pub fn probe_packet_size(head: &[u8]) -> Option<PacketSize> {
     const FIRST_BYTES: usize = 2048;
     const STRETCH_BYTES: usize = 100 * TS_PACKET_BYTES;
     let beginnings = std::iter::successors(Some(FIRST_BYTES), |bytes| Some(bytes * 2))
         .take_while(|bytes| *bytes < head.len())
         .map(|bytes| &head[..bytes]);
-    beginnings.chain([head]).chain(head.chunks_exact(STRETCH_BYTES)).find_map(packet_bytes_in_step)
+    beginnings.chain([head]).chain(head.chunks_exact(STRETCH_BYTES)).find_map(packet_size_in_step)
 }
 
 /// Returns the packet size whose distance has the most sync bytes. `None` if fewer than
 /// `ENOUGH_PERCENT` of the expected sync bytes are in place.
-fn packet_bytes_in_step(bytes: &[u8]) -> Option<usize> {
+fn packet_size_in_step(bytes: &[u8]) -> Option<PacketSize> {
     /// Percentage of expected positions that must have a sync byte.
     const ENOUGH_PERCENT: usize = 60;
     let score = |packet_bytes: usize| -> usize {
@@ -50,49 +92,52 @@ fn packet_bytes_in_step(bytes: &[u8]) -> Option<usize> {
         let whole_packets = bytes.len() / packet_bytes;
         (most * 100).checked_div(whole_packets).unwrap_or(0)
     };
-    [TS_PACKET_BYTES, 192, 204]
+    PacketSize::ALL
         .into_iter()
-        .map(|packet_bytes| (score(packet_bytes), packet_bytes))
+        .map(|size| (score(size.bytes()), size))
         .filter(|(score, _)| *score >= ENOUGH_PERCENT)
         // If equal, keep the first: `max_by_key` would return the last.
         .reduce(|best, next| if next.0 > best.0 { next } else { best })
-        .map(|(_, packet_bytes)| packet_bytes)
+        .map(|(_, size)| size)
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
-    fn packets(packet_bytes: usize) -> Vec<u8> {
-        let mut packet = vec![1; packet_bytes];
+    fn packets(size: PacketSize) -> Vec<u8> {
+        let mut packet = vec![1; size.bytes()];
         packet[0] = SYNC_BYTE;
         packet.repeat(100)
     }
 
     #[test]
     fn a_file_is_recognised_by_what_stands_before_garbage_or_behind_it() {
-        let packets = packets(188);
+        let packets = packets(PacketSize::Plain);
         let garbage = vec![SYNC_BYTE + 1; 77];
         let often = [&packets[..], &garbage].concat().repeat(50);
-        assert_eq!(probe_packet_bytes(&often), Some(188));
+        assert_eq!(probe_packet_size(&often), Some(PacketSize::Plain));
         let late = [&garbage.repeat(1000)[..], &packets.repeat(3)].concat();
-        assert_eq!(probe_packet_bytes(&late), Some(188));
-        assert_eq!(probe_packet_bytes(&garbage.repeat(1000)), None);
+        assert_eq!(probe_packet_size(&late), Some(PacketSize::Plain));
+        assert_eq!(probe_packet_size(&garbage.repeat(1000)), None);
     }
 
     #[test]
     fn packets_of_188_192_and_204_bytes_are_told_apart() {
-        for packet_bytes in [188, 192, 204] {
-            assert_eq!(probe_packet_bytes(&packets(packet_bytes)), Some(packet_bytes));
+        for size in PacketSize::ALL {
+            assert_eq!(probe_packet_size(&packets(size)), Some(size));
         }
-        assert_eq!(probe_packet_bytes(&[b'x'; 4000]), None);
+        assert_eq!(probe_packet_size(&[b'x'; 4000]), None);
     }
 
     #[test]
-    fn five_sync_bytes_in_step_are_a_stream_and_four_may_become_one() {
-        let bytes = packets(188);
-        assert!(in_step(&bytes[..5 * 188], 188) && is_conclusive(&bytes[..5 * 188], 188));
-        assert!(in_step(&bytes[..4 * 188], 188) && !is_conclusive(&bytes[..4 * 188], 188));
-        assert!(!in_step(&bytes, 192));
+    fn a_size_is_a_number_of_bytes_in_a_checkpoint() {
+        let text = serde_json::to_string(&PacketSize::ALL).unwrap();
+        assert_eq!(text, "[188,192,204]");
+        assert_eq!(serde_json::from_str::<[PacketSize; 3]>(&text).unwrap(), PacketSize::ALL);
+        assert!(serde_json::from_str::<PacketSize>("190").is_err());
+        let bytes = PacketSize::ALL.map(PacketSize::bytes);
+        assert_eq!(bytes, PacketSize::ALL.map(|size| usize::from(u16::from(size))));
     }
 }

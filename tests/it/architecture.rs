@@ -70,7 +70,7 @@ const CRATES: [(&str, &[&str]); 23] = [
     ("ipnet", &["cli", "config", "ingest"]),
     ("serde", &[
         "byte_offset", "catalog", "decode", "demux", "detect", "framing", "media", "pipeline",
-        "recording", "status", "timeline",
+        "recording", "status", "timeline", "ts",
     ]),
     ("serde_json", &["catalog", "cli", "pipeline", "playback", "status"]),
     ("clap", &["cli", "config"]),

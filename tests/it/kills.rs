@@ -12,7 +12,9 @@ use crate::common::left::{acknowledge, assert_same};
 use crate::common::life::{RULE, record, recorder, undisturbed, whole_packets};
 use crate::common::random::{Random, from_environment, seed};
 use crate::common::series::{Progress, archive, assert_is_detected, assert_is_whole, series};
+use crate::common::ts::framed;
 use crate::common::{DEADLINE, fixture};
+use scenetap::ts::PacketSize;
 use serde_json::Value;
 
 /// Number of kills, unless the environment sets another one.
@@ -84,10 +86,24 @@ fn assert_no_entry_without_jpeg(context: &str, session: &Path) {
 #[test]
 fn killed_again_and_again_from_outside_nothing_differs_in_the_end() {
     let kills = from_environment("SCENETAP_KILLS").unwrap_or(KILLS);
+    kill_again_and_again(kills, PacketSize::Plain);
+}
+
+#[test]
+fn killed_while_packets_of_192_or_204_bytes_come_nothing_differs_in_the_end() {
+    let kills = from_environment("SCENETAP_KILLS").unwrap_or(KILLS) / 3;
+    kill_again_and_again(kills, PacketSize::Timed);
+    kill_again_and_again(kills, PacketSize::Parity);
+}
+
+/// Kills a recorder of a clip in packets of `size`. Asserts that nothing differs in the end.
+fn kill_again_and_again(kills: usize, size: PacketSize) {
     let seed = seed();
     let mut random = Random::new(seed);
     let clip = std::fs::read(fixture("bbb_h264_bframes_scenecut_360p24")).unwrap();
+    let clip = framed(&clip, size, 0x47);
     let undisturbed = undisturbed(&clip);
+    let whole_packets = |recording: &Path| whole_packets(recording, &clip);
 
     let folder = tempfile::tempdir().unwrap();
     let session = folder.path().join("s");
@@ -108,7 +124,7 @@ fn killed_again_and_again_from_outside_nothing_differs_in_the_end() {
     assert!(ended.status.success(), "seed {seed}\n{}", ended.log);
     assert_same(&format!("seed {seed}"), &session, &acknowledged, &undisturbed);
     eprintln!(
-        "{kills} kills in the first {recorded_bytes} of {} bytes, {} frames: no difference",
+        "{kills} kills in the first {recorded_bytes} of {} bytes ({size:?}), {} frames: no difference",
         clip.len(),
         undisturbed.entries.len()
     );

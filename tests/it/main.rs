@@ -18,6 +18,7 @@ mod load;
 mod main_path;
 mod memory;
 mod muxing;
+mod packet_sizes;
 mod parity;
 mod play;
 mod recovery;

@@ -227,6 +227,8 @@ fn scrambled_video_is_counted_told_once_and_not_decoded() {
     let (from, to) = (packets / 3, packets / 2);
     for packet in stream.chunks_exact_mut(188).take(to).skip(from) {
         packet[3] |= 0x80;
+        let payload = if packet[3] & 0x20 != 0 { 5 + usize::from(packet[4]) } else { 4 };
+        packet[payload..].iter_mut().for_each(|byte| *byte ^= 0x5a);
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("scrambled.ts");

@@ -26,7 +26,7 @@ fn feed(analyzer: &mut Analyzer, bytes: &[u8], from: usize, to: usize) -> Vec<Ve
     let mut verdicts = Vec::new();
     for at in (from..to).step_by(TS_PACKET_BYTES) {
         let packet = bytes[at..at + TS_PACKET_BYTES].try_into().unwrap();
-        analyzer.push(TsPacket { at: ByteOffset(at as u64), bytes: packet }).unwrap();
+        analyzer.push(TsPacket::new(ByteOffset(at as u64), packet)).unwrap();
         verdicts.extend(std::iter::from_fn(|| analyzer.pull()).map(|scored| scored.verdict));
     }
     verdicts
@@ -180,7 +180,7 @@ fn a_restart_point_whose_last_picture_does_not_come_again_is_an_error_after_boun
     let resumed = || Analyzer::resume(Default::default(), Default::default(), start.clone());
     let push = |analyzer: &mut Analyzer, at: usize| {
         let packet = bytes[at..at + TS_PACKET_BYTES].try_into().unwrap();
-        analyzer.push(TsPacket { at: ByteOffset(at as u64), bytes: packet })
+        analyzer.push(TsPacket::new(ByteOffset(at as u64), packet))
     };
     let mut second = resumed();
     let pushed: Result<(), _> =

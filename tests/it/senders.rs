@@ -160,12 +160,12 @@ fn what_is_not_mpeg_ts_is_refused_within_64_kib_and_nothing_is_written() {
         let next = |seed: &u64| Some(seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
         std::iter::successors(Some(7), next).map(|seed| (seed >> 56) as u8).take(count).collect()
     };
-    let m2ts: Vec<u8> =
-        clip(CLIP).chunks(PACKET).flat_map(|packet| [&[0; 4], packet].concat()).collect();
+    let odd: Vec<u8> =
+        clip(CLIP).chunks(PACKET).flat_map(|packet| [&[0; 5], packet].concat()).collect();
     let text = "GET /recording.ts HTTP/1.1\r\n".repeat(3000).into_bytes();
-    // The first packet has to begin within 64 KiB, followed by four more.
-    let max_bytes = (64 << 10) + 5 * PACKET;
-    for bytes in [&text[..max_bytes], &noise(max_bytes), &m2ts[..max_bytes], &vec![0; 64 << 10]] {
+    // The first packet has to begin within 64 KiB, followed by eight more.
+    let max_bytes = (64 << 10) + 9 * 204;
+    for bytes in [&text[..max_bytes], &noise(max_bytes), &odd[..max_bytes], &vec![0; 64 << 10]] {
         let mut sender = connect(&recorder);
         sender.write_all(bytes).unwrap();
         // The connection stays open, so that the bytes decide and not their end.

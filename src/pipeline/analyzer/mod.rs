@@ -147,6 +147,7 @@ impl Analyzer {
     /// Returns an error if the linked FFmpeg has no decoder for the stream, or memory is short; of
     /// [`Kind::Corrupt`] if the restart point does not fit the recording.
     pub fn push(&mut self, packet: TsPacket<'_>) -> Result<()> {
+        self.restart.packet_passed(packet);
         self.reader.push(packet);
         self.drain_reader()
     }
@@ -254,7 +255,7 @@ impl Analyzer {
 
     fn drain_timer(&mut self) -> Result<()> {
         while let Some(timed) = self.timer.pull() {
-            self.restart.unit_passed(&timed, self.reader.program());
+            self.restart.unit_passed(&timed, self.reader.program_at(timed.unit.at));
             self.decode(&timed.unit)?;
         }
         Ok(())

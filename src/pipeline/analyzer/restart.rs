@@ -13,6 +13,7 @@ use crate::detect::DetectorState;
 use crate::framing::FramerStart;
 use crate::media::{ByteOffset, RandomAccess, Ticks};
 use crate::timeline::{RecordingClock, TimedUnit};
+use crate::ts::{PacketSize, TsPacket};
 
 /// Maximum distance in bytes at which earlier audio is read again, to determine the time of the
 /// next audio frame.
@@ -25,6 +26,9 @@ const MAX_READ_AGAIN: u64 = 64 << 20;
 /// Number of candidates that are kept. Reading starts at the older one: how damage is concealed
 /// also depends on the pictures before a random access point.
 const MAX_CANDIDATES: usize = 2;
+
+/// Maximum number of changes of the packet size that are remembered. There is rarely one.
+const MAX_SIZE_CHANGES: usize = 64;
 
 /// Maximum number of random access points whose pictures are still in the decoder. A decoder
 /// delays fewer pictures, so older ones are stale: their pictures were never returned.
@@ -53,6 +57,9 @@ pub struct ReadFrom {
     pub offset: ByteOffset,
     /// Offset of the first packet to read, which contains the audio before that access unit.
     pub audio_offset: ByteOffset,
+    /// Size of the packets there.
+    #[serde(rename = "packet_bytes", default, skip_serializing_if = "PacketSize::is_plain")]
+    pub packet_size: PacketSize,
     /// Offset at which decoding has to start to reach its picture.
     pub keyframe_offset: ByteOffset,
     /// Whether it is only a substitute for a random access point, so that the first pictures after
@@ -117,6 +124,8 @@ pub struct RestartPoints {
     candidates: VecDeque<Candidate>,
     /// Offset of the access unit that was remembered last.
     last_remembered: ByteOffset,
+    /// Packet sizes, each with the offset from which on packets have it. Oldest first.
+    packet_sizes: VecDeque<(ByteOffset, PacketSize)>,
     /// [`MAX_READ_AGAIN`], except in tests.
     max_read_again: u64,
 }
@@ -126,6 +135,7 @@ pub struct RestartPoints {
 struct PassedUnit {
     at: ByteOffset,
     audio_from: ByteOffset,
+    packet_size: PacketSize,
     framer: FramerStart,
     program: Program,
     clock: RecordingClock,
@@ -151,6 +161,7 @@ impl RestartPoints {
             settling: VecDeque::new(),
             candidates: VecDeque::new(),
             last_remembered: ByteOffset(0),
+            packet_sizes: VecDeque::new(),
             max_read_again: MAX_READ_AGAIN,
         }
     }
@@ -181,6 +192,21 @@ impl RestartPoints {
         self.candidates.front()
     }
 
+    /// Remembers the size of the next packet.
+    pub fn packet_passed(&mut self, packet: TsPacket<'_>) {
+        if self.packet_sizes.back().is_none_or(|(_, size)| *size != packet.size) {
+            if self.packet_sizes.len() == MAX_SIZE_CHANGES {
+                self.packet_sizes.pop_front();
+            }
+            self.packet_sizes.push_back((packet.at, packet.size));
+        }
+    }
+
+    fn packet_size_at(&self, at: ByteOffset) -> PacketSize {
+        let reached = self.packet_sizes.iter().rev().find(|(from, _)| *from <= at);
+        reached.or(self.packet_sizes.front()).map_or_else(PacketSize::default, |(_, size)| *size)
+    }
+
     /// Remembers the access unit if it is a random access point, or the very first access unit,
     /// before which there is nothing. Far after the last remembered one, any access unit is
     /// remembered.
@@ -200,9 +226,11 @@ impl RestartPoints {
         }
         let audio = before.audio.iter().map(|audio| audio.through);
         let near = audio.filter(|from| unit.at.0.saturating_sub(from.0) <= MAX_AUDIO_BYTES);
+        let audio_from = near.min().map_or(unit.at, |from| from.min(unit.at));
         self.passed.push_back(PassedUnit {
             at: unit.at,
-            audio_from: near.min().map_or(unit.at, |from| from.min(unit.at)),
+            audio_from,
+            packet_size: self.packet_size_at(audio_from),
             framer: FramerStart { skip_bytes: unit.skip_bytes, pts: raw.pts, dts: raw.dts },
             program,
             clock: before.clone(),
@@ -229,6 +257,7 @@ impl RestartPoints {
             read_from: ReadFrom {
                 offset: at,
                 audio_offset: passed.audio_from,
+                packet_size: passed.packet_size,
                 keyframe_offset: decoded.frame.keyframe_at,
                 // The very first access unit is decoded as it was the first time.
                 damaged: !self.candidates.is_empty() && random_access < RandomAccess::Open,

@@ -33,7 +33,14 @@ impl StreamLog {
             let video = (program.video_pid, program.codec);
             if self.video != Some(video) {
                 let (pid, codec) = video;
-                tracing::info!("video: {codec} on PID {pid:#x}, program {}", program.number);
+                let number = program.number;
+                match self.video {
+                    Some((old_pid, _)) if old_pid != pid => tracing::info!(
+                        "the video on PID {old_pid:#x} has stopped; going on with {codec} on PID \
+                         {pid:#x}, program {number}"
+                    ),
+                    _ => tracing::info!("video: {codec} on PID {pid:#x}, program {number}"),
+                }
                 self.video = Some(video);
             }
         }

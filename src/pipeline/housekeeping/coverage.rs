@@ -10,7 +10,7 @@ use crate::pipeline::list::has_video;
 use crate::pipeline::live::checkpoint::Checkpoint;
 use crate::pipeline::live::trust::{self, StoredCheckpoint};
 use crate::session::{Session, StoredRecording};
-use crate::ts::{Aligned, Aligner, Header, PCR_PER_TICK, PCR_WRAP, TS_PACKET_BYTES, in_step, pcr};
+use crate::ts::{Aligned, Aligner, Header, PCR_PER_TICK, PCR_WRAP, find_phase, pcr};
 
 /// Bytes in which a PCR is looked for. One has to come every 100 ms (ISO/IEC 13818-1, 2.7.2), so
 /// this is enough up to 80 Mbit/s.
@@ -107,10 +107,8 @@ fn clocks(file: &File, at: u64, end: u64) -> io::Result<Vec<(u16, u64)>> {
     let mut bytes = vec![0; end.saturating_sub(at) as usize];
     file.read_exact_at(&mut bytes, at)?;
     // In the middle of a file, a packet may begin at any byte.
-    let first = (0..TS_PACKET_BYTES)
-        .find(|first| bytes.get(*first..).is_some_and(|bytes| in_step(bytes, TS_PACKET_BYTES)));
-    let Some(first) = first else { return Ok(Vec::new()) };
-    let mut aligner = Aligner::new(ByteOffset(at + first as u64), TS_PACKET_BYTES);
+    let Some((first, size)) = find_phase(&bytes) else { return Ok(Vec::new()) };
+    let mut aligner = Aligner::resume(ByteOffset(at + first as u64), size);
     aligner.push(&bytes[first..]);
     let mut found = Vec::new();
     while let Some(aligned) = aligner.find() {

@@ -34,7 +34,7 @@ use crate::recording::SyncHandle;
 use crate::session::OwnedSession;
 use crate::tail::{End, FileTail};
 use crate::telemetry::Counters;
-use crate::ts::TS_PACKET_BYTES;
+use crate::ts::{Aligner, PacketSize};
 
 use checkpoint::Checkpoint;
 use publisher::CheckpointOptions;
@@ -227,17 +227,21 @@ impl<'a> Live<'a> {
         publishes: &AtomicBool,
     ) -> Result<Ended> {
         let DetectOptions { rule, program, .. } = *self.options;
-        let from = start.as_ref().map_or(ByteOffset(0), |start| start.read_from.audio_offset);
+        let aligner = match start.as_ref().map(|start| &start.read_from) {
+            // The recorder writes from the first whole packet on, so the bytes tell its size.
+            None => Aligner::begin(ByteOffset(0), PacketSize::default()),
+            Some(from) => Aligner::resume(from.audio_offset, from.packet_size),
+        };
         let mut analyzer = match start.clone() {
             Some(start) => {
-                tracing::info!("detection resumes at byte {from}");
+                tracing::info!("detection resumes at byte {}", aligner.end());
                 Analyzer::resume(rule, program, start)
             }
             None => Analyzer::new(rule, program),
         };
         let end = End::Growing(self.written.clone());
         let path = self.session.recording_ts();
-        let mut tail = FileTail::open(&path, from, TS_PACKET_BYTES, end)?;
+        let mut tail = FileTail::open(&path, aligner, end)?;
         let mut outlet = LiveOutlet {
             written: &self.written,
             messages,

@@ -7,10 +7,9 @@
 use std::collections::VecDeque;
 
 use crate::demux::{ProgramChoice, TablePackets};
-use crate::media::{AccessUnit, ByteOffset, RandomAccess};
+use crate::media::{AccessUnit, RandomAccess};
 use crate::pipeline::analyzer::units::{UnitEvent, UnitReader};
-use crate::ts::{Aligned, Aligner};
-use crate::ts::{Header, TS_PACKET_BYTES};
+use crate::ts::{Aligned, Aligner, Header, PacketSize};
 
 /// Maximum number of bytes held back for one picture. Beyond that, the cut is not before that
 /// picture.
@@ -57,19 +56,23 @@ pub struct CutFinder {
     held_at: u64,
     /// Nothing before this offset is accepted for the cut.
     from: u64,
+    /// Size of the packet that was read last.
+    size: PacketSize,
 }
 
 impl CutFinder {
-    /// Returns a search that starts at `at`, where a packet begins. `choice` selects the program
-    /// whose pictures count.
-    pub fn new(at: ByteOffset, choice: ProgramChoice) -> Self {
+    /// Returns a search in the bytes that follow those that `aligner` knows. `choice` selects the
+    /// program whose pictures count.
+    pub fn new(aligner: Aligner, choice: ProgramChoice) -> Self {
+        let (at, size) = (aligner.end(), aligner.packet_size());
         CutFinder {
-            aligner: Aligner::new(at, TS_PACKET_BYTES),
+            aligner,
             reader: UnitReader::new(choice),
             tables: TablePackets::default(),
             held: VecDeque::new(),
-            held_at: at.0,
-            from: at.0,
+            held_at: at,
+            from: at,
+            size,
         }
     }
 
@@ -81,7 +84,8 @@ impl CutFinder {
         self.aligner.push(bytes);
         while let Some(found) = self.aligner.find() {
             let Aligned::Packet(packet) = found else { continue };
-            let at = packet.at.0;
+            let (start, end) = (packet.start().0, packet.end().0);
+            self.size = packet.size;
             self.tables.push(packet);
             self.reader.push(packet);
             let mut cut = None;
@@ -94,12 +98,11 @@ impl CutFinder {
                 }
             }
             if cut.is_none() && patience == Patience::Any {
-                cut = Some(at).filter(|at| *at >= self.from);
+                cut = Some(start).filter(|start| *start >= self.from);
             }
             if let Some(cut) = cut {
                 return self.cut(cut);
             }
-            let end = at + TS_PACKET_BYTES as u64;
             // Without tables, no pictures are found either.
             let held_bytes = if self.reader.program().is_some() { MAX_HELD_BYTES } else { 0 };
             self.from = self.from.max(end.saturating_sub(held_bytes as u64));
@@ -114,9 +117,11 @@ impl CutFinder {
 
     /// Cuts after the last whole packet, without parsing it. Used if a parser has panicked.
     pub fn cut_unparsed(mut self) -> Pushed {
-        let mut aligner = Aligner::new(ByteOffset(self.held_at), TS_PACKET_BYTES);
-        aligner.push(self.held.make_contiguous());
-        let before = self.release(aligner.find_all());
+        let pushed = self.aligner.end().saturating_sub(self.held_at);
+        let held = self.held.make_contiguous();
+        self.aligner.push(held.get(pushed as usize..).unwrap_or(&[]));
+        let whole_until = self.aligner.find_all();
+        let before = self.release(whole_until);
         let bytes = std::mem::take(&mut self.held).into();
         Pushed { before, after: Some(AfterCut { tables: Vec::new(), bytes }) }
     }
@@ -126,6 +131,7 @@ impl CutFinder {
         /// Zeros before a start code count as part of the previous picture.
         const MAX_ZEROS: usize = 3;
         let at = unit.at.0;
+        let start = self.start_of(at);
         let required = match patience {
             Patience::Closed => RandomAccess::Closed,
             Patience::Open | Patience::Any => RandomAccess::Open,
@@ -133,7 +139,7 @@ impl CutFinder {
         // The header of the PES packet holds the picture's time, so the part after the
         // cut has to begin with it.
         let begins_pes = self.header(at).is_some_and(Header::unit_start);
-        if at >= self.from
+        if start >= self.from
             && unit.random_access >= required
             && unit.skip_bytes <= MAX_ZEROS
             && begins_pes
@@ -141,21 +147,27 @@ impl CutFinder {
             return Some(self.include_tables(at));
         }
         // The next picture begins after the packet in which this one begins.
-        self.from = self.from.max(at + TS_PACKET_BYTES as u64);
+        self.from = self.from.max(start + self.size.bytes() as u64);
         None
     }
 
-    /// Returns the offset of the PAT before `at`, if there is no packet of the video stream
-    /// between them; otherwise `at`.
+    /// Returns where the packet of the PAT begins before the packet with its sync byte at `at`, if
+    /// there is no packet of the video stream between them; otherwise where the latter begins.
     fn include_tables(&self, at: u64) -> u64 {
         let video = self.reader.program().map(|program| program.video_pid);
-        let step = TS_PACKET_BYTES as u64;
-        let before = (1..).map_while(|n| at.checked_sub(n * step).filter(|at| *at >= self.from));
+        let step = self.size.bytes() as u64;
+        let is_free = |at: &u64| self.start_of(*at) >= self.from;
+        let before = (1..).map_while(|n| at.checked_sub(n * step).filter(is_free));
         let packets = before.map_while(|at| Some((at, self.header(at)?)));
         packets
             .take_while(|(_, header)| Some(header.pid()) != video)
             .find(|(_, header)| begins_pat(*header))
-            .map_or(at, |(at, _)| at)
+            .map_or(self.start_of(at), |(at, _)| self.start_of(at))
+    }
+
+    /// Returns where the packet with its sync byte at `at` begins.
+    fn start_of(&self, at: u64) -> u64 {
+        at.saturating_sub(self.size.leading_bytes() as u64)
     }
 
     fn header(&self, at: u64) -> Option<Header> {
@@ -163,8 +175,9 @@ impl CutFinder {
         Header::read(self.held.iter().skip(index).copied())
     }
 
+    /// Cuts where a packet begins.
     fn cut(&mut self, at: u64) -> Pushed {
-        let has_tables = self.header(at).is_some_and(begins_pat);
+        let has_tables = self.header(at + self.size.leading_bytes() as u64).is_some_and(begins_pat);
         let tables = if has_tables { None } else { self.tables.packets() };
         let before = self.release(at);
         let bytes = std::mem::take(&mut self.held).into();
@@ -189,9 +202,10 @@ fn begins_pat(header: Header) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::media::ByteOffset;
     use crate::pipeline::RotationLimits;
     use crate::pipeline::record::rotation::Rotation;
-    use crate::ts::TsPacket;
+    use crate::ts::{SYNC_BYTE, TS_PACKET_BYTES};
 
     /// Bytes on which the finder panics, as a parser with a bug would.
     const POISON: &[u8] = b"poison";
@@ -205,15 +219,30 @@ mod tests {
         std::fs::read(format!("{folder}/{name}.ts")).unwrap()
     }
 
-    /// Searches for a cut from packet `from` on, with the bytes in pieces of `piece`.
+    /// Returns a stream of packets of 188 bytes as one of packets of `size`. Sync bytes are added,
+    /// which must confuse nothing.
+    fn framed(stream: &[u8], size: PacketSize) -> Vec<u8> {
+        let lead = vec![SYNC_BYTE; size.leading_bytes()];
+        let trail = vec![SYNC_BYTE; size.trailing_bytes()];
+        stream.chunks(TS_PACKET_BYTES).flat_map(|packet| [&lead, packet, &trail].concat()).collect()
+    }
+
+    /// Returns an aligner that has taken the first `from` bytes of a stream.
+    fn aligned(stream: &[u8], from: usize) -> Aligner {
+        let mut aligner = Aligner::begin(ByteOffset(0), PacketSize::Plain);
+        aligner.push(&stream[..from]);
+        aligner.find_all();
+        aligner
+    }
+
+    /// Searches for a cut from byte `from` on, with the bytes in pieces of `piece`.
     fn cut(
         stream: &[u8],
         from: usize,
         piece: usize,
         patience: Patience,
     ) -> Option<(usize, AfterCut)> {
-        let from = from * TS_PACKET_BYTES;
-        let mut finder = CutFinder::new(ByteOffset(from as u64), ProgramChoice::FirstWithVideo);
+        let mut finder = CutFinder::new(aligned(stream, from), ProgramChoice::FirstWithVideo);
         let mut before = Vec::new();
         let mut pieces = stream[from..].chunks(piece);
         while let Some(bytes) = pieces.next() {
@@ -235,8 +264,10 @@ mod tests {
     fn first_picture(after: &AfterCut) -> AccessUnit {
         let stream = [&after.tables[..], &after.bytes].concat();
         let mut reader = UnitReader::new(ProgramChoice::FirstWithVideo);
-        for (n, bytes) in stream.as_chunks().0.iter().enumerate() {
-            reader.push(TsPacket { at: ByteOffset((n * TS_PACKET_BYTES) as u64), bytes });
+        let mut aligner = Aligner::begin(ByteOffset(0), PacketSize::Plain);
+        aligner.push(&stream);
+        while let Some(Aligned::Packet(packet)) = aligner.find() {
+            reader.push(packet);
         }
         std::iter::from_fn(|| reader.pull())
             .find_map(|event| match event {
@@ -254,17 +285,23 @@ mod tests {
             ("bbb_hevc_main10_360p24_opengop", Patience::Open),
             ("bbb_mpeg2_576i25_tff", Patience::Open),
         ];
-        for (name, patience) in cases {
-            let stream = fixture(name);
-            for from in [0, 10, 1500] {
+        for ((name, patience), size) in
+            cases.into_iter().flat_map(|case| PacketSize::ALL.map(|size| (case, size)))
+        {
+            let stream = framed(&fixture(name), size);
+            // Also from within a packet.
+            for from in [0, 10 * size.bytes(), 1500 * size.bytes() + 50] {
                 let (at, after) = cut(&stream, from, 1000, patience).unwrap();
+                assert_eq!(at % size.bytes(), 0, "{name}, {size:?}");
+                assert_eq!(after.tables.len() % size.bytes(), 0, "{name}, {size:?}");
                 let unit = first_picture(&after);
                 assert!(unit.random_access != RandomAccess::None && unit.pts.is_some(), "{name}");
-                let first = after.tables.get(1..3).unwrap_or(&after.bytes[1..3]);
-                assert_eq!(first, [0x40, 0], "{name}: no PAT in front");
+                let header = size.leading_bytes() + 1..size.leading_bytes() + 3;
+                let first = after.tables.get(header.clone()).unwrap_or(&after.bytes[header]);
+                assert_eq!(first, [0x40, 0], "{name}, {size:?}: no PAT in front");
                 for piece in [1, 188, 70_000, stream.len()] {
                     let again = cut(&stream, from, piece, patience).unwrap();
-                    assert!(again.0 == at && again.1 == after, "{name}, pieces of {piece}");
+                    assert!(again.0 == at && again.1 == after, "{name}, {size:?}, {piece} bytes");
                 }
             }
         }
@@ -273,22 +310,22 @@ mod tests {
     #[test]
     fn where_there_is_no_key_frame_nothing_is_cut_until_any_packet_will_do() {
         let stream = fixture("bbb_hevc_main10_360p24_opengop");
-        let late = stream.len() / TS_PACKET_BYTES - 300;
+        let late = stream.len() - 300 * TS_PACKET_BYTES;
         assert_eq!(cut(&stream, late, 5000, Patience::Closed), None);
         let (at, _) = cut(&stream, late, 5000, Patience::Any).unwrap();
-        assert_eq!(at, late * TS_PACKET_BYTES);
+        assert_eq!(at, late);
     }
 
     #[test]
     fn little_is_held_back_and_nothing_of_what_has_no_pictures() {
         let stream = fixture("bbb_h264_zerolatency_360p30_gop2s");
-        let mut finder = CutFinder::new(ByteOffset(0), ProgramChoice::Number(77));
+        let mut finder = CutFinder::new(aligned(&stream, 0), ProgramChoice::Number(77));
         for bytes in stream.chunks(10_000) {
             finder.push(bytes, Patience::Closed);
             assert!(finder.held.len() < TS_PACKET_BYTES);
         }
         let from = 10 * TS_PACKET_BYTES;
-        let mut finder = CutFinder::new(ByteOffset(0), ProgramChoice::FirstWithVideo);
+        let mut finder = CutFinder::new(aligned(&stream, from), ProgramChoice::FirstWithVideo);
         for bytes in stream[from..].chunks(10_000) {
             if finder.push(bytes, Patience::Closed).after.is_some() {
                 break;
@@ -308,7 +345,7 @@ mod tests {
         let pieces =
             [&stream[from..from + 1000], &[&stream[from + 1000..from + 1400], POISON].concat()];
         for bytes in pieces {
-            let pushed = rotation.push((from + before.len()) as u64, bytes).unwrap();
+            let pushed = rotation.push(&aligned(&stream, from), bytes).unwrap();
             before.extend(pushed.before);
             let Some(after) = pushed.after else { continue };
             assert!(before == stream[from..from + 7 * TS_PACKET_BYTES], "{} bytes", before.len());

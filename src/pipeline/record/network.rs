@@ -72,9 +72,12 @@ impl<'a> Network<'a> {
 }
 
 impl ingest::Observer for Network<'_> {
-    fn accepted(&mut self, sender: SocketAddr) {
+    fn accepted(&mut self, sender: SocketAddr, discarded_bytes: usize) {
         self.counters.set_sender(Some(sender.to_string()));
         tracing::info!("{sender} is connected");
+        if discarded_bytes > 0 {
+            tracing::warn!("{sender}: discarded {discarded_bytes} bytes before the first packet");
+        }
     }
 
     fn received(&mut self, bytes: u64) {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use super::cut::{CutFinder, Patience, Pushed};
 use crate::demux::ProgramChoice;
 use crate::error::{Error, Result};
-use crate::media::ByteOffset;
 use crate::pipeline::RotationLimits;
 use crate::recording::Recording;
+use crate::ts::Aligner;
 
 /// Wait this long for a closed random access point …
 const CLOSED_PATIENCE: Duration = Duration::from_secs(10);
@@ -49,10 +49,10 @@ impl<'a> Rotation<'a> {
         }
     }
 
-    /// Takes received bytes that follow the first `length` bytes of the recording.
-    /// Returns `None` if all of them belong to this recording.
-    pub fn push(&mut self, length: u64, bytes: &[u8]) -> Option<Pushed> {
-        if self.due.is_none() && self.is_due(length) {
+    /// Takes received bytes that follow those of the recording, whose packets are aligned with
+    /// `packets`. Returns `None` if all of them belong to this recording.
+    pub fn push(&mut self, packets: &Aligner, bytes: &[u8]) -> Option<Pushed> {
+        if self.due.is_none() && self.is_due(packets.end()) {
             self.due = Some(Instant::now());
         }
         let patience = match self.due?.elapsed() {
@@ -61,7 +61,7 @@ impl<'a> Rotation<'a> {
             _ => Patience::Any,
         };
         let choice = self.choice;
-        let finder = self.finder.get_or_insert_with(|| CutFinder::new(ByteOffset(length), choice));
+        let finder = self.finder.get_or_insert_with(|| CutFinder::new(packets.clone(), choice));
         let pushed = catch_unwind(AssertUnwindSafe(|| finder.push(bytes, patience)));
         let Ok(pushed) = pushed else {
             // A panic of a parser must not end the recording. The finder still holds every byte.

@@ -96,8 +96,7 @@ impl<'a> Writer<'a> {
     }
 
     fn take(&mut self, bytes: &[u8]) -> Result<()> {
-        let length = self.recording.length();
-        match self.rotation.push(length, bytes) {
+        match self.rotation.push(self.recording.packets(), bytes) {
             None => self.write(bytes),
             Some(Pushed { before, after }) => {
                 self.write(&before)?;

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use rustix::process::{Pid, Signal, kill_process};
-use scenetap::ts::TS_PACKET_BYTES;
+use scenetap::ts::find_phase;
 
 use super::left::{Left, left};
 use super::{DEADLINE, scenetap, unused_address};
@@ -32,10 +32,11 @@ pub fn recorder(sessions: &Path) -> Command {
     command
 }
 
-/// Returns how many bytes of whole packets are recorded, where a sender continues.
-pub fn whole_packets(recording: &Path) -> usize {
+/// Returns how many bytes of whole packets of `clip` are recorded, where a sender continues.
+pub fn whole_packets(recording: &Path, clip: &[u8]) -> usize {
+    let packet_bytes = find_phase(clip).unwrap().1.bytes();
     let recorded_bytes = std::fs::metadata(recording).map_or(0, |file| file.len() as usize);
-    recorded_bytes / TS_PACKET_BYTES * TS_PACKET_BYTES
+    recorded_bytes / packet_bytes * packet_bytes
 }
 
 /// Returns what a recorder without faults leaves.
@@ -90,7 +91,7 @@ pub fn record(sessions: &Path, clip: &[u8], fault: Option<&str>) -> Ended {
 /// again after a fault; it is closed when the recorder exits.
 fn send(child: &Child, address: &str, recording: &Path, clip: &[u8], resumed: &Receiver<()>) {
     loop {
-        let recorded_bytes = whole_packets(recording);
+        let recorded_bytes = whole_packets(recording, clip);
         if recorded_bytes == clip.len() {
             // No sender will connect and disconnect, so only a signal ends it.
             let _ = kill_process(Pid::from_child(child), Signal::TERM);

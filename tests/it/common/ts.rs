@@ -1,5 +1,6 @@
 //! Writes and changes MPEG-TS packets by hand, in ways that no available muxer does.
 
+use scenetap::ts::{PacketSize, TS_PACKET_BYTES};
 use scenetap_testkit::{Mux, Stream};
 
 /// PID of the video in [`tables`]; the same as that of ffmpeg's muxer.
@@ -11,6 +12,19 @@ pub fn tables(mux: &mut Mux, stream_type: u8, descriptors: &[u8]) {
     mux.pat(&[(1, PMT_PID)]);
     let video = Stream { kind: stream_type, pid: VIDEO_PID, descriptors };
     mux.pmt(PMT_PID, 1, 0, &[video]);
+}
+
+/// Returns a stream in packets of `size`. Arrival timestamps count, except for their last byte: that
+/// one, and all of the parity, is `added`.
+pub fn framed(stream: &[u8], size: PacketSize, added: u8) -> Vec<u8> {
+    let mut framed = Vec::with_capacity(stream.len() * size.bytes() / TS_PACKET_BYTES);
+    for (n, packet) in stream.chunks_exact(TS_PACKET_BYTES).enumerate() {
+        let time = ((n as u32 * 0x1234) & 0x3fff_ff00 | u32::from(added)).to_be_bytes();
+        framed.extend(&time[..size.leading_bytes()]);
+        framed.extend(packet);
+        framed.extend(std::iter::repeat_n(added, size.trailing_bytes()));
+    }
+    framed
 }
 
 /// What to do with the header of a PES packet.

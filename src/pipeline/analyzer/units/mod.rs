@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::demux::{AudioPes, DemuxEvent, Demuxer, NoVideo, Program, ProgramChoice, StreamFault};
 use crate::framing::{Framer, FramerStart};
-use crate::media::{AccessUnit, ByteOffset};
+use crate::media::{AccessUnit, ByteOffset, RandomAccess};
 use crate::ts::TsPacket;
 
 /// Output of a [`UnitReader`], in stream order.
@@ -23,6 +23,13 @@ pub enum UnitEvent {
     /// The video stream is damaged. The damage is counted, and reading continues.
     Fault(StreamFault),
 }
+
+/// Maximum number of changes of the program that are remembered.
+const MAX_PROGRAMS: usize = 64;
+
+/// A stream that takes the place of another begins at its first random access point, or after this
+/// many bytes without one.
+const MAX_BYTES_WITHOUT_RANDOM_ACCESS: usize = 16 << 20;
 
 /// Extracts one video stream from the packets and splits it into access units.
 #[derive(Debug)]
@@ -45,8 +52,11 @@ impl UnitReader {
         at: ByteOffset,
         framer: FramerStart,
     ) -> Self {
-        let framer = Framer::resume(program.codec, framer);
-        let framing = Framing { framer: Some(framer), ..Framing::default() };
+        let framing = Framing {
+            framer: Some(Framer::resume(program.codec, framer)),
+            programs: VecDeque::from([(at, program.clone())]),
+            ..Framing::default()
+        };
         UnitReader { demuxer: Demuxer::resume(choice, program, at), framing }
     }
 
@@ -72,6 +82,13 @@ impl UnitReader {
     pub fn program(&self) -> Option<&Program> {
         self.demuxer.program()
     }
+
+    /// Returns the program that was selected at the packet of the video stream at `at`.
+    pub fn program_at(&self, at: ByteOffset) -> Option<&Program> {
+        let programs = &self.framing.programs;
+        let reached = programs.iter().rev().find(|(from, _)| *from <= at);
+        reached.or(programs.front()).map(|(_, program)| program)
+    }
 }
 
 /// The framer, and the events that are ready.
@@ -80,14 +97,27 @@ struct Framing {
     framer: Option<Framer>,
     units: Vec<AccessUnit>,
     events: VecDeque<UnitEvent>,
+    /// Programs, each with the offset of the first packet of the video stream for which it counts.
+    /// Oldest first.
+    programs: VecDeque<(ByteOffset, Program)>,
+    /// The program that counts from the next packet of the video stream on.
+    next_program: Option<Program>,
+    /// Bytes of access units that were left out before the first random access point of a stream
+    /// that has taken the place of another.
+    left_out_bytes: Option<usize>,
 }
 
 impl Framing {
     fn take(&mut self, event: DemuxEvent<'_>) {
         match event {
-            DemuxEvent::Program(program) => self.events.push_back(UnitEvent::Program(program)),
+            DemuxEvent::Program(program) => {
+                self.next_program = Some(program.clone());
+                self.events.push_back(UnitEvent::Program(program));
+            }
             DemuxEvent::VideoStream(codec) => {
+                let takes_over = self.framer.is_some();
                 self.finish_stream();
+                self.left_out_bytes = takes_over.then_some(0);
                 self.framer = Some(Framer::new(codec));
             }
             DemuxEvent::PesStart { pts, dts } => {
@@ -97,6 +127,12 @@ impl Framing {
                 }
             }
             DemuxEvent::Payload { at, data } => {
+                if let Some(program) = self.next_program.take() {
+                    if self.programs.len() == MAX_PROGRAMS {
+                        self.programs.pop_front();
+                    }
+                    self.programs.push_back((at, program));
+                }
                 if let Some(framer) = &mut self.framer {
                     framer.push(at, data, &mut self.units);
                 }
@@ -123,7 +159,17 @@ impl Framing {
     }
 
     fn emit_units(&mut self) {
-        self.events.extend(self.units.drain(..).map(UnitEvent::AccessUnit));
+        for unit in self.units.drain(..) {
+            if let Some(bytes) = &mut self.left_out_bytes {
+                let is_late = *bytes >= MAX_BYTES_WITHOUT_RANDOM_ACCESS;
+                if unit.random_access == RandomAccess::None && !is_late {
+                    *bytes += unit.data.len();
+                    continue;
+                }
+                self.left_out_bytes = None;
+            }
+            self.events.push_back(UnitEvent::AccessUnit(unit));
+        }
     }
 }
 

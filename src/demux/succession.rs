@@ -1,0 +1,127 @@
+//! Another video stream that the tables name in place of the one that is demuxed.
+//!
+//! As ffmpeg, the demuxer stays with a stream that goes on, whatever later tables say. Unlike
+//! ffmpeg, it follows the other one once the first has stopped. What arrives meanwhile is held, so
+//! that nothing after the stop is missed. The bytes alone decide, not when they arrive.
+
+use std::collections::{HashSet, VecDeque};
+
+use super::packet::Packet;
+use super::pes::decoding_time;
+use super::program::VideoStream;
+use crate::media::{ByteOffset, TICKS_PER_SECOND, Ticks};
+use crate::ts::TS_PACKET_BYTES;
+
+/// A stream has stopped if none of its packets comes while the other one advances by this time …
+const STOPPED_TICKS: i64 = 5 * TICKS_PER_SECOND;
+
+/// … or within this many bytes …
+const STOPPED_BYTES: u64 = 16 << 20;
+
+/// … or to the end of the recording, while the other one advances by this time. Where both go on to
+/// the end, the other one is the last by less.
+const STOPPED_TICKS_AT_END: i64 = TICKS_PER_SECOND / 2;
+
+/// A larger step of the clock is a gap, and counts as this much.
+const MAX_STEP: i64 = TICKS_PER_SECOND;
+
+/// Packets of other video streams since the last packet of the demuxed one.
+#[derive(Debug, Default)]
+pub struct Succession {
+    /// Where the demuxed stream has come to, and where the next one may begin.
+    alive_at: ByteOffset,
+    held: VecDeque<(ByteOffset, [u8; TS_PACKET_BYTES])>,
+    /// PIDs on which video PES packets have begun.
+    pids: HashSet<u16>,
+    /// The stream whose progress is measured.
+    measured: Option<VideoStream>,
+    last_time: Option<Ticks>,
+    advanced: i64,
+}
+
+impl Succession {
+    /// Notes that the demuxed stream goes on at `at`.
+    pub fn goes_on(&mut self, at: ByteOffset) {
+        self.alive_at = at;
+        self.held.clear();
+        self.restart();
+    }
+
+    /// Takes a packet of another PID. Tables name `successor` in place of the demuxed stream. Returns
+    /// whether the latter has stopped.
+    pub fn push(
+        &mut self,
+        at: ByteOffset,
+        packet: &Packet<'_>,
+        bytes: &[u8; TS_PACKET_BYTES],
+        successor: Option<VideoStream>,
+    ) -> bool {
+        if packet.unit_start && matches!(packet.payload, [0, 0, 1, 0xe0..=0xef | 0xfd, ..]) {
+            self.pids.insert(packet.pid);
+        }
+        if self.pids.contains(&packet.pid) {
+            self.held.push_back((at, *bytes));
+        }
+        if self.measured != successor {
+            self.measured = successor;
+            self.measure_again();
+        } else if successor.is_some_and(|successor| successor.pid == packet.pid) {
+            self.measure(packet.unit_start, packet.payload);
+        }
+        let is_far = at.0.saturating_sub(self.alive_at.0) >= STOPPED_BYTES;
+        if successor.is_some() {
+            return is_far || self.advanced >= STOPPED_TICKS;
+        }
+        // Memory stays bounded while nothing succeeds.
+        while is_far && self.held.front().is_some_and(|(from, _)| at.0 - from.0 >= STOPPED_BYTES) {
+            self.held.pop_front();
+        }
+        false
+    }
+
+    /// Returns whether the demuxed stream has stopped, now that the recording ends.
+    pub fn has_stopped_at_end(&mut self, successor: Option<VideoStream>) -> bool {
+        if self.measured != successor {
+            self.measured = successor;
+            self.measure_again();
+        }
+        successor.is_some() && self.advanced >= STOPPED_TICKS_AT_END
+    }
+
+    /// Returns the packets of `pid` since the demuxed stream has stopped. A new succession begins.
+    pub fn take(&mut self, pid: u16) -> VecDeque<(ByteOffset, [u8; TS_PACKET_BYTES])> {
+        let mut held = std::mem::take(self).held;
+        held.retain(|(_, bytes)| crate::ts::Header::of(bytes).pid() == pid);
+        held
+    }
+
+    fn restart(&mut self) {
+        (self.last_time, self.advanced) = (None, 0);
+    }
+
+    fn measure_again(&mut self) {
+        self.restart();
+        let Some(stream) = self.measured else { return };
+        let held = std::mem::take(&mut self.held);
+        for (_, bytes) in &held {
+            let header = crate::ts::Header::of(bytes);
+            if header.pid() == stream.pid {
+                self.measure(header.unit_start(), crate::ts::payload(bytes));
+            }
+        }
+        self.held = held;
+    }
+
+    fn measure(&mut self, unit_start: bool, payload: &[u8]) {
+        const MODULUS: i64 = 1 << 33;
+        if !unit_start {
+            return;
+        }
+        let Some(time) = decoding_time(payload) else { return };
+        if let Some(last) = self.last_time.replace(time) {
+            let step = (time.0 - last.0).rem_euclid(MODULUS);
+            // A step back counts as none.
+            self.advanced += if step < MODULUS / 2 { step.min(MAX_STEP) } else { 0 };
+        }
+    }
+}
