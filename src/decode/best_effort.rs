@@ -23,11 +23,13 @@ impl BestEffort {
     /// unit that made the decoder return it. `None` if there is neither.
     pub fn choose(&mut self, pts: Option<Ticks>, dts: Option<Ticks>) -> Option<Ticks> {
         if let Some(dts) = dts {
-            self.faulty_dts += u64::from(self.last_dts.is_some_and(|last| dts <= last));
+            let is_faulty = self.last_dts.is_some_and(|last| dts <= last);
+            self.faulty_dts = self.faulty_dts.saturating_add(is_faulty.into());
         }
         self.last_dts = dts.or(pts).or(self.last_dts);
         if let Some(pts) = pts {
-            self.faulty_pts += u64::from(self.last_pts.is_some_and(|last| pts <= last));
+            let is_faulty = self.last_pts.is_some_and(|last| pts <= last);
+            self.faulty_pts = self.faulty_pts.saturating_add(is_faulty.into());
         }
         self.last_pts = pts.or(dts).or(self.last_pts);
         if self.faulty_pts <= self.faulty_dts || dts.is_none() { pts.or(dts) } else { dts }

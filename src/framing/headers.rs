@@ -14,6 +14,7 @@ pub struct HeaderReader {
     parser: Parser,
     codec: VideoCodec,
     input: PaddedBytes,
+    implausible: u64,
 }
 
 impl HeaderReader {
@@ -21,9 +22,11 @@ impl HeaderReader {
     /// FFmpeg has no parser for `codec`.
     pub fn new(codec: VideoCodec, parameter_sets: &[u8]) -> Option<Self> {
         let parser = Parser::of_video(codec)?;
-        let mut reader = HeaderReader { parser, codec, input: PaddedBytes::default() };
+        let mut reader =
+            HeaderReader { parser, codec, input: PaddedBytes::default(), implausible: 0 };
         if !parameter_sets.is_empty() {
             reader.read(parameter_sets);
+            reader.implausible = 0;
         }
         Some(reader)
     }
@@ -46,7 +49,16 @@ impl HeaderReader {
             VideoCodec::H264 | VideoCodec::Hevc => 0,
             _ => self.parser.delay(),
         };
-        PictureTiming { bidirectional, duration: self.duration(), delay, delay_known: true }
+        let duration = self.duration();
+        let is_plausible = duration.is_none_or(Fraction::is_plausible_for_a_picture);
+        self.implausible += u64::from(!is_plausible);
+        let duration = duration.filter(|_| is_plausible);
+        PictureTiming { bidirectional, duration, delay, delay_known: true }
+    }
+
+    /// Returns the number of pictures so far whose headers state a duration that cannot be.
+    pub fn implausible(&self) -> u64 {
+        self.implausible
     }
 
     /// Returns the duration of the picture in seconds, as `compute_frame_duration` in

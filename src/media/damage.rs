@@ -21,6 +21,8 @@ pub struct Damage {
     pub undecodable: u64,
     /// Scrambled packets of the video stream.
     pub scrambled: u64,
+    /// Pictures whose headers state a duration that cannot be.
+    pub implausible: u64,
 }
 
 impl Damage {
@@ -43,6 +45,7 @@ impl Damage {
             transport_errors: combine(self.transport_errors, other.transport_errors),
             undecodable: combine(self.undecodable, other.undecodable),
             scrambled: combine(self.scrambled, other.scrambled),
+            implausible: combine(self.implausible, other.implausible),
         }
     }
 
@@ -62,6 +65,7 @@ impl fmt::Display for Damage {
             (self.transport_errors, "packet received with errors", "packets received with errors"),
             (self.undecodable, "undecodable picture", "undecodable pictures"),
             (self.scrambled, "scrambled packet", "scrambled packets"),
+            (self.implausible, "implausible duration", "implausible durations"),
         ];
         let mut separator = "";
         for (count, one, many) in kinds.into_iter().filter(|(count, ..)| *count > 0) {

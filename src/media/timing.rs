@@ -23,6 +23,15 @@ pub struct Fraction {
     pub denominator: i64,
 }
 
+impl Fraction {
+    /// Returns whether a picture may be shown for so long. FFmpeg believes any duration, and so its
+    /// time jumps by as much at each picture if a header is damaged.
+    pub fn is_plausible_for_a_picture(self) -> bool {
+        const MAX_SECONDS: i128 = 60;
+        i128::from(self.numerator) <= MAX_SECONDS * i128::from(self.denominator)
+    }
+}
+
 /// Timing information in the headers of a coded picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PictureTiming {

@@ -69,7 +69,7 @@ impl VideoTimes {
             let last = *self.last.get_or_insert(time);
             let time = nearest(time, last);
             if time > last && self.seen {
-                self.step = (time.0 - last.0).min(MAX_STEP);
+                self.step = time.0.saturating_sub(last.0).min(MAX_STEP);
             }
             (self.last, self.seen) = (Some(time), true);
         }
@@ -99,7 +99,7 @@ impl RecordingClock {
         };
         let lead = timing
             .duration
-            .map_or(0, |duration| -rescale::whole_micros(duration, i64::from(timing.delay)));
+            .map_or(0, |duration| rescale::whole_micros(duration, -i64::from(timing.delay)));
         let dts = self.video.take(passed.dts, lead);
         self.video.lasts(duration);
         self.video.shown();
@@ -154,13 +154,15 @@ fn after(pts: i64, frame: &AudioFrame) -> i64 {
         let (numerator, denominator) = (i64::from(samples), i64::from(sample_rate));
         rescale::add_stable(pts, Fraction { numerator, denominator })
     } else {
-        pts + rescale::ticks_of_samples(samples, sample_rate)
+        pts.saturating_add(rescale::ticks_of_samples(samples, sample_rate))
     }
 }
 
 /// Returns the time with these low 33 bits that is nearest to `reference`.
 fn nearest(time: Ticks, reference: Ticks) -> Ticks {
     const MODULUS: i64 = 1 << CLOCK_BITS;
-    let ahead = (time.0 - reference.0).rem_euclid(MODULUS);
-    Ticks(reference.0 + if ahead < MODULUS / 2 { ahead } else { ahead - MODULUS })
+    // The modulus divides that of the type, so a wrap changes nothing.
+    let ahead = time.0.wrapping_sub(reference.0).rem_euclid(MODULUS);
+    let distance = if ahead < MODULUS / 2 { ahead } else { ahead - MODULUS };
+    Ticks(reference.0.saturating_add(distance))
 }

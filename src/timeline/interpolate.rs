@@ -192,14 +192,14 @@ impl Interpolation {
 
     /// Returns `cur_dts`, or the base plus the time guessed so far.
     fn next(&self) -> Option<i64> {
-        self.next.or_else(|| (!self.blank).then_some(RELATIVE_BASE + self.guessed))
+        self.next.or_else(|| (!self.blank).then_some(RELATIVE_BASE.saturating_add(self.guessed)))
     }
 
     fn set_next(&mut self, time: i64) {
         if self.is_anchored() {
             self.next = Some(time);
         } else if Self::is_relative(Some(time)) {
-            self.guessed = time - RELATIVE_BASE;
+            self.guessed = time.saturating_sub(RELATIVE_BASE);
         }
     }
 
@@ -211,17 +211,17 @@ impl Interpolation {
         let alone = stamps.pts == stamps.dts;
         if let (true, Some(last)) = (alone, self.checked) {
             if last <= dts {
-                self.ordered += 1;
+                self.ordered = self.ordered.saturating_add(1);
             } else {
-                self.misordered += 1;
+                self.misordered = self.misordered.saturating_add(1);
             }
-            if self.ordered + self.misordered > MEMORY {
+            if self.ordered.saturating_add(self.misordered) > MEMORY {
                 self.ordered >>= 1;
                 self.misordered >>= 1;
             }
         }
         self.checked = Some(dts);
-        if alone && self.ordered < 8 * self.misordered {
+        if alone && self.ordered < self.misordered.saturating_mul(8) {
             stamps.dts = None;
         }
     }
@@ -245,7 +245,7 @@ impl Interpolation {
         }
         if let (None, Some(next_pts), Some(next_dts)) = (stamps.pts, ended_by.pts, ended_by.dts)
             && self.reference_duration > 0
-            && self.next().is_some_and(|next| next.wrapping_sub(next_dts).abs() <= 1)
+            && self.next().is_some_and(|next| next.abs_diff(next_dts) <= 1)
             && next_dts != next_pts
         {
             stamps.pts = Some(next_dts);
@@ -277,7 +277,7 @@ impl Interpolation {
             return None;
         }
         self.next = Some(dts);
-        Some(Anchored { shift: (dts - self.guessed).wrapping_sub(RELATIVE_BASE) })
+        Some(Anchored { shift: dts.saturating_sub(self.guessed).wrapping_sub(RELATIVE_BASE) })
     }
 
     /// Selects a decoding time from the last presentation times, like `select_from_pts_buffer`.
@@ -296,7 +296,7 @@ impl Interpolation {
                 for ((error, count), pts) in places {
                     let Some(pts) = pts else { continue };
                     *error = error.saturating_add(pts.abs_diff(dts)).min(i64::MAX as u64);
-                    *count += 1;
+                    *count = count.saturating_add(1);
                     if *count > MEMORY {
                         *error >>= 1;
                         *count >>= 1;

@@ -57,8 +57,8 @@ impl Shared {
     pub fn pass(&mut self, stream: &StreamClock, stamps: Stamps) -> Stamps {
         let mut offset = ticks(self.offset).0;
         if let Some(delta) = self.delta(stream, stamps.dts) {
-            self.offset -= delta;
-            offset -= ticks(delta).0;
+            self.offset = self.offset.saturating_sub(delta);
+            offset = offset.saturating_sub(ticks(delta).0);
         }
         let moved = |time: i64| time.saturating_add(offset);
         let stamps = Stamps { pts: stamps.pts.map(moved), dts: stamps.dts.map(moved) };
@@ -72,9 +72,9 @@ impl Shared {
     fn delta(&self, stream: &StreamClock, dts: Option<i64>) -> Option<i64> {
         let dts = micros(Ticks(dts?.saturating_add(ticks(self.offset).0)));
         let expected = stream.next.unwrap_or(self.last);
-        let delta = dts - expected;
-        let back = stream.next.is_some() && dts + JUMP_BACK < stream.reached;
-        (delta.abs() > JUMP || back).then_some(delta)
+        let delta = dts.saturating_sub(expected);
+        let back = stream.next.is_some() && dts.saturating_add(JUMP_BACK) < stream.reached;
+        (delta.saturating_abs() > JUMP || back).then_some(delta)
     }
 }
 
@@ -92,7 +92,7 @@ impl StreamClock {
 
     /// Sets the duration of the packet; `None` if it is unknown.
     pub fn lasts(&mut self, duration: Option<i64>) {
-        self.next = duration.map(|duration| self.dts + duration);
+        self.next = duration.map(|duration| self.dts.saturating_add(duration));
     }
 
     /// Marks the packet as shown by a decoder: the stream has reached its end. The tool

@@ -55,7 +55,7 @@ impl Iterator for AfterEnd {
 
     fn next(&mut self) -> Option<Option<Ticks>> {
         let time = self.next;
-        self.next = time.filter(|_| self.step > 0).map(|time| time + self.step);
+        self.next = time.filter(|_| self.step > 0).map(|time| time.saturating_add(self.step));
         Some(time.map(rescale::ticks))
     }
 }
@@ -266,7 +266,7 @@ impl Timeline {
     fn settle(&mut self) {
         if let Some(start) = self.start.take() {
             self.clock.start = start.earliest();
-            self.clock.shared.offset = -rescale::micros(self.clock.start);
+            self.clock.shared.offset = rescale::micros(self.clock.start).saturating_neg();
         }
     }
 

@@ -20,14 +20,14 @@ pub fn ticks(micros: i64) -> Ticks {
 pub fn whole_ticks(duration: Fraction) -> i64 {
     let ticks = i128::from(duration.numerator) * i128::from(TICKS_PER_SECOND)
         / i128::from(duration.denominator);
-    i64::try_from(ticks).unwrap_or(0)
+    clamped(ticks)
 }
 
 /// Returns `count` durations in whole microseconds, rounded down.
 pub fn whole_micros(duration: Fraction, count: i64) -> i64 {
     let micros = i128::from(duration.numerator) * i128::from(MICROS) * i128::from(count)
         / i128::from(duration.denominator);
-    i64::try_from(micros).unwrap_or(0)
+    clamped(micros)
 }
 
 /// Returns the duration of `samples` in microseconds, rounded down as in the ffmpeg tool.
@@ -50,8 +50,7 @@ pub fn add_stable(time: i64, duration: Fraction) -> i64 {
     let per_tick = i128::from(duration.numerator) * i128::from(TICKS_PER_SECOND);
     let denominator = i128::from(duration.denominator);
     if per_tick % denominator == 0 {
-        return i64::try_from(per_tick / denominator)
-            .map_or(time, |step| time.saturating_add(step));
+        return time.saturating_add(clamped(per_tick / denominator));
     }
     if per_tick < denominator {
         return time;
@@ -61,11 +60,16 @@ pub fn add_stable(time: i64, duration: Fraction) -> i64 {
     let old = divide(i128::from(time) * denominator, per_tick);
     let on_grid = |index: i128| divide(index * per_tick, denominator);
     let sum = on_grid(old + 1) + i128::from(time) - on_grid(old);
-    i64::try_from(sum).unwrap_or(time)
+    clamped(sum)
 }
 
 fn scale(value: i64, by: i64, from: i64) -> i64 {
-    i64::try_from(divide(i128::from(value) * i128::from(by), i128::from(from))).unwrap_or(0)
+    clamped(divide(i128::from(value) * i128::from(by), i128::from(from)))
+}
+
+/// Returns the nearest value that the type has.
+fn clamped(value: i128) -> i64 {
+    value.clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }
 
 /// Divides and rounds to nearest, halves away from zero. `by` is positive.

@@ -56,7 +56,7 @@ impl Start {
 
     /// Takes the decoding time of a picture.
     pub fn reached(&mut self, dts: i64) {
-        self.span = (dts - *self.first_dts.get_or_insert(dts)).abs();
+        self.span = dts.saturating_sub(*self.first_dts.get_or_insert(dts)).saturating_abs();
     }
 
     /// Returns whether the start is known, or the wait is over.

@@ -2,6 +2,8 @@
 //! compare whole streams with ffmpeg.
 #![allow(clippy::unwrap_used)]
 
+use proptest::prelude::*;
+
 use super::clock::CLOCK_BITS;
 use super::*;
 use crate::media::{AudioCodec, Fraction, RandomAccess};
@@ -293,5 +295,136 @@ fn a_timeline_resumed_at_any_picture_goes_on_as_if_it_had_never_stopped() {
     for from in 0..all.len() {
         let rest = feed(&mut Timeline::resume(all[from].before.clone()), from);
         assert_eq!(rest, all[from..], "from {from}");
+    }
+}
+
+/// Any value, with those near the ends of the type more often than by chance.
+fn any_time() -> impl Strategy<Value = i64> {
+    let near_ends = (0_i64..200_000).prop_flat_map(|n| {
+        prop_oneof![Just(i64::MAX - n), Just(i64::MIN + n), Just((1 << 62) - n)]
+    });
+    prop_oneof![any::<i64>(), near_ends, 0_i64..(1 << 34)]
+}
+
+fn any_codec() -> impl Strategy<Value = VideoCodec> {
+    use VideoCodec::{H264, Hevc, Mpeg2, Mpeg4};
+    proptest::sample::select(vec![H264, Hevc, Mpeg2, Mpeg4])
+}
+
+fn any_timing() -> impl Strategy<Value = PictureTiming> {
+    let duration = (1_i64..(1 << 33), 1_i64..(1 << 33))
+        .prop_map(|(numerator, denominator)| Fraction { numerator, denominator });
+    let duration = proptest::option::of(duration);
+    (any::<bool>(), duration, prop_oneof![0_u32..20, any::<u32>()], any::<bool>()).prop_map(
+        |(bidirectional, duration, delay, delay_known)| PictureTiming {
+            bidirectional,
+            duration,
+            delay,
+            delay_known,
+        },
+    )
+}
+
+fn any_stamps() -> impl Strategy<Value = (Option<i64>, Option<i64>)> {
+    (proptest::option::of(any_time()), proptest::option::of(any_time()))
+}
+
+/// What a stream may bring: a picture, a frame of audio, or the end of a PES packet.
+#[derive(Debug, Clone)]
+enum Input {
+    Picture(VideoCodec, (Option<i64>, Option<i64>), PictureTiming),
+    Audio(AudioFrame),
+    PesComplete,
+}
+
+fn any_input() -> impl Strategy<Value = Input> {
+    let audio = (0_u16..3, proptest::option::of(any_time()), any::<(u32, u32, bool, bool)>());
+    prop_oneof![
+        4 => (any_codec(), any_stamps(), any_timing())
+            .prop_map(|(codec, stamps, timing)| Input::Picture(codec, stamps, timing)),
+        2 => audio.prop_map(|(pid, pts, (samples, sample_rate, counted, exact))| {
+            let pts = pts.map(Ticks);
+            let at = ByteOffset(u64::MAX);
+            Input::Audio(AudioFrame { pid, at, pts, samples, sample_rate, counted, exact })
+        }),
+        1 => Just(Input::PesComplete),
+    ]
+}
+
+fn feed(timeline: &mut Timeline, inputs: Vec<Input>) {
+    for input in inputs {
+        match input {
+            Input::Picture(codec, (pts, dts), timing) => {
+                let mut unit = unit_of(codec, None, None);
+                // Not wrapped: a checkpoint may hold any value.
+                (unit.pts, unit.dts) = (pts.map(Ticks), dts.map(Ticks));
+                (unit.ended_by.pts, unit.ended_by.dts) = (unit.dts, unit.pts);
+                timeline.video(unit, timing);
+            }
+            Input::Audio(frame) => timeline.audio(frame),
+            Input::PesComplete => timeline.pes_complete(),
+        }
+        while timeline.pull().is_some() {}
+    }
+    timeline.finish();
+    while timeline.pull().is_some() {}
+    timeline.after_end().take(3).for_each(drop);
+}
+
+proptest! {
+    #[test]
+    fn no_headers_make_the_time_overflow(inputs in proptest::collection::vec(any_input(), 0..60)) {
+        let mut timeline = Timeline::new();
+        timeline.expect_audio(&[AUDIO]);
+        feed(&mut timeline, inputs);
+    }
+
+    #[test]
+    fn no_checkpoint_makes_the_time_overflow(
+        times in proptest::collection::vec(any_time(), 24),
+        counts in any::<(u32, u32, u64, u8)>(),
+        flags in any::<(bool, bool, bool)>(),
+        inputs in proptest::collection::vec(any_input(), 0..40),
+    ) {
+        let mut times = times.into_iter().cycle();
+        let mut next = || times.next().unwrap_or_default();
+        let mut stream_clock = || StreamClock {
+            started: flags.0,
+            dts: next(),
+            reached: next(),
+            next: flags.1.then(&mut next),
+        };
+        let (video, audio) = (stream_clock(), stream_clock());
+        let audio = AudioClock {
+            pid: 1,
+            through: ByteOffset(0),
+            next_pts: Some(next()),
+            clock: audio,
+        };
+        let mut interpolation = Interpolation {
+            blank: flags.2,
+            next: flags.0.then(&mut next),
+            guessed: next(),
+            reference_pts: Some(next()),
+            reference_duration: next(),
+            checked: Some(next()),
+            ordered: counts.0,
+            misordered: counts.1,
+            ..Interpolation::default()
+        };
+        interpolation.window.fill_with(|| Some(next()));
+        interpolation.errors.fill((counts.2, counts.3));
+        let demuxed = VideoTimes {
+            last: Some(Ticks(next())),
+            seen: flags.1,
+            step: next(),
+            interpolation,
+        };
+        let shared = Shared { offset: next(), last: next() };
+        let start = Ticks(next());
+        feed(
+            &mut Timeline::resume(RecordingClock { start, demuxed, shared, video, audio: vec![audio] }),
+            inputs,
+        );
     }
 }

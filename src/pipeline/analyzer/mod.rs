@@ -203,7 +203,11 @@ impl Analyzer {
 
     /// Returns the damage so far, without losses of sync: the tail finds these.
     pub fn damage(&self) -> Damage {
-        Damage { undecodable: self.decoders.undecodable(), ..self.damage }
+        Damage {
+            undecodable: self.decoders.undecodable(),
+            implausible: self.timer.implausible(),
+            ..self.damage
+        }
     }
 
     /// Returns the offset of the first scrambled packet of the video stream.

@@ -19,6 +19,8 @@ pub struct UnitTimer {
     /// Set while a stream begins.
     look_ahead: Option<LookAhead>,
     timeline: Timeline,
+    /// Implausible durations in the headers of earlier codecs.
+    implausible: u64,
 }
 
 impl UnitTimer {
@@ -33,7 +35,7 @@ impl UnitTimer {
     }
 
     fn with(timeline: Timeline) -> Self {
-        UnitTimer { audio: Vec::new(), headers: None, look_ahead: None, timeline }
+        UnitTimer { audio: Vec::new(), headers: None, look_ahead: None, timeline, implausible: 0 }
     }
 
     /// Sets the program's audio streams: their first times determine the start as well.
@@ -110,6 +112,11 @@ impl UnitTimer {
         self.timeline.pull()
     }
 
+    /// Returns the number of pictures so far whose headers state a duration that cannot be.
+    pub fn implausible(&self) -> u64 {
+        self.implausible + self.headers.as_ref().map_or(0, HeaderReader::implausible)
+    }
+
     /// Returns the decoding times by which FFmpeg continues after the last picture.
     pub fn after_end(&self) -> impl Iterator<Item = Option<Ticks>> + use<> {
         self.timeline.after_end()
@@ -131,6 +138,7 @@ impl UnitTimer {
     /// Handles the first access unit of a stream, or the first with another codec.
     fn change_codec(&mut self, codec: VideoCodec, decoders: &mut Decoders) -> Result<()> {
         self.finish_look_ahead(decoders)?;
+        self.implausible = self.implausible();
         self.headers = HeaderReader::new(codec, decoders.known_parameter_sets());
         if !decoders.open_resumed(codec)? {
             decoders.reset_delay();

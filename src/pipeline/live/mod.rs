@@ -118,7 +118,7 @@ impl<'a> Live<'a> {
         let ticks = self.counted.map_or(0, |counted| counted.0);
         Detected {
             bytes: self.base.bytes + self.written.length(),
-            ticks: self.base.ticks + ticks,
+            ticks: self.base.ticks.saturating_add(ticks),
             damage: self.counters.snapshot().damage,
         }
     }
@@ -315,7 +315,8 @@ impl Outlet for LiveOutlet<'_> {
         if is_new {
             *self.counted = Some(verdict.pts);
             self.counters.pictures.fetch_add(1, Relaxed);
-            self.counters.detected_ticks.store(self.base.ticks + verdict.pts.0, Relaxed);
+            let ticks = self.base.ticks.saturating_add(verdict.pts.0);
+            self.counters.detected_ticks.store(ticks, Relaxed);
         }
         if let Some(frame) = kept {
             self.counters.frames_kept.fetch_add(u64::from(is_new), Relaxed);
