@@ -181,6 +181,40 @@ fn what_is_not_mpeg_ts_is_refused_within_64_kib_and_nothing_is_written() {
     assert!(index(&session).is_empty());
 }
 
+#[test]
+fn a_refusal_names_what_the_bytes_look_like_and_what_to_do() {
+    let sessions = tempfile::tempdir().unwrap();
+    let recorder = Recorder::start(sessions.path(), "s", &["-v"]);
+    let rtp = [&[0x80, 0x60, 0, 1, 0, 0, 0, 1, 1, 2, 3, 4, 0x67][..], &[9; 1400]].concat();
+    let cases: [(&[u8], &str, &str); 11] = [
+        (&[0, 0, 0, 1, 0x67, 0x64, 0, 0x1f, 0xac], "raw H.264 video", "rpicam-vid"),
+        (&[0, 0, 0, 1, 0x40, 1, 0x0c, 1, 0xff], "raw HEVC video", "-f mpegts"),
+        (&[0, 0, 1, 0xba, 0x44, 0, 4, 0, 4, 1], "MPEG-PS", "-f mpegts"),
+        (b"FLV\x01\x05\0\0\0\x09\0\0\0\0", "FLV", "-f mpegts"),
+        (&[0x1a, 0x45, 0xdf, 0xa3, 0x9f, 0x42], "Matroska", "-f mpegts"),
+        (b"\0\0\0\x18ftypisom\0\0\x02\0", "MP4", "-f mpegts"),
+        (b"POST /live HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP", "tcp://"),
+        (b"OPTIONS rtsp://h/live RTSP/1.0\r\nCSeq: 1\r\n\r\n", "RTSP", "ffmpeg -i rtsp://"),
+        (&[3, 0, 0, 0, 1, 0, 0, 0, 0, 7, 7], "RTMP", "SENDERS.md"),
+        (&rtp, "RTP", "without RTP"),
+        (b"SSH-2.0-scan\r\n", "SSH", "MPEG-TS only"),
+    ];
+    for (bytes, name, remedy) in cases {
+        send_bytes(&recorder.address, bytes);
+        let line = recorder.wait_for(&format!("not MPEG-TS: it looks like {name};"));
+        assert!(line.contains(remedy), "{line}");
+    }
+    // Bytes before the first packet are told once, and are not recorded.
+    let stream = clip(CLIP);
+    send_bytes(&recorder.address, &[&[7; 100][..], &stream[..100 * PACKET]].concat());
+    recorder.wait_for("discarded 100 bytes before the first packet");
+    recorder.wait_for("has left");
+    let recording = recorder.recording();
+    let log = recorder.end_by_signal();
+    assert!(!log.iter().any(|line| line.contains("before the first packet")), "{log:?}");
+    assert!(std::fs::read(recording).unwrap() == stream[..100 * PACKET]);
+}
+
 /// Raises this process's limit of open files, and restores it when dropped: recorders of other
 /// tests inherit the limit.
 struct RaisedLimit(Rlimit);

@@ -2,6 +2,8 @@
 pub mod cache;
 pub mod left;
 pub mod life;
+pub mod mangle;
+pub mod odd;
 pub mod oracle;
 pub mod paff;
 pub mod random;

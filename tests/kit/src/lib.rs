@@ -10,4 +10,4 @@ mod tools;
 
 pub use mux::{Mux, PACKET_BYTES, Stream, crc32, section};
 pub use paced::{filler, paced_stream, timed};
-pub use tools::{fixture, has, lacks_tool, leave_out, material_streams};
+pub use tools::{fixture, has, lacks_tool, leave_out, material_file, material_streams};

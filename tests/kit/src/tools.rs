@@ -58,6 +58,11 @@ fn material() -> Option<PathBuf> {
     None
 }
 
+/// Returns a file that is next to the real streams. Skips the test, or panics, as [`material`].
+pub fn material_file(name: &str) -> Option<PathBuf> {
+    Some(material()?.join(name)).filter(|path| path.is_file())
+}
+
 /// Returns the real streams with the extension `ts`, in order. Skips the test, or panics, as
 /// [`material`].
 pub fn material_streams() -> Option<Vec<PathBuf>> {
