@@ -83,8 +83,8 @@ pub struct SendSummary {
 ///
 /// # Errors
 ///
-/// Returns an error if the file cannot be read or is not MPEG-TS in 188-byte packets, or
-/// if the receiver cannot be reached or closes the connection before it has everything.
+/// Returns an error if the file cannot be read or is not MPEG-TS, or if the receiver cannot be
+/// reached or closes the connection before it has everything.
 pub fn send(
     options: &SendOptions,
     stop: &AtomicBool,

@@ -2,18 +2,18 @@
 
 use std::io::{self, Read};
 
-use crate::ts::{SYNC_BYTE, TS_PACKET_BYTES, in_step};
+use crate::ts::{PacketSize, SYNC_BYTE, TS_PACKET_BYTES, in_step};
 
 /// Bytes needed to decide whether a packet begins at a position.
-const DECISION_BYTES: usize = 5 * TS_PACKET_BYTES;
+const DECISION_BYTES: usize = 5 * (TS_PACKET_BYTES + 16);
 
 /// Size of the read buffer.
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Returns whether a whole packet begins at the start of `bytes`: its sync byte and the following
 /// ones are in step.
-pub fn begins_packet(bytes: &[u8], stride: usize) -> bool {
-    bytes.len() >= TS_PACKET_BYTES && in_step(bytes, stride)
+pub fn begins_packet(bytes: &[u8], size: PacketSize) -> bool {
+    bytes.len() >= TS_PACKET_BYTES && in_step(bytes, size.bytes())
 }
 
 /// A part of the file, in order.
@@ -21,7 +21,7 @@ pub fn begins_packet(bytes: &[u8], stride: usize) -> bool {
 pub enum Piece<'a> {
     /// A packet. Changes to it are only seen by the caller.
     Packet(&'a mut [u8; TS_PACKET_BYTES]),
-    /// Bytes that belong to no packet.
+    /// Bytes that belong to no packet, or that the sender has added to one.
     Loose(&'a [u8]),
 }
 
@@ -34,13 +34,26 @@ pub struct Pieces<R> {
     end: usize,
     at_end: bool,
     is_in_step: bool,
+    size: PacketSize,
+    /// Bytes before the next packet, if packets are in step.
+    gap_bytes: usize,
 }
 
 impl<R: Read> Pieces<R> {
-    /// Starts at the first byte of `source`.
-    pub fn new(source: R) -> Self {
+    /// Starts at the first byte of `source`, whose packets have this `size`, and are in step from
+    /// byte `first` on.
+    pub fn new(source: R, size: PacketSize, first: usize) -> Self {
         let buffer = vec![0; BUFFER_BYTES];
-        Pieces { source, buffer, start: 0, end: 0, at_end: false, is_in_step: false }
+        Pieces {
+            source,
+            buffer,
+            start: 0,
+            end: 0,
+            at_end: false,
+            is_in_step: false,
+            size,
+            gap_bytes: first,
+        }
     }
 
     /// Returns the next piece, or `None` at the end.
@@ -54,10 +67,19 @@ impl<R: Read> Pieces<R> {
         if ahead.is_empty() {
             return Ok(None);
         }
+        if self.gap_bytes > 0 {
+            let taken = self.gap_bytes.min(ahead.len());
+            self.gap_bytes -= taken;
+            self.start += taken;
+            return Ok(Some(Piece::Loose(&self.buffer[self.start - taken..self.start])));
+        }
         self.is_in_step = match self.is_in_step {
             true => ahead[0] == SYNC_BYTE && ahead.len() >= TS_PACKET_BYTES,
-            false => begins_packet(ahead, TS_PACKET_BYTES),
+            false => begins_packet(ahead, self.size),
         };
+        if self.is_in_step {
+            self.gap_bytes = self.size.bytes() - TS_PACKET_BYTES;
+        }
         let taken = if self.is_in_step { TS_PACKET_BYTES } else { self.loose(ahead) };
         let piece = &mut self.buffer[self.start..self.start + taken];
         self.start += taken;
@@ -72,7 +94,7 @@ impl<R: Read> Pieces<R> {
         let decided = if self.at_end { ahead.len() } else { ahead.len() - DECISION_BYTES + 1 };
         memchr::memchr_iter(SYNC_BYTE, &ahead[1..decided])
             .map(|at| at + 1)
-            .find(|at| begins_packet(&ahead[*at..], TS_PACKET_BYTES))
+            .find(|at| begins_packet(&ahead[*at..], self.size))
             .unwrap_or(decided)
     }
 
@@ -115,7 +137,7 @@ mod tests {
     /// Returns all bytes in order, and the offsets of the packets.
     fn split(source: impl Read) -> (Vec<u8>, Vec<usize>) {
         let (mut bytes, mut packets) = (Vec::new(), Vec::new());
-        let mut pieces = Pieces::new(source);
+        let mut pieces = Pieces::new(source, PacketSize::Plain, 0);
         while let Some(piece) = pieces.next().expect("a slice reads") {
             match piece {
                 Piece::Packet(packet) => {

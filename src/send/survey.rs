@@ -1,5 +1,5 @@
-//! Examines the first bytes of a file: whether it is a transport stream of 188-byte
-//! packets, and which clock to use for pacing.
+//! Examines the first bytes of a file: whether it is a transport stream, the size of its packets, and
+//! which clock to use for pacing.
 
 use std::path::Path;
 
@@ -7,16 +7,23 @@ use super::fields::PesStamps;
 use super::pacer::Reading;
 use super::pieces::{Piece, Pieces, begins_packet};
 use crate::error::{Context, Error, Result, Stage};
-use crate::ts::{self, Header, PCR_PER_TICK, SYNC_BYTE, TS_PACKET_BYTES, pcr};
+use crate::ts::{
+    self, Header, PCR_PER_TICK, PacketSize, SYNC_BYTE, TS_PACKET_BYTES, pcr, phase_of,
+};
 
 /// Number of bytes that are searched for packets and for a clock.
 pub const HEAD_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Packet size with an arrival time in front (M2TS, AVCHD).
-const TIMED_PACKET_BYTES: usize = 192;
-
-/// Packet size with a Reed-Solomon code at the end.
-const CODED_PACKET_BYTES: usize = 204;
+/// Result of [`survey`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Survey {
+    /// Size of the packets.
+    pub size: PacketSize,
+    /// Index of the first packet's sync byte.
+    pub first: usize,
+    /// The clock used for pacing.
+    pub clock: PacingClock,
+}
 
 /// The clock used for pacing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,23 +57,17 @@ impl PacingClock {
 ///
 /// # Errors
 ///
-/// Returns an error if it is empty, not MPEG-TS, or MPEG-TS in packets of 192 or 204
-/// bytes.
-pub fn survey(head: &[u8], path: &Path) -> Result<PacingClock> {
+/// Returns an error if it is empty or not MPEG-TS.
+pub fn survey(head: &[u8], path: &Path) -> Result<Survey> {
     let refuse = |what: &str| Err(Error::new(Stage::Send, what).path(path));
     if head.is_empty() {
         return refuse("the file is empty");
     }
-    match packet_bytes(head) {
-        Some(TS_PACKET_BYTES) => find_clock(head, path),
-        Some(TIMED_PACKET_BYTES) => refuse(
-            "has packets of 192 bytes (M2TS), a recorder needs 188; convert it with \
-             ffmpeg -i FILE -map 0 -c copy -f mpegts OUT.ts",
-        ),
-        Some(_) => refuse(
-            "has packets of 204 bytes (with Reed-Solomon code), a recorder needs 188; \
-             convert it with ffmpeg -i FILE -map 0 -c copy -f mpegts OUT.ts",
-        ),
+    match first_packet(head) {
+        Some((first, size)) => {
+            let clock = find_clock(Pieces::new(head, size, first), path)?;
+            Ok(Survey { size, first, clock })
+        }
         None => refuse(
             "no MPEG-TS packets in the first 4 MiB; convert it with \
              ffmpeg -i FILE -c copy -f mpegts OUT.ts",
@@ -74,16 +75,18 @@ pub fn survey(head: &[u8], path: &Path) -> Result<PacingClock> {
     }
 }
 
-/// Returns the size of the first packets in step.
-fn packet_bytes(head: &[u8]) -> Option<usize> {
-    let strides = [TS_PACKET_BYTES, TIMED_PACKET_BYTES, CODED_PACKET_BYTES];
-    memchr::memchr_iter(SYNC_BYTE, head)
-        .find_map(|at| strides.into_iter().find(|stride| begins_packet(&head[at..], *stride)))
+/// Returns where the first packets in step begin, and their size.
+fn first_packet(head: &[u8]) -> Option<(usize, PacketSize)> {
+    memchr::memchr_iter(SYNC_BYTE, head).find_map(|at| {
+        let rest = &head[at..];
+        let size = PacketSize::ALL.into_iter().find(|size| begins_packet(rest, *size))?;
+        // With an added byte that equals a sync byte, the packet may begin later.
+        Some((at + if size.is_plain() { 0 } else { phase_of(rest, size).unwrap_or(0) }, size))
+    })
 }
 
-fn find_clock(head: &[u8], path: &Path) -> Result<PacingClock> {
+fn find_clock(mut pieces: Pieces<&[u8]>, path: &Path) -> Result<PacingClock> {
     let mut with_stamps = None;
-    let mut pieces = Pieces::new(head);
     while let Some(piece) = pieces.next().context(Stage::Send, path, "cannot read")? {
         let Piece::Packet(packet) = piece else { continue };
         let pid = Header::of(packet).pid();
@@ -104,7 +107,8 @@ mod tests {
     use scenetap_testkit as testkit;
 
     fn survey_head(head: &[u8]) -> std::result::Result<PacingClock, String> {
-        survey(head, Path::new("f.ts")).map_err(|error| error.to_string())
+        let surveyed = survey(head, Path::new("f.ts")).map_err(|error| error.to_string());
+        surveyed.map(|survey| survey.clock)
     }
 
     #[test]
@@ -127,15 +131,17 @@ mod tests {
     }
 
     #[test]
-    fn packets_of_192_and_204_bytes_and_what_is_no_stream_are_refused() {
+    fn packets_of_192_and_204_bytes_are_as_good_and_what_is_no_stream_is_refused() {
         let stream = testkit::paced_stream(10, 2, 0);
         let framed = |front: usize, back: usize| -> Vec<u8> {
-            let frame = |p: &[u8]| [&vec![1; front][..], p, &vec![2; back][..]].concat();
+            let frame = |p: &[u8]| [&vec![0x47; front][..], p, &vec![0x47; back][..]].concat();
             stream.chunks(TS_PACKET_BYTES).flat_map(frame).collect()
         };
-        assert_eq!(survey_head(&framed(0, 0)), Ok(PacingClock::Pcr(256)));
-        assert!(survey_head(&framed(4, 0)).is_err_and(|e| e.contains("192 bytes")));
-        assert!(survey_head(&framed(0, 16)).is_err_and(|e| e.contains("204 bytes")));
+        for (front, back) in [(0, 0), (4, 0), (0, 16)] {
+            let surveyed = survey(&framed(front, back), Path::new("f.ts")).unwrap();
+            assert_eq!((surveyed.clock, surveyed.first), (PacingClock::Pcr(256), front));
+            assert_eq!(surveyed.size.bytes(), TS_PACKET_BYTES + front + back);
+        }
         assert!(
             survey_head(&vec![7; 5000]).is_err_and(|e| e.starts_with("send: f.ts: no MPEG-TS"))
         );

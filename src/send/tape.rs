@@ -7,7 +7,7 @@ use std::path::Path;
 use super::looper::Looper;
 use super::pacer::Reading;
 use super::pieces::{Piece, Pieces};
-use super::survey::{HEAD_BYTES, PacingClock, survey};
+use super::survey::{HEAD_BYTES, PacingClock, Survey, survey};
 use crate::error::{Context, Error, Result, Stage};
 
 /// Maximum length of a run, if no reading follows sooner. Limits how much is read ahead.
@@ -17,7 +17,7 @@ const RUN_BYTES: usize = 4 * 1024 * 1024;
 pub struct Tape<'p> {
     path: &'p Path,
     file: File,
-    clock: PacingClock,
+    survey: Survey,
     pieces: Pieces<Box<dyn Read>>,
     looper: Option<Looper>,
     /// Bytes returned so far in this pass.
@@ -40,8 +40,8 @@ impl<'p> Tape<'p> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the file cannot be opened or read, is not MPEG-TS in 188-byte
-    /// packets, or is to be looped and is not a regular file.
+    /// Returns an error if the file cannot be opened or read, is not MPEG-TS, or is to be looped and
+    /// is not a regular file.
     pub fn open(path: &'p Path, is_looped: bool) -> Result<Self> {
         let mut file = File::open(path).context(Stage::Send, path, "cannot open")?;
         let metadata = file.metadata().context(Stage::Send, path, "cannot open")?;
@@ -58,16 +58,17 @@ impl<'p> Tape<'p> {
             path,
             "cannot read",
         )?;
-        let clock = survey(&head, path)?;
+        let survey = survey(&head, path)?;
         let rest = reopen(&file, path)?;
-        let pieces = Pieces::new(Box::new(Cursor::new(head).chain(rest)) as Box<dyn Read>);
+        let source = Box::new(Cursor::new(head).chain(rest)) as Box<dyn Read>;
+        let pieces = Pieces::new(source, survey.size, survey.first);
         let looper = is_looped.then(Looper::new);
-        Ok(Tape { path, file, clock, pieces, looper, pass_bytes: 0, held: Vec::new() })
+        Ok(Tape { path, file, survey, pieces, looper, pass_bytes: 0, held: Vec::new() })
     }
 
     /// Returns the clock used for pacing.
     pub fn clock(&self) -> PacingClock {
-        self.clock
+        self.survey.clock
     }
 
     /// Returns the length of the file in bytes; `None` for a pipe or a looped file.
@@ -107,7 +108,7 @@ impl<'p> Tape<'p> {
                     if let Some(looper) = &mut self.looper {
                         looper.packet(packet);
                     }
-                    if let Some(reading) = self.clock.read(packet) {
+                    if let Some(reading) = self.survey.clock.read(packet) {
                         self.held.extend_from_slice(packet);
                         return Ok(Some(Ending::At(reading)));
                     }
@@ -134,7 +135,8 @@ impl<'p> Tape<'p> {
         );
         self.pass_bytes = 0;
         self.file.seek(SeekFrom::Start(0)).context(Stage::Send, self.path, "cannot rewind")?;
-        self.pieces = Pieces::new(Box::new(reopen(&self.file, self.path)?));
+        let source = Box::new(reopen(&self.file, self.path)?);
+        self.pieces = Pieces::new(source, self.survey.size, self.survey.first);
         Ok(true)
     }
 }

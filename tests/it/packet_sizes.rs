@@ -152,3 +152,24 @@ fn a_sender_that_comes_back_with_another_size_goes_on_in_the_same_recording() {
     assert_is_detected(&session, &[]);
     assert_checked(&session);
 }
+
+#[test]
+fn send_plays_them_as_they_are() {
+    for size in SIZES {
+        let folder = tempfile::tempdir().unwrap();
+        let stream = framed(&clip(), size, 0x47);
+        let file = folder.path().join("film.ts");
+        fs::write(&file, &stream).unwrap();
+        let recorder = Recorder::start(folder.path(), "s", &["--once"]);
+        let recording = recorder.recording();
+        let sent = scenetap()
+            .arg("send")
+            .arg(&file)
+            .args(["--speed", "max", "--to", &recorder.address])
+            .output()
+            .unwrap();
+        assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+        assert!(recorder.end().0.success());
+        assert!(fs::read(recording).unwrap() == stream, "{size:?}");
+    }
+}
