@@ -60,7 +60,7 @@ pub enum Content {
     OtherVideo(&'static str),
     /// Audio: it affects where time starts, and its clock affects that of video.
     Audio(AudioCodec),
-    /// Private data that the table does not describe: it may be audio.
+    /// Private data of which the table does not state what it is: it may be audio.
     Private,
     /// Subtitles, tables, data.
     Other,
@@ -95,7 +95,10 @@ impl Pmt {
                 Content::Audio(AudioCodec::Dts)
             }
             0x80 | 0x83 if program_tag == Some(*b"HDMV") => Content::Audio(AudioCodec::Other),
-            0x06 if stream.descriptors.is_empty() => Content::Private,
+            0x06 => match by_descriptors(&stream.descriptors) {
+                Content::Other if !describe_data(&stream.descriptors) => Content::Private,
+                content => content,
+            },
             _ => by_descriptors(&stream.descriptors),
         }
     }
@@ -134,6 +137,14 @@ fn by_descriptors(descriptors: &[u8]) -> Content {
         _ => None,
     });
     audio.map_or(Content::Other, Content::Audio)
+}
+
+/// Returns whether descriptors state that private data is not audio: teletext, subtitles, metadata
+/// (EN 300 468, table 12; ISO/IEC 13818-1, 2.6.58). FFmpeg probes the bytes of any other.
+fn describe_data(descriptors: &[u8]) -> bool {
+    const IS_DATA: [u8; 5] = [0x26, 0x45, 0x46, 0x56, 0x59];
+    matches!(registration(descriptors).as_ref(), Some(b"KLVA" | b"ID3 " | b"CUEI"))
+        || each_descriptor(descriptors).any(|(tag, _)| IS_DATA.contains(&tag))
 }
 
 /// Returns the format identifier of the registration descriptor (2.6.8).

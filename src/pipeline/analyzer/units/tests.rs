@@ -407,11 +407,11 @@ fn audio_shows_its_times() {
 
 #[test]
 fn audio_in_a_private_stream_is_told_by_its_bytes() {
-    let codecs = |first: &[u8]| {
+    let codecs_with = |descriptors: &[u8], first: &[u8]| {
         let mut mux = Mux::default();
-        mux.section(0, &section(0, 1, 0, &[0, 1, 0xf0, 0x00]));
-        let body = [0xe1, 0, 0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0, 0x06, 0xe1, 1, 0xf0, 0];
-        mux.section(PMT_PID, &section(2, 1, 0, &body));
+        mux.pat(&[(1, PMT_PID)]);
+        let private = Stream { kind: 0x06, pid: AUDIO_PID, descriptors };
+        mux.pmt(PMT_PID, 1, 0, &[Stream::plain(0x1b, VIDEO_PID), private]);
         mux.picture(0, 20);
         mux.pes(AUDIO_PID, 0xbd, 77, first);
         mux.pes(AUDIO_PID, 0xbd, 78, &[9; 30]);
@@ -421,7 +421,12 @@ fn audio_in_a_private_stream_is_told_by_its_bytes() {
         };
         events(&mux.bytes).into_iter().filter_map(codec).collect::<Vec<_>>()
     };
+    let codecs = |first: &[u8]| codecs_with(&[], first);
     assert_eq!(codecs(&[0xff, 0xf1, 0x50, 0x80]), [AudioCodec::Aac; 2]);
+    // With a language, as ffmpeg writes AAC into M2TS; as DVB subtitles.
+    let language = b"\x0a\x04und\0";
+    assert_eq!(codecs_with(language, &[0xff, 0xf1, 0x50, 0x80]), [AudioCodec::Aac; 2]);
+    assert_eq!(codecs_with(b"\x59\x01\0", &[0xff, 0xf1, 0x50, 0x80]), []);
     assert_eq!(codecs(&[0xff, 0xfd, 0x50, 0x80]), [AudioCodec::Mpeg; 2]);
     assert_eq!(codecs(&[9; 30]), [], "other data");
 }
