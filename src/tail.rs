@@ -174,7 +174,7 @@ mod tests {
 
     fn packet(mark: u8) -> Vec<u8> {
         let mut bytes = vec![0; TS_PACKET_BYTES];
-        (bytes[0], bytes[1]) = (SYNC_BYTE, mark);
+        (bytes[0], bytes[1], bytes[3]) = (SYNC_BYTE, mark, 0x10);
         bytes
     }
 

@@ -167,6 +167,7 @@ impl Demuxer {
     pub fn resume(choice: ProgramChoice, program: Program, video_from: ByteOffset) -> Self {
         let mut demuxer = Demuxer::new(choice);
         demuxer.held = None;
+        demuxer.tables = TableReader::resume(&program);
         demuxer.video_from = video_from;
         demuxer.follow(program, &mut |_| ());
         // The start is in the middle of a PES packet, whose header is not read again.
@@ -310,14 +311,18 @@ impl Demuxer {
                 self.succeed(successor, sink);
             }
             self.demux_video(at, packet, sink);
-        } else if let Some(reader) =
-            self.audio.iter_mut().find(|reader| reader.stream.pid == packet.pid)
+            return;
+        }
+        let has_stopped =
+            at >= self.video_from && self.succession.push(at, packet, bytes, successor);
+        // A PID that has carried audio may carry video now.
+        if !self.succession.is_video(packet.pid)
+            && let Some(reader) =
+                self.audio.iter_mut().find(|reader| reader.stream.pid == packet.pid)
         {
             reader.push(at, packet, sink);
-        } else if at >= self.video_from
-            && self.succession.push(at, packet, bytes, successor)
-            && let Some(successor) = successor
-        {
+        }
+        if let Some(successor) = successor.filter(|_| has_stopped) {
             self.succeed(successor, sink);
         }
     }
@@ -365,7 +370,7 @@ impl Demuxer {
             return;
         }
         self.counter = Some(Counter::of(packet));
-        self.succession.goes_on(at);
+        self.succession.goes_on(at, packet);
         self.video.push(packet, |part| {
             sink(match part {
                 PesPart::Start(PesHeader { pts, dts, .. }) => DemuxEvent::PesStart { pts, dts },

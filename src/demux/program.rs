@@ -27,6 +27,9 @@ pub enum ProgramChoice {
 pub struct VideoStream {
     /// Number of its program.
     pub program: u16,
+    /// PID of the PMT that lists it; 0 if it was guessed.
+    #[serde(default)]
+    pub map_pid: u16,
     /// PID of the stream.
     pub pid: u16,
     /// Codec of the stream.
@@ -39,6 +42,9 @@ pub struct VideoStream {
 pub struct Program {
     /// Program number; 0 if no table names one.
     pub number: u16,
+    /// PID of the PMT; 0 if it is not known.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub map_pid: u16,
     /// PID of the video stream.
     pub video_pid: u16,
     /// Codec of the video stream.
@@ -68,8 +74,8 @@ impl VideoStream {
 impl Program {
     /// Returns a program with this video stream.
     pub fn new(video: VideoStream, audio: Vec<AudioStream>) -> Self {
-        let VideoStream { program, pid, codec } = video;
-        Program { number: program, video_pid: pid, codec, audio, successor: None }
+        let VideoStream { program, map_pid, pid, codec } = video;
+        Program { number: program, map_pid, video_pid: pid, codec, audio, successor: None }
     }
 
     /// Returns the program after tables that name the video stream `named`, and `audio`. The video
@@ -79,7 +85,7 @@ impl Program {
         let mut updated = self.clone();
         updated.successor = if is_same { None } else { Some(named) };
         if is_same {
-            updated.number = named.program;
+            (updated.number, updated.map_pid) = (named.program, named.map_pid);
         }
         for stream in audio {
             if let Some(known) = updated.audio.iter_mut().find(|known| known.pid == stream.pid) {
@@ -90,6 +96,10 @@ impl Program {
         }
         updated
     }
+}
+
+fn is_unknown(pid: &u16) -> bool {
+    *pid == 0
 }
 
 /// Why there is no video to decode.
@@ -147,6 +157,22 @@ pub struct Tables {
 }
 
 impl Tables {
+    /// Returns tables that contain what is known of a program after a restart: the video stream that
+    /// its PMT lists. The PMT may not be sent again.
+    pub fn of(program: &Program) -> Self {
+        let listed = program.successor.unwrap_or(VideoStream {
+            program: program.number,
+            map_pid: program.map_pid,
+            pid: program.video_pid,
+            codec: program.codec,
+        });
+        let mut tables = Tables::default();
+        if listed.map_pid != 0 {
+            tables.pmts.push((listed.map_pid, Pmt::of_video(listed)));
+        }
+        tables
+    }
+
     /// Updates the PAT, and removes the PMTs of programs that it no longer lists.
     pub fn pat(&mut self, entries: &[PatEntry]) {
         if self.pat != entries {
@@ -181,11 +207,15 @@ impl Tables {
             ProgramChoice::Number(number) => pmt.program == number,
             ProgramChoice::FirstWithVideo => true,
         };
-        let videos = self.pmts.iter().map(|(_, pmt)| pmt).filter(is_eligible).flat_map(|pmt| {
+        let eligible = self.pmts.iter().filter(|(_, pmt)| is_eligible(&pmt));
+        let videos = eligible.flat_map(|(map_pid, pmt)| {
             pmt.streams.iter().filter_map(|stream| match pmt.content(stream) {
-                Content::Video(codec) => {
-                    Some(VideoStream { program: pmt.program, pid: stream.pid, codec })
-                }
+                Content::Video(codec) => Some(VideoStream {
+                    program: pmt.program,
+                    map_pid: *map_pid,
+                    pid: stream.pid,
+                    codec,
+                }),
                 _ => None,
             })
         });
@@ -310,7 +340,8 @@ pub fn guess<'a>(packets: impl Iterator<Item = &'a [u8; TS_PACKET_BYTES]>) -> Op
     }
     order.into_iter().find_map(|pid| {
         let codec = guess_codec(streams.get(&pid)?)?;
-        Some(Program { number: 0, video_pid: pid, codec, audio: audio.clone(), successor: None })
+        let guessed = VideoStream { program: 0, map_pid: 0, pid, codec };
+        Some(Program::new(guessed, audio.clone()))
     })
 }
 

@@ -31,8 +31,11 @@ pub struct Succession {
     /// Where the demuxed stream has come to, and where the next one may begin.
     alive_at: ByteOffset,
     held: VecDeque<(ByteOffset, [u8; TS_PACKET_BYTES])>,
-    /// PIDs on which video PES packets have begun.
+    /// PIDs on which the last PES packet was one of video.
     pids: HashSet<u16>,
+    /// Whether the last PES packet of the demuxed stream was one of audio: another stream has its PID
+    /// now.
+    is_audio: bool,
     /// The stream whose progress is measured.
     measured: Option<VideoStream>,
     last_time: Option<Ticks>,
@@ -40,8 +43,14 @@ pub struct Succession {
 }
 
 impl Succession {
-    /// Notes that the demuxed stream goes on at `at`.
-    pub fn goes_on(&mut self, at: ByteOffset) {
+    /// Notes that the demuxed stream goes on with a packet at `at`.
+    pub fn goes_on(&mut self, at: ByteOffset, packet: &Packet<'_>) {
+        if packet.unit_start {
+            self.is_audio = matches!(packet.payload, [0, 0, 1, 0xc0..=0xdf, ..]);
+        }
+        if self.is_audio {
+            return;
+        }
         self.alive_at = at;
         self.held.clear();
         self.restart();
@@ -56,16 +65,21 @@ impl Succession {
         bytes: &[u8; TS_PACKET_BYTES],
         successor: Option<VideoStream>,
     ) -> bool {
-        if packet.unit_start && matches!(packet.payload, [0, 0, 1, 0xe0..=0xef | 0xfd, ..]) {
-            self.pids.insert(packet.pid);
+        if packet.unit_start {
+            if matches!(packet.payload, [0, 0, 1, 0xe0..=0xef, ..]) {
+                self.pids.insert(packet.pid);
+            } else {
+                self.pids.remove(&packet.pid);
+            }
         }
-        if self.pids.contains(&packet.pid) {
+        let is_successor = successor.is_some_and(|successor| successor.pid == packet.pid);
+        if is_successor || self.pids.contains(&packet.pid) {
             self.held.push_back((at, *bytes));
         }
         if self.measured != successor {
             self.measured = successor;
             self.measure_again();
-        } else if successor.is_some_and(|successor| successor.pid == packet.pid) {
+        } else if is_successor {
             self.measure(packet.unit_start, packet.payload);
         }
         let is_far = at.0.saturating_sub(self.alive_at.0) >= STOPPED_BYTES;
@@ -77,6 +91,11 @@ impl Succession {
             self.held.pop_front();
         }
         false
+    }
+
+    /// Returns whether the last PES packet of another PID was one of video.
+    pub fn is_video(&self, pid: u16) -> bool {
+        self.pids.contains(&pid)
     }
 
     /// Returns whether the demuxed stream has stopped, now that the recording ends.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::packet::{Packet, Understood};
-use super::program::{NoVideo, ProgramChoice, Tables};
+use super::program::{NoVideo, Program, ProgramChoice, Tables};
 use super::psi::{SectionAssembler, Table};
 use super::{Counter, follows};
 
@@ -32,6 +32,14 @@ impl Default for TableReader {
 }
 
 impl TableReader {
+    /// Returns a reader that resumes in the middle of a recording with `program`.
+    pub fn resume(program: &Program) -> Self {
+        let mut reader = TableReader { tables: Tables::of(program), ..TableReader::default() };
+        let pids: Vec<u16> = reader.tables.programs().map(|(pid, _)| pid).collect();
+        reader.sections.extend(pids.into_iter().map(|pid| (pid, SectionAssembler::default())));
+        reader
+    }
+
     /// Returns whether this PID carries tables.
     pub fn reads(&self, pid: u16) -> bool {
         self.sections.contains_key(&pid)

@@ -18,9 +18,9 @@ pub struct Foreign {
 pub enum Certainty {
     /// A protocol: its client waits for an answer, or wraps what it sends.
     Protocol,
-    /// A TLS handshake, whose client waits for an answer.
+    /// A whole handshake, whose client waits for an answer.
     Handshake,
-    /// A signature that nothing else begins with.
+    /// A signature that hardly anything else begins with.
     Signature,
     /// Bytes that may also be the end of a packet, where a sender begins in the middle of one.
     Hint,
@@ -29,8 +29,10 @@ pub enum Certainty {
 impl fmt::Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.certainty {
-            // Its handshake is certain, and what lacks is known.
-            Certainty::Handshake => write!(f, "it uses {}, and {}", self.name, self.remedy),
+            // What lacks is known.
+            Certainty::Handshake if *self == TLS => {
+                write!(f, "it uses {}, and {}", self.name, self.remedy)
+            }
             _ => write!(f, "it looks like {}; {}", self.name, self.remedy),
         }
     }
@@ -57,10 +59,17 @@ const TLS: Foreign =
 const HTTP: Foreign = protocol("HTTP", "send to tcp://HOST:PORT instead of http://");
 const RTSP: Foreign =
     protocol("RTSP", "pull it with ffmpeg -i rtsp://… -c copy -f mpegts tcp://HOST:PORT");
-const RTMP: Foreign = protocol("RTMP", "send MPEG-TS to tcp://HOST:PORT, as docs/SENDERS.md shows");
+const RTMP: Foreign = Foreign {
+    name: "RTMP",
+    remedy: "send MPEG-TS to tcp://HOST:PORT, as docs/SENDERS.md shows",
+    certainty: Certainty::Handshake,
+};
 const SSH: Foreign = protocol("SSH", "this port takes MPEG-TS only");
 /// RTP, alone or around packets.
 pub const RTP: Foreign = hint("RTP", "send MPEG-TS without RTP: -f mpegts tcp://HOST:PORT");
+
+/// Bytes of C0 and C1 in an RTMP handshake.
+const RTMP_BYTES: usize = 1 + 1536;
 
 /// Returns what the first bytes of a connection look like, if that is known.
 pub fn recognise(bytes: &[u8]) -> Option<Foreign> {
@@ -68,11 +77,16 @@ pub fn recognise(bytes: &[u8]) -> Option<Foreign> {
         return Some(foreign);
     }
     Some(match bytes {
-        // A handshake record of any version with a ClientHello (RFC 8446 5.1, 4).
-        [22, 3, 0..=4, _, _, 1, ..] => TLS,
+        // A whole record of any version with a ClientHello (RFC 8446 5.1, 4).
+        [22, 3, 0..=4, high, low, 1, rest @ ..]
+            if rest.len() + 1 >= usize::from(u16::from_be_bytes([*high, *low])) =>
+        {
+            TLS
+        }
         [b'S', b'S', b'H', b'-', ..] => SSH,
-        // C0 and the beginning of C1: version 3, a time, and zeros.
-        [3, _, _, _, _, 0, 0, 0, 0, ..] => RTMP,
+        // C0 and C1, after which the client waits: version 3, a time, and the version of the client,
+        // or zeros.
+        [3, 0, 0, 0, 0, ..] | [3, _, _, _, _, 0, 0, 0, 0, ..] if bytes.len() >= RTMP_BYTES => RTMP,
         [b'F', b'L', b'V', 1, ..] => container("FLV"),
         [0x1a, 0x45, 0xdf, 0xa3, ..] => container("Matroska"),
         [_, _, _, _, b'f' | b's', b't', b'y', b'p', ..]
@@ -142,20 +156,22 @@ fn is_rtp(bytes: &[u8]) -> bool {
 }
 
 /// Returns whether packets are wrapped in RTP (RFC 2250): they follow a header of 12 bytes, and
-/// after some of them comes the next header. `None` if there are too few bytes to tell.
+/// after some of them comes the next header. In front of each header may stand its length (RFC 4571),
+/// or that and a channel (RFC 2326, 10.12). `None` if there are too few bytes to tell.
 pub fn wraps_packets_in_rtp(bytes: &[u8]) -> Option<bool> {
     const HEADER_BYTES: usize = 12;
     /// Packets that fit into a frame of 9,000 bytes.
     const MAX_PACKETS: usize = 47;
-    if !is_rtp(bytes) {
+    let header_at = |bytes: &[u8], framing: usize| bytes.get(framing..).is_some_and(is_rtp);
+    let Some(framing) = [0, 2, 4].into_iter().find(|framing| header_at(bytes, *framing)) else {
         return Some(false);
-    }
-    let wrapped = &bytes[HEADER_BYTES..];
+    };
+    let wrapped = &bytes[framing + HEADER_BYTES..];
     let begins = |packet: &&[u8]| packet.first() == Some(&SYNC_BYTE);
     let packets = wrapped.chunks(TS_PACKET_BYTES).take_while(begins).count();
     match wrapped.get(packets * TS_PACKET_BYTES..) {
         _ if packets == 0 || packets > MAX_PACKETS => Some(false),
-        Some(next) if next.len() >= HEADER_BYTES => Some(is_rtp(next)),
+        Some(next) if next.len() >= framing + HEADER_BYTES => Some(header_at(next, framing)),
         _ => None,
     }
 }
@@ -176,8 +192,14 @@ mod tests {
         assert_eq!(name(b"OPTIONS rtsp://h:4444/x RTSP/1.0\r\nCSeq: 1\r\n"), "RTSP");
         assert_eq!(name(b"OPTIONS * RTSP/1.0\r\n"), "RTSP");
         assert_eq!(name(b"SSH-2.0-OpenSSH_9\r\n"), "SSH");
-        assert_eq!(name(&[3, 0, 1, 2, 3, 0, 0, 0, 0, 9, 9]), "RTMP");
-        assert_eq!(name(&[22, 3, 1, 2, 0, 1, 0, 1, 0xfc]), "TLS");
+        for head in [&[3, 0, 1, 2, 3, 0, 0, 0, 0][..], &[3, 0, 0, 0, 0, 9, 0, 124, 2]] {
+            let mut handshake = head.to_vec();
+            assert_eq!(name(&handshake), "", "the client may go on");
+            handshake.resize(RTMP_BYTES, 7);
+            assert_eq!(name(&handshake), "RTMP");
+        }
+        assert_eq!(name(&[22, 3, 1, 0, 4, 1, 0, 1, 0xfc]), "TLS");
+        assert_eq!(name(&[22, 3, 1, 2, 0, 1, 0, 1, 0xfc]), "", "the record is longer");
         let rtp = [0x80, 0xe0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4, 0x65];
         assert_eq!(name(&rtp), "RTP");
         assert_eq!(name(&[&[b'$', 0, 0, 13][..], &rtp].concat()), "RTP");
@@ -215,6 +237,10 @@ mod tests {
         let wrapped = [&header[..], &packet.repeat(7)].concat();
         assert_eq!(wraps_packets_in_rtp(&wrapped), None);
         assert_eq!(wraps_packets_in_rtp(&wrapped.repeat(2)), Some(true));
+        for framing in [&[5, 0x34][..], &[b'$', 0, 5, 0x34]] {
+            let framed = [framing, &wrapped].concat();
+            assert_eq!(wraps_packets_in_rtp(&framed.repeat(2)), Some(true));
+        }
         assert_eq!(wraps_packets_in_rtp(&[&header[..], &packet.repeat(48)].concat()), Some(false));
         assert_eq!(wraps_packets_in_rtp(&packet.repeat(2)), Some(false));
         let other = [&wrapped[..], &[1; 20]].concat();

@@ -39,7 +39,12 @@ pub fn probe(bytes: &[u8], at_end: bool) -> ProbeOutcome {
     };
     // While positions are undecided, one of them may become the first packet.
     let is_too_late = bytes.len() >= MAX_PROBED_BYTES + if undecided { PHASE_BYTES } else { 0 };
-    let is_recognised = matches!(certainty, Some(Certainty::Handshake | Certainty::Signature));
+    let is_recognised = match certainty {
+        Some(Certainty::Handshake) => true,
+        // The timestamp of a first packet may equal it.
+        Some(Certainty::Signature) => bytes.len() >= PHASE_BYTES + PacketSize::Parity.bytes(),
+        _ => false,
+    };
     if at_end || is_too_late || is_recognised {
         return ProbeOutcome::Not(refusal(bytes));
     }
@@ -82,7 +87,9 @@ fn find_first(bytes: &[u8], at_end: bool) -> First {
                     return begin(at + phase_of(rest, size).unwrap_or(0));
                 }
             } else if at_end && rest.first_chunk().is_some_and(is_plausible) {
-                return begin(at);
+                let is_single = rest.len() == TS_PACKET_BYTES;
+                let is_timed = is_single && at == PacketSize::Timed.leading_bytes();
+                return if is_timed { First::At(0) } else { begin(at) };
             }
             undecided = true;
         }
@@ -146,7 +153,7 @@ mod tests {
     fn packets_of_192_and_204_bytes_begin_with_what_is_added_in_front_of_them() {
         for size in [PacketSize::Timed, PacketSize::Parity] {
             for added in [0, SYNC_BYTE] {
-                for count in [2, 5, 12] {
+                for count in [1, 2, 5, 12] {
                     let bytes = framed(size, count, added);
                     assert_eq!(probe(&bytes, true), ProbeOutcome::Starts(0), "{count} {size:?}");
                 }
@@ -173,7 +180,7 @@ mod tests {
 
     #[test]
     fn tls_is_told_at_once_and_a_stream_that_begins_like_it_is_none() {
-        let hello = [22, 3, 1, 2, 0, 1, 0, 1, 0xfc];
+        let hello = [22, 3, 1, 0, 4, 1, 0, 1, 0xfc];
         assert!(is_refused(&hello, false, "--tls-cert"));
         assert_eq!(probe(&[&hello[..], &packets(5)].concat(), false), ProbeOutcome::Starts(9));
     }

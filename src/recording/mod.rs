@@ -297,7 +297,7 @@ mod tests {
 
     fn packet(mark: u8) -> Vec<u8> {
         let mut bytes = vec![mark; TS_PACKET_BYTES];
-        bytes[0] = SYNC_BYTE;
+        (bytes[0], bytes[1], bytes[3]) = (SYNC_BYTE, mark, 0x10);
         bytes
     }
 

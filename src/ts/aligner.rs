@@ -189,13 +189,13 @@ impl Aligner {
             }
             let rest = &self.buffer[self.next..];
             if *rest.get(self.gap_bytes)? != SYNC_BYTE {
-                self.lost_at = Some(self.base + self.next as u64);
+                self.lose_sync();
                 continue;
             }
             let sync_at = self.base + (self.next + self.gap_bytes) as u64;
             if self.is_doubtful(&rest[self.gap_bytes..])? && self.doubted_at != Some(sync_at) {
                 self.doubted_at = Some(sync_at);
-                self.lost_at = Some(self.base + self.next as u64);
+                self.lose_sync();
                 continue;
             }
             let end = self.gap_bytes + TS_PACKET_BYTES;
@@ -205,21 +205,35 @@ impl Aligner {
             } else if rest.len() < end || !self.at_end {
                 return None;
             }
-            let (start, sync) = (self.next, self.next + self.gap_bytes);
-            self.next += whole_end.min(rest.len());
-            self.gap_bytes = self.size.leading_bytes();
-            return Some(Found::Packet { start, sync, end: self.next });
+            let sync = self.next + self.gap_bytes;
+            let start = sync - self.gap_bytes.min(self.size.leading_bytes());
+            let last = self.next + whole_end.min(rest.len());
+            self.next = sync + TS_PACKET_BYTES;
+            self.gap_bytes = self.size.bytes() - TS_PACKET_BYTES;
+            return Some(Found::Packet { start, sync, end: last });
         }
+    }
+
+    /// Begins to search for the next packet: also in the parity of the last one, because a packet may
+    /// begin within it.
+    fn lose_sync(&mut self) {
+        let parity_bytes = self.gap_bytes.min(self.size.trailing_bytes());
+        self.lost_at = Some(self.base + (self.next + parity_bytes) as u64);
     }
 
     /// Returns whether this may be an added byte that equals a sync byte, and not a header. `None` if
     /// there are too few bytes.
     fn is_doubtful(&self, bytes: &[u8]) -> Option<bool> {
-        if self.size == PacketSize::Plain {
+        let header = Header::read(bytes.first_chunk::<4>()?.iter().copied());
+        if header.is_some_and(Header::is_valid) {
             return Some(false);
         }
-        let header = Header::read(bytes.first_chunk::<4>()?.iter().copied());
-        Some(header.is_none_or(|header| !header.is_valid()))
+        // Nothing is added to packets of 188 bytes, unless the size changes here.
+        match bytes.get(TS_PACKET_BYTES) {
+            _ if self.size != PacketSize::Plain => Some(true),
+            Some(next) => Some(*next != SYNC_BYTE),
+            None => self.at_end.then_some(false),
+        }
     }
 
     /// Searches for the next packet from `next` on. Returns the number of bytes that belong to no

@@ -71,7 +71,10 @@ pub fn resync(bytes: &[u8], size: PacketSize) -> (usize, PacketSize) {
             return (phase, candidate);
         }
     }
-    (longest_run(bytes, size), size)
+    // At the end of the stream, fewer sync bytes have to do.
+    let is_started = |size: &PacketSize| bytes.len() > size.bytes() && in_step(bytes, size.bytes());
+    let started = std::iter::once(size).chain(PacketSize::ALL).find(is_started);
+    started.map_or_else(|| (longest_run(bytes, size), size), |size| (0, size))
 }
 
 /// Returns the phase with the most sync bytes in step: 0 for packets of 188 bytes.

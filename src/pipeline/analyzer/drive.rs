@@ -66,7 +66,10 @@ pub fn drive(
                     continue;
                 }
             }
-            Next::SyncLost { at, skipped_bytes } => outlet.sync_lost(at, skipped_bytes),
+            Next::SyncLost { at, skipped_bytes } => {
+                read = ByteOffset(at.0 + skipped_bytes);
+                outlet.sync_lost(at, skipped_bytes);
+            }
             Next::Waiting => {}
             Next::End => {
                 analyzer.finish()?;

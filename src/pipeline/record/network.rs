@@ -1,5 +1,6 @@
 //! The network side of a recorder: opens the listening socket, and counts and logs what senders do.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -61,13 +62,17 @@ pub fn log_listening(options: &ingest::Options, bound: SocketAddr) {
 /// Counts and logs network events.
 pub struct Network<'a> {
     counters: &'a Counters,
-    refused: Report,
+    /// One for each reason: another reason is new to the reader of the log.
+    refused: HashMap<String, Report>,
 }
+
+/// Maximum number of reasons that are told apart.
+const MAX_REASONS: usize = 32;
 
 impl<'a> Network<'a> {
     /// Returns an observer that updates `counters`.
     pub fn new(counters: &'a Counters) -> Self {
-        Network { counters, refused: Report::default() }
+        Network { counters, refused: HashMap::new() }
     }
 }
 
@@ -102,7 +107,12 @@ impl ingest::Observer for Network<'_> {
 
     fn refused(&mut self, sender: SocketAddr, why: &str) {
         self.counters.refused.fetch_add(1, Relaxed);
-        match self.refused.hit(Instant::now()) {
+        // Reasons that differ in numbers are the same.
+        let mut reason: String = why.chars().filter(|char| !char.is_ascii_digit()).collect();
+        if self.refused.len() >= MAX_REASONS && !self.refused.contains_key(&reason) {
+            reason.clear();
+        }
+        match self.refused.entry(reason).or_default().hit(Instant::now()) {
             Some(times) => tracing::warn!("refused {sender}: {why} ({times} refused)"),
             None => tracing::debug!("refused {sender}: {why}"),
         }

@@ -92,6 +92,17 @@ fn garbage_between_packets_is_passed_over_and_told_once() {
 }
 
 #[test]
+fn a_last_packet_with_a_reserved_header_is_found() {
+    for size in PacketSize::ALL {
+        let mut bytes = stream(size, 8, 2);
+        let last = 7 * size.bytes() + size.leading_bytes() + 3;
+        bytes[last] = 0;
+        assert_eq!(packets_at(&align(&[&bytes], size)).len(), 8, "{size:?}");
+        assert_eq!(whole_until(&bytes, size), bytes.len() as u64, "{size:?}");
+    }
+}
+
+#[test]
 fn the_bytes_tell_the_size_of_the_packets_whatever_is_added_to_them() {
     for size in PacketSize::ALL {
         for added in [0, 1, SYNC_BYTE] {
@@ -133,6 +144,36 @@ fn a_sender_with_packets_of_another_size_is_followed() {
             assert!(found >= 39, "{found} packets of {first:?}, then {next:?}");
             // Or the first parity is not expected.
             assert!(losses(&seen).len() <= 1, "{first:?}, then {next:?}");
+        }
+    }
+}
+
+#[test]
+fn a_packet_that_begins_in_the_parity_of_the_last_one_is_found() {
+    let good = stream(PacketSize::Parity, 20, 3);
+    for lost in 1..=16 {
+        // The end of a parity is lost.
+        let bytes = [&good[..3 * 204 - lost], &good[3 * 204..]].concat();
+        let found = packets_at(&align(&[&bytes], PacketSize::Parity));
+        assert_eq!(found.len(), 20, "{lost} bytes lost");
+    }
+}
+
+#[test]
+fn a_short_connection_of_another_size_is_kept_whole() {
+    for before in PacketSize::ALL {
+        for size in PacketSize::ALL {
+            // A sender of one or two packets may leave none or one.
+            for count in 3..8 {
+                let mut writer = Aligner::begin(ByteOffset(0), PacketSize::Plain);
+                let first = stream(before, 20, 2);
+                writer.push(&first);
+                writer.discard_torn();
+                writer.push(&stream(size, count, 3));
+                writer.discard_torn();
+                let whole = first.len() + usize::from(count) * size.bytes();
+                assert_eq!(writer.end() as usize, whole, "{before:?}, then {count} of {size:?}");
+            }
         }
     }
 }

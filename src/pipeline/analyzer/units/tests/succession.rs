@@ -198,6 +198,45 @@ fn another_codec_on_the_same_pid_is_followed_where_its_parameter_sets_stand() {
 }
 
 #[test]
+fn video_on_a_pid_that_has_carried_audio_is_followed() {
+    // The streams swap their PIDs, and the video moves to that of the audio.
+    for audio_pid in [VIDEO_PID, 0x102] {
+        let mut mux = Mux::with_tables();
+        for n in 0..5 {
+            mux.pes(VIDEO_PID, 0xe0, n * STEP, &picture(0, 250));
+            mux.pes(AUDIO_PID, 0xc0, n * STEP, &[0xff; 90]);
+        }
+        mux.pat(&[(1, PMT_PID)]);
+        let streams = [Stream::plain(H264, AUDIO_PID), Stream::plain(0x0f, audio_pid)];
+        mux.pmt(PMT_PID, 1, 1, &streams);
+        for n in 0..200 {
+            mux.pes(AUDIO_PID, 0xe0, u64::from(n) * STEP, &other(n));
+            mux.pes(audio_pid, 0xc0, u64::from(n) * STEP, &[0xff; 90]);
+        }
+        let found = units(&mux.bytes);
+        let last: Vec<_> =
+            found.iter().rev().take(200).rev().map(|unit| unit.data.clone()).collect();
+        assert!(last == others(0, 200), "audio on {audio_pid:#x}: {} pictures", found.len());
+    }
+}
+
+#[test]
+fn a_table_that_is_sent_once_counts_after_a_restart() {
+    let mut mux = Mux::default();
+    mux.pat(&[(1, PMT_PID), (2, 0x1001)]);
+    mux.pmt(PMT_PID, 1, 0, &[Stream::plain(H264, VIDEO_PID)]);
+    let mut stream = TwoVideos { mux, ..TwoVideos::new() };
+    for n in 0..300 {
+        stream.send(1, n < 40, true);
+        if n % 10 == 0 {
+            stream.mux.pat(&[(1, PMT_PID), (2, 0x1001)]);
+            stream.mux.pmt(0x1001, 2, 0, &[Stream::plain(H264, OTHER_PID)]);
+        }
+    }
+    assert_eq!(assert_read_again(&stream.mux.bytes), 40);
+}
+
+#[test]
 fn read_again_from_any_picture_the_same_stream_is_followed() {
     let mut stream = TwoVideos::new();
     stream.send(15, true, true);
@@ -205,32 +244,45 @@ fn read_again_from_any_picture_the_same_stream_is_followed() {
     stream.send(15, true, true);
     stream.send(160, false, true);
     stream.send(40, true, true);
-    let packets = stream.mux.bytes.as_chunks::<TS_PACKET_BYTES>().0;
-    let read = |reader: &mut UnitReader, from: usize| -> Vec<AccessUnit> {
-        for (n, packet) in packets.iter().enumerate().skip(from) {
-            reader.push(TsPacket::new(ByteOffset((n * TS_PACKET_BYTES) as u64), packet));
-        }
-        reader.finish();
-        std::iter::from_fn(|| reader.pull())
-            .filter_map(|event| match event {
-                UnitEvent::AccessUnit(unit) => Some(unit),
-                _ => None,
-            })
-            .collect()
-    };
-    let mut reader = UnitReader::new(ProgramChoice::FirstWithVideo);
-    let all = read(&mut reader, 0);
     // The first 30, and the other's from its key frame 40 on.
-    assert_eq!(all.len(), 30 + 233 - 40);
+    assert_eq!(assert_read_again(&stream.mux.bytes), 30 + 233 - 40);
+    let mut reader = UnitReader::new(ProgramChoice::FirstWithVideo);
+    let all = read_from(&mut reader, &stream.mux.bytes, 0);
     for (n, unit) in all.iter().enumerate() {
-        let program = reader.program_at(unit.at).unwrap().clone();
-        let named = VideoStream { program: 1, pid: OTHER_PID, codec: VideoCodec::H264 };
+        let program = reader.program_at(unit.at).unwrap();
+        let codec = VideoCodec::H264;
+        let named = VideoStream { program: 1, map_pid: PMT_PID, pid: OTHER_PID, codec };
         assert_eq!(program.video_pid, if n < 30 { VIDEO_PID } else { OTHER_PID }, "picture {n}");
         assert_eq!(program.successor, (15..30).contains(&n).then_some(named), "picture {n}");
+    }
+}
+
+/// Returns the access units from packet `from` on.
+fn read_from(reader: &mut UnitReader, bytes: &[u8], from: usize) -> Vec<AccessUnit> {
+    for (n, packet) in bytes.as_chunks::<TS_PACKET_BYTES>().0.iter().enumerate().skip(from) {
+        reader.push(TsPacket::new(ByteOffset((n * TS_PACKET_BYTES) as u64), packet));
+    }
+    reader.finish();
+    std::iter::from_fn(|| reader.pull())
+        .filter_map(|event| match event {
+            UnitEvent::AccessUnit(unit) => Some(unit),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Asserts that a reader that resumes at any access unit finds the rest of them. Returns how many
+/// there are.
+fn assert_read_again(bytes: &[u8]) -> usize {
+    let choice = ProgramChoice::FirstWithVideo;
+    let mut reader = UnitReader::new(choice);
+    let all = read_from(&mut reader, bytes, 0);
+    for (n, unit) in all.iter().enumerate() {
+        let program = reader.program_at(unit.at).unwrap().clone();
         let start = FramerStart { skip_bytes: unit.skip_bytes, pts: unit.pts, dts: unit.dts };
-        let choice = ProgramChoice::FirstWithVideo;
         let mut resumed = UnitReader::resume(choice, program, unit.at, start);
-        let again = read(&mut resumed, unit.at.0 as usize / TS_PACKET_BYTES);
+        let again = read_from(&mut resumed, bytes, unit.at.0 as usize / TS_PACKET_BYTES);
         assert!(again == all[n..], "from picture {n}: {} pictures", again.len());
     }
+    all.len()
 }
