@@ -26,7 +26,15 @@ connection, _ = listener.accept()
 received = 0
 while received < 20000:
     received += len(connection.recv(4096))
-if sys.argv[1] == "reset":
+if sys.argv[1] == "close":
+    # Unread bytes would make the system reset the connection.
+    connection.setblocking(False)
+    try:
+        while connection.recv(65536):
+            pass
+    except BlockingIOError:
+        pass
+else:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 connection.close()
 PYTHON

@@ -18,7 +18,7 @@ fuzz_target!(|input: &[u8]| {
         assert_sound(&whole, &stream);
 
         let mut listing = Listing::new(choice);
-        packets(&align(&[&stream], TS_PACKET_BYTES)).any(|packet| listing.push(packet));
+        packets(&align(&[&stream], PacketSize::Plain)).any(|packet| listing.push(packet));
         let programs = listing.programs();
         let streams = programs.iter().flat_map(|program| &program.streams);
         assert!(streams.filter(|stream| stream.followed).count() <= 1, "{programs:?}");
