@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::common::cache::Ffmpeg;
+use crate::common::mangle;
+use crate::common::odd::{H264, HEVC, LIVE, clip};
+use crate::common::random::Random;
 use scenetap::error::Kind;
 use scenetap::media::{ByteOffset, Verdict};
 use scenetap::pipeline::analyzer::{Analyzer, RestartPoint};
@@ -70,6 +73,31 @@ fn killed_around_a_jump_of_the_clock_gives_the_same_verdicts() {
     let around = |joint: usize| (joint - 3..joint + 60).step_by(7);
     let stops = [CLIP, 2 * CLIP, 3 * CLIP].into_iter().flat_map(around);
     assert_recovers("clips joined", &bytes, stops);
+}
+
+#[test]
+fn killed_where_times_are_random_gives_the_same_verdicts() {
+    for (name, percent) in [(LIVE, 30), (HEVC, 100), (H264, 30)] {
+        let mut random = Random::new(7);
+        let mut packets = clip(name);
+        packets.truncate(900);
+        for packet in &mut packets {
+            let Some(at) = mangle::pes_at(packet) else { continue };
+            for (flag, field) in [(0x80, 9), (0x40, 14)] {
+                if packet[at + 7] & flag != 0 && random.below(100) < percent {
+                    let time = match random.below(4) {
+                        0 => 0,
+                        1 => (1 << 33) - 1,
+                        2 => 1 << 32,
+                        _ => random.below(1 << 33) as i64,
+                    };
+                    mangle::set_time(packet, at + field, time);
+                }
+            }
+        }
+        let stops = (60..packets.len()).step_by(70);
+        assert_recovers(name, packets.as_flattened(), stops);
+    }
 }
 
 #[test]

@@ -186,6 +186,7 @@ fn a_refusal_names_what_the_bytes_look_like_and_what_to_do() {
     let sessions = tempfile::tempdir().unwrap();
     let recorder = Recorder::start(sessions.path(), "s", &["-v"]);
     let rtp = [&[0x80, 0x60, 0, 1, 0, 0, 0, 1, 1, 2, 3, 4, 0x67][..], &[9; 1400]].concat();
+    let rtmp = [&[3, 0, 0, 0, 0, 9, 0, 124, 2][..], &[7; 1528]].concat();
     let cases: [(&[u8], &str, &str); 11] = [
         (&[0, 0, 0, 1, 0x67, 0x64, 0, 0x1f, 0xac], "raw H.264 video", "rpicam-vid"),
         (&[0, 0, 0, 1, 0x40, 1, 0x0c, 1, 0xff], "raw HEVC video", "-f mpegts"),
@@ -195,7 +196,7 @@ fn a_refusal_names_what_the_bytes_look_like_and_what_to_do() {
         (b"\0\0\0\x18ftypisom\0\0\x02\0", "MP4", "-f mpegts"),
         (b"POST /live HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP", "tcp://"),
         (b"OPTIONS rtsp://h/live RTSP/1.0\r\nCSeq: 1\r\n\r\n", "RTSP", "ffmpeg -i rtsp://"),
-        (&[3, 0, 0, 0, 1, 0, 0, 0, 0, 7, 7], "RTMP", "SENDERS.md"),
+        (&rtmp, "RTMP", "SENDERS.md"),
         (&rtp, "RTP", "without RTP"),
         (b"SSH-2.0-scan\r\n", "SSH", "MPEG-TS only"),
     ];

@@ -3,9 +3,11 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::decode::{Settings, StreamProbe};
 use crate::error::Result;
-use crate::media::{AccessUnit, AudioFrame, PictureTiming, VideoCodec};
+use crate::media::{AccessUnit, AudioFrame, ByteOffset, PictureTiming, VideoCodec};
 use crate::timeline::Timeline;
 
 /// Where video stops within its first pictures and audio continues, the look-ahead ends after this
@@ -30,6 +32,44 @@ pub struct LookAhead {
     held: VecDeque<TimelineInput>,
     /// Items held since the last access unit.
     inputs_without_unit: usize,
+}
+
+/// The output delays with which the first pictures of a stream were timed, while the delay was not
+/// known. After a restart among them, they are timed in the same way.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstDelays {
+    /// Offset of the last picture for which they count.
+    through: ByteOffset,
+    /// Delays, each with the offset of the first picture that has it, and whether it was final.
+    changes: Vec<(ByteOffset, u32, bool)>,
+}
+
+impl FirstDelays {
+    /// Returns whether they count for no picture.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Returns these delays if they count for the picture at `at`, otherwise none.
+    pub fn from(&self, at: ByteOffset) -> Self {
+        if at <= self.through { self.clone() } else { FirstDelays::default() }
+    }
+
+    /// Sets the delay of the picture at `at`, if they count for it.
+    pub fn apply(&self, at: ByteOffset, timing: &mut PictureTiming) {
+        let reached = self.changes.iter().rev().find(|(from, ..)| *from <= at);
+        if let Some((_, delay, known)) = reached.filter(|_| at <= self.through) {
+            (timing.delay, timing.delay_known) = (*delay, *known);
+        }
+    }
+
+    fn push(&mut self, at: ByteOffset, timing: &PictureTiming) {
+        let (delay, known) = (timing.delay, timing.delay_known);
+        if self.changes.last().is_none_or(|last| (last.1, last.2) != (delay, known)) {
+            self.changes.push((at, delay, known));
+        }
+        self.through = at;
+    }
 }
 
 /// The input that was held back, once everything is known or the look-ahead has reached its limit.
@@ -82,16 +122,22 @@ impl LookAhead {
 }
 
 impl HeldInput {
-    /// Passes the results of the look-ahead to `timeline`, and returns the held input. `delay` is
-    /// the decoder's output delay in pictures.
-    pub fn release(mut self, timeline: &mut Timeline, delay: u32) -> VecDeque<TimelineInput> {
+    /// Passes the results of the look-ahead to `timeline`, and returns the held input, and the delays
+    /// of its pictures. `delay` is the decoder's output delay in pictures.
+    pub fn release(
+        mut self,
+        timeline: &mut Timeline,
+        delay: u32,
+    ) -> (VecDeque<TimelineInput>, FirstDelays) {
         if self.guesses {
             self.start_over(timeline, delay);
         }
         if self.codec == VideoCodec::Hevc || self.guesses {
             self.set_initial_durations();
         }
-        self.held
+        let mut delays = FirstDelays::default();
+        self.units().for_each(|(unit, timing)| delays.push(unit.at, timing));
+        (self.held, delays)
     }
 
     /// Starts over with the results of the look-ahead, like libavformat.

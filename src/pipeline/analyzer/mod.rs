@@ -117,7 +117,7 @@ impl Analyzer {
         let (from, decided) = (&point.read_from, &point.decided);
         Analyzer {
             reader: UnitReader::resume(choice, point.program.clone(), from.offset, from.framer),
-            timer: UnitTimer::resume(point.clock.clone()),
+            timer: UnitTimer::resume(point.clock.clone(), point.decoder.first_delays.clone()),
             restart: RestartPoints::resume(&point),
             resuming: Some(Resuming {
                 last: decided.offset,
@@ -188,7 +188,8 @@ impl Analyzer {
         };
         let final_through = self.final_through;
         let decided = Decided { offset, pts, detector, final_through };
-        Some(candidate.point(self.decoders.delay(), decided))
+        let first_delays = self.timer.first_delays(candidate.offset());
+        Some(candidate.point(self.decoders.delay(), first_delays, decided))
     }
 
     /// Returns the selected program, once it is known.

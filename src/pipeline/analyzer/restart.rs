@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::look_ahead::FirstDelays;
 use crate::decode::{BestEffort, Decoded, Settings};
 use crate::demux::Program;
 use crate::detect::DetectorState;
@@ -77,6 +78,9 @@ pub struct DecoderState {
     pub reorder: u32,
     /// Output delay of the stream's first decoder in pictures, which libavformat keeps.
     pub delay: u32,
+    /// Delays of the first pictures, if the restart is among them.
+    #[serde(default, skip_serializing_if = "FirstDelays::is_empty")]
+    pub first_delays: FirstDelays,
     /// Parameter sets with their start codes; hexadecimal in the checkpoint.
     #[serde(with = "hex")]
     pub parameter_sets: Vec<u8>,
@@ -299,15 +303,27 @@ impl RestartPoints {
 }
 
 impl Candidate {
+    /// Returns the offset at which decoding starts.
+    pub fn offset(&self) -> ByteOffset {
+        self.read_from.offset
+    }
+
     /// Returns the restart point at this candidate. `delay` is the output delay of the stream's
     /// first decoder in pictures.
-    pub fn point(&self, delay: u32, decided: Decided) -> RestartPoint {
+    pub fn point(&self, delay: u32, first_delays: FirstDelays, decided: Decided) -> RestartPoint {
         let Settings { reorder, parameter_sets, size } = self.settings.clone();
         RestartPoint {
             read_from: self.read_from.clone(),
             program: self.program.clone(),
             clock: self.clock.clone(),
-            decoder: DecoderState { reorder, delay, parameter_sets, size, times: self.times },
+            decoder: DecoderState {
+                reorder,
+                delay,
+                first_delays,
+                parameter_sets,
+                size,
+                times: self.times,
+            },
             decided,
         }
     }

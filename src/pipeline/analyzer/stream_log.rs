@@ -73,7 +73,8 @@ impl StreamLog {
         let has_grown = after.continuity_gaps > before.continuity_gaps
             || after.undecodable > before.undecodable
             || after.transport_errors > before.transport_errors
-            || after.implausible > before.implausible;
+            // A header is repeated at each key frame.
+            || (after.implausible > 0 && before.implausible == 0);
         if has_grown && self.damage.hit(Instant::now()).is_some() {
             tracing::warn!("the stream is damaged: {after}");
         }

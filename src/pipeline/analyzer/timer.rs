@@ -2,11 +2,11 @@
 //! recording.
 
 use super::decoders::Decoders;
-use super::look_ahead::{LookAhead, TimelineInput};
+use super::look_ahead::{FirstDelays, LookAhead, TimelineInput};
 use crate::demux::{AudioPes, Program};
 use crate::error::Result;
 use crate::framing::{AudioFramer, HeaderReader};
-use crate::media::{AccessUnit, Ticks, VideoCodec};
+use crate::media::{AccessUnit, ByteOffset, Ticks, VideoCodec};
 use crate::timeline::{RecordingClock, TimedUnit, Timeline};
 
 /// Reads the headers of pictures and audio frames, and sets the times of the pictures. Where a
@@ -19,6 +19,8 @@ pub struct UnitTimer {
     /// Set while a stream begins.
     look_ahead: Option<LookAhead>,
     timeline: Timeline,
+    /// Delays of the first pictures of the stream.
+    first_delays: FirstDelays,
     /// Implausible durations in the headers of earlier codecs.
     implausible: u64,
 }
@@ -30,12 +32,19 @@ impl UnitTimer {
     }
 
     /// Returns a timer that resumes with the `clock` from before the next access unit.
-    pub fn resume(clock: RecordingClock) -> Self {
-        UnitTimer::with(Timeline::resume(clock))
+    pub fn resume(clock: RecordingClock, first_delays: FirstDelays) -> Self {
+        UnitTimer { first_delays, ..UnitTimer::with(Timeline::resume(clock)) }
     }
 
     fn with(timeline: Timeline) -> Self {
-        UnitTimer { audio: Vec::new(), headers: None, look_ahead: None, timeline, implausible: 0 }
+        UnitTimer {
+            audio: Vec::new(),
+            headers: None,
+            look_ahead: None,
+            timeline,
+            first_delays: FirstDelays::default(),
+            implausible: 0,
+        }
     }
 
     /// Sets the program's audio streams: their first times determine the start as well.
@@ -89,8 +98,9 @@ impl UnitTimer {
         if matches!(unit.codec, VideoCodec::H264 | VideoCodec::Hevc) {
             timing.delay = decoders.delay();
         }
-        if let Some(look_ahead) = &mut self.look_ahead {
-            look_ahead.look(&unit, &mut timing);
+        match &mut self.look_ahead {
+            Some(look_ahead) => look_ahead.look(&unit, &mut timing),
+            None => self.first_delays.apply(unit.at, &mut timing),
         }
         self.pass(TimelineInput::Unit(unit, timing));
         self.finish_look_ahead_if_done(decoders)
@@ -110,6 +120,11 @@ impl UnitTimer {
     /// Returns the next access unit with its times, if there is one.
     pub fn pull(&mut self) -> Option<TimedUnit> {
         self.timeline.pull()
+    }
+
+    /// Returns the delays of the stream's first pictures, for a restart at `at`.
+    pub fn first_delays(&self, at: ByteOffset) -> FirstDelays {
+        self.first_delays.from(at)
     }
 
     /// Returns the number of pictures so far whose headers state a duration that cannot be.
@@ -159,9 +174,9 @@ impl UnitTimer {
         let Some(look_ahead) = self.look_ahead.take() else { return Ok(()) };
         let (codec, settings, held) = look_ahead.finish();
         let delay = decoders.open(codec, settings)?;
-        for input in held.release(&mut self.timeline, delay) {
-            self.pass(input);
-        }
+        let (held, first_delays) = held.release(&mut self.timeline, delay);
+        self.first_delays = first_delays;
+        held.into_iter().for_each(|input| self.pass(input));
         Ok(())
     }
 }
