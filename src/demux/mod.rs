@@ -313,6 +313,7 @@ impl Demuxer {
             self.demux_video(at, packet, sink);
             return;
         }
+        self.succession.see(packet);
         let has_stopped =
             at >= self.video_from && self.succession.push(at, packet, bytes, successor);
         // A PID that has carried audio may carry video now.

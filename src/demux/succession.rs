@@ -56,7 +56,18 @@ impl Succession {
         self.restart();
     }
 
-    /// Takes a packet of another PID. Tables name `successor` in place of the demuxed stream. Returns
+    /// Takes a packet of another PID, and notes whether video PES packets begin there.
+    pub fn see(&mut self, packet: &Packet<'_>) {
+        if packet.unit_start {
+            if matches!(packet.payload, [0, 0, 1, 0xe0..=0xef, ..]) {
+                self.pids.insert(packet.pid);
+            } else {
+                self.pids.remove(&packet.pid);
+            }
+        }
+    }
+
+    /// Holds a packet of another PID, which was seen. Tables name `successor` in place of the demuxed stream. Returns
     /// whether the latter has stopped.
     pub fn push(
         &mut self,
@@ -65,13 +76,6 @@ impl Succession {
         bytes: &[u8; TS_PACKET_BYTES],
         successor: Option<VideoStream>,
     ) -> bool {
-        if packet.unit_start {
-            if matches!(packet.payload, [0, 0, 1, 0xe0..=0xef, ..]) {
-                self.pids.insert(packet.pid);
-            } else {
-                self.pids.remove(&packet.pid);
-            }
-        }
         let is_successor = successor.is_some_and(|successor| successor.pid == packet.pid);
         if is_successor || self.pids.contains(&packet.pid) {
             self.held.push_back((at, *bytes));

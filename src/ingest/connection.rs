@@ -66,6 +66,21 @@ impl Connection {
         Connection { socket, sender, last_received: Instant::now() }
     }
 
+    /// Returns whether the sender has closed the connection, although not everything that it sent has
+    /// been read.
+    pub fn is_closed_by_sender(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let socket = match &self.socket {
+            Socket::Plain(socket) => socket,
+            Socket::Tls(socket) => socket.get_ref().0,
+        };
+        let closed = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        let mut polled = [PollFd::new(socket, PollFlags::RDHUP)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(poll(&mut polled, Some(&at_once)), Ok(1..))
+            && polled[0].revents().intersects(closed)
+    }
+
     /// Returns the next bytes, or the reason why there are none.
     pub async fn read(&mut self, idle_timeout: Option<Duration>) -> Result<Vec<u8>, Leaving> {
         let mut bytes = Vec::with_capacity(CHUNK_BYTES);

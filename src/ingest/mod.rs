@@ -160,7 +160,7 @@ impl Acceptor<'_> {
             let is_idle = self.pending_chunks.is_empty();
             tokio::select! {
                 // The order matters: the end of an old connection is read before the next
-                // connection is checked, so that a sender that reconnects is not refused
+                // connection is admitted, so that a sender that reconnects is not refused
                 // because of its own old connection.
                 biased;
                 () = &mut shutdown => {
@@ -190,7 +190,9 @@ impl Acceptor<'_> {
                         }
                     }
                 }
-                Some(result) = self.candidates.next(), if is_idle => self.admit(result),
+                Some(result) = self.candidates.next(), if is_idle && !self.is_draining() => {
+                    self.admit(result);
+                }
                 (socket, sender) = accept(listener) => {
                     self.check_connection(socket, sender);
                     // Let tasks that have received data run before many more connections are
@@ -242,11 +244,16 @@ impl Acceptor<'_> {
     fn check_can_accept(&self) -> Result<(), &'static str> {
         if !*self.accepting.borrow() {
             Err("the recording cannot be written at the moment")
-        } else if self.connected.is_some() && !self.options.takeover {
+        } else if self.connected.is_some() && !self.options.takeover && !self.is_draining() {
             Err("another sender is connected")
         } else {
             Ok(())
         }
+    }
+
+    /// Returns whether the sender has closed its connection, and some of what it sent is to be read.
+    fn is_draining(&self) -> bool {
+        self.connected.as_ref().is_some_and(Connection::is_closed_by_sender)
     }
 
     fn take(&mut self, bytes: Vec<u8>) {

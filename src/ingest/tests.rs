@@ -265,3 +265,29 @@ async fn however_many_are_silent_a_sender_is_heard() {
         remaining.filter(|event| matches!(event, Event::Refused(why) if why.contains("place")));
     assert!(evicted.count() >= 200, "the oldest are evicted");
 }
+
+#[tokio::test]
+async fn a_sender_that_comes_back_while_its_old_connection_is_still_read_is_not_refused() {
+    let mut server = listen(false).await;
+    let mut sender = TcpStream::connect(server.address).await.unwrap();
+    sender.set_nodelay(true).unwrap();
+    // The writer takes nothing, until its queue is full and more waits to be read.
+    let mut sent = 0;
+    while server.recorded.len() < QUEUED_CHUNKS {
+        sender.write_all(&packets(10)).await.unwrap();
+        sent += 10;
+        tokio::task::yield_now().await;
+    }
+    sender.write_all(&packets(20)).await.unwrap();
+    drop(sender);
+    let mut again = TcpStream::connect(server.address).await.unwrap();
+    again.write_all(&packets(10)).await.unwrap();
+    assert_eq!(recorded(&mut server).await, packets(sent + 20));
+    let mut events = Vec::new();
+    while events.len() < 3 {
+        events.push(server.events.recv().await.unwrap());
+    }
+    assert_eq!(events, [Event::Accepted, Event::Left("Left".into()), Event::Accepted]);
+    server.end.take().unwrap().send(()).unwrap();
+    server.run.await.unwrap().unwrap();
+}

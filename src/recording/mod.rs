@@ -219,8 +219,11 @@ impl Recording {
 }
 
 impl Drop for Recording {
-    /// Marks the recording as finished for its readers.
+    /// Marks the recording as finished for its readers. What needs more bytes to be decided is
+    /// decided.
     fn drop(&mut self) {
+        self.packets.end_input();
+        self.written.publish(self.packets.find_all());
         self.written.finish();
     }
 }

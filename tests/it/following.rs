@@ -29,8 +29,10 @@ fn a_video_that_is_at_another_pid_in_a_later_recording_is_followed_live_scanned_
     // Ends, is killed and goes on within what is held until the first video has stopped.
     for end in [first.len() + 200_000, first.len() + 400_000, joined.len()] {
         let from = std::fs::metadata(recorder.recording()).unwrap().len() as usize;
-        send_bytes(&recorder.address, &joined[from..end / TS_PACKET_BYTES * TS_PACKET_BYTES]);
+        let end = end / TS_PACKET_BYTES * TS_PACKET_BYTES;
+        send_bytes(&recorder.address, &joined[from..end]);
         recorder.wait_for("has left");
+        recorder.wait_for_bytes(end);
     }
     let log =
         recorder.wait_for("the video on PID 0x100 has stopped; going on with h264 on PID 0x200");
