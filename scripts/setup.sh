@@ -6,6 +6,7 @@
 #   clang, pkg-config, cc           for the bindings
 #   mpv                             plays the recording
 #   ffmpeg                          reference in the tests; the program never runs it
+#   python3                         runs the script that mangles streams, which is beside the real streams
 set -eu
 
 packages=""
@@ -29,6 +30,7 @@ need clang command -v clang
 need libclang-dev sh -c 'ls /usr/lib/llvm-*/lib/libclang.so /usr/lib/*/libclang*.so* | grep -q .'
 need mpv command -v mpv
 need ffmpeg command -v ffmpeg
+need python3 command -v python3
 
 if [ -z "$packages" ]; then
     echo "setup: everything is installed"
