@@ -42,7 +42,7 @@ impl From<ts::Aligned<'_>> for Found {
         match found {
             ts::Aligned::Packet(packet) => {
                 Found::Packet(packet.at.0, *packet.bytes, packet.raw.len())
-            },
+            }
             ts::Aligned::SyncLost { at, skipped_bytes } => Found::Lost(at.0, skipped_bytes),
         }
     }
