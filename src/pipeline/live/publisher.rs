@@ -134,12 +134,16 @@ impl Publisher<'_> {
 
     /// Returns the time until the index or the checkpoint has to be written.
     fn wait(&self) -> Duration {
-        let interval = self
-            .checkpoints
-            .as_ref()
-            .map_or(Duration::from_secs(1), |checkpoints| checkpoints.interval);
-        let sync_due = interval.saturating_sub(self.synced.elapsed());
-        self.catalog.write_due_in().unwrap_or(interval).min(sync_due)
+        /// Without anything to write, a message wakes the publisher.
+        const IDLE: Duration = Duration::from_secs(1);
+        let index_due = self.catalog.write_due_in().unwrap_or(IDLE);
+        match &self.checkpoints {
+            // In a scan, nothing is synced before the end.
+            None => index_due,
+            Some(checkpoints) => {
+                index_due.min(checkpoints.interval.saturating_sub(self.synced.elapsed()))
+            }
+        }
     }
 
     fn sync_when_due(&mut self) -> Result<()> {
