@@ -12,9 +12,11 @@
 //! pes            PES packets of one PID
 //! scrambling     whether packets that are flagged as scrambled are
 //! succession     when another video stream takes the place of the selected one
+//! audio          the PES packets of an audio stream
 //! listing        programs, streams, codecs and PIDs for `scan --list`
 //! ```
 
+mod audio;
 mod listing;
 mod packet;
 mod pes;
@@ -32,8 +34,9 @@ pub use program::{NoVideo, Program, ProgramChoice, VideoStream};
 pub use psi::Content;
 pub use table_packets::TablePackets;
 
-use crate::media::{AudioCodec, AudioStream, ByteOffset, Ticks, VideoCodec};
+use crate::media::{AudioStream, ByteOffset, Ticks, VideoCodec};
 use crate::ts::{NULL_PID, TS_PACKET_BYTES, TsPacket};
+use audio::AudioReader;
 use packet::{Packet, PacketParser, PesHeader};
 use pes::{PesParser, PesPart};
 use scrambling::Scrambling;
@@ -121,16 +124,6 @@ pub struct Demuxer {
     audio: Vec<AudioReader>,
 }
 
-#[derive(Debug)]
-struct AudioReader {
-    stream: AudioStream,
-    /// Codec found in the data, if the tables do not name it (FFmpeg's `probe_codec`).
-    found: Option<AudioCodec>,
-    parser: PesParser,
-    scrambling: Scrambling,
-    open: Option<AudioPes>,
-}
-
 #[derive(Debug, Default)]
 struct Held {
     packets: VecDeque<(ByteOffset, [u8; TS_PACKET_BYTES])>,
@@ -200,7 +193,7 @@ impl Demuxer {
         self.release(sink);
         let successor = self.program.as_ref().and_then(|program| program.successor);
         if let Some(successor) = successor
-            && self.succession.has_stopped_at_end(Some(successor))
+            && self.succession.has_stopped_at_end(successor)
         {
             self.succeed(successor, sink);
         }
@@ -256,18 +249,10 @@ impl Demuxer {
             self.scrambling = Scrambling::default();
             self.counter = None;
         }
-        self.audio.retain(|reader| program.audio.contains(&reader.stream));
+        self.audio.retain(|reader| program.audio.contains(&reader.stream()));
         for &stream in &program.audio {
-            if !self.audio.iter().any(|reader| reader.stream == stream) {
-                let parser = PesParser::default();
-                let scrambling = Scrambling::default();
-                self.audio.push(AudioReader {
-                    stream,
-                    found: None,
-                    parser,
-                    scrambling,
-                    open: None,
-                });
+            if !self.audio.iter().any(|reader| reader.stream() == stream) {
+                self.audio.push(AudioReader::new(stream));
             }
         }
         sink(DemuxEvent::Program(program.clone()));
@@ -319,7 +304,7 @@ impl Demuxer {
         // A PID that has carried audio may carry video now.
         if !self.succession.is_video(packet.pid)
             && let Some(reader) =
-                self.audio.iter_mut().find(|reader| reader.stream.pid == packet.pid)
+                self.audio.iter_mut().find(|reader| reader.stream().pid == packet.pid)
         {
             reader.push(at, packet, sink);
         }
@@ -384,47 +369,6 @@ impl Demuxer {
             sink(DemuxEvent::Fault(StreamFault::TransportError(at)));
         }
     }
-}
-
-impl AudioReader {
-    fn push(&mut self, at: ByteOffset, packet: &Packet<'_>, sink: &mut impl FnMut(DemuxEvent<'_>)) {
-        let AudioReader { stream, found, parser, scrambling, open } = self;
-        if scrambling.is_scrambled(packet) {
-            return;
-        }
-        let mut complete = |open: &mut Option<AudioPes>| {
-            if let Some(pes) = open.take().and_then(|pes| identify(pes, found)) {
-                sink(DemuxEvent::Audio(pes));
-            }
-        };
-        parser.push(packet, |part| match part {
-            PesPart::Start(PesHeader { pts, .. }) => {
-                complete(open);
-                *open = Some(AudioPes { stream: *stream, at, pts, data: Vec::new() });
-            }
-            PesPart::Data(data) => {
-                if let Some(pes) = open {
-                    pes.data.extend_from_slice(data);
-                }
-            }
-            PesPart::End => complete(open),
-        });
-    }
-
-    /// Ends the stream. Returns the open PES packet, if it is audio.
-    fn finish(&mut self) -> Option<AudioPes> {
-        self.open.take().and_then(|pes| identify(pes, &mut self.found))
-    }
-}
-
-/// Sets the codec of a stream if the tables do not name it. Returns `None` if the data is
-/// not audio.
-fn identify(mut pes: AudioPes, found: &mut Option<AudioCodec>) -> Option<AudioPes> {
-    if pes.stream.codec == AudioCodec::Private {
-        *found = found.or_else(|| program::audio_codec(&pes.data));
-        pes.stream.codec = (*found)?;
-    }
-    Some(pes)
 }
 
 /// Returns whether the packet's continuity counter is the one expected after `last`.

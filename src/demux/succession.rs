@@ -10,7 +10,7 @@ use super::packet::Packet;
 use super::pes::decoding_time;
 use super::program::VideoStream;
 use crate::media::{ByteOffset, TICKS_PER_SECOND, Ticks};
-use crate::ts::TS_PACKET_BYTES;
+use crate::ts::{Header, TS_PACKET_BYTES, payload};
 
 /// A stream has stopped if none of its packets comes while the other one advances by this time …
 const STOPPED_TICKS: i64 = 5 * TICKS_PER_SECOND;
@@ -40,6 +40,8 @@ pub struct Succession {
     measured: Option<VideoStream>,
     last_time: Option<Ticks>,
     advanced: i64,
+    /// Whether a PES packet of it has begun.
+    has_begun: bool,
 }
 
 impl Succession {
@@ -67,8 +69,8 @@ impl Succession {
         }
     }
 
-    /// Holds a packet of another PID, which was seen. Tables name `successor` in place of the demuxed stream. Returns
-    /// whether the latter has stopped.
+    /// Holds a packet that was seen. Tables name `successor` in place of the demuxed stream. Returns
+    /// whether the latter has stopped, and the successor has begun.
     pub fn push(
         &mut self,
         at: ByteOffset,
@@ -86,12 +88,14 @@ impl Succession {
         } else if is_successor {
             self.measure(packet.unit_start, packet.payload);
         }
-        let is_far = at.0.saturating_sub(self.alive_at.0) >= STOPPED_BYTES;
-        if successor.is_some() {
-            return is_far || self.advanced >= STOPPED_TICKS;
+        let distance = |from: ByteOffset| at.0.saturating_sub(from.0);
+        let has_stopped =
+            self.advanced >= STOPPED_TICKS || distance(self.alive_at) >= STOPPED_BYTES;
+        if self.has_begun && has_stopped {
+            return true;
         }
         // Memory stays bounded while nothing succeeds.
-        while is_far && self.held.front().is_some_and(|(from, _)| at.0 - from.0 >= STOPPED_BYTES) {
+        while self.held.front().is_some_and(|(from, _)| distance(*from) >= STOPPED_BYTES) {
             self.held.pop_front();
         }
         false
@@ -103,23 +107,25 @@ impl Succession {
     }
 
     /// Returns whether the demuxed stream has stopped, now that the recording ends.
-    pub fn has_stopped_at_end(&mut self, successor: Option<VideoStream>) -> bool {
-        if self.measured != successor {
-            self.measured = successor;
+    pub fn has_stopped_at_end(&mut self, successor: VideoStream) -> bool {
+        if self.measured != Some(successor) {
+            self.measured = Some(successor);
             self.measure_again();
         }
-        successor.is_some() && self.advanced >= STOPPED_TICKS_AT_END
+        self.advanced >= STOPPED_TICKS_AT_END
     }
 
     /// Returns the packets of `pid` since the demuxed stream has stopped. A new succession begins.
     pub fn take(&mut self, pid: u16) -> VecDeque<(ByteOffset, [u8; TS_PACKET_BYTES])> {
-        let mut held = std::mem::take(self).held;
-        held.retain(|(_, bytes)| crate::ts::Header::of(bytes).pid() == pid);
+        let mut held = std::mem::take(&mut self.held);
+        held.retain(|(_, bytes)| Header::of(bytes).pid() == pid);
+        (self.measured, self.is_audio) = (None, false);
+        self.restart();
         held
     }
 
     fn restart(&mut self) {
-        (self.last_time, self.advanced) = (None, 0);
+        (self.last_time, self.advanced, self.has_begun) = (None, 0, false);
     }
 
     fn measure_again(&mut self) {
@@ -127,9 +133,9 @@ impl Succession {
         let Some(stream) = self.measured else { return };
         let held = std::mem::take(&mut self.held);
         for (_, bytes) in &held {
-            let header = crate::ts::Header::of(bytes);
+            let header = Header::of(bytes);
             if header.pid() == stream.pid {
-                self.measure(header.unit_start(), crate::ts::payload(bytes));
+                self.measure(header.unit_start(), payload(bytes));
             }
         }
         self.held = held;
@@ -140,6 +146,7 @@ impl Succession {
         if !unit_start {
             return;
         }
+        self.has_begun = true;
         let Some(time) = decoding_time(payload) else { return };
         if let Some(last) = self.last_time.replace(time) {
             let step = (time.0 - last.0).rem_euclid(MODULUS);

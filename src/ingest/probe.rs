@@ -42,7 +42,7 @@ pub fn probe(bytes: &[u8], at_end: bool) -> ProbeOutcome {
     let is_recognised = match certainty {
         Some(Certainty::Handshake) => true,
         // The timestamp of a first packet may equal it.
-        Some(Certainty::Signature) => bytes.len() >= PHASE_BYTES + PacketSize::Parity.bytes(),
+        Some(Certainty::Signature) => bytes.len() >= PHASE_BYTES + PacketSize::MAX_BYTES,
         _ => false,
     };
     if at_end || is_too_late || is_recognised {

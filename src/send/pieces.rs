@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use crate::ts::{PacketSize, SYNC_BYTE, TS_PACKET_BYTES, in_step};
 
 /// Bytes needed to decide whether a packet begins at a position.
-const DECISION_BYTES: usize = 5 * (TS_PACKET_BYTES + 16);
+const DECISION_BYTES: usize = 5 * PacketSize::MAX_BYTES;
 
 /// Size of the read buffer.
 const BUFFER_BYTES: usize = 256 * 1024;

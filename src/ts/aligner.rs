@@ -27,7 +27,7 @@ pub enum Aligned<'a> {
     },
 }
 
-/// What was found, by its position in the buffer.
+/// A packet in the buffer, or bytes that belong to none.
 #[derive(Debug, Clone, Copy)]
 enum Found {
     Packet {

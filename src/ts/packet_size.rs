@@ -19,9 +19,15 @@ pub enum PacketSize {
     Parity,
 }
 
+/// Bytes of parity behind a packet (RS(204,188)).
+const PARITY_BYTES: usize = 16;
+
 impl PacketSize {
     /// The sizes, in the order in which they are tried.
     pub const ALL: [PacketSize; 3] = [PacketSize::Plain, PacketSize::Timed, PacketSize::Parity];
+
+    /// Bytes of the largest size.
+    pub const MAX_BYTES: usize = TS_PACKET_BYTES + PARITY_BYTES;
 
     /// Returns whether nothing is added to the packets.
     pub fn is_plain(&self) -> bool {
@@ -40,7 +46,7 @@ impl PacketSize {
 
     /// Returns the number of bytes that follow the 188 bytes and belong to the packet.
     pub fn trailing_bytes(self) -> usize {
-        if self == PacketSize::Parity { 16 } else { 0 }
+        if self == PacketSize::Parity { PARITY_BYTES } else { 0 }
     }
 }
 

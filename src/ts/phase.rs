@@ -5,7 +5,7 @@
 //! phases is right is then decided by the headers: their reserved values, and the continuity
 //! counters.
 
-use super::{Header, NULL_PID, PacketSize, SYNC_BYTE, TS_PACKET_BYTES};
+use super::{Header, NULL_PID, PacketSize, SYNC_BYTE};
 
 /// Number of sync bytes at packet distance that mark the beginning of a packet: a single payload
 /// byte may equal a sync byte by chance, five in step do not.
@@ -15,7 +15,7 @@ const STEPS: usize = 5;
 const COMPARED_HEADERS: usize = 8;
 
 /// Bytes from a sync byte on with which every size and phase can be determined.
-pub const PHASE_BYTES: usize = (COMPARED_HEADERS + 1) * (TS_PACKET_BYTES + 16);
+pub const PHASE_BYTES: usize = (COMPARED_HEADERS + 1) * PacketSize::MAX_BYTES;
 
 /// Returns whether `bytes` begin with packets `stride` bytes apart: the first five positions, as
 /// far as `bytes` reach, have sync bytes.
@@ -121,6 +121,7 @@ fn plausibility(bytes: &[u8], at: usize, stride: usize) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ts::TS_PACKET_BYTES;
 
     fn packet(counter: u8) -> Vec<u8> {
         let mut bytes = vec![0; TS_PACKET_BYTES];

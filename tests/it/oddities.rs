@@ -398,7 +398,7 @@ fn two_recordings_joined_of_which_the_second_begins_with_audio() {
         if name == HEVC {
             second = clip(HEVC);
         }
-        // Its first video PES packet comes after more than a second of audio.
+        // Video begins in it after more than a second of audio.
         let (mut audio, mut rest) = (Vec::new(), Vec::new());
         for packet in second {
             let is_early = mangle::pid(&packet) == AUDIO_PID && audio.len() < 150;

@@ -81,7 +81,7 @@ fn video_that_has_stopped_is_followed_by_the_other_from_its_first_key_frame() {
     stream.send(5, true, true);
     stream.names(OTHER_PID, H264);
     stream.send(20, true, true);
-    // Its pictures 28 and on; the next key frame is 30.
+    // The other stream goes on with picture 28; the next key frame is picture 30.
     stream.send(200, false, true);
     assert_eq!(stream.found(), (25, others(30, 228)));
 }
@@ -144,6 +144,19 @@ fn without_times_the_bytes_decide() {
     let (first, found) = stream.found();
     assert_eq!((first, found.first()), (5, Some(&other(10))));
     assert_eq!(found.len(), (stream.other - 10) as usize);
+}
+
+#[test]
+fn a_stream_that_is_named_and_never_begins_is_not_waited_for() {
+    let mut stream = TwoVideos::new();
+    stream.send(5, true, false);
+    stream.names(OTHER_PID, H264);
+    let filler = [0xff; 184];
+    for _ in 0..(17 << 20) / TS_PACKET_BYTES {
+        stream.mux.packet(0x300, false, &filler);
+    }
+    stream.send(5, true, false);
+    assert_eq!(stream.found(), (10, Vec::new()));
 }
 
 #[test]
