@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::common::series::{Progress, assert_is_cut, assert_is_detected, series};
-use crate::common::{Recorder, fixture};
+use crate::common::{Recorder, fixture, remove_session};
 use rustix::process::Signal;
 use scenetap::ts::TS_PACKET_BYTES;
 
@@ -82,7 +82,7 @@ fn a_session_that_is_removed_goes_on_in_a_new_one() {
     let mut pieces = stream.chunks(TS_PACKET_BYTES * 100).cycle();
     (0..30).for_each(|_| socket.write_all(pieces.next().unwrap()).unwrap());
     recorder.next_frame().unwrap();
-    std::fs::remove_dir_all(folder.path().join("s")).unwrap();
+    remove_session(&folder.path().join("s"));
     // The file is checked once per second; a single connection.
     let next = folder.path().join("s_2/stream/recording.ts");
     while !next.is_file() {
@@ -113,7 +113,7 @@ fn bytes_that_were_held_for_a_cut_are_recorded_when_the_session_is_removed() {
     socket.write_all(&stream[..sent]).unwrap();
     recorder.wait_for_bytes(1_228_800);
     let mut removed = std::fs::File::open(&first).unwrap();
-    std::fs::remove_dir_all(folder.path().join("s")).unwrap();
+    remove_session(&folder.path().join("s"));
     let next = folder.path().join("s_2/stream/recording.ts");
     while !next.is_file() {
         socket.write_all(&stream[sent..sent + TS_PACKET_BYTES]).unwrap();

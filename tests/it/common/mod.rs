@@ -76,6 +76,14 @@ pub fn unused_address() -> String {
     format!("127.1.{high}.{low}:0")
 }
 
+/// Removes a session's folder while its recorder runs. The recorder may create a file in a folder
+/// that was just emptied, so it is emptied until it is gone, as `rm -r` typed again.
+pub fn remove_session(folder: &Path) {
+    while let Err(error) = std::fs::remove_dir_all(folder) {
+        assert_eq!(error.kind(), std::io::ErrorKind::DirectoryNotEmpty, "{}", folder.display());
+    }
+}
+
 /// A running recorder.
 pub struct Recorder {
     pub child: Child,
