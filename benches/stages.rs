@@ -96,7 +96,7 @@ fn by_pictures(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     let picture = pictures(&units[..60])[30].clone();
     group.bench_function("jpeg 360p", |bencher| {
-        bencher.iter(|| encode_jpeg(&picture.to_rgb(None).unwrap(), 90).unwrap().len());
+        bencher.iter(|| encode_jpeg(&picture.to_jfif(None).unwrap(), 90).unwrap().len());
     });
     group.finish();
 }

@@ -4,6 +4,7 @@
 #
 #   FFmpeg's development packages   the libraries that scenetap uses
 #   clang, pkg-config, cc           for the bindings
+#   cmake, nasm                     to build libjpeg-turbo with its assembly
 #   mpv                             plays the recording
 #   ffmpeg                          reference in the tests; the program never runs it
 #   python3                         runs the script that mangles streams, which is beside the real streams
@@ -28,6 +29,8 @@ done
 need clang command -v clang
 # bindgen loads libclang. The package's name has no version, its folder has.
 need libclang-dev sh -c 'ls /usr/lib/llvm-*/lib/libclang.so /usr/lib/*/libclang*.so* | grep -q .'
+need cmake command -v cmake
+need nasm command -v nasm
 need mpv command -v mpv
 need ffmpeg command -v ffmpeg
 need python3 command -v python3

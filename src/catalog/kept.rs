@@ -59,7 +59,7 @@ pub struct Encoder {
 impl Encoder {
     /// Converts and encodes the picture, if JPEGs are enabled.
     ///
-    /// A picture that cannot be converted to RGB, or is too large for JPEG, is tried twice, because
+    /// A picture that cannot be converted, or is too large for JPEG, is tried twice, because
     /// memory may have been short. Then it is logged and has no JPEG: one picture must not stop
     /// detection.
     pub fn encode(&self, kept: &KeptFrame) -> EncodedFrame {
@@ -73,8 +73,9 @@ impl Encoder {
     }
 
     fn jpeg_of(&self, kept: &KeptFrame) -> Result<Vec<u8>> {
-        let rgb = kept.frame.picture.to_rgb(self.jpeg.max_width_px);
-        rgb.and_then(|rgb| encode_jpeg(&rgb, self.jpeg.quality))
+        let picture = kept.frame.picture.to_jfif(self.jpeg.max_width_px);
+        picture
+            .and_then(|picture| encode_jpeg(&picture, self.jpeg.quality))
             .map_err(|error| error.at(kept.verdict.at))
     }
 }

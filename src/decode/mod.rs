@@ -6,6 +6,8 @@
 //! ffmpeg tool: none that change pixels.
 
 mod best_effort;
+mod colors;
+mod jfif;
 mod picture;
 mod pixel_format;
 mod probe;

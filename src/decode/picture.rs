@@ -1,17 +1,18 @@
-//! A decoded picture over FFmpeg's reference-counted buffers, and its conversion to RGB.
+//! A decoded picture over FFmpeg's reference-counted buffers, and its conversion for JPEG.
 #![allow(unsafe_code)]
 
 use std::sync::Arc;
 
-use ffmpeg::ffi;
 use ffmpeg::software::scaling::Flags;
 use ffmpeg_next as ffmpeg;
 
+use super::colors::Colors;
+use super::jfif;
 use super::pixel_format::PixelFormat;
 use super::raw_frame;
 use super::scaler::Scaler;
 use crate::error::{Error, Result, Stage};
-use crate::media::{Luma, Picture, PictureFormat, RgbPicture};
+use crate::media::{JfifPicture, Luma, Picture, PictureFormat};
 
 /// A picture returned by libavcodec. Holds a reference to its buffer; nothing is copied.
 pub struct DecodedPicture {
@@ -89,6 +90,13 @@ impl DecodedPicture {
     }
 }
 
+/// Returns the size of a picture scaled down to a width of at most `max_width` pixels.
+fn scaled_down((width, height): (u32, u32), max_width: Option<u32>) -> (u32, u32) {
+    let Some(limit) = max_width.filter(|limit| *limit < width) else { return (width, height) };
+    let scaled = (u64::from(height) * u64::from(limit) + u64::from(width) / 2) / u64::from(width);
+    (limit, u32::try_from(scaled.max(1)).unwrap_or(height))
+}
+
 impl Picture for DecodedPicture {
     fn luma(&self) -> Luma<'_> {
         let Plane { stride, row_bytes, height, bit_depth } = self.plane;
@@ -105,28 +113,35 @@ impl Picture for DecodedPicture {
         self.format.clone()
     }
 
-    fn to_rgb(&self, max_width: Option<u32>) -> Result<RgbPicture> {
-        let (width, height) = (self.frame.width(), self.frame.height());
-        let (to_width, to_height) = match max_width {
-            Some(limit) if limit < width => {
-                let scaled = (u64::from(height) * u64::from(limit) + u64::from(width) / 2)
-                    / u64::from(width);
-                (limit, u32::try_from(scaled.max(1)).unwrap_or(height))
-            }
-            _ => (width, height),
-        };
+    fn to_jfif(&self, max_width: Option<u32>) -> Result<JfifPicture> {
+        let size = (self.frame.width(), self.frame.height());
+        let to_size = scaled_down(size, max_width);
+        let colors = Colors::of(&self.frame, &self.format.pixel_format);
+        let layout = raw_frame::pixel_format(&self.frame)?.planar();
+        if let Some(layout) = layout.filter(|_| to_size == size) {
+            return Ok(jfif::convert(&raw_frame::planes(&self.frame, layout)?, colors));
+        }
         let flags =
             Flags::BICUBIC | Flags::ACCURATE_RND | Flags::FULL_CHR_H_INT | Flags::FULL_CHR_H_INP;
-        let mut scaler =
-            Scaler::new(&self.frame, PixelFormat::RGB24, (to_width, to_height), flags)?;
-        self.set_colors(&mut scaler);
+        // Packed and RGB formats, which few encoders use, are converted to RGB.
+        let to_format = match layout {
+            Some(layout) if layout.bit_depth > 8 => PixelFormat::YUV444P16,
+            Some(_) => PixelFormat::YUV444P,
+            None => PixelFormat::RGB24,
+        };
+        let mut scaler = Scaler::new(&self.frame, to_format, to_size, flags)?;
+        scaler.set_colors(colors.matrix.swscale, colors.full_range);
         let output = scaler.run(&self.frame)?;
-        let plane = Plane::of(&output)?;
-        let mut data = Vec::with_capacity(plane.row_bytes * plane.height);
-        for row in plane.bytes(&output).chunks(plane.stride) {
-            data.extend_from_slice(&row[..plane.row_bytes]);
+        if let Some(layout) = to_format.planar() {
+            let colors = Colors { full_range: true, ..colors };
+            return Ok(jfif::convert(&raw_frame::planes(&output, layout)?, colors));
         }
-        Ok(RgbPicture { width: to_width, height: to_height, data })
+        let plane = Plane::of(&output)?;
+        let mut rgb = Vec::with_capacity(plane.row_bytes * plane.height);
+        for row in plane.bytes(&output).chunks(plane.stride) {
+            rgb.extend_from_slice(&row[..plane.row_bytes]);
+        }
+        Ok(jfif::from_rgb(&rgb, to_size))
     }
 
     fn copied(&self) -> Result<Arc<dyn Picture>> {
@@ -137,41 +152,11 @@ impl Picture for DecodedPicture {
     }
 }
 
-impl DecodedPicture {
-    /// Sets the scaler's matrix and range. An untagged picture is BT.709 if it is HD and
-    /// BT.601 otherwise, as mpv guesses (`mp_csp_guess_colorspace`).
-    fn set_colors(&self, scaler: &mut Scaler) {
-        use ffi::AVColorSpace as Space;
-        const BT709: i32 = Space::AVCOL_SPC_BT709 as i32;
-        const BT2020_NCL: i32 = Space::AVCOL_SPC_BT2020_NCL as i32;
-        const BT2020_CL: i32 = Space::AVCOL_SPC_BT2020_CL as i32;
-        const FCC: i32 = Space::AVCOL_SPC_FCC as i32;
-        const SMPTE240M: i32 = Space::AVCOL_SPC_SMPTE240M as i32;
-        const BT470BG: i32 = Space::AVCOL_SPC_BT470BG as i32;
-        const SMPTE170M: i32 = Space::AVCOL_SPC_SMPTE170M as i32;
-        let hd = self.frame.width() >= 1280 || self.frame.height() > 576;
-        let matrix = match raw_frame::color_space(&self.frame) {
-            BT709 => ffi::SWS_CS_ITU709,
-            BT2020_NCL | BT2020_CL => ffi::SWS_CS_BT2020,
-            FCC => ffi::SWS_CS_FCC,
-            SMPTE240M => ffi::SWS_CS_SMPTE240M,
-            BT470BG | SMPTE170M => ffi::SWS_CS_ITU601,
-            // Untagged, or added in a later FFmpeg: treated as untagged.
-            _ if hd => ffi::SWS_CS_ITU709,
-            _ => ffi::SWS_CS_ITU601,
-        };
-        let full_range =
-            raw_frame::is_full_range(&self.frame) || self.format.pixel_format.starts_with("yuvj");
-        // The type of the constant depends on the version of FFmpeg.
-        #[allow(clippy::unnecessary_cast)]
-        scaler.set_colors(matrix as i32, full_range);
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use ffmpeg::ffi;
 
     fn frame() -> ffmpeg::frame::Video {
         let mut frame = ffmpeg::frame::Video::new(ffmpeg::format::Pixel::YUV420P, 64, 48);
@@ -207,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_colour_space_and_range_of_a_newer_ffmpeg_count_as_untagged() {
-        let untagged = DecodedPicture::new(frame()).unwrap().to_rgb(None).unwrap();
+        let untagged = DecodedPicture::new(frame()).unwrap().to_jfif(None).unwrap();
         let mut tagged = frame();
         // SAFETY: the frame is ours; a C enum has the layout of an int, and no Rust code
         // reads these as enums.
@@ -216,7 +201,7 @@ mod tests {
             (&raw mut (*tagged.as_mut_ptr()).color_range).cast::<i32>().write(250);
         }
         let tagged = DecodedPicture::new(tagged).unwrap();
-        assert_eq!(tagged.to_rgb(None).unwrap(), untagged);
-        assert_eq!(tagged.copied().unwrap().to_rgb(None).unwrap(), untagged);
+        assert_eq!(tagged.to_jfif(None).unwrap(), untagged);
+        assert_eq!(tagged.copied().unwrap().to_jfif(None).unwrap(), untagged);
     }
 }

@@ -19,6 +19,16 @@ impl PixelFormat {
     /// Packed RGB, 8 bits a component.
     pub const RGB24: PixelFormat = PixelFormat(ffi::AVPixelFormat::AV_PIX_FMT_RGB24);
 
+    /// Y'CbCr with a sample of 8 bits for each pixel in each of three planes.
+    pub const YUV444P: PixelFormat = PixelFormat(ffi::AVPixelFormat::AV_PIX_FMT_YUV444P);
+
+    /// The same with 16 bits, in native order.
+    #[cfg(target_endian = "little")]
+    pub const YUV444P16: PixelFormat = PixelFormat(ffi::AVPixelFormat::AV_PIX_FMT_YUV444P16LE);
+    /// The same with 16 bits, in native order.
+    #[cfg(target_endian = "big")]
+    pub const YUV444P16: PixelFormat = PixelFormat(ffi::AVPixelFormat::AV_PIX_FMT_YUV444P16BE);
+
     /// Returns the format for a value of `AVFrame.format`. `None` for `AV_PIX_FMT_NONE`,
     /// and for a format of the linked libavutil that is newer than the headers.
     pub fn from_raw(number: i32) -> Option<Self> {
@@ -82,10 +92,55 @@ impl PixelFormat {
         })))
     }
 
+    /// Returns the layout of the planes of a gray or Y'CbCr format that has a plane for each
+    /// component; `None` for any other format. A plane of opacities is left out.
+    pub fn planar(self) -> Option<PlanarLayout> {
+        // The type of the constants depends on the version of FFmpeg.
+        #[allow(clippy::unnecessary_cast)]
+        const OTHER: u64 = (ffi::AV_PIX_FMT_FLAG_RGB
+            | ffi::AV_PIX_FMT_FLAG_PAL
+            | ffi::AV_PIX_FMT_FLAG_HWACCEL
+            | ffi::AV_PIX_FMT_FLAG_BITSTREAM
+            | ffi::AV_PIX_FMT_FLAG_BAYER
+            | ffi::AV_PIX_FMT_FLAG_FLOAT) as u64;
+        #[allow(clippy::unnecessary_cast)]
+        const BIG_ENDIAN: u64 = ffi::AV_PIX_FMT_FLAG_BE as u64;
+        let descriptor = self.descriptor()?;
+        let components = usize::from(descriptor.nb_components);
+        let is_other_endian = (descriptor.flags & BIG_ENDIAN != 0) != cfg!(target_endian = "big");
+        let bit_depth = self.bit_depth();
+        let step = if bit_depth > 8 { 2 } else { 1 };
+        let is_plain = descriptor.comp[..components.min(4)].iter().zip(0..).all(|(comp, plane)| {
+            (comp.plane, comp.step, comp.offset, comp.shift) == (plane, step, 0, 0)
+                && u32::try_from(comp.depth) == Ok(bit_depth)
+        });
+        let is_planar = (1..=4).contains(&components)
+            && descriptor.flags & OTHER == 0
+            && (8..=16).contains(&bit_depth)
+            && (bit_depth == 8 || !is_other_endian)
+            && is_plain;
+        is_planar.then(|| PlanarLayout {
+            has_chroma: components >= 3,
+            bit_depth,
+            subsampling: (descriptor.log2_chroma_w.into(), descriptor.log2_chroma_h.into()),
+        })
+    }
+
     fn descriptor(self) -> Option<&'static ffi::AVPixFmtDescriptor> {
         // SAFETY: returns null or a pointer into a static table.
         unsafe { ffi::av_pix_fmt_desc_get(self.0).as_ref() }
     }
+}
+
+/// Layout of the planes of a format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlanarLayout {
+    /// Whether there are two chroma planes.
+    pub has_chroma: bool,
+    /// Bits per sample.
+    pub bit_depth: u32,
+    /// Pixels for one chroma sample, as powers of two: horizontally and vertically.
+    pub subsampling: (u32, u32),
 }
 
 /// Formats that `libavfilter/f_select.c` scores without conversion.

@@ -7,7 +7,8 @@ use std::ffi::c_int;
 use ffmpeg::ffi;
 use ffmpeg_next as ffmpeg;
 
-use super::pixel_format::PixelFormat;
+use super::jfif::{Planes, Samples};
+use super::pixel_format::{PixelFormat, PlanarLayout};
 use crate::error::{Error, Result, Stage};
 
 /// Returns the pixel format of a frame.
@@ -78,6 +79,48 @@ pub fn line_bytes(frame: &ffmpeg::frame::Video) -> Result<usize> {
         Ok(bytes) if bytes > 0 && !plane.is_null() => Ok(bytes),
         _ => Err(Error::new(Stage::Decode, format!("picture with a line size of {bytes}"))),
     }
+}
+
+/// Returns the planes of a frame with this layout.
+///
+/// # Errors
+///
+/// Returns an error if a plane is missing, or its rows overlap or are stored bottom up.
+pub fn planes(frame: &ffmpeg::frame::Video, layout: PlanarLayout) -> Result<Planes<'_>> {
+    let PlanarLayout { has_chroma, bit_depth, subsampling } = layout;
+    let (width, height) = (frame.width() as usize, frame.height() as usize);
+    let luma = plane(frame, 0, (width, height), bit_depth)?;
+    let size = (width.div_ceil(1 << subsampling.0), height.div_ceil(1 << subsampling.1));
+    let chroma = match has_chroma {
+        true => Some([plane(frame, 1, size, bit_depth)?, plane(frame, 2, size, bit_depth)?]),
+        false => None,
+    };
+    Ok(Planes { luma, chroma, bit_depth, subsampling })
+}
+
+fn plane(
+    frame: &ffmpeg::frame::Video,
+    index: usize,
+    (width, height): (usize, usize),
+    bit_depth: u32,
+) -> Result<Samples<'_>> {
+    // SAFETY: reads a plain integer and a pointer of a frame that lives as long as `frame`.
+    let (bytes, data) =
+        unsafe { ((*frame.as_ptr()).linesize[index], (*frame.as_ptr()).data[index]) };
+    let row_bytes = width * if bit_depth > 8 { 2 } else { 1 };
+    let stride = usize::try_from(bytes).ok().filter(|stride| *stride >= row_bytes && *stride > 0);
+    let (Some(stride), false) = (stride, data.is_null()) else {
+        let what = format!("picture with a line size of {bytes} in plane {index}");
+        return Err(Error::new(Stage::Decode, what));
+    };
+    let length = if height == 0 { 0 } else { (height - 1) * stride + row_bytes };
+    // SAFETY: the plane is not null and has `height` rows, `stride` bytes apart in memory order,
+    // of which the last has at least `row_bytes`: libavcodec guarantees this for a frame that it
+    // returns, after its own cropping, and av_frame_get_buffer for one of ours. All bytes are
+    // initialized: libavcodec's pools and `allocate` zero their buffers. The frame's reference
+    // keeps them alive, and nothing writes to a frame that is referenced.
+    let data = unsafe { std::slice::from_raw_parts(data, length) };
+    Ok(Samples { data, stride, width, height })
 }
 
 /// Allocates a frame with its own buffer, filled with zeros.

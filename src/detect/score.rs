@@ -2,6 +2,7 @@
 //!
 //! Source: `get_scene_score` in `libavfilter/f_select.c`, unchanged from 4.4 to 7.1.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 use crate::media::Luma;
@@ -46,6 +47,8 @@ pub fn sad(previous: &Luma<'_>, current: &Luma<'_>) -> u64 {
         .sum()
 }
 
+/// Compiled once for each instruction set; the best that the processor has is used.
+#[multiversion(targets = "simd")]
 fn row_sad(a: &[u8], b: &[u8], bit_depth: u32) -> u64 {
     /// Samples per partial sum. The sums stay small, so that the compiler can vectorize
     /// in narrow lanes.

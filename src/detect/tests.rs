@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::score::{mafd, sad, scene_score};
 use super::*;
 use crate::error::Result;
-use crate::media::{ByteOffset, Luma, Reason, RgbPicture, Ticks};
+use crate::media::{ByteOffset, JfifPicture, Luma, Reason, Ticks};
 
 /// A picture with given samples.
 #[derive(Clone)]
@@ -44,8 +44,8 @@ impl Picture for Painted {
         }
     }
 
-    fn to_rgb(&self, _max_width: Option<u32>) -> Result<RgbPicture> {
-        Ok(RgbPicture { width: 0, height: 0, data: Vec::new() })
+    fn to_jfif(&self, _: Option<u32>) -> Result<JfifPicture> {
+        Ok(JfifPicture { width: 0, height: 0, planes: Default::default() })
     }
 
     fn copied(&self) -> Result<Arc<dyn Picture>> {

@@ -6,6 +6,7 @@
 //! messages need no bookkeeping.
 
 mod damage;
+mod jfif_picture;
 mod timing;
 mod written;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use damage::Damage;
+pub use jfif_picture::JfifPicture;
 pub use timing::{AudioCodec, AudioFrame, AudioStream, Fraction, PictureTiming, Times};
 pub use written::{WaitOutcome, Written};
 
@@ -144,17 +146,6 @@ impl<'a> Luma<'a> {
     }
 }
 
-/// An RGB picture, 3 bytes per pixel, rows without padding.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RgbPicture {
-    /// Pixels per row.
-    pub width: u32,
-    /// Number of rows.
-    pub height: u32,
-    /// `width * height * 3` bytes.
-    pub data: Vec<u8>,
-}
-
 /// What the detector and the catalog need of a decoded picture.
 ///
 /// The decoder implements it on FFmpeg's reference-counted buffers, without copying;
@@ -166,12 +157,12 @@ pub trait Picture: Send + Sync {
     /// Returns size and pixel format. When they change, FFmpeg rebuilds its filters.
     fn format(&self) -> PictureFormat;
 
-    /// Converts to full-range RGB, scaled down to a width of at most `max_width` pixels.
+    /// Converts to the color space of JFIF, scaled down to a width of at most `max_width` pixels.
     ///
     /// # Errors
     ///
     /// Returns an error if FFmpeg cannot convert the pixel format.
-    fn to_rgb(&self, max_width: Option<u32>) -> Result<RgbPicture>;
+    fn to_jfif(&self, max_width: Option<u32>) -> Result<JfifPicture>;
 
     /// Copies the picture to its own memory. A decoder reuses its buffers in the order in
     /// which they are released, and the parts of a damaged picture that it does not

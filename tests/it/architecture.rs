@@ -59,10 +59,12 @@ const PIPELINE: [(&str, &[&str]); 8] = [
 
 /// The crates that the program depends on, and the modules that may use each of them.
 #[rustfmt::skip]
-const CRATES: [(&str, &[&str]); 23] = [
+const CRATES: [(&str, &[&str]); 25] = [
     ("mpeg2ts", &["demux"]),
     ("ffmpeg_next", &["decode", "libav"]),
     ("image", &["catalog"]),
+    ("turbojpeg", &["catalog"]),
+    ("multiversion", &["decode", "detect"]),
     ("rayon", &["detect", "pipeline"]),
     // Only modules at the asynchronous edge use tokio.
     ("tokio", &["host", "ingest", "pipeline", "status"]),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::*;
-use crate::media::{ByteOffset, Frame, Luma, Picture, PictureFormat, Reason, RgbPicture, Ticks};
+use crate::media::{ByteOffset, Frame, JfifPicture, Luma, Picture, PictureFormat, Reason, Ticks};
 
 mod foreign;
 mod restart;
@@ -35,10 +35,10 @@ impl Picture for Gray {
         PictureFormat { width: self.width, height, pixel_format: "gray".into() }
     }
 
-    fn to_rgb(&self, _: Option<u32>) -> Result<RgbPicture> {
+    fn to_jfif(&self, _: Option<u32>) -> Result<JfifPicture> {
         let PictureFormat { width, height, .. } = self.format();
-        let data = self.plane.iter().flat_map(|&sample| [sample; 3]).collect();
-        Ok(RgbPicture { width, height, data })
+        let chroma = || vec![128; self.plane.len()];
+        Ok(JfifPicture { width, height, planes: [self.plane.clone(), chroma(), chroma()] })
     }
 
     fn copied(&self) -> Result<Arc<dyn Picture>> {

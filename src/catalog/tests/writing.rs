@@ -61,11 +61,11 @@ impl Picture for Failing {
         self.gray.format()
     }
 
-    fn to_rgb(&self, max_width_px: Option<u32>) -> Result<RgbPicture> {
+    fn to_jfif(&self, max_width: Option<u32>) -> Result<JfifPicture> {
         let left = self.failures.load(Ordering::Relaxed);
         self.failures.store(left.saturating_sub(1), Ordering::Relaxed);
         match left {
-            0 => self.gray.to_rgb(max_width_px),
+            0 => self.gray.to_jfif(max_width),
             _ => Err(Error::new(Stage::Decode, "no memory")),
         }
     }
