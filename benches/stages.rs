@@ -49,7 +49,7 @@ fn pictures(units: &[AccessUnit]) -> Vec<Arc<dyn Picture>> {
     let mut pictures = Vec::new();
     for unit in units {
         decoder.push(unit);
-        pictures.extend(std::iter::from_fn(|| decoder.pull()).map(|decoded| decoded.frame.picture));
+        pictures.extend(std::iter::from_fn(|| decoder.pull()).map(|decoded| decoded.picture));
     }
     pictures
 }

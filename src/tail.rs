@@ -79,6 +79,19 @@ impl FileTail {
         Ok(FileTail { file, path: path.to_owned(), end, aligner, scratch: vec![0; READ_BYTES] })
     }
 
+    /// Returns the number of bytes that are there.
+    pub fn length(&self) -> u64 {
+        match &self.end {
+            End::Finished(length) => *length,
+            End::Growing(written) => written.length(),
+        }
+    }
+
+    /// Returns whether everything has been read of a file that still grows.
+    pub fn has_caught_up(&self) -> bool {
+        matches!(self.end, End::Growing(_)) && self.aligner.end() >= self.length()
+    }
+
     /// Returns the next packet, or why there is none. Waits at most a quarter of a
     /// second.
     ///

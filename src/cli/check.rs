@@ -52,14 +52,14 @@ impl CheckArgs {
     ///
     /// Returns an error if a value in effect is invalid.
     pub fn resolve(self, layers: &Layers<'_>) -> Result<CheckConfig> {
-        let PictureOptions { rule, jpeg, program } = self.pictures.resolve(layers)?;
+        let PictureOptions { rule, jpeg, program, jobs } = self.pictures.resolve(layers)?;
         let sync_interval = layers.required(None, &key::SYNC_INTERVAL)?;
         let lock_timeout = layers.required(None, &key::SHUTDOWN_TIMEOUT)?;
         Ok(CheckConfig {
             session: self.session,
             sessions_dir: layers.required(self.sessions_dir, &key::SESSIONS_DIR)?,
             repair: layers.required(self.repair, &key::REPAIR)?,
-            detect: DetectOptions { rule, program, jpeg, sync_interval, lock_timeout },
+            detect: DetectOptions { rule, program, jpeg, jobs, sync_interval, lock_timeout },
         })
     }
 }

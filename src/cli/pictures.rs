@@ -1,4 +1,6 @@
-//! Detection options, shared by `record` and `scan`.
+//! Detection options, shared by `record`, `scan` and `check`.
+
+use std::num::NonZeroUsize;
 
 use crate::catalog::JpegOptions;
 use crate::config::{Layers, key};
@@ -45,6 +47,14 @@ pub struct PictureArgs {
     #[arg(long, help_heading = "JPEGs")]
     #[arg(value_name = "PIXELS", value_parser = key::FRAME_WIDTH.parser())]
     frame_width: Option<u32>,
+
+    /// Number of threads that decode a backlog [default: one per core]
+    ///
+    /// A file, and a recording that detection is behind with, are decoded in pieces by all of
+    /// them. The frames are the same with any number. Each takes the memory of about 40 pictures.
+    #[arg(long, help_heading = "Speed")]
+    #[arg(value_name = "N", value_parser = key::JOBS.parser())]
+    jobs: Option<NonZeroUsize>,
 }
 
 /// The options of detection, resolved.
@@ -55,6 +65,8 @@ pub struct PictureOptions {
     pub jpeg: JpegOptions,
     /// Which program is analyzed.
     pub program: ProgramChoice,
+    /// Number of threads that decode a backlog.
+    pub jobs: NonZeroUsize,
 }
 
 impl PictureArgs {
@@ -75,6 +87,8 @@ impl PictureArgs {
         };
         let program = layers.optional(self.program, &key::PROGRAM)?;
         let program = program.map_or(ProgramChoice::FirstWithVideo, ProgramChoice::Number);
-        Ok(PictureOptions { rule, jpeg, program })
+        let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let jobs = layers.optional(self.jobs, &key::JOBS)?.unwrap_or_else(cores);
+        Ok(PictureOptions { rule, jpeg, program, jobs })
     }
 }

@@ -154,7 +154,7 @@ impl RecordArgs {
     ///
     /// Returns an error if a value in effect is invalid.
     pub fn resolve(self, layers: &Layers<'_>) -> Result<RecordConfig> {
-        let PictureOptions { rule, jpeg, program } = self.pictures.resolve(layers)?;
+        let PictureOptions { rule, jpeg, program, jobs } = self.pictures.resolve(layers)?;
         let allow = Some(self.allow.concat()).filter(|allow| !allow.is_empty());
         let network = ingest::Options {
             listen: layers.listen(self.listen)?.to_string(),
@@ -186,6 +186,7 @@ impl RecordArgs {
                     rule,
                     program,
                     jpeg,
+                    jobs,
                     sync_interval,
                     lock_timeout: shutdown_timeout,
                 },
@@ -295,6 +296,7 @@ mod tests {
                     rule: Rule { scene_threshold: 0.3, max_frame_interval_s: 30.0 },
                     program: ProgramChoice::FirstWithVideo,
                     jpeg: JpegOptions { quality: 90, max_width_px: None },
+                    jobs: std::thread::available_parallelism().unwrap(),
                     sync_interval: Duration::from_secs(1),
                     lock_timeout: Duration::from_secs(10),
                 },

@@ -1,6 +1,5 @@
 //! `scenetap scan`: detects scenes in a finished file.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -52,11 +51,6 @@ pub struct ScanArgs {
 
     #[command(flatten)]
     pictures: pictures::PictureArgs,
-
-    /// Number of threads for scoring and encoding [default: one per core]
-    #[arg(long, help_heading = "Speed")]
-    #[arg(value_name = "N", value_parser = key::JOBS.parser())]
-    jobs: Option<NonZeroUsize>,
 }
 
 impl ScanArgs {
@@ -66,8 +60,7 @@ impl ScanArgs {
     ///
     /// Returns an error if a value in effect is invalid.
     pub fn resolve(self, layers: &Layers<'_>) -> Result<ScanConfig> {
-        let PictureOptions { rule, jpeg, program } = self.pictures.resolve(layers)?;
-        let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let PictureOptions { rule, jpeg, program, jobs } = self.pictures.resolve(layers)?;
         Ok(ScanConfig {
             scan: ScanOptions {
                 file: self.file,
@@ -76,7 +69,7 @@ impl ScanArgs {
                 rule,
                 program,
                 jpeg,
-                jobs: layers.optional(self.jobs, &key::JOBS)?.unwrap_or_else(cores),
+                jobs,
             },
             list: layers.required(self.list, &key::LIST)?,
             json: layers.required(self.json, &key::JSON)?,

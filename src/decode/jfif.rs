@@ -35,6 +35,17 @@ pub struct Planes<'a> {
     pub subsampling: (u32, u32),
 }
 
+impl<'a> Planes<'a> {
+    /// Returns the visible bytes of each row, one plane after the other.
+    pub fn rows(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let bytes_each = if self.bit_depth > 8 { 2 } else { 1 };
+        std::iter::once(self.luma).chain(self.chroma.into_iter().flatten()).flat_map(move |plane| {
+            let rows = plane.data.chunks(plane.stride.max(1)).take(plane.height);
+            rows.map(move |row| row.get(..plane.width * bytes_each).unwrap_or(row))
+        })
+    }
+}
+
 /// Converts a picture.
 pub fn convert(planes: &Planes<'_>, colors: Colors) -> JfifPicture {
     let Samples { width, height, .. } = planes.luma;

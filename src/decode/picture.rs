@@ -113,6 +113,19 @@ impl Picture for DecodedPicture {
         self.format.clone()
     }
 
+    fn checksum(&self) -> u32 {
+        let mut checksum = crc32fast::Hasher::new();
+        let layout = raw_frame::pixel_format(&self.frame).ok().and_then(PixelFormat::planar);
+        match layout.and_then(|layout| raw_frame::planes(&self.frame, layout).ok()) {
+            Some(planes) => planes.rows().for_each(|row| checksum.update(row)),
+            None => {
+                let luma = self.luma();
+                (0..luma.height).for_each(|y| checksum.update(luma.row(y)));
+            }
+        }
+        checksum.finalize()
+    }
+
     fn to_jfif(&self, max_width: Option<u32>) -> Result<JfifPicture> {
         let size = (self.frame.width(), self.frame.height());
         let to_size = scaled_down(size, max_width);

@@ -104,6 +104,17 @@ pub enum StreamFault {
     TransportError(ByteOffset),
 }
 
+impl StreamFault {
+    /// Returns the offset of the packet.
+    pub fn at(self) -> ByteOffset {
+        match self {
+            StreamFault::Discontinuity(at)
+            | StreamFault::Scrambled(at)
+            | StreamFault::TransportError(at) => at,
+        }
+    }
+}
+
 /// Extracts one video stream, and the audio streams, from the packets.
 #[derive(Debug)]
 pub struct Demuxer {

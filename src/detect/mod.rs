@@ -1,5 +1,5 @@
-//! Pictures → verdicts. Scoring is pure and parallel, deciding is sequential and tiny.
-//! Neither uses FFmpeg, files or clocks.
+//! Pictures → verdicts. Comparing two pictures is pure and parallel, deciding is sequential and
+//! tiny. Neither uses FFmpeg, files or clocks.
 
 pub mod cuts;
 pub mod score;
@@ -10,21 +10,60 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::media::{Frame, Picture, PictureFormat, Verdict};
+use crate::media::{ByteOffset, Picture, PictureFormat, Ticks, Verdict};
 use score::{Mafd, scene_score};
 
-/// Detects scene changes in pictures in presentation order.
-pub struct Detector {
-    cuts: Cuts,
-    previous: Option<Arc<dyn Picture>>,
-    format: Option<PictureFormat>,
-    mafd: Mafd,
+/// How a picture differs from the previous one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Difference {
+    /// There is no previous picture.
+    First,
+    /// Its size or pixel format is another: FFmpeg would rebuild its filter.
+    Rebuilt,
+    /// Its samples differ by this much on average.
+    Samples(Mafd),
 }
 
-impl std::fmt::Debug for Detector {
+/// Compares each picture with the previous one.
+#[derive(Clone, Default)]
+pub struct Comparer {
+    previous: Option<(Arc<dyn Picture>, PictureFormat)>,
+}
+
+impl std::fmt::Debug for Comparer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Detector").field("cuts", &self.cuts).finish_non_exhaustive()
+        let format = self.previous.as_ref().map(|(_, format)| format);
+        f.debug_struct("Comparer").field("previous", &format).finish()
     }
+}
+
+impl Comparer {
+    /// Returns a comparer after the picture `last`.
+    pub fn after(last: Arc<dyn Picture>) -> Self {
+        let format = last.format();
+        Comparer { previous: Some((last, format)) }
+    }
+
+    /// Compares the next picture with the previous one.
+    pub fn push(&mut self, picture: &Arc<dyn Picture>) -> Difference {
+        let format = picture.format();
+        let difference = match &self.previous {
+            None => Difference::First,
+            Some((_, before)) if *before != format => Difference::Rebuilt,
+            Some((previous, _)) => {
+                Difference::Samples(score::mafd(&previous.luma(), &picture.luma()))
+            }
+        };
+        self.previous = Some((Arc::clone(picture), format));
+        difference
+    }
+}
+
+/// Detects scene changes, in pictures in presentation order.
+#[derive(Debug)]
+pub struct Detector {
+    cuts: Cuts,
+    mafd: Mafd,
 }
 
 /// State needed to resume after a picture, in addition to that picture.
@@ -40,42 +79,31 @@ pub struct DetectorState {
 impl Detector {
     /// Starts at the beginning of a recording.
     pub fn new(rule: Rule) -> Self {
-        Detector { cuts: Cuts::new(rule), previous: None, format: None, mafd: 0.0 }
+        Detector { cuts: Cuts::new(rule), mafd: 0.0 }
     }
 
-    /// Resumes after the picture `last`, whose verdict is already known.
-    pub fn resume(rule: Rule, state: &DetectorState, last: &Frame) -> Self {
-        Detector {
-            cuts: Cuts::resume(rule, state.cuts),
-            previous: Some(Arc::clone(&last.picture)),
-            format: Some(last.picture.format()),
-            mafd: state.mafd,
-        }
+    /// Resumes after a picture whose verdict is already known.
+    pub fn resume(rule: Rule, state: &DetectorState) -> Self {
+        Detector { cuts: Cuts::resume(rule, state.cuts), mafd: state.mafd }
     }
 
     /// Scores the next picture and decides whether to keep it.
-    pub fn push(&mut self, frame: &Frame) -> Verdict {
-        let format = frame.picture.format();
-        // A change of size or pixel format rebuilds FFmpeg's filter graph.
-        let rebuilt = self.format.as_ref().is_some_and(|before| *before != format);
-        if rebuilt {
-            self.previous = None;
-            self.mafd = 0.0;
-            self.cuts.rebuild();
-        }
-        let score = match &self.previous {
-            None => 0.0,
-            Some(previous) => {
-                let mafd = score::mafd(&previous.luma(), &frame.picture.luma());
+    pub fn decide(&mut self, at: ByteOffset, pts: Ticks, difference: Difference) -> Verdict {
+        let score = match difference {
+            Difference::First => 0.0,
+            Difference::Rebuilt => {
+                self.mafd = 0.0;
+                self.cuts.rebuild();
+                0.0
+            }
+            Difference::Samples(mafd) => {
                 let score = scene_score(mafd, self.mafd);
                 self.mafd = mafd;
                 score
             }
         };
-        self.previous = Some(Arc::clone(&frame.picture));
-        self.format = Some(format);
-        let kept = self.cuts.decide(frame.pts, score);
-        Verdict { at: frame.at, pts: frame.pts, score, kept }
+        let kept = self.cuts.decide(pts, score);
+        Verdict { at, pts, score, kept }
     }
 
     /// Returns the state needed to resume after the last picture.

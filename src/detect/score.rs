@@ -38,7 +38,8 @@ pub fn sad(previous: &Luma<'_>, current: &Luma<'_>) -> u64 {
         range.map(|y| row_sad(previous.row(y), current.row(y), current.bit_depth)).sum()
     };
     let height = current.height.min(previous.height);
-    if current.row_bytes() * height < PARALLEL_BYTES {
+    // On a thread of a pool, the other threads have work of their own.
+    if current.row_bytes() * height < PARALLEL_BYTES || rayon::current_thread_index().is_some() {
         return rows(0..height);
     }
     (0..height.div_ceil(ROWS_PER_TASK))

@@ -44,6 +44,10 @@ impl Picture for Painted {
         }
     }
 
+    fn checksum(&self) -> u32 {
+        0
+    }
+
     fn to_jfif(&self, _: Option<u32>) -> Result<JfifPicture> {
         Ok(JfifPicture { width: 0, height: 0, planes: Default::default() })
     }
@@ -53,22 +57,12 @@ impl Picture for Painted {
     }
 }
 
-fn frame(picture: Painted, seconds: i64) -> Frame {
-    Frame {
-        at: ByteOffset(0),
-        pts: Ticks(seconds * 90_000),
-        keyframe_at: ByteOffset(0),
-        damaged: false,
-        picture: Arc::new(picture),
-    }
-}
-
 fn detect(pictures: &[Painted]) -> Vec<(f64, Option<Reason>)> {
-    let mut detector = Detector::new(Rule::default());
-    let verdicts = pictures
-        .iter()
-        .enumerate()
-        .map(|(n, picture)| detector.push(&frame(picture.clone(), i64::try_from(n).unwrap())));
+    let (mut comparer, mut detector) = (Comparer::default(), Detector::new(Rule::default()));
+    let verdicts = pictures.iter().zip(0..).map(|(picture, second)| {
+        let difference = comparer.push(&(Arc::new(picture.clone()) as Arc<dyn Picture>));
+        detector.decide(ByteOffset(0), Ticks(second * 90_000), difference)
+    });
     verdicts.map(|verdict| (verdict.score, verdict.kept)).collect()
 }
 

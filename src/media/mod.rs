@@ -157,6 +157,9 @@ pub trait Picture: Send + Sync {
     /// Returns size and pixel format. When they change, FFmpeg rebuilds its filters.
     fn format(&self) -> PictureFormat;
 
+    /// Returns a checksum of all visible samples.
+    fn checksum(&self) -> u32;
+
     /// Converts to the color space of JFIF, scaled down to a width of at most `max_width` pixels.
     ///
     /// # Errors

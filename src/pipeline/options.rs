@@ -18,6 +18,8 @@ pub struct DetectOptions {
     pub program: ProgramChoice,
     /// How kept pictures are encoded.
     pub jpeg: JpegOptions,
+    /// Number of threads that decode a backlog.
+    pub jobs: NonZeroUsize,
     /// Maximum time for which results may not be durable.
     pub sync_interval: Duration,
     /// Time to wait for the lock on the index when a session is opened, and at the end.
@@ -88,6 +90,6 @@ pub struct ScanOptions {
     pub program: ProgramChoice,
     /// How kept pictures are encoded.
     pub jpeg: JpegOptions,
-    /// Number of threads that work at the same time.
+    /// Number of threads that decode.
     pub jobs: NonZeroUsize,
 }

@@ -67,7 +67,8 @@ fn detect(
     mut outlet: ScanOutlet<'_>,
     shutdown: &Shutdown,
 ) -> Result<()> {
-    let mut analyzer = Analyzer::new(options.rule, options.program);
+    let mut analyzer = Analyzer::new(options.rule, options.program).with_jobs(options.jobs);
+    analyzer.set_backlog(tail.length());
     drive(&mut tail, &mut analyzer, &mut outlet, &|| shutdown.is_requested())?;
     if let Some(why @ NoVideo::NoSuchProgram { .. }) = analyzer.no_video() {
         return Err(Error::new(Stage::Tail, why.to_string()).path(&options.file));

@@ -87,7 +87,7 @@ const CRATES: [(&str, &[&str]); 25] = [
     ("crc", &["ts"]),
     ("hex", &["pipeline"]),
     ("strsim", &["config"]),
-    ("crc32fast", &["catalog", "recording"]),
+    ("crc32fast", &["catalog", "decode", "recording"]),
     ("crossbeam_channel", &["cli", "pipeline"]),
     ("jiff", &["catalog", "cli", "config", "pipeline", "session", "telemetry"]),
     ("memchr", &["decode", "demux", "framing", "ingest", "playback", "send", "ts"]),

@@ -51,11 +51,12 @@ fn help_names_every_option_with_its_variable() {
         "--jpeg-quality",
         "--frame-width",
         "--program",
+        "--jobs",
     ];
     let global = ["--verbose", "--quiet", "--log", "--log-format", "--config"];
     let expected: [(&str, Vec<&str>); 5] = [
         ("record", [&record[..], &pictures, &["--json"]].concat()),
-        ("scan", [&pictures[..], &["--frames-dir", "--json", "--scores", "--jobs"]].concat()),
+        ("scan", [&pictures[..], &["--frames-dir", "--json", "--scores"]].concat()),
         ("send", vec!["--to", "--speed", "--loop"]),
         ("play", vec!["--live", "--at", "--sessions-dir"]),
         ("status", vec!["--json", "--sessions-dir"]),

@@ -13,6 +13,7 @@ mod cli;
 mod deleted;
 mod faults;
 mod following;
+mod jobs;
 mod jpeg;
 mod kills;
 mod load;

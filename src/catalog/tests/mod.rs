@@ -35,6 +35,10 @@ impl Picture for Gray {
         PictureFormat { width: self.width, height, pixel_format: "gray".into() }
     }
 
+    fn checksum(&self) -> u32 {
+        0
+    }
+
     fn to_jfif(&self, _: Option<u32>) -> Result<JfifPicture> {
         let PictureFormat { width, height, .. } = self.format();
         let chroma = || vec![128; self.plane.len()];

@@ -61,6 +61,10 @@ impl Picture for Failing {
         self.gray.format()
     }
 
+    fn checksum(&self) -> u32 {
+        self.gray.checksum()
+    }
+
     fn to_jfif(&self, max_width: Option<u32>) -> Result<JfifPicture> {
         let left = self.failures.load(Ordering::Relaxed);
         self.failures.store(left.saturating_sub(1), Ordering::Relaxed);

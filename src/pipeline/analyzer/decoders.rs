@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use super::RestartPoint;
-use crate::decode::{BestEffort, Decoded, Decoder, Settings};
+use crate::decode::{
+    BestEffort, Decoded, Decoder, Origin, Placed, RawDecoder, Settings, Shown, TimeChooser,
+};
 use crate::error::{Error, Result};
 use crate::media::{AccessUnit, PictureFormat, Ticks, VideoCodec};
 
@@ -20,9 +22,20 @@ pub struct Decoders {
     delay: u32,
     /// Settings of the decoder opened last. The size is dropped once a picture has another size.
     opened_with: Settings,
+    /// Set while pieces are decoded in place of the current decoder.
+    suspended: Option<Suspended>,
     /// Access units that earlier decoders could not decode.
     undecodable: u64,
     unusable: Option<Error>,
+}
+
+/// What remains of a decoder while pieces of its stream are decoded.
+#[derive(Debug)]
+struct Suspended {
+    codec: VideoCodec,
+    chooser: TimeChooser,
+    /// Output delay in pictures.
+    reorder: u32,
 }
 
 impl Decoders {
@@ -90,8 +103,65 @@ impl Decoders {
 
     /// Returns whether `unit` is the first for the next decoder.
     pub fn is_next(&self, unit: &AccessUnit) -> bool {
-        !self.next.is_empty()
-            && self.current.as_ref().is_none_or(|decoder| decoder.codec() != unit.codec)
+        !self.next.is_empty() && self.codec().is_none_or(|codec| codec != unit.codec)
+    }
+
+    fn codec(&self) -> Option<VideoCodec> {
+        let suspended = self.suspended.as_ref().map(|suspended| suspended.codec);
+        self.current.as_ref().map(Decoder::codec).or(suspended)
+    }
+
+    /// Returns whether the current decoder has not decoded anything; `None` if there is none.
+    pub fn is_new(&self) -> Option<bool> {
+        self.current.as_ref().map(Decoder::is_new)
+    }
+
+    /// Hands the current decoder over, to decode pieces. All of its pictures must have been pulled.
+    pub fn suspend(&mut self) -> Option<RawDecoder> {
+        let decoder = self.current.take()?;
+        let (raw, chooser, left_out) = decoder.into_parts();
+        self.undecodable += left_out;
+        let (codec, reorder) = (raw.codec(), raw.reorder());
+        self.suspended = Some(Suspended { codec, chooser, reorder });
+        Some(raw)
+    }
+
+    /// Goes on with the decoder `raw`. `undecodable` counts what others could not decode.
+    pub fn go_on(&mut self, raw: RawDecoder, undecodable: u64) {
+        self.undecodable += undecodable;
+        let chooser = self.suspended.take().map(|suspended| suspended.chooser);
+        let chooser = chooser.unwrap_or_else(|| TimeChooser::new(BestEffort::default()));
+        self.current = Some(Decoder::new(raw, chooser));
+    }
+
+    /// Chooses the time of a picture of a piece. `None` if it is not shown.
+    pub fn place(&mut self, origin: &Origin, size: Result<(u32, u32)>) -> Option<Shown> {
+        let suspended = self.suspended.as_mut()?;
+        suspended.reorder = origin.reorder;
+        let shown = match suspended.chooser.place(origin, None) {
+            Placed::Shown(shown) => shown,
+            Placed::Skipped => return None,
+            Placed::Untimed => {
+                self.undecodable += 1;
+                return None;
+            }
+        };
+        match size {
+            Ok(size) => {
+                self.note_size(size);
+                Some(shown)
+            }
+            Err(error) => {
+                self.undecodable += 1;
+                self.unusable.get_or_insert(error);
+                None
+            }
+        }
+    }
+
+    fn note_size(&mut self, (width, height): (u32, u32)) {
+        let size = &mut self.opened_with.size;
+        *size = size.filter(|size| *size == (width, height));
     }
 
     /// Replaces the current decoder by the next one. All pictures of the current decoder must have
@@ -121,9 +191,8 @@ impl Decoders {
         let decoded = self.current.as_mut().and_then(Decoder::pull);
         match &decoded {
             Some(decoded) => {
-                let PictureFormat { width, height, .. } = decoded.frame.picture.format();
-                let size = &mut self.opened_with.size;
-                *size = size.filter(|size| *size == (width, height));
+                let PictureFormat { width, height, .. } = decoded.picture.format();
+                self.note_size((width, height));
             }
             None => {
                 if self.unusable.is_none() {
@@ -137,7 +206,8 @@ impl Decoders {
     /// Returns the settings with which another decoder could resume at a picture that the current
     /// decoder has returned.
     pub fn settings(&self) -> Settings {
-        let reorder = self.current.as_ref().map_or(0, Decoder::reorder);
+        let suspended = self.suspended.as_ref().map_or(0, |suspended| suspended.reorder);
+        let reorder = self.current.as_ref().map_or(suspended, Decoder::reorder);
         Settings { reorder, ..self.opened_with.clone() }
     }
 

@@ -56,6 +56,9 @@ pub fn drive(
     let mut packets = 0;
     let mut read = ByteOffset(0);
     loop {
+        if analyzer.is_parallel() && !keep_up(tail, analyzer, outlet, stop)? {
+            return Ok(Ended::Stopped);
+        }
         match tail.next_packet()? {
             Next::Packet(packet) => {
                 read = packet.end();
@@ -69,9 +72,14 @@ pub fn drive(
             Next::SyncLost { at, skipped_bytes } => {
                 read = ByteOffset(at.0 + skipped_bytes);
                 outlet.sync_lost(at, skipped_bytes);
+                analyzer.sync_lost(at)?;
+                drain(analyzer, outlet)?;
             }
             Next::Waiting => {}
             Next::End => {
+                if !catch_up(analyzer, true, outlet, stop)? {
+                    return Ok(Ended::Stopped);
+                }
                 analyzer.finish()?;
                 drain(analyzer, outlet)?;
                 outlet.progress(analyzer, read, true)?;
@@ -79,11 +87,53 @@ pub fn drive(
             }
         }
         packets = 0;
-        outlet.progress(analyzer, read, false)?;
+        analyzer.set_backlog(tail.length().saturating_sub(read.0));
+        analyzer.stitch_ready()?;
+        drain(analyzer, outlet)?;
+        outlet.progress(analyzer, analyzer.decided_through(read), false)?;
         if stop() {
             return Ok(Ended::Stopped);
         }
     }
+}
+
+/// Waits while other threads have enough to do, or if there is nothing more to read: then decoding is
+/// no longer parallel. Returns false if `stop` returned true.
+fn keep_up(
+    tail: &FileTail,
+    analyzer: &mut Analyzer,
+    outlet: &mut dyn Outlet,
+    stop: &dyn Fn() -> bool,
+) -> Result<bool> {
+    if tail.has_caught_up() {
+        return catch_up(analyzer, false, outlet, stop);
+    }
+    while analyzer.is_full() {
+        analyzer.stitch_next()?;
+        drain(analyzer, outlet)?;
+        if stop() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Ends parallel decoding once everything is decided that was read. Returns false if `stop` returned
+/// true.
+fn catch_up(
+    analyzer: &mut Analyzer,
+    ends: bool,
+    outlet: &mut dyn Outlet,
+    stop: &dyn Fn() -> bool,
+) -> Result<bool> {
+    while !analyzer.catch_up(ends)? {
+        analyzer.stitch_next()?;
+        drain(analyzer, outlet)?;
+        if stop() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn drain(analyzer: &mut Analyzer, outlet: &mut dyn Outlet) -> Result<()> {

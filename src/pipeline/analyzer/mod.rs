@@ -1,4 +1,5 @@
-//! The analyzer: packets of one recording in, scored pictures out. No threads, no files, no clock.
+//! The analyzer: packets of one recording in, scored pictures out. No files, no clock; threads only
+//! to decode a backlog.
 //!
 //! Live detection and `scan` both run it; the same packets give the same verdicts.
 //! [`Analyzer::restart_point`] returns at any time the offset and the state from which another
@@ -10,31 +11,41 @@
 //!              │        └ look_ahead: a stream's first pictures, held back
 //!              └────────┴─────────┴──▶ restart: where another analyzer can resume
 //!
+//! cut_points  where the stream may be cut into pieces that are decoded apart
 //! drive       the loop: a file's packets into an analyzer, its verdicts into an outlet
+//! parallel    when a backlog is decoded on all cores, and when one picture after the other
+//! pieces      decodes a backlog on all cores
 //! stream_log  logs what the stream contains, and its damage
 //! ```
 
+mod cut_points;
 mod decoders;
 mod drive;
 mod look_ahead;
+mod parallel;
+mod pieces;
 mod restart;
 mod stream_log;
 mod timer;
 pub mod units;
 
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 pub use drive::{Ended, Outlet, drive};
 pub use restart::RestartPoint;
 pub use stream_log::StreamLog;
 
-use crate::decode::Decoded;
+use crate::decode::{Decoded, Shown};
 use crate::demux::{NoVideo, Program, ProgramChoice, StreamFault};
-use crate::detect::{Detector, DetectorState, Rule};
+use crate::detect::{Comparer, Detector, DetectorState, Rule};
 use crate::error::{Error, Kind, Result, Stage};
-use crate::media::{AccessUnit, ByteOffset, Damage, Frame, Ticks, Verdict};
+use crate::media::{ByteOffset, Damage, Frame, Picture, Ticks, Verdict};
+use crate::timeline::TimedUnit;
 use crate::ts::TsPacket;
 use decoders::Decoders;
+use parallel::Parallel;
 use restart::{Decided, RestartPoints};
 use timer::UnitTimer;
 use units::{UnitEvent, UnitReader};
@@ -47,15 +58,18 @@ pub struct Scored {
     pub kept: Option<Frame>,
 }
 
-/// demux → framing → timeline → decode → detect, in one thread.
+/// demux → framing → timeline → decode → detect. In one thread, except that a backlog is decoded
+/// by as many as [`Analyzer::with_jobs`] allows.
 pub struct Analyzer {
     rule: Rule,
     reader: UnitReader,
     timer: UnitTimer,
     decoders: Decoders,
+    comparer: Comparer,
     detector: Detector,
     restart: RestartPoints,
     resuming: Option<Resuming>,
+    parallel: Parallel,
     /// Offset and time of the last picture that has a verdict.
     last: Option<(ByteOffset, Ticks)>,
     /// Offset of the last access unit.
@@ -77,7 +91,7 @@ struct Resuming {
     later: u32,
     /// The previous picture. The detector would hold on to it: see
     /// [`crate::media::Picture::copied`] for why that matters.
-    previous: Option<Frame>,
+    previous: Option<Arc<dyn Picture>>,
 }
 
 /// If this number of pictures that start later than the last decided one are decoded before it, it
@@ -98,9 +112,11 @@ impl Analyzer {
             reader: UnitReader::new(choice),
             timer: UnitTimer::new(),
             decoders: Decoders::default(),
+            comparer: Comparer::default(),
             detector: Detector::new(rule),
             restart: RestartPoints::new(),
             resuming: None,
+            parallel: Parallel::default(),
             last: None,
             newest: None,
             final_through: None,
@@ -140,6 +156,13 @@ impl Analyzer {
         self
     }
 
+    /// Decodes a backlog with up to `jobs` threads. The results are the same.
+    #[must_use]
+    pub fn with_jobs(mut self, jobs: NonZeroUsize) -> Self {
+        self.parallel = Parallel::new(jobs);
+        self
+    }
+
     /// Pushes the next packet.
     ///
     /// # Errors
@@ -162,6 +185,7 @@ impl Analyzer {
         self.drain_reader()?;
         self.timer.finish(&mut self.decoders)?;
         self.drain_timer()?;
+        self.settle()?;
         self.finish_decoder()?;
         self.decoders.retire();
         if let Some(resuming) = &self.resuming {
@@ -205,7 +229,7 @@ impl Analyzer {
     /// Returns the damage so far, without losses of sync: the tail finds these.
     pub fn damage(&self) -> Damage {
         Damage {
-            undecodable: self.decoders.undecodable(),
+            undecodable: self.decoders.undecodable() + self.parallel.undecodable(),
             implausible: self.timer.implausible(),
             ..self.damage
         }
@@ -241,7 +265,10 @@ impl Analyzer {
                     self.timer.unit(unit, &mut self.decoders)?;
                 }
                 UnitEvent::NoVideo(why) => self.no_video = Some(why),
-                UnitEvent::Fault(fault) => self.count(fault),
+                UnitEvent::Fault(fault) => {
+                    self.count(fault);
+                    self.damaged(fault.at())?;
+                }
             }
         }
         self.drain_timer()
@@ -260,19 +287,33 @@ impl Analyzer {
 
     fn drain_timer(&mut self) -> Result<()> {
         while let Some(timed) = self.timer.pull() {
-            self.restart.unit_passed(&timed, self.reader.program_at(timed.unit.at));
-            self.decode(&timed.unit)?;
+            self.take_unit(timed)?;
         }
         Ok(())
     }
 
-    fn decode(&mut self, unit: &AccessUnit) -> Result<()> {
-        if self.decoders.is_next(unit) {
+    fn take_unit(&mut self, timed: TimedUnit) -> Result<()> {
+        if timed.unit.damaged {
+            self.damaged(timed.unit.at)?;
+        }
+        if self.decoders.is_next(&timed.unit) {
+            self.settle()?;
             self.finish_decoder()?;
             self.decoders.advance();
         }
-        self.decoders.push(unit);
-        self.drain_decoders()
+        let Some(timed) = self.take_unit_in_parallel(timed)? else { return Ok(()) };
+        let is_first = self.restart.is_empty();
+        let program = self.reader.program_at(timed.unit.at);
+        if let Some(passed) = self.restart.state_before(&timed, program, is_first) {
+            self.restart.unit_passed(passed);
+        }
+        let undecodable = self.decoders.undecodable();
+        self.decoders.push(&timed.unit);
+        self.drain_decoders()?;
+        if self.decoders.undecodable() > undecodable {
+            self.parallel.cut_points.damaged(timed.unit.at);
+        }
+        Ok(())
     }
 
     fn finish_decoder(&mut self) -> Result<()> {
@@ -288,30 +329,38 @@ impl Analyzer {
     }
 
     fn decide(&mut self, decoded: Decoded) -> Result<()> {
-        self.restart.picture_decoded(&decoded, || self.decoders.settings());
-        let frame = decoded.frame;
+        let Decoded { shown, picture } = decoded;
+        self.restart.picture_decoded(&shown, || self.decoders.settings());
         if let Some(resuming) = &mut self.resuming {
-            resuming.later += u32::from(frame.at > resuming.last);
-            if frame.at == resuming.last {
-                self.detector = Detector::resume(self.rule, &resuming.detector, &frame);
+            resuming.later += u32::from(shown.at > resuming.last);
+            if shown.at == resuming.last {
+                self.detector = Detector::resume(self.rule, &resuming.detector);
+                self.comparer = Comparer::after(picture);
                 self.resuming = None;
             } else if resuming.later > MAX_LATER_PICTURES {
                 return Err(never_decoded(resuming.last));
             } else {
-                resuming.previous = Some(frame);
+                resuming.previous = Some(picture);
             }
             return Ok(());
         }
-        if self.final_through.is_some_and(|through| frame.at <= through) {
+        if self.final_through.is_some_and(|through| shown.at <= through) {
             return Ok(());
         }
-        let verdict = self.detector.push(&frame);
+        if shown.damaged {
+            self.parallel.cut_points.damaged(shown.at);
+        }
+        let difference = self.comparer.push(&picture);
+        let verdict = self.detector.decide(shown.at, shown.pts, difference);
         self.last = Some((verdict.at, verdict.pts));
-        let kept = match verdict.kept {
-            Some(_) => Some(Frame { picture: frame.picture.copied()?, ..frame }),
-            None => None,
-        };
-        self.ready.push_back(Scored { verdict, kept });
+        let kept = verdict.kept.map(|_| picture.copied()).transpose()?;
+        self.push_scored(verdict, &shown, kept);
         Ok(())
+    }
+
+    fn push_scored(&mut self, verdict: Verdict, shown: &Shown, kept: Option<Arc<dyn Picture>>) {
+        let Shown { at, pts, keyframe_at, damaged, .. } = *shown;
+        let kept = kept.map(|picture| Frame { at, pts, keyframe_at, damaged, picture });
+        self.ready.push_back(Scored { verdict, kept });
     }
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::look_ahead::FirstDelays;
-use crate::decode::{BestEffort, Decoded, Settings};
+use crate::decode::{BestEffort, Settings, Shown};
 use crate::demux::Program;
 use crate::detect::DetectorState;
 use crate::framing::FramerStart;
@@ -136,8 +136,9 @@ pub struct RestartPoints {
 
 /// State at a random access point before its access unit is decoded.
 #[derive(Debug, Clone)]
-struct PassedUnit {
-    at: ByteOffset,
+pub struct PassedUnit {
+    /// Offset of the packet in which it starts.
+    pub at: ByteOffset,
     audio_from: ByteOffset,
     packet_size: PacketSize,
     framer: FramerStart,
@@ -211,27 +212,28 @@ impl RestartPoints {
         reached.or(self.packet_sizes.front()).map_or_else(PacketSize::default, |(_, size)| *size)
     }
 
-    /// Remembers the access unit if it is a random access point, or the very first access unit,
-    /// before which there is nothing. Far after the last remembered one, any access unit is
-    /// remembered.
-    pub fn unit_passed(&mut self, timed: &TimedUnit, program: Option<&Program>) {
+    /// Returns the state in front of the access unit if it is to be remembered: if it is a random
+    /// access point, or the very first access unit, before which there is nothing. Far after the
+    /// last remembered one, any access unit is remembered.
+    pub fn state_before(
+        &mut self,
+        timed: &TimedUnit,
+        program: Option<&Program>,
+        first: bool,
+    ) -> Option<PassedUnit> {
         let TimedUnit { unit, raw, before } = timed;
-        let first = self.candidates.is_empty() && self.passed.is_empty();
         // A restart reads from the oldest candidate, so the limit is divided among all of them.
         let share = self.max_read_again / MAX_CANDIDATES as u64;
         let is_far_after = unit.at.0.saturating_sub(self.last_remembered.0) >= share;
         if unit.random_access == RandomAccess::None && !first && !is_far_after {
-            return;
+            return None;
         }
         self.last_remembered = unit.at;
-        let Some(program) = program.cloned() else { return };
-        if self.passed.len() == MAX_PASSED {
-            self.passed.pop_front();
-        }
+        let program = program.cloned()?;
         let audio = before.audio.iter().map(|audio| audio.through);
         let near = audio.filter(|from| unit.at.0.saturating_sub(from.0) <= MAX_AUDIO_BYTES);
         let audio_from = near.min().map_or(unit.at, |from| from.min(unit.at));
-        self.passed.push_back(PassedUnit {
+        Some(PassedUnit {
             at: unit.at,
             audio_from,
             packet_size: self.packet_size_at(audio_from),
@@ -239,21 +241,34 @@ impl RestartPoints {
             program,
             clock: before.clone(),
             random_access: unit.random_access,
-        });
+        })
+    }
+
+    /// Returns whether no access unit has been remembered yet.
+    pub fn is_empty(&self) -> bool {
+        self.candidates.is_empty() && self.passed.is_empty()
+    }
+
+    /// Remembers an access unit that is decoded next.
+    pub fn unit_passed(&mut self, passed: PassedUnit) {
+        if self.passed.len() == MAX_PASSED {
+            self.passed.pop_front();
+        }
+        self.passed.push_back(passed);
     }
 
     /// Takes a picture that the decoder has returned: its access unit may become a candidate.
     /// `settings` returns the settings with which to open that decoder again.
-    pub fn picture_decoded(&mut self, decoded: &Decoded, settings: impl FnOnce() -> Settings) {
+    pub fn picture_decoded(&mut self, shown: &Shown, settings: impl FnOnce() -> Settings) {
         self.settle();
-        let at = decoded.frame.at;
+        let at = shown.at;
         let Some(index) = self.passed.iter().position(|passed| passed.at == at) else { return };
         let Some(passed) = self.passed.drain(..=index).next_back() else { return };
         let is_far = self.candidates.front().is_none_or(|oldest| {
             at.0.saturating_sub(oldest.read_from.offset.0) > self.max_read_again
         });
         let is_known = self.candidates.back().is_some_and(|last| last.read_from.offset == at);
-        if is_known || (decoded.frame.damaged && !is_far) {
+        if is_known || (shown.damaged && !is_far) {
             return;
         }
         let random_access = passed.random_access;
@@ -262,7 +277,7 @@ impl RestartPoints {
                 offset: at,
                 audio_offset: passed.audio_from,
                 packet_size: passed.packet_size,
-                keyframe_offset: decoded.frame.keyframe_at,
+                keyframe_offset: shown.keyframe_at,
                 // The very first access unit is decoded as it was the first time.
                 damaged: !self.candidates.is_empty() && random_access < RandomAccess::Open,
                 framer: passed.framer,
@@ -270,7 +285,7 @@ impl RestartPoints {
             program: passed.program,
             clock: passed.clock,
             settings: settings(),
-            times: decoded.times,
+            times: shown.times,
         };
         match random_access {
             RandomAccess::Gradual(pictures) => self.settling.push_back((candidate, pictures)),

@@ -226,7 +226,7 @@ impl<'a> Live<'a> {
         messages: Sender<Message>,
         publishes: &AtomicBool,
     ) -> Result<Ended> {
-        let DetectOptions { rule, program, .. } = *self.options;
+        let DetectOptions { rule, program, jobs, .. } = *self.options;
         let aligner = match start.as_ref().map(|start| &start.read_from) {
             // The recorder writes from the first whole packet on, so the bytes tell its size.
             None => Aligner::begin(ByteOffset(0), PacketSize::default()),
@@ -239,6 +239,8 @@ impl<'a> Live<'a> {
             }
             None => Analyzer::new(rule, program),
         };
+        analyzer = analyzer.with_jobs(jobs);
+        analyzer.set_backlog(self.written.length().saturating_sub(aligner.end()));
         let end = End::Growing(self.written.clone());
         let path = self.session.recording_ts();
         let mut tail = FileTail::open(&path, aligner, end)?;

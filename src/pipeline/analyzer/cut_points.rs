@@ -1,0 +1,119 @@
+//! Where a stream may be cut into pieces that are decoded apart.
+
+use std::collections::VecDeque;
+
+use crate::media::{AccessUnit, ByteOffset, RandomAccess};
+
+/// Number of random access intervals that must be free of damage in front of a cut: how damage is
+/// concealed depends on earlier pictures.
+const SOUND_INTERVALS: usize = 2;
+
+/// Maximum number of random access points to wait for after a cut that was none.
+const MAX_WAIT: u32 = 64;
+
+/// Finds the random access points in front of which the stream may be cut.
+#[derive(Debug, Default)]
+pub struct CutPoints {
+    /// The last random access points, oldest first.
+    access_points: VecDeque<ByteOffset>,
+    /// Offset of the last damage.
+    damage: Option<ByteOffset>,
+    /// Random access points that still have to pass, and how many had to at the last time.
+    wait: u32,
+    waited: u32,
+}
+
+impl CutPoints {
+    /// Notes damage at or in front of `at`.
+    pub fn damaged(&mut self, at: ByteOffset) {
+        self.damage = self.damage.max(Some(at));
+    }
+
+    /// Returns whether there has been damage.
+    pub fn has_damage(&self) -> bool {
+        self.damage.is_some()
+    }
+
+    /// Notes that pieces did not fit. The next cuts are further and further away.
+    pub fn refused(&mut self) {
+        self.waited = (2 * self.waited).clamp(4, MAX_WAIT);
+        self.wait = self.waited;
+    }
+
+    /// Passes the next access unit. Returns whether the stream may be cut in front of it.
+    pub fn pass(&mut self, unit: &AccessUnit) -> bool {
+        if unit.random_access == RandomAccess::None {
+            return false;
+        }
+        self.wait = self.wait.saturating_sub(1);
+        let is_sound = self.damage.is_none_or(|damage| {
+            self.access_points.len() == SOUND_INTERVALS
+                && self.access_points.front().is_some_and(|first| damage < *first)
+        });
+        if self.access_points.len() == SOUND_INTERVALS {
+            self.access_points.pop_front();
+        }
+        self.access_points.push_back(unit.at);
+        unit.random_access == RandomAccess::Closed && is_sound && self.wait == 0
+    }
+
+    /// Returns the number of bytes from the last but one random access point to `at`.
+    pub fn bytes_since(&self, at: ByteOffset) -> u64 {
+        self.access_points.front().map_or(0, |first| at.0.saturating_sub(first.0))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::media::{Times, VideoCodec};
+
+    fn pass(points: &mut CutPoints, at: u64, random_access: RandomAccess) -> bool {
+        points.pass(&AccessUnit {
+            at: ByteOffset(at),
+            skip_bytes: 0,
+            codec: VideoCodec::H264,
+            pts: None,
+            dts: None,
+            ended_by: Times::default(),
+            random_access,
+            damaged: false,
+            data: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn only_closed_random_access_points_are_cut_points() {
+        let mut points = CutPoints::default();
+        assert!(pass(&mut points, 0, RandomAccess::Closed));
+        assert!(!pass(&mut points, 1, RandomAccess::None));
+        assert!(!pass(&mut points, 2, RandomAccess::Open));
+        assert!(!pass(&mut points, 3, RandomAccess::Gradual(9)));
+        assert!(pass(&mut points, 4, RandomAccess::Closed));
+    }
+
+    #[test]
+    fn two_intervals_without_damage_come_before_a_cut() {
+        let mut points = CutPoints::default();
+        let closed = |points: &mut CutPoints, at| pass(points, at, RandomAccess::Closed);
+        assert!(closed(&mut points, 0));
+        points.damaged(ByteOffset(5));
+        let found: Vec<_> = (1..5).map(|n| closed(&mut points, 10 * n)).collect();
+        assert_eq!(found, [false, false, true, true]);
+        // Older damage that becomes known late changes nothing.
+        points.damaged(ByteOffset(1));
+        assert!(closed(&mut points, 50));
+    }
+
+    #[test]
+    fn pieces_that_do_not_fit_are_tried_less_and_less_often() {
+        let mut points = CutPoints::default();
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            points.refused();
+            waits.push((1..).find(|n| pass(&mut points, *n, RandomAccess::Closed)).unwrap());
+        }
+        assert_eq!(waits, [4, 8, 16, 32, 64, 64]);
+    }
+}

@@ -1,0 +1,267 @@
+//! When a backlog is decoded on all cores, and when one picture after the other.
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Analyzer;
+use super::cut_points::CutPoints;
+use super::pieces::{Backlog, Lane, PieceLength, PiecePicture, Workers};
+use super::restart::PassedUnit;
+use crate::decode::Settings;
+use crate::error::Result;
+use crate::media::{AccessUnit, ByteOffset, Ticks};
+use crate::timeline::TimedUnit;
+
+/// Time to wait for a piece while nothing else can be done. The caller of
+/// [`Analyzer::stitch_next`] looks in between whether it is to stop.
+const WAIT: Duration = Duration::from_millis(50);
+
+/// Decoding of a backlog by several threads.
+#[derive(Debug, Default)]
+pub struct Parallel {
+    /// Number of threads; `None` for one.
+    jobs: Option<NonZeroUsize>,
+    workers: Option<Arc<Workers>>,
+    length: PieceLength,
+    /// Bytes of the recording that are there and have not been pushed.
+    backlog: u64,
+    pub cut_points: CutPoints,
+    pieces: Option<Backlog>,
+    /// What a restart at random access points needs whose pictures are not decided.
+    passed: VecDeque<PassedUnit>,
+}
+
+impl Parallel {
+    /// Returns the decoding of a backlog by up to `jobs` threads.
+    pub fn new(jobs: NonZeroUsize) -> Self {
+        let length = PieceLength::configured();
+        Parallel { jobs: (jobs.get() > 1).then_some(jobs), length, ..Parallel::default() }
+    }
+
+    /// Returns the number of access units and pictures that failed to decode.
+    pub fn undecodable(&self) -> u64 {
+        self.pieces.as_ref().map_or(0, Backlog::undecodable)
+    }
+}
+
+impl Analyzer {
+    /// Sets the number of bytes of the recording that are there and have not been pushed.
+    pub fn set_backlog(&mut self, bytes: u64) {
+        self.parallel.backlog = bytes;
+    }
+
+    /// Returns whether several threads are decoding.
+    pub fn is_parallel(&self) -> bool {
+        self.parallel.pieces.is_some()
+    }
+
+    /// Returns whether all threads have enough to do: [`Analyzer::stitch_next`] is to be called
+    /// before more is pushed.
+    pub fn is_full(&self) -> bool {
+        self.parallel.pieces.as_ref().is_some_and(Backlog::is_full)
+    }
+
+    /// Returns the offset up to which everything is decided, of the packets up to `read`.
+    pub fn decided_through(&self, read: ByteOffset) -> ByteOffset {
+        self.parallel.pieces.as_ref().and_then(Backlog::undecided).map_or(read, |at| at.min(read))
+    }
+
+    /// Notes that bytes at `at` belong to no packet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Analyzer::push`].
+    pub fn sync_lost(&mut self, at: ByteOffset) -> Result<()> {
+        self.damaged(at)
+    }
+
+    /// Decides the next pictures that other threads have decoded. Waits a little if there are none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Analyzer::push`].
+    pub fn stitch_next(&mut self) -> Result<()> {
+        self.stitch_within(WAIT)
+    }
+
+    /// Decides pictures that other threads have decoded, if there are any.
+    ///
+    /// # Errors
+    ///
+    /// As [`Analyzer::push`].
+    pub fn stitch_ready(&mut self) -> Result<()> {
+        self.stitch_within(Duration::ZERO)
+    }
+
+    /// Ends parallel decoding once everything is decided that was pushed. Returns whether it has
+    /// ended; otherwise, [`Analyzer::stitch_next`] is to be called. `ends` if the recording ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`Analyzer::push`].
+    pub fn catch_up(&mut self, ends: bool) -> Result<bool> {
+        let kept = self.last_kept();
+        if let Some(pieces) = &mut self.parallel.pieces {
+            pieces.end(kept);
+            if pieces.is_busy() {
+                return Ok(false);
+            }
+        }
+        self.end_parallel(ends)?;
+        Ok(true)
+    }
+
+    /// Waits until everything is decided that was pushed, and ends parallel decoding.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        self.end_parallel(false)
+    }
+
+    fn end_parallel(&mut self, ends: bool) -> Result<()> {
+        let kept = self.last_kept();
+        if let Some(pieces) = &mut self.parallel.pieces {
+            pieces.end(kept);
+        }
+        while self.parallel.pieces.as_ref().is_some_and(Backlog::is_busy) {
+            self.stitch_one(WAIT)?;
+        }
+        let Some(pieces) = self.parallel.pieces.take() else { return Ok(()) };
+        if pieces.redone() > 0 {
+            tracing::debug!("{} pieces were decoded one after the other", pieces.redone());
+            self.parallel.cut_points.refused();
+        }
+        if let Some((lane, undecodable)) = pieces.into_lane(ends) {
+            self.decoders.go_on(lane.decoder, undecodable);
+            self.comparer = lane.comparer;
+        }
+        while let Some(passed) = self.parallel.passed.pop_front() {
+            self.restart.unit_passed(passed);
+        }
+        Ok(())
+    }
+
+    /// Notes damage at or in front of `at`. What comes next is decoded one picture after the other.
+    pub(super) fn damaged(&mut self, at: ByteOffset) -> Result<()> {
+        self.parallel.cut_points.damaged(at);
+        if let Some(pieces) = &mut self.parallel.pieces {
+            pieces.damaged();
+        }
+        self.settle()
+    }
+
+    /// Takes an access unit if several threads decode. Otherwise, returns it.
+    pub(super) fn take_unit_in_parallel(&mut self, timed: TimedUnit) -> Result<Option<TimedUnit>> {
+        if self.parallel.pieces.as_ref().is_some_and(Backlog::has_ended) {
+            self.settle()?;
+        }
+        let mut may_cut = self.parallel.cut_points.pass(&timed.unit);
+        let mut is_first = false;
+        if !self.is_parallel() {
+            let is_new = self.decoders.is_new() == Some(true);
+            if !self.pays(&timed.unit, is_new) || !(is_new || may_cut) || !self.begin()? {
+                return Ok(Some(timed));
+            }
+            may_cut = true;
+            is_first = self.restart.is_empty();
+        }
+        let program = self.reader.program_at(timed.unit.at);
+        let passed = self.restart.state_before(&timed, program, is_first);
+        let kept = self.last_kept();
+        let settings = || -> Settings { self.decoders.settings() };
+        let Some(pieces) = &mut self.parallel.pieces else { return Ok(Some(timed)) };
+        pieces.push(timed.unit, passed, may_cut.then_some(settings), kept);
+        if pieces.is_too_long() {
+            self.settle()?;
+        }
+        Ok(None)
+    }
+
+    /// Returns whether what has to be decoded from `unit` on is worth the effort.
+    fn pays(&self, unit: &AccessUnit, is_new: bool) -> bool {
+        let intervals = if is_new { 0 } else { self.parallel.cut_points.bytes_since(unit.at) };
+        self.parallel.jobs.is_some()
+            && self.decoders.is_new().is_some()
+            && self.resuming.is_none()
+            && self.final_through.is_none_or(|through| through < unit.at)
+            && self.parallel.backlog >= intervals.max(self.parallel.length.min_backlog)
+    }
+
+    /// Begins to decode in parallel. Returns false if that is not possible.
+    fn begin(&mut self) -> Result<bool> {
+        let Some(jobs) = self.parallel.jobs else { return Ok(false) };
+        let workers = match &self.parallel.workers {
+            Some(workers) => Arc::clone(workers),
+            None => Arc::new(Workers::start(jobs)?),
+        };
+        self.parallel.workers = Some(Arc::clone(&workers));
+        let Some(decoder) = self.decoders.suspend() else { return Ok(false) };
+        let codec = decoder.codec();
+        let comparer = std::mem::take(&mut self.comparer);
+        let lane = (!decoder.is_new()).then(|| Lane { decoder, comparer });
+        let (backlog, length) = (self.parallel.backlog, self.parallel.length);
+        tracing::debug!("decoding {backlog} bytes with {jobs} threads");
+        self.parallel.pieces = Some(Backlog::begin(
+            workers,
+            self.rule,
+            codec,
+            lane,
+            self.parallel.cut_points.has_damage(),
+            (backlog, length),
+        ));
+        Ok(true)
+    }
+
+    fn last_kept(&self) -> Option<Ticks> {
+        self.detector.state().cuts.previous_kept
+    }
+
+    fn stitch_within(&mut self, timeout: Duration) -> Result<()> {
+        self.stitch_one(timeout)?;
+        // Backlog that do not fit are decoded twice. Without pieces, that does not go on.
+        if self.parallel.pieces.as_ref().is_some_and(|pieces| pieces.redone() > 0) {
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    fn stitch_one(&mut self, timeout: Duration) -> Result<()> {
+        let Some(mut pieces) = self.parallel.pieces.take() else { return Ok(()) };
+        let size = self.decoders.settings().size;
+        if let Some(passed) = pieces.stitch(size, timeout)? {
+            self.parallel.passed.extend(passed);
+            while let Some(picture) = pieces.pull() {
+                self.decide_stitched(&mut pieces, picture)?;
+            }
+        }
+        self.parallel.pieces = Some(pieces);
+        Ok(())
+    }
+
+    fn decide_stitched(&mut self, pieces: &mut Backlog, mut picture: PiecePicture) -> Result<()> {
+        let origin = picture.origin;
+        if !picture.is_sound() {
+            self.parallel.cut_points.damaged(origin.at);
+        }
+        let (size, difference) = match picture.take_compared() {
+            Ok(difference) => (Ok(picture.size), Some(difference)),
+            Err(error) => (Err(error), None),
+        };
+        let shown = self.decoders.place(&origin, size);
+        let (Some(shown), Some(difference)) = (shown, difference) else { return Ok(()) };
+        while self.parallel.passed.front().is_some_and(|passed| passed.at <= shown.at) {
+            if let Some(passed) = self.parallel.passed.pop_front() {
+                self.restart.unit_passed(passed);
+            }
+        }
+        self.restart.picture_decoded(&shown, || self.decoders.settings());
+        let verdict = self.detector.decide(shown.at, shown.pts, difference);
+        self.last = Some((verdict.at, verdict.pts));
+        let kept = verdict.kept.map(|_| pieces.copy(&picture)).transpose()?;
+        self.push_scored(verdict, &shown, kept);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,441 @@
+//! Decodes a backlog on all cores, with the same result as one after the other.
+//!
+//! The stream is cut in front of random access points at which nothing refers to what is before.
+//! Each piece is decoded by a decoder of its own, which goes on into the next piece until it
+//! returns the picture of its first access unit. That picture was decoded twice: if both are the
+//! same, so are all after it. If they differ, or if anything is wrong with either piece, the
+//! decoder of the first goes on through the second, as it would have without the cut.
+//!
+//! ```text
+//! access units ─▶ StreamPiece ─▶ worker: decode, compare ─▶ Outcome ─▶ stitched in order ─▶ PiecePicture
+//!                          forecast: which to copy
+//! ```
+
+mod forecast;
+mod piece;
+mod veteran;
+mod worker;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+
+use super::restart::PassedUnit;
+use crate::decode::{Origin, RawDecoder, Settings};
+use crate::detect::Rule;
+use crate::error::{Error, Kind, Result, Stage};
+use crate::media::{AccessUnit, ByteOffset, Picture, Ticks, VideoCodec};
+use forecast::Forecast;
+use piece::StreamPiece;
+pub use piece::{PieceLength, Workers};
+use veteran::Veteran;
+use worker::{Again, Outcome, Task};
+pub use worker::{Lane, PiecePicture, Source};
+
+/// Maximum number of access units of a piece, and of their bytes. If there is no cut point, the rest
+/// is decoded one picture after the other.
+const MAX_UNITS: usize = 2_048;
+const MAX_BYTES: usize = 32 << 20;
+
+/// Pieces for each worker, of those that are known of.
+const PIECES_PER_JOB: u64 = 8;
+
+/// A piece with a worker.
+struct Submitted {
+    piece: Arc<StreamPiece>,
+    outcome: Receiver<Result<Outcome>>,
+}
+
+/// The decoder of the last stitched piece.
+struct Tail {
+    lane: Lane,
+    /// The picture of the first access unit of the next piece.
+    boundary: Option<PiecePicture>,
+    /// Number of access units of the next piece that it has decoded.
+    pushed: usize,
+    is_sound: bool,
+}
+
+/// The pieces of a stream that are not decided yet.
+pub struct Backlog {
+    workers: Arc<Workers>,
+    rule: Rule,
+    codec: VideoCodec,
+    length: PieceLength,
+    /// Number of bytes that are enough for a piece of the minimum length.
+    good_bytes: usize,
+    /// The piece that grows.
+    open: Option<StreamPiece>,
+    has_ended: bool,
+    /// The piece before it, until its worker can be given what it decodes beyond its end.
+    complete: Option<StreamPiece>,
+    submitted: VecDeque<Submitted>,
+    cancelled: Arc<AtomicBool>,
+    tail: Option<Tail>,
+    /// Whether the decoder at the beginning has gone through damage; and that decoder, once it is
+    /// no longer the tail.
+    keeps_veteran: bool,
+    veteran: Option<Veteran>,
+    /// Pictures that are stitched.
+    stitched: VecDeque<PiecePicture>,
+    /// The piece that the decoder of the previous one goes through, and the next access unit.
+    redone: Option<(Arc<StreamPiece>, usize)>,
+    /// The piece of the stitched pictures, to decode it again.
+    stitched_piece: Option<(Arc<StreamPiece>, Option<Again>)>,
+    /// Access units and pictures that failed to decode, of decoders that are closed.
+    undecodable: u64,
+    redone_count: u64,
+}
+
+impl std::fmt::Debug for Backlog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Backlog").field("submitted", &self.submitted.len()).finish_non_exhaustive()
+    }
+}
+
+impl Backlog {
+    /// Goes on after `lane`, which may have gone through damage, or begins at the beginning of a stream. `backlog` is the number of
+    /// bytes that are known of, `length` that of pieces.
+    pub fn begin(
+        workers: Arc<Workers>,
+        rule: Rule,
+        codec: VideoCodec,
+        lane: Option<Lane>,
+        keeps_veteran: bool,
+        (backlog, length): (u64, PieceLength),
+    ) -> Self {
+        let pieces = PIECES_PER_JOB * workers.jobs.get() as u64;
+        let tail = lane.map(|lane| Tail { lane, boundary: None, pushed: 0, is_sound: true });
+        Backlog {
+            workers,
+            rule,
+            codec,
+            length,
+            good_bytes: usize::try_from(backlog / pieces).unwrap_or(MAX_BYTES),
+            open: None,
+            has_ended: false,
+            complete: None,
+            submitted: VecDeque::new(),
+            cancelled: Arc::default(),
+            tail,
+            keeps_veteran,
+            veteran: None,
+            stitched: VecDeque::new(),
+            redone: None,
+            stitched_piece: None,
+            undecodable: 0,
+            redone_count: 0,
+        }
+    }
+
+    /// Takes the next access unit. `settings` returns those of a decoder that begins here, if the
+    /// stream may be cut in front of it. `kept` is the time of the last kept picture.
+    pub fn push(
+        &mut self,
+        unit: AccessUnit,
+        passed: Option<PassedUnit>,
+        settings: Option<impl FnOnce() -> Settings>,
+        kept: Option<Ticks>,
+    ) {
+        let is_long = self.open.as_ref().is_some_and(|open| {
+            open.units.len() >= self.length.good_units
+                || (open.units.len() >= self.length.min_units && open.bytes >= self.good_bytes)
+        });
+        let may_cut = self.open.is_none() || (is_long && self.complete.is_none());
+        if let Some(settings) = settings.filter(|_| may_cut) {
+            let is_first = self.tail.is_none() && self.open.is_none();
+            self.complete = self.open.replace(StreamPiece {
+                codec: self.codec,
+                settings: settings(),
+                is_first,
+                is_damaged: false,
+                units: Vec::new(),
+                bytes: 0,
+                times: Vec::new(),
+                passed: Vec::new(),
+            });
+        }
+        let Some(open) = &mut self.open else { return };
+        open.bytes += unit.data.len();
+        open.times.extend(unit.pts.or(unit.dts));
+        open.units.push(Arc::new(unit));
+        open.passed.extend(passed);
+        // Enough for what a decoder returns before the first picture; two fields may be two units.
+        let overlap = 2 * open.settings.reorder as usize + 4;
+        if open.units.len() >= overlap {
+            self.submit_complete(kept);
+        }
+    }
+
+    /// Returns whether the input has ended. No more access units can be pushed.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Returns whether the growing piece is as long as a piece may be.
+    pub fn is_too_long(&self) -> bool {
+        self.open
+            .as_ref()
+            .is_some_and(|open| open.units.len() >= MAX_UNITS || open.bytes >= MAX_BYTES)
+    }
+
+    /// Notes damage in the piece that grows.
+    pub fn damaged(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.is_damaged = true;
+        }
+    }
+
+    /// Ends the input: what has come is decoded, though the stream goes on.
+    pub fn end(&mut self, kept: Option<Ticks>) {
+        self.has_ended = true;
+        self.submit_complete(kept);
+        if let Some(open) = self.open.take() {
+            self.submit(open, Vec::new(), None, kept);
+        }
+    }
+
+    /// Returns whether the workers have enough to do.
+    pub fn is_full(&self) -> bool {
+        self.submitted.len() >= 2 * self.workers.jobs.get()
+    }
+
+    /// Returns whether pieces are being decoded.
+    pub fn is_busy(&self) -> bool {
+        !self.submitted.is_empty()
+    }
+
+    /// Returns the offset of the first access unit that is not decided.
+    pub fn undecided(&self) -> Option<ByteOffset> {
+        let pieces = self.submitted.iter().map(|submitted| submitted.piece.start());
+        pieces.chain(self.complete.iter().chain(&self.open).map(StreamPiece::start)).next()
+    }
+
+    /// Returns the number of access units and pictures that failed to decode.
+    pub fn undecodable(&self) -> u64 {
+        let current = self.tail.as_ref().map_or(0, |tail| tail.lane.decoder.undecodable());
+        self.undecodable + current
+    }
+
+    /// Returns how many pieces were decoded by the decoder of the one before.
+    pub fn redone(&self) -> u64 {
+        self.redone_count
+    }
+
+    fn submit_complete(&mut self, kept: Option<Ticks>) {
+        let Some(piece) = self.complete.take() else { return };
+        let (overlap, boundary) = match &self.open {
+            None => (Vec::new(), None),
+            Some(open) => {
+                let overlap = 2 * open.settings.reorder as usize + 4;
+                (open.units.iter().take(overlap).cloned().collect(), Some(open.start()))
+            }
+        };
+        self.submit(piece, overlap, boundary, kept);
+    }
+
+    fn submit(
+        &mut self,
+        mut piece: StreamPiece,
+        overlap: Vec<Arc<AccessUnit>>,
+        boundary: Option<ByteOffset>,
+        kept: Option<Ticks>,
+    ) {
+        piece.times.sort_unstable();
+        let mut forecast = Forecast::new(self.rule, kept);
+        self.submitted.iter().for_each(|before| forecast.pass(&before.piece.times));
+        let piece = Arc::new(piece);
+        let task = Task {
+            piece: Arc::clone(&piece),
+            overlap,
+            boundary,
+            forecast,
+            cancelled: Arc::clone(&self.cancelled),
+        };
+        let (sender, outcome) = bounded(1);
+        self.workers.pool.spawn(move || {
+            if let Some(outcome) = task.run() {
+                // Fails if the result is no longer wanted.
+                let _ = sender.send(outcome);
+            }
+        });
+        self.submitted.push_back(Submitted { piece, outcome });
+    }
+
+    /// Waits for the next piece in order, and stitches it to those before. Returns what a restart
+    /// in it needs; `None` after `timeout`, or if there is no piece. `size` is the size that a
+    /// decoder would be given now. All stitched pictures must have been pulled.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the linked FFmpeg has no decoder for the codec.
+    pub fn stitch(
+        &mut self,
+        size: Option<(u32, u32)>,
+        timeout: Duration,
+    ) -> Result<Option<Vec<PassedUnit>>> {
+        let Some(first) = self.submitted.front() else { return Ok(None) };
+        let outcome = match first.outcome.recv_timeout(timeout) {
+            Ok(outcome) => outcome?,
+            Err(RecvTimeoutError::Timeout) => return Ok(None),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::new(Stage::Pipeline, "a worker has panicked").of_kind(Kind::Bug));
+            }
+        };
+        let Some(Submitted { piece, .. }) = self.submitted.pop_front() else { return Ok(None) };
+        let Some(mut tail) = self.tail.take() else {
+            self.accept(&piece, outcome);
+            return Ok(Some(piece.passed.clone()));
+        };
+        self.reach(&mut tail, &piece);
+        let is_same = tail.is_sound
+            && !piece.is_damaged
+            && outcome.is_sound
+            && piece.settings.size == size
+            && tail.boundary.as_ref().is_some_and(|boundary| {
+                outcome.pictures.first().is_some_and(|first| {
+                    let keyframe = boundary.origin.keyframe;
+                    boundary.is_sound()
+                        && boundary.origin == Origin { keyframe, ..first.origin }
+                        && boundary.checksum() == outcome.first_checksum
+                })
+            });
+        if is_same {
+            self.undecodable += tail.lane.decoder.undecodable();
+            if self.keeps_veteran && self.veteran.is_none() {
+                self.veteran = Some(Veteran::new(tail.lane.decoder));
+            }
+            if let Some(veteran) = &mut self.veteran {
+                veteran.miss(&piece);
+            }
+            // The picture that both have decoded is compared with the last of the previous piece.
+            let mut outcome = outcome;
+            if let (Some(boundary), Some(first)) = (tail.boundary, outcome.pictures.first_mut()) {
+                *first = boundary;
+            }
+            self.accept(&piece, outcome);
+        } else {
+            self.redone_count += 1;
+            self.keeps_veteran = true;
+            if let Some(boundary) = &mut tail.boundary
+                && let Some(decoder) = self.catch_up_veteran(&tail.lane.decoder)
+            {
+                tail.lane.decoder = decoder;
+                tail.pushed = tail.lane.go_to(boundary, &piece.units);
+            }
+            self.stitched.extend(tail.boundary.take());
+            self.stitched_piece = None;
+            self.redone = Some((Arc::clone(&piece), tail.pushed));
+            tail.is_sound = true;
+            self.tail = Some(tail);
+        }
+        Ok(Some(piece.passed.clone()))
+    }
+
+    /// Returns the decoder that has gone through damage in place of `other`.
+    fn catch_up_veteran(&mut self, other: &RawDecoder) -> Option<RawDecoder> {
+        let veteran = self.veteran.take()?;
+        self.undecodable += other.undecodable();
+        self.undecodable -= veteran.undecodable();
+        Some(veteran.catch_up())
+    }
+
+    /// Decodes as far as the first picture of `piece`.
+    fn reach(&mut self, tail: &mut Tail, piece: &StreamPiece) {
+        while tail.boundary.is_none() {
+            let Some(unit) = piece.units.get(tail.pushed) else { return };
+            tail.lane.decoder.push(unit);
+            tail.pushed += 1;
+            while let Some(picture) = tail.lane.pull() {
+                tail.is_sound &= picture.is_sound();
+                if picture.origin.at == piece.start() {
+                    tail.boundary = Some(picture);
+                    break;
+                }
+                self.stitched.push_back(picture);
+            }
+        }
+    }
+
+    fn accept(&mut self, piece: &Arc<StreamPiece>, outcome: Outcome) {
+        let Outcome { pictures, boundary, lane, overlap_pushed, is_sound, .. } = outcome;
+        self.stitched.extend(pictures);
+        self.stitched_piece = Some((Arc::clone(piece), None));
+        self.tail = Some(Tail { lane, boundary, pushed: overlap_pushed, is_sound });
+    }
+
+    /// Returns the next stitched picture.
+    pub fn pull(&mut self) -> Option<PiecePicture> {
+        loop {
+            if let Some(picture) = self.stitched.pop_front() {
+                return Some(picture);
+            }
+            let (Some((piece, next)), Some(tail)) = (&mut self.redone, &mut self.tail) else {
+                return None;
+            };
+            let errors = tail.lane.decoder.undecodable();
+            while let Some(picture) = tail.lane.pull() {
+                tail.is_sound &= picture.is_sound();
+                self.stitched.push_back(picture);
+            }
+            if !self.stitched.is_empty() {
+                continue;
+            }
+            match piece.units.get(*next) {
+                Some(unit) => {
+                    tail.lane.decoder.push(unit);
+                    *next += 1;
+                    tail.is_sound &= tail.lane.decoder.undecodable() == errors;
+                }
+                None => {
+                    tail.pushed = 0;
+                    self.redone = None;
+                }
+            }
+        }
+    }
+
+    /// Returns a copy of a picture.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if memory is short.
+    pub fn copy(&mut self, picture: &PiecePicture) -> Result<Arc<dyn Picture>> {
+        match &picture.source {
+            Source::Copied(samples) => return Ok(Arc::clone(samples)),
+            Source::Live(samples) => return samples.copied(),
+            Source::Gone => {}
+        }
+        let Some((piece, again)) = &mut self.stitched_piece else {
+            let what = "a picture without a piece";
+            return Err(Error::new(Stage::Pipeline, what).of_kind(Kind::Bug));
+        };
+        if again.is_none() {
+            *again = Some(Again::new(piece)?);
+        }
+        match again {
+            Some(again) => again.find(&piece.units, picture.origin.at),
+            None => Err(Error::new(Stage::Pipeline, "no decoder").of_kind(Kind::Bug)),
+        }
+    }
+
+    /// Returns the decoder that may go on, and the number of access units and pictures that other
+    /// decoders failed to decode. Everything must be decided. If the stream `ends` here, any decoder
+    /// will do.
+    pub fn into_lane(mut self, ends: bool) -> Option<(Lane, u64)> {
+        let Tail { mut lane, .. } = self.tail.take()?;
+        if !ends && let Some(decoder) = self.catch_up_veteran(&lane.decoder) {
+            lane.decoder = decoder;
+        }
+        Some((lane, self.undecodable))
+    }
+}
+
+impl Drop for Backlog {
+    fn drop(&mut self) {
+        self.cancelled.store(true, Relaxed);
+    }
+}

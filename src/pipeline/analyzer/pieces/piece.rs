@@ -1,0 +1,115 @@
+//! One piece of a stream, how long it may be, and the threads that decode pieces.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::Lane;
+use crate::decode::{RawDecoder, Settings};
+use crate::detect::Comparer;
+use crate::error::{Error, Result, Stage};
+use crate::media::{AccessUnit, ByteOffset, Ticks, VideoCodec};
+use crate::pipeline::analyzer::restart::PassedUnit;
+
+/// How long pieces are. Their first pictures are decoded twice, which takes a share of the time that
+/// is smaller the longer they are.
+#[derive(Debug, Clone, Copy)]
+pub struct PieceLength {
+    /// Minimum number of access units.
+    pub min_units: usize,
+    /// Number of access units that are enough, whatever the backlog.
+    pub good_units: usize,
+    /// Minimum number of bytes of a backlog that is cut into pieces.
+    pub min_backlog: u64,
+}
+
+impl Default for PieceLength {
+    fn default() -> Self {
+        PieceLength { min_units: 48, good_units: 256, min_backlog: 1 << 20 }
+    }
+}
+
+impl PieceLength {
+    /// In debug builds, the environment variable `SCENETAP_PIECE_UNITS` sets the number of access
+    /// units, so that tests can cut short streams.
+    pub fn configured() -> Self {
+        #[cfg(debug_assertions)]
+        if let Some(units) =
+            std::env::var("SCENETAP_PIECE_UNITS").ok().and_then(|units| units.parse().ok())
+        {
+            return PieceLength { min_units: units, good_units: units, min_backlog: 0 };
+        }
+        PieceLength::default()
+    }
+}
+
+/// A stretch of access units that is decoded by itself.
+#[derive(Debug)]
+pub struct StreamPiece {
+    /// Codec of the stream.
+    pub codec: VideoCodec,
+    /// Settings of a decoder that begins here.
+    pub settings: Settings,
+    /// Whether nothing comes before it in the stream.
+    pub is_first: bool,
+    /// Whether packets are missing in or after it.
+    pub is_damaged: bool,
+    /// Its access units.
+    pub units: Vec<Arc<AccessUnit>>,
+    /// Their bytes.
+    pub bytes: usize,
+    /// Times of its pictures.
+    pub times: Vec<Ticks>,
+    /// What a restart at its random access points needs.
+    pub passed: Vec<PassedUnit>,
+}
+
+impl StreamPiece {
+    /// Returns the offset of its first access unit.
+    pub fn start(&self) -> ByteOffset {
+        self.units.first().map_or(ByteOffset(0), |unit| unit.at)
+    }
+
+    /// Opens a decoder for it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the linked FFmpeg has no decoder for the codec.
+    pub fn open_lane(&self) -> Result<Lane> {
+        let decoder = RawDecoder::open(self.codec, &self.settings)?;
+        Ok(Lane { decoder, comparer: Comparer::default() })
+    }
+}
+
+/// Threads that decode pieces.
+pub struct Workers {
+    /// The threads.
+    pub pool: ThreadPool,
+    /// Their number.
+    pub jobs: NonZeroUsize,
+}
+
+impl std::fmt::Debug for Workers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workers").field("jobs", &self.jobs).finish()
+    }
+}
+
+impl Workers {
+    /// Starts `jobs` threads.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the system cannot start a thread.
+    pub fn start(jobs: NonZeroUsize) -> Result<Self> {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(jobs.get())
+            .thread_name(|number| format!("piece {number}"))
+            // The sender of its result is dropped, which is noticed.
+            .panic_handler(|_| {})
+            .build()
+            .map_err(|cause| Error::new(Stage::Pipeline, "cannot start a thread").because(cause))?;
+        Ok(Workers { pool, jobs })
+    }
+}
