@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use crate::media::{AccessUnit, ByteOffset, RandomAccess};
 
-/// Number of random access intervals that must be free of damage in front of a cut: how damage is
-/// concealed depends on earlier pictures.
-const SOUND_INTERVALS: usize = 2;
+/// Number of random access intervals that must be free of damage in front of a cut, and of access
+/// units in them: how damage is concealed depends on earlier pictures.
+pub const SOUND_INTERVALS: usize = 2;
+pub const SOUND_UNITS: usize = 48;
 
 /// Maximum number of random access points to wait for after a cut that was none.
 const MAX_WAIT: u32 = 64;
@@ -14,8 +15,9 @@ const MAX_WAIT: u32 = 64;
 /// Finds the random access points in front of which the stream may be cut.
 #[derive(Debug, Default)]
 pub struct CutPoints {
-    /// The last random access points, oldest first.
-    access_points: VecDeque<ByteOffset>,
+    /// The last random access points, each with the number of access units before it. Oldest first.
+    access_points: VecDeque<(ByteOffset, usize)>,
+    units: usize,
     /// Offset of the last damage.
     damage: Option<ByteOffset>,
     /// Random access points that still have to pass, and how many had to at the last time.
@@ -42,24 +44,31 @@ impl CutPoints {
 
     /// Passes the next access unit. Returns whether the stream may be cut in front of it.
     pub fn pass(&mut self, unit: &AccessUnit) -> bool {
+        self.units += 1;
         if unit.random_access == RandomAccess::None {
             return false;
         }
         self.wait = self.wait.saturating_sub(1);
-        let is_sound = self.damage.is_none_or(|damage| {
-            self.access_points.len() == SOUND_INTERVALS
-                && self.access_points.front().is_some_and(|first| damage < *first)
-        });
-        if self.access_points.len() == SOUND_INTERVALS {
+        while self.is_enough(1) {
             self.access_points.pop_front();
         }
-        self.access_points.push_back(unit.at);
+        let is_sound = self.damage.is_none_or(|damage| {
+            self.is_enough(0) && self.access_points.front().is_some_and(|(at, _)| damage < *at)
+        });
+        self.access_points.push_back((unit.at, self.units));
         unit.random_access == RandomAccess::Closed && is_sound && self.wait == 0
     }
 
-    /// Returns the number of bytes from the last but one random access point to `at`.
+    /// Returns whether what follows the random access point with this index is enough.
+    fn is_enough(&self, index: usize) -> bool {
+        self.access_points.get(index).is_some_and(|(_, units)| {
+            self.access_points.len() - index >= SOUND_INTERVALS && self.units - units >= SOUND_UNITS
+        })
+    }
+
+    /// Returns the number of bytes of the last intervals in front of `at`.
     pub fn bytes_since(&self, at: ByteOffset) -> u64 {
-        self.access_points.front().map_or(0, |first| at.0.saturating_sub(first.0))
+        self.access_points.front().map_or(0, |(first, _)| at.0.saturating_sub(first.0))
     }
 }
 
@@ -99,11 +108,22 @@ mod tests {
         let closed = |points: &mut CutPoints, at| pass(points, at, RandomAccess::Closed);
         assert!(closed(&mut points, 0));
         points.damaged(ByteOffset(5));
-        let found: Vec<_> = (1..5).map(|n| closed(&mut points, 10 * n)).collect();
+        let pictures = |points: &mut CutPoints| {
+            (0..30).for_each(|_| assert!(!pass(points, 9, RandomAccess::None)));
+        };
+        let mut found = Vec::new();
+        for n in 1..5 {
+            pictures(&mut points);
+            found.push(closed(&mut points, 10 * n));
+        }
         assert_eq!(found, [false, false, true, true]);
+        // Many more intervals, if they are short.
+        points.damaged(ByteOffset(55));
+        let first = (60..).find(|at| closed(&mut points, *at)).unwrap();
+        assert_eq!(first, 60 + SOUND_UNITS as u64);
         // Older damage that becomes known late changes nothing.
         points.damaged(ByteOffset(1));
-        assert!(closed(&mut points, 50));
+        assert!(closed(&mut points, first + 1));
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl Analyzer {
             tracing::debug!("{} pieces were decoded one after the other", pieces.redone());
             self.parallel.cut_points.refused();
         }
-        if let Some((lane, undecodable)) = pieces.into_lane(ends) {
+        if let Some((lane, undecodable)) = pieces.into_lane(ends)? {
             self.decoders.go_on(lane.decoder, undecodable);
             self.comparer = lane.comparer;
         }

@@ -12,8 +12,8 @@
 //! ```
 
 mod forecast;
+mod history;
 mod piece;
-mod veteran;
 mod worker;
 
 use std::collections::VecDeque;
@@ -23,15 +23,16 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
+use super::cut_points::{SOUND_INTERVALS, SOUND_UNITS};
 use super::restart::PassedUnit;
 use crate::decode::{Origin, RawDecoder, Settings};
 use crate::detect::Rule;
 use crate::error::{Error, Kind, Result, Stage};
-use crate::media::{AccessUnit, ByteOffset, Picture, Ticks, VideoCodec};
+use crate::media::{AccessUnit, ByteOffset, Picture, RandomAccess, Ticks, VideoCodec};
 use forecast::Forecast;
+use history::History;
 use piece::StreamPiece;
 pub use piece::{PieceLength, Workers};
-use veteran::Veteran;
 use worker::{Again, Outcome, Task};
 pub use worker::{Lane, PiecePicture, Source};
 
@@ -75,10 +76,11 @@ pub struct Backlog {
     submitted: VecDeque<Submitted>,
     cancelled: Arc<AtomicBool>,
     tail: Option<Tail>,
-    /// Whether the decoder at the beginning has gone through damage; and that decoder, once it is
-    /// no longer the tail.
-    keeps_veteran: bool,
-    veteran: Option<Veteran>,
+    /// Whether the decoder of the tail has gone through damage.
+    is_veteran: bool,
+    history: History,
+    /// Random access intervals and access units in front of the end of the tail that are sound.
+    sound: (usize, usize),
     /// Pictures that are stitched.
     stitched: VecDeque<PiecePicture>,
     /// The piece that the decoder of the previous one goes through, and the next access unit.
@@ -104,7 +106,7 @@ impl Backlog {
         rule: Rule,
         codec: VideoCodec,
         lane: Option<Lane>,
-        keeps_veteran: bool,
+        is_veteran: bool,
         (backlog, length): (u64, PieceLength),
     ) -> Self {
         let pieces = PIECES_PER_JOB * workers.jobs.get() as u64;
@@ -121,8 +123,9 @@ impl Backlog {
             submitted: VecDeque::new(),
             cancelled: Arc::default(),
             tail,
-            keeps_veteran,
-            veteran: None,
+            is_veteran,
+            history: History::default(),
+            sound: (SOUND_INTERVALS, SOUND_UNITS),
             stitched: VecDeque::new(),
             redone: None,
             stitched_piece: None,
@@ -152,6 +155,7 @@ impl Backlog {
                 settings: settings(),
                 is_first,
                 is_damaged: false,
+                intervals: 0,
                 units: Vec::new(),
                 bytes: 0,
                 times: Vec::new(),
@@ -160,6 +164,7 @@ impl Backlog {
         }
         let Some(open) = &mut self.open else { return };
         open.bytes += unit.data.len();
+        open.intervals += usize::from(unit.random_access != RandomAccess::None);
         open.times.extend(unit.pts.or(unit.dts));
         open.units.push(Arc::new(unit));
         open.passed.extend(passed);
@@ -291,7 +296,10 @@ impl Backlog {
             return Ok(Some(piece.passed.clone()));
         };
         self.reach(&mut tail, &piece);
+        let (intervals, units) = self.sound;
         let is_same = tail.is_sound
+            && intervals >= SOUND_INTERVALS
+            && units >= SOUND_UNITS
             && !piece.is_damaged
             && outcome.is_sound
             && piece.settings.size == size
@@ -305,11 +313,8 @@ impl Backlog {
             });
         if is_same {
             self.undecodable += tail.lane.decoder.undecodable();
-            if self.keeps_veteran && self.veteran.is_none() {
-                self.veteran = Some(Veteran::new(tail.lane.decoder));
-            }
-            if let Some(veteran) = &mut self.veteran {
-                veteran.miss(&piece);
+            if std::mem::take(&mut self.is_veteran) {
+                self.history.keep(tail.lane.decoder);
             }
             // The picture that both have decoded is compared with the last of the previous piece.
             let mut outcome = outcome;
@@ -319,13 +324,14 @@ impl Backlog {
             self.accept(&piece, outcome);
         } else {
             self.redone_count += 1;
-            self.keeps_veteran = true;
             if let Some(boundary) = &mut tail.boundary
-                && let Some(decoder) = self.catch_up_veteran(&tail.lane.decoder)
+                && let Some(decoder) = self.replacement(&tail.lane.decoder)?
             {
                 tail.lane.decoder = decoder;
                 tail.pushed = tail.lane.go_to(boundary, &piece.units);
             }
+            self.history.clear();
+            self.is_veteran = true;
             self.stitched.extend(tail.boundary.take());
             self.stitched_piece = None;
             self.redone = Some((Arc::clone(&piece), tail.pushed));
@@ -335,12 +341,22 @@ impl Backlog {
         Ok(Some(piece.passed.clone()))
     }
 
-    /// Returns the decoder that has gone through damage in place of `other`.
-    fn catch_up_veteran(&mut self, other: &RawDecoder) -> Option<RawDecoder> {
-        let veteran = self.veteran.take()?;
+    /// Returns the decoder that goes on in place of `other`, which has decoded the last piece. `None`
+    /// if `other` may go on.
+    fn replacement(&mut self, other: &RawDecoder) -> Result<Option<RawDecoder>> {
+        let Some((decoder, undecodable)) = self.history.replacement()? else { return Ok(None) };
         self.undecodable += other.undecodable();
-        self.undecodable -= veteran.undecodable();
-        Some(veteran.catch_up())
+        self.undecodable -= undecodable;
+        Ok(Some(decoder))
+    }
+
+    /// Notes that the tail has reached the end of a piece.
+    fn reached_end(&mut self, piece: &StreamPiece, is_sound: bool) {
+        let (intervals, units) = self.sound;
+        self.sound = match is_sound {
+            true => (intervals + piece.intervals, units + piece.units.len()),
+            false => (0, 0),
+        };
     }
 
     /// Decodes as far as the first picture of `piece`.
@@ -362,6 +378,8 @@ impl Backlog {
 
     fn accept(&mut self, piece: &Arc<StreamPiece>, outcome: Outcome) {
         let Outcome { pictures, boundary, lane, overlap_pushed, is_sound, .. } = outcome;
+        self.reached_end(piece, is_sound);
+        self.history.add(piece);
         self.stitched.extend(pictures);
         self.stitched_piece = Some((Arc::clone(piece), None));
         self.tail = Some(Tail { lane, boundary, pushed: overlap_pushed, is_sound });
@@ -392,7 +410,9 @@ impl Backlog {
                 }
                 None => {
                     tail.pushed = 0;
+                    let (piece, is_sound) = (Arc::clone(piece), tail.is_sound);
                     self.redone = None;
+                    self.reached_end(&piece, is_sound);
                 }
             }
         }
@@ -425,12 +445,16 @@ impl Backlog {
     /// Returns the decoder that may go on, and the number of access units and pictures that other
     /// decoders failed to decode. Everything must be decided. If the stream `ends` here, any decoder
     /// will do.
-    pub fn into_lane(mut self, ends: bool) -> Option<(Lane, u64)> {
-        let Tail { mut lane, .. } = self.tail.take()?;
-        if !ends && let Some(decoder) = self.catch_up_veteran(&lane.decoder) {
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the linked FFmpeg has no decoder for the codec.
+    pub fn into_lane(mut self, ends: bool) -> Result<Option<(Lane, u64)>> {
+        let Some(Tail { mut lane, .. }) = self.tail.take() else { return Ok(None) };
+        if !ends && let Some(decoder) = self.replacement(&lane.decoder)? {
             lane.decoder = decoder;
         }
-        Some((lane, self.undecodable))
+        Ok(Some((lane, self.undecodable)))
     }
 }
 

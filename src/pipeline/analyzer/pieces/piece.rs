@@ -55,6 +55,8 @@ pub struct StreamPiece {
     pub is_first: bool,
     /// Whether packets are missing in or after it.
     pub is_damaged: bool,
+    /// Number of its random access points.
+    pub intervals: usize,
     /// Its access units.
     pub units: Vec<Arc<AccessUnit>>,
     /// Their bytes.
