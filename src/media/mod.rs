@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use damage::Damage;
 pub use jfif_picture::JfifPicture;
 pub use timing::{AudioCodec, AudioFrame, AudioStream, Fraction, PictureTiming, Times};
-pub use written::{WaitOutcome, Written};
+pub use written::{Arrival, WaitOutcome, Written};
 
 pub use crate::byte_offset::ByteOffset;
 use crate::error::Result;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::ByteOffset;
 
@@ -26,10 +26,19 @@ struct Shared {
 struct State {
     length: u64,
     finished: bool,
-    /// Length after each burst, and its arrival time.
-    arrivals: VecDeque<(u64, SystemTime)>,
+    /// Length after each burst, and its arrival.
+    arrivals: VecDeque<(u64, Arrival)>,
     /// Arrival times of bytes before this offset are unknown.
     known_from: u64,
+}
+
+/// When bytes arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// The time of day.
+    pub time: SystemTime,
+    /// On a clock that is never set.
+    pub instant: Instant,
 }
 
 /// Why a wait ended.
@@ -59,7 +68,7 @@ impl Written {
     /// Publishes a new length; called by the writer. It may shrink when an incomplete
     /// packet is discarded.
     pub fn publish(&self, length: u64) {
-        let now = SystemTime::now();
+        let now = Arrival { time: SystemTime::now(), instant: Instant::now() };
         let mut state = self.lock();
         if length == state.length {
             return;
@@ -115,15 +124,15 @@ impl Written {
         }
     }
 
-    /// Returns the arrival time of the byte at `offset`. `None` for bytes from before
+    /// Returns the arrival of the byte at `offset`. `None` for bytes from before
     /// this process, and for those too old to be kept.
-    pub fn arrival(&self, offset: ByteOffset) -> Option<SystemTime> {
+    pub fn arrival(&self, offset: ByteOffset) -> Option<Arrival> {
         let state = self.lock();
         if offset.0 < state.known_from {
             return None;
         }
         let index = state.arrivals.partition_point(|(end, _)| *end <= offset.0);
-        state.arrivals.get(index).map(|(_, time)| *time)
+        state.arrivals.get(index).map(|(_, arrival)| *arrival)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_channel::Sender;
 
-use super::analyzer::{Analyzer, Outlet, Scored, StreamLog, drive};
+use super::analyzer::{Analyzer, Outlet, PacketRead, Scored, StreamLog, drive};
 use super::live::{self, Message};
 use super::{ScanOptions, join, spawn};
 use crate::catalog::{Catalog, CatalogOptions, EncodedFrame, Entry, KeptFrame};
@@ -99,8 +99,8 @@ struct ScanOutlet<'a> {
 }
 
 impl Outlet for ScanOutlet<'_> {
-    fn scored(&mut self, scored: Scored) -> Result<()> {
-        let Scored { verdict, kept } = scored;
+    fn scored(&mut self, scored: Scored, _: PacketRead) -> Result<()> {
+        let Scored { verdict, kept, .. } = scored;
         self.counters.pictures.fetch_add(1, Relaxed);
         self.counters.detected_ticks.store(verdict.pts.0, Relaxed);
         if let Some(scores) = &mut self.scores {
@@ -111,7 +111,7 @@ impl Outlet for ScanOutlet<'_> {
         let kept = KeptFrame { verdict, frame, captured_at: None };
         match &mut self.frames {
             Frames::Published(messages) => {
-                messages.send(Message::Keep(Box::new(kept))).map_err(publisher_gone)
+                messages.send(Message::Keep(Box::new(kept), None)).map_err(publisher_gone)
             }
             Frames::Reported { on_entry, next } => {
                 on_entry(&Entry::new(*next, &EncodedFrame::without_jpeg(&kept), reason, None));

@@ -2,6 +2,7 @@
 
 mod counters;
 mod heartbeat;
+mod latency;
 mod logging;
 mod report;
 mod troubles;
@@ -9,6 +10,7 @@ mod undecided;
 
 pub use counters::{Counters, DetectionState, Snapshot};
 pub use heartbeat::Heartbeat;
+pub use latency::{Latency, Passage};
 pub use logging::{LogFormat, LogOptions, init};
 pub use report::Report;
 pub use troubles::{Trouble, Troubles};

@@ -3,6 +3,8 @@
 //! Live detection and scanning run the same loop; they differ in where the file ends and
 //! in what the outlet does.
 
+use std::time::Instant;
+
 use super::{Analyzer, Scored};
 use crate::error::Result;
 use crate::media::ByteOffset;
@@ -13,12 +15,12 @@ const PACKETS_PER_REPORT: u32 = 512;
 
 /// Receives verdicts and progress.
 pub trait Outlet {
-    /// Receives the verdict on a picture.
+    /// Receives the verdict on a picture, and the packet that released it.
     ///
     /// # Errors
     ///
     /// Returns an error if the outlet has failed. Detection then ends.
-    fn scored(&mut self, scored: Scored) -> Result<()>;
+    fn scored(&mut self, scored: Scored, by: PacketRead) -> Result<()>;
 
     /// Receives the progress: detection has read all packets before the offset `read`. If
     /// `finished`, every picture has a verdict.
@@ -30,6 +32,15 @@ pub trait Outlet {
 
     /// Reports that `skipped_bytes` bytes at offset `at`, which belong to no packet, were skipped.
     fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64);
+}
+
+/// A packet, and when detection had read it.
+#[derive(Debug, Clone, Copy)]
+pub struct PacketRead {
+    /// Its offset.
+    pub at: ByteOffset,
+    /// When it was read.
+    pub read: Instant,
 }
 
 /// How the loop ended.
@@ -56,14 +67,15 @@ pub fn drive(
     let mut packets = 0;
     let mut read = ByteOffset(0);
     loop {
-        if analyzer.is_parallel() && !keep_up(tail, analyzer, outlet, stop)? {
+        if analyzer.is_parallel() && !keep_up(tail, analyzer, outlet, stop, read)? {
             return Ok(Ended::Stopped);
         }
         match tail.next_packet()? {
             Next::Packet(packet) => {
                 read = packet.end();
+                let by = PacketRead { at: packet.at, read: Instant::now() };
                 analyzer.push(packet)?;
-                drain(analyzer, outlet)?;
+                drain(analyzer, outlet, by)?;
                 packets += 1;
                 if packets < PACKETS_PER_REPORT {
                     continue;
@@ -73,15 +85,15 @@ pub fn drive(
                 read = ByteOffset(at.0 + skipped_bytes);
                 outlet.sync_lost(at, skipped_bytes);
                 analyzer.sync_lost(at)?;
-                drain(analyzer, outlet)?;
+                drain(analyzer, outlet, now(read))?;
             }
             Next::Waiting => {}
             Next::End => {
-                if !catch_up(analyzer, true, outlet, stop)? {
+                if !catch_up(analyzer, true, outlet, stop, read)? {
                     return Ok(Ended::Stopped);
                 }
                 analyzer.finish()?;
-                drain(analyzer, outlet)?;
+                drain(analyzer, outlet, now(read))?;
                 outlet.progress(analyzer, read, true)?;
                 return Ok(Ended::AtEnd);
             }
@@ -89,7 +101,7 @@ pub fn drive(
         packets = 0;
         analyzer.set_backlog(tail.length().saturating_sub(read.0));
         analyzer.stitch_ready()?;
-        drain(analyzer, outlet)?;
+        drain(analyzer, outlet, now(read))?;
         outlet.progress(analyzer, analyzer.decided_through(read), false)?;
         if stop() {
             return Ok(Ended::Stopped);
@@ -104,13 +116,14 @@ fn keep_up(
     analyzer: &mut Analyzer,
     outlet: &mut dyn Outlet,
     stop: &dyn Fn() -> bool,
+    read: ByteOffset,
 ) -> Result<bool> {
     if tail.has_caught_up() {
-        return catch_up(analyzer, false, outlet, stop);
+        return catch_up(analyzer, false, outlet, stop, read);
     }
     while analyzer.is_full() {
         analyzer.stitch_next()?;
-        drain(analyzer, outlet)?;
+        drain(analyzer, outlet, now(read))?;
         if stop() {
             return Ok(false);
         }
@@ -125,10 +138,11 @@ fn catch_up(
     ends: bool,
     outlet: &mut dyn Outlet,
     stop: &dyn Fn() -> bool,
+    read: ByteOffset,
 ) -> Result<bool> {
     while !analyzer.catch_up(ends)? {
         analyzer.stitch_next()?;
-        drain(analyzer, outlet)?;
+        drain(analyzer, outlet, now(read))?;
         if stop() {
             return Ok(false);
         }
@@ -136,9 +150,14 @@ fn catch_up(
     Ok(true)
 }
 
-fn drain(analyzer: &mut Analyzer, outlet: &mut dyn Outlet) -> Result<()> {
+fn drain(analyzer: &mut Analyzer, outlet: &mut dyn Outlet, by: PacketRead) -> Result<()> {
     while let Some(scored) = analyzer.pull() {
-        outlet.scored(scored)?;
+        outlet.scored(scored, by)?;
     }
     Ok(())
+}
+
+/// Stands for a packet in front of `read`: what is released now waited for a thread.
+fn now(read: ByteOffset) -> PacketRead {
+    PacketRead { at: ByteOffset(read.0.saturating_sub(1)), read: Instant::now() }
 }

@@ -1,5 +1,5 @@
-//! The analyzer: packets of one recording in, scored pictures out. No files, no clock; threads only
-//! to decode a backlog.
+//! The analyzer: packets of one recording in, scored pictures out. No files; threads only to
+//! decode a backlog, and the clock only to tell how long that took.
 //!
 //! Live detection and `scan` both run it; the same packets give the same verdicts.
 //! [`Analyzer::restart_point`] returns at any time the offset and the state from which another
@@ -32,8 +32,9 @@ pub mod units;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Instant;
 
-pub use drive::{Ended, Outlet, drive};
+pub use drive::{Ended, Outlet, PacketRead, drive};
 pub use restart::RestartPoint;
 pub use stream_log::StreamLog;
 
@@ -56,6 +57,8 @@ pub struct Scored {
     pub verdict: Verdict,
     /// The picture, if it is kept, copied out of the decoder's buffers.
     pub kept: Option<Frame>,
+    /// When it came out of the decoder. Only for measurements.
+    pub decoded: Instant,
 }
 
 /// demux → framing → timeline → decode → detect. In one thread, except that a backlog is decoded
@@ -330,6 +333,7 @@ impl Analyzer {
 
     fn decide(&mut self, decoded: Decoded) -> Result<()> {
         let Decoded { shown, picture } = decoded;
+        let decoded = Instant::now();
         self.restart.picture_decoded(&shown, || self.decoders.settings());
         if let Some(resuming) = &mut self.resuming {
             resuming.later += u32::from(shown.at > resuming.last);
@@ -354,13 +358,19 @@ impl Analyzer {
         let verdict = self.detector.decide(shown.at, shown.pts, difference);
         self.last = Some((verdict.at, verdict.pts));
         let kept = verdict.kept.map(|_| picture.copied()).transpose()?;
-        self.push_scored(verdict, &shown, kept);
+        self.push_scored(verdict, &shown, kept, decoded);
         Ok(())
     }
 
-    fn push_scored(&mut self, verdict: Verdict, shown: &Shown, kept: Option<Arc<dyn Picture>>) {
+    fn push_scored(
+        &mut self,
+        verdict: Verdict,
+        shown: &Shown,
+        kept: Option<Arc<dyn Picture>>,
+        decoded: Instant,
+    ) {
         let Shown { at, pts, keyframe_at, damaged, .. } = *shown;
         let kept = kept.map(|picture| Frame { at, pts, keyframe_at, damaged, picture });
-        self.ready.push_back(Scored { verdict, kept });
+        self.ready.push_back(Scored { verdict, kept, decoded });
     }
 }

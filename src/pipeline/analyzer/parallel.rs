@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Analyzer;
 use super::cut_points::CutPoints;
@@ -239,7 +239,7 @@ impl Analyzer {
     }
 
     fn decide_stitched(&mut self, pieces: &mut Backlog, mut picture: PiecePicture) -> Result<()> {
-        let origin = picture.origin;
+        let (origin, decoded) = (picture.origin, Instant::now());
         if !picture.is_sound() {
             self.parallel.cut_points.damaged(origin.at);
         }
@@ -258,7 +258,7 @@ impl Analyzer {
         let verdict = self.detector.decide(shown.at, shown.pts, difference);
         self.last = Some((verdict.at, verdict.pts));
         let kept = verdict.kept.map(|_| pieces.copy(&picture)).transpose()?;
-        self.push_scored(verdict, &shown, kept);
+        self.push_scored(verdict, &shown, kept, decoded);
         Ok(())
     }
 }

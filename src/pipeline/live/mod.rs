@@ -19,12 +19,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use bytesize::ByteSize;
 use crossbeam_channel::Sender;
 
 pub use publisher::{Message, queue, run as publish_frames};
 pub use retry::run;
 
-use super::analyzer::{Analyzer, Ended, Outlet, RestartPoint, Scored, StreamLog, drive};
+use super::analyzer::{
+    Analyzer, Ended, Outlet, PacketRead, RestartPoint, Scored, StreamLog, drive,
+};
 use super::{DetectOptions, join, spawn};
 use crate::catalog::{Catalog, CatalogOptions, Entry, KeptFrame, publish};
 use crate::error::{Error, Kind, Result, Stage};
@@ -33,11 +36,11 @@ use crate::media::{ByteOffset, Damage, Ticks, Written};
 use crate::recording::SyncHandle;
 use crate::session::OwnedSession;
 use crate::tail::{End, FileTail};
-use crate::telemetry::Counters;
+use crate::telemetry::{Counters, Report};
 use crate::ts::{Aligner, PacketSize};
 
 use checkpoint::Checkpoint;
-use publisher::CheckpointOptions;
+use publisher::{CheckpointOptions, DetectionTimes};
 use trust::StoredCheckpoint;
 
 /// Detection in a recording that is being written.
@@ -255,6 +258,7 @@ impl<'a> Live<'a> {
             reported: Instant::now(),
             last_start: start,
             stream_log: StreamLog::new(self.base.damage),
+            behind: Report::every(Duration::from_secs(60)),
         };
         let marks = self.session.marks();
         let stop = || marks.is_deleted() || self.stop.is_some_and(Shutdown::is_requested);
@@ -297,9 +301,20 @@ struct LiveOutlet<'a> {
     reported: Instant,
     last_start: Option<RestartPoint>,
     stream_log: StreamLog,
+    /// Reports that detection is behind: a stream that one thread cannot follow is behind again and
+    /// again.
+    behind: Report,
 }
 
 impl LiveOutlet<'_> {
+    /// Logs that detection is behind, and uses several threads.
+    fn note_backlog(&mut self, analyzer: &Analyzer, read: ByteOffset) {
+        if analyzer.is_parallel() && self.behind.hit(Instant::now()).is_some() {
+            let bytes = ByteSize(self.written.length().saturating_sub(read.0));
+            tracing::info!("detection is {bytes} behind, and uses several threads");
+        }
+    }
+
     fn send(&self, message: Message) -> Result<()> {
         self.messages.send(message).map_err(|_| publisher_gone())
     }
@@ -310,8 +325,8 @@ fn publisher_gone() -> Error {
 }
 
 impl Outlet for LiveOutlet<'_> {
-    fn scored(&mut self, scored: Scored) -> Result<()> {
-        let Scored { verdict, kept } = scored;
+    fn scored(&mut self, scored: Scored, by: PacketRead) -> Result<()> {
+        let Scored { verdict, kept, decoded } = scored;
         self.counters.decided();
         let is_new = self.counted.is_none_or(|counted| counted < verdict.pts);
         if is_new {
@@ -322,14 +337,22 @@ impl Outlet for LiveOutlet<'_> {
         }
         if let Some(frame) = kept {
             self.counters.frames_kept.fetch_add(u64::from(is_new), Relaxed);
-            let captured_at = self.written.arrival(verdict.at);
-            self.send(Message::Keep(Box::new(KeptFrame { verdict, frame, captured_at })))?;
+            let captured_at = self.written.arrival(verdict.at).map(|arrival| arrival.time);
+            let detected = self.written.arrival(by.at).map(|arrival| DetectionTimes {
+                arrived: arrival.instant,
+                read: by.read,
+                decoded,
+                scored: Instant::now(),
+            });
+            let kept = KeptFrame { verdict, frame, captured_at };
+            self.send(Message::Keep(Box::new(kept), detected))?;
         }
         Ok(())
     }
 
     fn progress(&mut self, analyzer: &Analyzer, read: ByteOffset, finished: bool) -> Result<()> {
         self.counters.detected_bytes.store(self.base.bytes + read.0, Relaxed);
+        self.note_backlog(analyzer, read);
         self.stream_log.update(analyzer, self.counters);
         if !self.publishes.load(Relaxed) {
             return Err(publisher_gone());

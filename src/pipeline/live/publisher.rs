@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::media::ByteOffset;
 use crate::pipeline::analyzer::RestartPoint;
 use crate::recording::SyncHandle;
+use crate::telemetry::{Latency, Passage};
 
 /// Capacity of the queue between detection and the publisher. Each frame holds a decoded
 /// picture, about 25 MB at 2160p and 10 bit. When the queue is full, detection waits; recording
@@ -21,8 +22,8 @@ const MAX_QUEUED: usize = 8;
 
 /// Messages from the detection thread, in order.
 pub enum Message {
-    /// A frame to keep.
-    Keep(Box<KeptFrame>),
+    /// A frame to keep, and when detection had found it.
+    Keep(Box<KeptFrame>, Option<DetectionTimes>),
     /// Detection can resume at a new point.
     Decided {
         /// The point at which detection can resume.
@@ -33,6 +34,19 @@ pub enum Message {
     /// Every picture of the recording has a verdict. Frames of an earlier run that were not found
     /// again do not exist.
     Finished,
+}
+
+/// When a frame had passed the stages of detection.
+#[derive(Debug, Clone, Copy)]
+pub struct DetectionTimes {
+    /// The packet arrived that released the picture.
+    pub arrived: Instant,
+    /// Detection had read that packet.
+    pub read: Instant,
+    /// The picture was decoded.
+    pub decoded: Instant,
+    /// The picture had its verdict.
+    pub scored: Instant,
 }
 
 /// How the results for a recording become durable.
@@ -63,8 +77,16 @@ pub fn run(
     on_entry: &mut dyn FnMut(&Entry),
 ) -> Result<()> {
     let syncer = checkpoints.as_ref().map(|_| Syncer::start()).transpose()?;
-    let mut publisher =
-        Publisher { catalog, checkpoints, syncer, on_entry, decided: None, synced: Instant::now() };
+    let mut publisher = Publisher {
+        catalog,
+        checkpoints,
+        syncer,
+        on_entry,
+        decided: None,
+        synced: Instant::now(),
+        unpublished: Vec::new(),
+        latency: Latency::default(),
+    };
     loop {
         let first = match messages.recv_timeout(publisher.wait()) {
             Ok(message) => Some(message),
@@ -74,6 +96,7 @@ pub fn run(
         let batch: Vec<_> = first.into_iter().chain(messages.try_iter().take(MAX_QUEUED)).collect();
         publisher.publish(batch)?;
         publisher.catalog.poll()?;
+        publisher.note_published();
         publisher.sync_when_due()?;
     }
     publisher.finish()
@@ -87,6 +110,9 @@ struct Publisher<'a> {
     /// Content of the next checkpoint.
     decided: Option<Decided>,
     synced: Instant,
+    /// Frames that the index does not name yet, and when they were encoded.
+    unpublished: Vec<(DetectionTimes, Instant)>,
+    latency: Latency,
 }
 
 impl Publisher<'_> {
@@ -97,10 +123,14 @@ impl Publisher<'_> {
         let encode = |message: Message| match message {
             Message::Decided { start, read } => Step::Decided(start, read),
             Message::Finished => Step::Finished,
-            Message::Keep(kept) if catalog.is_known(&kept.verdict) => {
-                Step::Commit(EncodedFrame::without_jpeg(&kept))
+            Message::Keep(kept, _) if catalog.is_known(&kept.verdict) => {
+                Step::Commit(EncodedFrame::without_jpeg(&kept), None)
             }
-            Message::Keep(kept) => Step::Commit(encoder.encode(&kept)),
+            Message::Keep(kept, detected) => {
+                let encoded = encoder.encode(&kept);
+                let times = detected.map(|detected| (detected, Instant::now()));
+                Step::Commit(encoded, times)
+            }
         };
         // A single frame is encoded here: waking another thread would take longer.
         let steps: Vec<_> = if batch.len() > 1 {
@@ -118,11 +148,12 @@ impl Publisher<'_> {
                 Step::Finished => {
                     self.catalog.quarantine_unfound()?;
                 }
-                Step::Commit(frame) => {
+                Step::Commit(frame, times) => {
                     // After a restart, detection finds frames again that were already
                     // reported.
                     let is_news = !self.catalog.is_known(&frame.verdict);
                     let entry = self.catalog.keep_encoded(frame)?;
+                    self.unpublished.extend(times);
                     if is_news {
                         (self.on_entry)(&entry);
                     }
@@ -130,6 +161,18 @@ impl Publisher<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Measures the frames that the index names now.
+    fn note_published(&mut self) {
+        if self.unpublished.is_empty() || !self.catalog.is_published() {
+            return;
+        }
+        let published = Instant::now();
+        for (detected, encoded) in self.unpublished.drain(..) {
+            let DetectionTimes { arrived, read, decoded, scored } = detected;
+            self.latency.add(&Passage { arrived, read, decoded, scored, encoded, published });
+        }
     }
 
     /// Returns the time until the index or the checkpoint has to be written.
@@ -181,6 +224,10 @@ impl Publisher<'_> {
 
     fn finish(mut self) -> Result<()> {
         self.catalog.flush()?;
+        self.note_published();
+        if !self.latency.is_empty() {
+            tracing::debug!("{}", self.latency);
+        }
         self.sync()?;
         match self.syncer {
             Some(syncer) => syncer.finish(),
@@ -199,7 +246,8 @@ struct Decided {
 }
 
 enum Step {
-    Commit(EncodedFrame),
+    /// A frame for the catalog; when detection had found it, and when it was encoded.
+    Commit(EncodedFrame, Option<(DetectionTimes, Instant)>),
     Decided(Box<RestartPoint>, ByteOffset),
     Finished,
 }
