@@ -55,6 +55,13 @@ pub struct Origin {
     pub reorder: u32,
 }
 
+impl Origin {
+    /// Returns whether both are of the same access unit. Two may start in the same packet.
+    pub fn is_of(&self, other: &Origin) -> bool {
+        (self.at, self.pts) == (other.at, other.pts)
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Pending {
     number: i64,

@@ -44,6 +44,11 @@ impl Comparer {
         Comparer { previous: Some((last, format)) }
     }
 
+    /// Returns whether there is no previous picture.
+    pub fn is_new(&self) -> bool {
+        self.previous.is_none()
+    }
+
     /// Compares the next picture with the previous one.
     pub fn push(&mut self, picture: &Arc<dyn Picture>) -> Difference {
         let format = picture.format();

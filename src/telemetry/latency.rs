@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 /// Maximum number of frames that are counted: the first ones of a run.
-const MAX_FRAMES: usize = 1 << 20;
+const MAX_FRAMES: usize = 1 << 16;
 
 /// When a frame had passed each stage.
 #[derive(Debug, Clone, Copy)]

@@ -42,6 +42,22 @@ fn every_clip_gives_the_same_with_any_number_of_threads() {
 }
 
 #[test]
+fn streams_that_change_their_codec_give_the_same_with_any_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("both.ts");
+    let clips = ["bbb_h264_bframes_scenecut_360p24", "bbb_hevc_360p24_gop2s"];
+    for order in [[0, 1, 0], [1, 0, 1]] {
+        let bytes = order.map(|clip| std::fs::read(fixture(clips[clip])).unwrap()).concat();
+        std::fs::write(&path, bytes).unwrap();
+        let one = scan(&path, "1", "1");
+        assert!(one.scores.lines().count() > 1_000, "{order:?}");
+        for (jobs, units) in [("2", "1"), ("3", "20")] {
+            assert!(scan(&path, jobs, units) == one, "{order:?} with {jobs} threads");
+        }
+    }
+}
+
+#[test]
 fn every_real_stream_gives_the_same_with_several_threads() {
     let Some(files) = scenetap_testkit::material_streams() else { return };
     for file in files {

@@ -42,7 +42,8 @@ fn eight_senders_into_eight_recorders_at_full_speed_lose_nothing() {
             .map(|number| {
                 let (folder, clip) = (folder.path(), &clip);
                 scope.spawn(move || {
-                    let mut recorder = Recorder::start(folder, &format!("s{number}"), &[]);
+                    let mut recorder =
+                        Recorder::start(folder, &format!("s{number}"), &["--jobs", "4"]);
                     crate::common::send_bytes(&recorder.address, clip);
                     (0..golden(CLIP, "frames").len()).for_each(|_| {
                         recorder.next_frame().unwrap();
@@ -68,7 +69,7 @@ fn a_sender_far_faster_than_detection_is_recorded_and_detection_catches_up() {
     let clip = std::fs::read(fixture(CLIP)).unwrap();
     let mebibytes = from_environment("SCENETAP_LOAD_MIB").unwrap_or(MEBIBYTES);
     let times = (mebibytes << 20).div_ceil(clip.len());
-    let recorder = Recorder::start(folder.path(), "s", &[]);
+    let recorder = Recorder::start(folder.path(), "s", &["--jobs", "4"]);
     let started = Instant::now();
     let mut socket = TcpStream::connect(&recorder.address).unwrap();
     (0..times).for_each(|_| socket.write_all(&clip).unwrap());

@@ -28,6 +28,20 @@ fn every_fixture_is_recorded_byte_for_byte_with_ffmpegs_frames() {
     }
 }
 
+#[test]
+fn with_verbose_it_says_at_the_end_how_long_frames_took_stage_by_stage() {
+    let sessions = tempfile::tempdir().unwrap();
+    let recorder = Recorder::start(sessions.path(), "s", &["--once", "-v"]);
+    send_bytes(&recorder.address, &std::fs::read(fixture(FIXTURES[0])).unwrap());
+    let head = recorder.wait_for("latency of ");
+    for row in ["p99.9", "read", "decoded", "scored", "encoded", "published", "all"] {
+        recorder.wait_for(row);
+    }
+    let (status, entries) = recorder.end();
+    assert!(status.success());
+    assert!(head.contains(&format!("latency of {} frames in ms", entries.len())), "{head}");
+}
+
 /// Checks for a JPEG that decodes, offsets that point to packets, and plausible times.
 fn check_entry(entry: &Value, recording: &[u8]) {
     let jpeg = image::open(entry["path"].as_str().unwrap()).unwrap();

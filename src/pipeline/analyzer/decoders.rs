@@ -34,8 +34,8 @@ pub struct Decoders {
 struct Suspended {
     codec: VideoCodec,
     chooser: TimeChooser,
-    /// Output delay in pictures.
-    reorder: u32,
+    /// Settings with which it was opened; its current output delay.
+    settings: Settings,
 }
 
 impl Decoders {
@@ -121,23 +121,26 @@ impl Decoders {
         let decoder = self.current.take()?;
         let (raw, chooser, left_out) = decoder.into_parts();
         self.undecodable += left_out;
-        let (codec, reorder) = (raw.codec(), raw.reorder());
-        self.suspended = Some(Suspended { codec, chooser, reorder });
+        let settings = Settings { reorder: raw.reorder(), ..self.opened_with.clone() };
+        self.suspended = Some(Suspended { codec: raw.codec(), chooser, settings });
         Some(raw)
     }
 
     /// Goes on with the decoder `raw`. `undecodable` counts what others could not decode.
     pub fn go_on(&mut self, raw: RawDecoder, undecodable: u64) {
         self.undecodable += undecodable;
-        let chooser = self.suspended.take().map(|suspended| suspended.chooser);
-        let chooser = chooser.unwrap_or_else(|| TimeChooser::new(BestEffort::default()));
+        let Some(Suspended { chooser, settings, .. }) = self.suspended.take() else { return };
+        // Otherwise, these are already those of the next decoder.
+        if self.next.is_empty() {
+            self.opened_with.size = settings.size;
+        }
         self.current = Some(Decoder::new(raw, chooser));
     }
 
     /// Chooses the time of a picture of a piece. `None` if it is not shown.
     pub fn place(&mut self, origin: &Origin, size: Result<(u32, u32)>) -> Option<Shown> {
         let suspended = self.suspended.as_mut()?;
-        suspended.reorder = origin.reorder;
+        suspended.settings.reorder = origin.reorder;
         let shown = match suspended.chooser.place(origin, None) {
             Placed::Shown(shown) => shown,
             Placed::Skipped => return None,
@@ -148,7 +151,7 @@ impl Decoders {
         };
         match size {
             Ok(size) => {
-                self.note_size(size);
+                drop_other_size(&mut suspended.settings.size, size);
                 Some(shown)
             }
             Err(error) => {
@@ -157,11 +160,6 @@ impl Decoders {
                 None
             }
         }
-    }
-
-    fn note_size(&mut self, (width, height): (u32, u32)) {
-        let size = &mut self.opened_with.size;
-        *size = size.filter(|size| *size == (width, height));
     }
 
     /// Replaces the current decoder by the next one. All pictures of the current decoder must have
@@ -192,7 +190,7 @@ impl Decoders {
         match &decoded {
             Some(decoded) => {
                 let PictureFormat { width, height, .. } = decoded.picture.format();
-                self.note_size((width, height));
+                drop_other_size(&mut self.opened_with.size, (width, height));
             }
             None => {
                 if self.unusable.is_none() {
@@ -206,8 +204,10 @@ impl Decoders {
     /// Returns the settings with which another decoder could resume at a picture that the current
     /// decoder has returned.
     pub fn settings(&self) -> Settings {
-        let suspended = self.suspended.as_ref().map_or(0, |suspended| suspended.reorder);
-        let reorder = self.current.as_ref().map_or(suspended, Decoder::reorder);
+        if let Some(suspended) = &self.suspended {
+            return suspended.settings.clone();
+        }
+        let reorder = self.current.as_ref().map_or(0, Decoder::reorder);
         Settings { reorder, ..self.opened_with.clone() }
     }
 
@@ -226,4 +226,9 @@ impl Decoders {
     pub fn take_unusable(&mut self) -> Option<Error> {
         self.unusable.take()
     }
+}
+
+/// Drops the size of a stream once a picture has another one.
+fn drop_other_size(size: &mut Option<(u32, u32)>, picture: (u32, u32)) {
+    *size = size.filter(|size| *size == picture);
 }

@@ -84,7 +84,7 @@ pub fn drive(
             Next::SyncLost { at, skipped_bytes } => {
                 read = ByteOffset(at.0 + skipped_bytes);
                 outlet.sync_lost(at, skipped_bytes);
-                analyzer.sync_lost(at)?;
+                analyzer.sync_lost(at);
                 drain(analyzer, outlet, now(read))?;
             }
             Next::Waiting => {}
@@ -118,12 +118,13 @@ fn keep_up(
     stop: &dyn Fn() -> bool,
     read: ByteOffset,
 ) -> Result<bool> {
-    if tail.has_caught_up() {
+    if tail.has_caught_up() || analyzer.is_ending() {
         return catch_up(analyzer, false, outlet, stop, read);
     }
     while analyzer.is_full() {
         analyzer.stitch_next()?;
         drain(analyzer, outlet, now(read))?;
+        outlet.progress(analyzer, analyzer.decided_through(read), false)?;
         if stop() {
             return Ok(false);
         }
@@ -143,6 +144,7 @@ fn catch_up(
     while !analyzer.catch_up(ends)? {
         analyzer.stitch_next()?;
         drain(analyzer, outlet, now(read))?;
+        outlet.progress(analyzer, analyzer.decided_through(read), false)?;
         if stop() {
             return Ok(false);
         }

@@ -134,6 +134,10 @@ impl Analyzer {
     /// `point.read_from.audio_offset`.
     pub fn resume(rule: Rule, choice: ProgramChoice, point: RestartPoint) -> Self {
         let (from, decided) = (&point.read_from, &point.decided);
+        let mut parallel = Parallel::default();
+        if from.damaged {
+            parallel.cut_points.damaged(from.offset);
+        }
         Analyzer {
             reader: UnitReader::resume(choice, point.program.clone(), from.offset, from.framer),
             timer: UnitTimer::resume(point.clock.clone(), point.decoder.first_delays.clone()),
@@ -146,6 +150,7 @@ impl Analyzer {
             }),
             last: Some((decided.offset, decided.pts)),
             final_through: decided.final_through,
+            parallel,
             decoders: Decoders::resume(point),
             ..Analyzer::new(rule, choice)
         }
@@ -162,7 +167,7 @@ impl Analyzer {
     /// Decodes a backlog with up to `jobs` threads. The results are the same.
     #[must_use]
     pub fn with_jobs(mut self, jobs: NonZeroUsize) -> Self {
-        self.parallel = Parallel::new(jobs);
+        self.parallel.allow(jobs);
         self
     }
 
@@ -186,6 +191,7 @@ impl Analyzer {
     pub fn finish(&mut self) -> Result<()> {
         self.reader.finish();
         self.drain_reader()?;
+        self.settle()?;
         self.timer.finish(&mut self.decoders)?;
         self.drain_timer()?;
         self.settle()?;
@@ -270,7 +276,7 @@ impl Analyzer {
                 UnitEvent::NoVideo(why) => self.no_video = Some(why),
                 UnitEvent::Fault(fault) => {
                     self.count(fault);
-                    self.damaged(fault.at())?;
+                    self.damaged(fault.at());
                 }
             }
         }
@@ -289,7 +295,9 @@ impl Analyzer {
     }
 
     fn drain_timer(&mut self) -> Result<()> {
-        while let Some(timed) = self.timer.pull() {
+        while !self.has_waiting()
+            && let Some(timed) = self.timer.pull()
+        {
             self.take_unit(timed)?;
         }
         Ok(())
@@ -297,10 +305,10 @@ impl Analyzer {
 
     fn take_unit(&mut self, timed: TimedUnit) -> Result<()> {
         if timed.unit.damaged {
-            self.damaged(timed.unit.at)?;
+            self.damaged(timed.unit.at);
         }
+        let Some(timed) = self.wait_for_end(timed) else { return Ok(()) };
         if self.decoders.is_next(&timed.unit) {
-            self.settle()?;
             self.finish_decoder()?;
             self.decoders.advance();
         }

@@ -14,6 +14,9 @@ use crate::error::Result;
 use crate::media::{AccessUnit, ByteOffset, Ticks};
 use crate::timeline::TimedUnit;
 
+/// Kept pictures that wait to be pulled, before no more are decided.
+const MAX_READY: usize = 8;
+
 /// Time to wait for a piece while nothing else can be done. The caller of
 /// [`Analyzer::stitch_next`] looks in between whether it is to stop.
 const WAIT: Duration = Duration::from_millis(50);
@@ -29,15 +32,17 @@ pub struct Parallel {
     backlog: u64,
     pub cut_points: CutPoints,
     pieces: Option<Backlog>,
+    /// The next access unit, while parallel decoding ends.
+    waiting: Option<TimedUnit>,
     /// What a restart at random access points needs whose pictures are not decided.
     passed: VecDeque<PassedUnit>,
 }
 
 impl Parallel {
-    /// Returns the decoding of a backlog by up to `jobs` threads.
-    pub fn new(jobs: NonZeroUsize) -> Self {
-        let length = PieceLength::configured();
-        Parallel { jobs: (jobs.get() > 1).then_some(jobs), length, ..Parallel::default() }
+    /// Allows up to `jobs` threads.
+    pub fn allow(&mut self, jobs: NonZeroUsize) {
+        self.jobs = (jobs.get() > 1).then_some(jobs);
+        self.length = PieceLength::configured();
     }
 
     /// Returns the number of access units and pictures that failed to decode.
@@ -69,12 +74,8 @@ impl Analyzer {
     }
 
     /// Notes that bytes at `at` belong to no packet.
-    ///
-    /// # Errors
-    ///
-    /// As [`Analyzer::push`].
-    pub fn sync_lost(&mut self, at: ByteOffset) -> Result<()> {
-        self.damaged(at)
+    pub fn sync_lost(&mut self, at: ByteOffset) {
+        self.damaged(at);
     }
 
     /// Decides the next pictures that other threads have decoded. Waits a little if there are none.
@@ -95,6 +96,12 @@ impl Analyzer {
         self.stitch_within(Duration::ZERO)
     }
 
+    /// Returns whether parallel decoding is about to end: [`Analyzer::catch_up`] is to be called. What
+    /// is pushed meanwhile waits.
+    pub fn is_ending(&self) -> bool {
+        self.parallel.pieces.as_ref().is_some_and(Backlog::has_ended)
+    }
+
     /// Ends parallel decoding once everything is decided that was pushed. Returns whether it has
     /// ended; otherwise, [`Analyzer::stitch_next`] is to be called. `ends` if the recording ends.
     ///
@@ -102,30 +109,35 @@ impl Analyzer {
     ///
     /// As [`Analyzer::push`].
     pub fn catch_up(&mut self, ends: bool) -> Result<bool> {
-        let kept = self.last_kept();
-        if let Some(pieces) = &mut self.parallel.pieces {
-            pieces.end(kept);
-            if pieces.is_busy() {
-                return Ok(false);
-            }
+        self.end_pieces();
+        if self.parallel.pieces.as_ref().is_some_and(Backlog::is_busy) {
+            return Ok(false);
         }
-        self.end_parallel(ends)?;
-        Ok(true)
+        self.leave_parallel(ends)?;
+        Ok(!self.is_ending())
     }
 
     /// Waits until everything is decided that was pushed, and ends parallel decoding.
     pub(super) fn settle(&mut self) -> Result<()> {
-        self.end_parallel(false)
+        while self.is_parallel() {
+            self.end_pieces();
+            while self.parallel.pieces.as_ref().is_some_and(Backlog::is_busy) {
+                self.stitch_one(WAIT, usize::MAX)?;
+            }
+            self.leave_parallel(false)?;
+        }
+        Ok(())
     }
 
-    fn end_parallel(&mut self, ends: bool) -> Result<()> {
+    fn end_pieces(&mut self) {
         let kept = self.last_kept();
         if let Some(pieces) = &mut self.parallel.pieces {
             pieces.end(kept);
         }
-        while self.parallel.pieces.as_ref().is_some_and(Backlog::is_busy) {
-            self.stitch_one(WAIT)?;
-        }
+    }
+
+    /// Goes on with one decoder. Everything must be decided that was pushed.
+    fn leave_parallel(&mut self, ends: bool) -> Result<()> {
         let Some(pieces) = self.parallel.pieces.take() else { return Ok(()) };
         if pieces.redone() > 0 {
             tracing::debug!("{} pieces were decoded one after the other", pieces.redone());
@@ -138,23 +150,41 @@ impl Analyzer {
         while let Some(passed) = self.parallel.passed.pop_front() {
             self.restart.unit_passed(passed);
         }
-        Ok(())
+        if let Some(timed) = self.parallel.waiting.take() {
+            self.take_unit(timed)?;
+        }
+        self.drain_timer()
     }
 
     /// Notes damage at or in front of `at`. What comes next is decoded one picture after the other.
-    pub(super) fn damaged(&mut self, at: ByteOffset) -> Result<()> {
+    pub(super) fn damaged(&mut self, at: ByteOffset) {
         self.parallel.cut_points.damaged(at);
         if let Some(pieces) = &mut self.parallel.pieces {
             pieces.damaged();
         }
-        self.settle()
+        self.end_pieces();
+    }
+
+    /// Lets an access unit wait until parallel decoding has ended, if it is about to, or if the unit
+    /// is for another decoder. Otherwise, returns it.
+    pub(super) fn wait_for_end(&mut self, timed: TimedUnit) -> Option<TimedUnit> {
+        if self.is_parallel() && self.decoders.is_next(&timed.unit) {
+            self.end_pieces();
+        }
+        if self.is_ending() {
+            self.parallel.waiting = Some(timed);
+            return None;
+        }
+        Some(timed)
+    }
+
+    /// Returns whether an access unit waits.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.parallel.waiting.is_some()
     }
 
     /// Takes an access unit if several threads decode. Otherwise, returns it.
     pub(super) fn take_unit_in_parallel(&mut self, timed: TimedUnit) -> Result<Option<TimedUnit>> {
-        if self.parallel.pieces.as_ref().is_some_and(Backlog::has_ended) {
-            self.settle()?;
-        }
         let mut may_cut = self.parallel.cut_points.pass(&timed.unit);
         let mut is_first = false;
         if !self.is_parallel() {
@@ -172,13 +202,17 @@ impl Analyzer {
         let Some(pieces) = &mut self.parallel.pieces else { return Ok(Some(timed)) };
         pieces.push(timed.unit, passed, may_cut.then_some(settings), kept);
         if pieces.is_too_long() {
-            self.settle()?;
+            self.end_pieces();
         }
         Ok(None)
     }
 
     /// Returns whether what has to be decoded from `unit` on is worth the effort.
     fn pays(&self, unit: &AccessUnit, is_new: bool) -> bool {
+        if is_new && !self.comparer.is_new() {
+            // The first picture is compared with the last one of another codec.
+            return false;
+        }
         let intervals = if is_new { 0 } else { self.parallel.cut_points.bytes_since(unit.at) };
         self.parallel.jobs.is_some()
             && self.decoders.is_new().is_some()
@@ -217,28 +251,41 @@ impl Analyzer {
     }
 
     fn stitch_within(&mut self, timeout: Duration) -> Result<()> {
-        self.stitch_one(timeout)?;
-        // Backlog that do not fit are decoded twice. Without pieces, that does not go on.
+        self.stitch_one(timeout, MAX_READY)?;
+        // Pieces that do not fit are decoded twice. Without pieces, that does not go on.
         if self.parallel.pieces.as_ref().is_some_and(|pieces| pieces.redone() > 0) {
-            self.settle()?;
+            self.end_pieces();
         }
         Ok(())
     }
 
-    fn stitch_one(&mut self, timeout: Duration) -> Result<()> {
+    /// Decides pictures until `max_ready` kept ones wait to be pulled, and at most one more piece.
+    fn stitch_one(&mut self, timeout: Duration, max_ready: usize) -> Result<()> {
         let Some(mut pieces) = self.parallel.pieces.take() else { return Ok(()) };
-        let size = self.decoders.settings().size;
-        if let Some(passed) = pieces.stitch(size, timeout)? {
-            self.parallel.passed.extend(passed);
-            while let Some(picture) = pieces.pull() {
-                self.decide_stitched(&mut pieces, picture)?;
+        self.decide_some(&mut pieces, max_ready)?;
+        if !pieces.has_stitched() {
+            let size = self.decoders.settings().size;
+            if let Some(passed) = pieces.stitch(size, timeout)? {
+                self.parallel.passed.extend(passed);
+                self.decide_some(&mut pieces, max_ready)?;
             }
         }
         self.parallel.pieces = Some(pieces);
         Ok(())
     }
 
-    fn decide_stitched(&mut self, pieces: &mut Backlog, mut picture: PiecePicture) -> Result<()> {
+    fn decide_some(&mut self, pieces: &mut Backlog, max_ready: usize) -> Result<()> {
+        let mut kept = self.ready.iter().filter(|scored| scored.kept.is_some()).count();
+        while kept < max_ready
+            && let Some(picture) = pieces.pull()
+        {
+            kept += usize::from(self.decide_stitched(pieces, picture)?);
+        }
+        Ok(())
+    }
+
+    /// Returns whether the picture is kept.
+    fn decide_stitched(&mut self, pieces: &mut Backlog, mut picture: PiecePicture) -> Result<bool> {
         let (origin, decoded) = (picture.origin, Instant::now());
         if !picture.is_sound() {
             self.parallel.cut_points.damaged(origin.at);
@@ -248,7 +295,10 @@ impl Analyzer {
             Err(error) => (Err(error), None),
         };
         let shown = self.decoders.place(&origin, size);
-        let (Some(shown), Some(difference)) = (shown, difference) else { return Ok(()) };
+        let (Some(shown), Some(difference)) = (shown, difference) else { return Ok(false) };
+        if self.final_through.is_some_and(|through| shown.at <= through) {
+            return Ok(false);
+        }
         while self.parallel.passed.front().is_some_and(|passed| passed.at <= shown.at) {
             if let Some(passed) = self.parallel.passed.pop_front() {
                 self.restart.unit_passed(passed);
@@ -258,8 +308,9 @@ impl Analyzer {
         let verdict = self.detector.decide(shown.at, shown.pts, difference);
         self.last = Some((verdict.at, verdict.pts));
         let kept = verdict.kept.map(|_| pieces.copy(&picture)).transpose()?;
+        let is_kept = kept.is_some();
         self.push_scored(verdict, &shown, kept, decoded);
-        Ok(())
+        Ok(is_kept)
     }
 }
 

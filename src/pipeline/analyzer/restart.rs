@@ -246,7 +246,7 @@ impl RestartPoints {
 
     /// Returns whether no access unit has been remembered yet.
     pub fn is_empty(&self) -> bool {
-        self.candidates.is_empty() && self.passed.is_empty()
+        self.candidates.is_empty() && self.passed.is_empty() && self.settling.is_empty()
     }
 
     /// Remembers an access unit that is decoded next.

@@ -53,6 +53,7 @@ fn analyze(packets: &[u8], lost: &[usize], ends: &[usize], mut analyzer: Analyze
         }
         while analyzer.is_full() {
             analyzer.stitch_next().unwrap();
+            take(&mut analyzer);
         }
         take(&mut analyzer);
     }
@@ -130,8 +131,9 @@ fn a_restart_in_the_middle_of_pieces_goes_on_where_it_was() {
         let (index, bytes) = pushed.next().unwrap();
         let at = ByteOffset((index * TS_PACKET_BYTES) as u64);
         stopped.push(TsPacket::new(at, bytes)).unwrap();
-        while stopped.is_full() {
+        while stopped.is_full() && found.len() < 200 {
             stopped.stitch_next().unwrap();
+            found.extend(std::iter::from_fn(|| stopped.pull()).map(|scored| scored.verdict));
         }
         found.extend(std::iter::from_fn(|| stopped.pull()).map(|scored| scored.verdict));
     }

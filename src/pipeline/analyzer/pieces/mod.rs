@@ -38,7 +38,7 @@ pub use worker::{Lane, PiecePicture, Source};
 
 /// Maximum number of access units of a piece, and of their bytes. If there is no cut point, the rest
 /// is decoded one picture after the other.
-const MAX_UNITS: usize = 2_048;
+const MAX_UNITS: usize = 1_024;
 const MAX_BYTES: usize = 32 << 20;
 
 /// Pieces for each worker, of those that are known of.
@@ -99,7 +99,8 @@ impl std::fmt::Debug for Backlog {
 }
 
 impl Backlog {
-    /// Goes on after `lane`, which may have gone through damage, or begins at the beginning of a stream. `backlog` is the number of
+    /// Goes on after `lane`, which may have gone through damage, or begins at the beginning of a
+    /// stream. `backlog` is the number of
     /// bytes that are known of, `length` that of pieces.
     pub fn begin(
         workers: Arc<Workers>,
@@ -116,7 +117,7 @@ impl Backlog {
             rule,
             codec,
             length,
-            good_bytes: usize::try_from(backlog / pieces).unwrap_or(MAX_BYTES),
+            good_bytes: usize::try_from(backlog / pieces).unwrap_or(MAX_BYTES).min(MAX_BYTES / 4),
             open: None,
             has_ended: false,
             complete: None,
@@ -208,15 +209,27 @@ impl Backlog {
         self.submitted.len() >= 2 * self.workers.jobs.get()
     }
 
-    /// Returns whether pieces are being decoded.
+    /// Returns whether there are pictures that are not decided.
     pub fn is_busy(&self) -> bool {
-        !self.submitted.is_empty()
+        !self.submitted.is_empty() || self.has_stitched()
+    }
+
+    /// Returns whether there are stitched pictures to pull.
+    pub fn has_stitched(&self) -> bool {
+        !self.stitched.is_empty() || self.redone.is_some()
     }
 
     /// Returns the offset of the first access unit that is not decided.
     pub fn undecided(&self) -> Option<ByteOffset> {
+        let stitched = self.stitched.front().map(|picture| picture.origin.at);
         let pieces = self.submitted.iter().map(|submitted| submitted.piece.start());
-        pieces.chain(self.complete.iter().chain(&self.open).map(StreamPiece::start)).next()
+        let redone = self.redone.iter().map(|(piece, _)| piece.start());
+        stitched
+            .into_iter()
+            .chain(redone)
+            .chain(pieces)
+            .chain(self.complete.iter().chain(&self.open).map(StreamPiece::start))
+            .min()
     }
 
     /// Returns the number of access units and pictures that failed to decode.
@@ -322,13 +335,17 @@ impl Backlog {
                 *first = boundary;
             }
             self.accept(&piece, outcome);
+        } else if tail.boundary.is_none() && self.has_ended && self.submitted.is_empty() {
+            // So few access units that a decoder returns none of their pictures yet.
+            self.history.add(&piece);
+            self.tail = Some(Tail { pushed: 0, ..tail });
         } else {
             self.redone_count += 1;
             if let Some(boundary) = &mut tail.boundary
                 && let Some(decoder) = self.replacement(&tail.lane.decoder)?
             {
                 tail.lane.decoder = decoder;
-                tail.pushed = tail.lane.go_to(boundary, &piece.units);
+                tail.pushed = tail.lane.go_to(boundary, &piece.units)?;
             }
             self.history.clear();
             self.is_veteran = true;
@@ -437,7 +454,7 @@ impl Backlog {
             *again = Some(Again::new(piece)?);
         }
         match again {
-            Some(again) => again.find(&piece.units, picture.origin.at),
+            Some(again) => again.find(&piece.units, &picture.origin),
             None => Err(Error::new(Stage::Pipeline, "no decoder").of_kind(Kind::Bug)),
         }
     }

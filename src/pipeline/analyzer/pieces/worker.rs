@@ -50,6 +50,13 @@ impl Lane {
     pub fn pull(&mut self) -> Option<PiecePicture> {
         let RawPicture { origin, picture } = self.decoder.pull()?;
         Some(match picture {
+            // It is not shown, and the next one is compared with the one before.
+            _ if origin.pts.is_none() && origin.trigger_dts.is_none() => PiecePicture {
+                origin,
+                compared: Ok(Difference::First),
+                size: (0, 0),
+                source: Source::Gone,
+            },
             Ok(picture) => {
                 let format = picture.format();
                 PiecePicture {
@@ -69,19 +76,35 @@ impl Lane {
 impl Lane {
     /// Decodes `units` as far as the picture `known`, and takes it in place of that one. All before
     /// it are known. Returns the number of access units decoded.
-    pub fn go_to(&mut self, known: &mut PiecePicture, units: &[Arc<AccessUnit>]) -> usize {
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the picture does not come again.
+    pub fn go_to(&mut self, known: &mut PiecePicture, units: &[Arc<AccessUnit>]) -> Result<usize> {
         for (index, unit) in units.iter().enumerate() {
             self.decoder.push(unit);
             while let Some(RawPicture { origin, picture }) = self.decoder.pull() {
-                if let (true, Ok(picture)) = (origin.at == known.origin.at, picture) {
-                    self.comparer = Comparer::after(Arc::clone(&picture));
-                    (known.origin, known.source) = (origin, Source::Live(picture));
-                    return index + 1;
+                if !origin.is_of(&known.origin) {
+                    continue;
                 }
+                known.origin = origin;
+                match picture {
+                    Ok(picture) => {
+                        self.comparer = Comparer::after(Arc::clone(&picture));
+                        known.source = Source::Live(picture);
+                    }
+                    Err(error) => known.compared = Err(error),
+                }
+                return Ok(index + 1);
             }
         }
-        units.len()
+        Err(never_again(known.origin.at))
     }
+}
+
+/// Returns the error for a picture that does not come again.
+fn never_again(at: ByteOffset) -> Error {
+    Error::new(Stage::Decode, "a picture that was decoded is not decoded again").at(at)
 }
 
 impl PiecePicture {
@@ -229,33 +252,40 @@ impl Again {
         Ok(Again { decoder: piece.open_lane()?.decoder, next: 0, has_ended: false })
     }
 
-    /// Decodes as far as the picture of the access unit at `at`, and returns a copy of it. Pictures
+    /// Decodes as far as the picture with this origin, and returns a copy of it. Pictures
     /// have to be asked for in their order.
     ///
     /// # Errors
     ///
     /// Returns an error if the picture does not come again, or memory is short.
-    pub fn find(&mut self, units: &[Arc<AccessUnit>], at: ByteOffset) -> Result<Arc<dyn Picture>> {
+    pub fn find(&mut self, units: &[Arc<AccessUnit>], origin: &Origin) -> Result<Arc<dyn Picture>> {
         loop {
-            let next = match self.has_ended {
-                false => self.decoder.pull(),
-                true => self.decoder.flush().flatten(),
-            };
-            match (next, units.get(self.next)) {
-                (Some(found), _) if found.origin.at == at => return found.picture?.copied(),
-                (Some(_), _) => {}
-                (None, Some(unit)) => {
+            while let Some(found) = self.next_decoded() {
+                if found.origin.is_of(origin) {
+                    return found.picture?.copied();
+                }
+            }
+            match units.get(self.next) {
+                Some(unit) => {
                     self.decoder.push(unit);
                     self.next += 1;
                 }
-                (None, None) if !self.has_ended => {
+                None if !self.has_ended => {
                     self.decoder.end();
                     self.has_ended = true;
                 }
-                (None, None) => {
-                    let what = "a picture that was decoded is not decoded again";
-                    return Err(Error::new(Stage::Decode, what).at(at));
-                }
+                None => return Err(never_again(origin.at)),
+            }
+        }
+    }
+
+    fn next_decoded(&mut self) -> Option<RawPicture> {
+        if !self.has_ended {
+            return self.decoder.pull();
+        }
+        loop {
+            if let Some(found) = self.decoder.flush()? {
+                return Some(found);
             }
         }
     }
