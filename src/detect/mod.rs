@@ -18,9 +18,9 @@ use score::{Mafd, scene_score};
 pub enum Difference {
     /// There is no previous picture.
     First,
-    /// Its size or pixel format is another: FFmpeg would rebuild its filter.
+    /// The size or the pixel format has changed: FFmpeg would rebuild its filter.
     Rebuilt,
-    /// Its samples differ by this much on average.
+    /// The samples differ by this much on average.
     Samples(Mafd),
 }
 

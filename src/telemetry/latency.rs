@@ -18,7 +18,7 @@ pub struct Passage {
     pub decoded: Instant,
     /// The picture had its verdict.
     pub scored: Instant,
-    /// Its JPEG was encoded.
+    /// The JPEG was encoded.
     pub encoded: Instant,
     /// `index.json` named it.
     pub published: Instant,

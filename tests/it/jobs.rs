@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::common::{FIXTURES, Recorder, fixture, scenetap, send_bytes};
+use crate::common::{FIXTURES, Recorder, fixture, judgement, scenetap, send_bytes};
 
 /// Everything that a scan finds: the exit status, the entries, and the score of every picture.
 #[derive(PartialEq)]
@@ -64,12 +64,6 @@ fn every_real_stream_gives_the_same_with_several_threads() {
         let one = scan(&file, "1", "1");
         assert!(scan(&file, "3", "8") == one, "{}", file.display());
     }
-}
-
-/// Returns the parts of an entry that do not depend on where and when it was written.
-fn judgement(entry: &Value) -> Vec<Value> {
-    let keys = ["id", "timestamp", "score", "reason", "offset", "damaged"];
-    keys.into_iter().map(|key| entry.get(key).cloned().unwrap_or_default()).collect()
 }
 
 #[test]

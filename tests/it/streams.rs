@@ -8,8 +8,7 @@ use std::path::Path;
 use crate::common::oracle::{assert_parity, ours};
 use crate::common::paff::{self, Coding};
 use crate::common::studio::{AAC, MPEG2, Studio, X264, X265};
-use crate::common::{Recorder, fixture, has, scenetap, send_bytes};
-use serde_json::Value;
+use crate::common::{Recorder, fixture, has, judgement, scenetap, send_bytes};
 
 #[test]
 fn h264_progressive() {
@@ -316,12 +315,6 @@ fn a_damaged_stream_gives_the_same_live_and_scanned_and_with_any_jobs() {
         assert!(status.success());
         assert_eq!(live.iter().map(judgement).collect::<Vec<_>>(), sequential, "{name}");
     }
-}
-
-/// Returns the parts of an entry that do not depend on where and when it was written.
-fn judgement(entry: &Value) -> Vec<Value> {
-    let keys = ["id", "timestamp", "score", "reason", "offset", "damaged"];
-    keys.into_iter().map(|key| entry.get(key).cloned().unwrap_or_default()).collect()
 }
 
 /// Returns the number of pictures marked as damaged. The interval is shorter than any

@@ -37,7 +37,7 @@ pub trait Outlet {
 /// A packet, and when detection had read it.
 #[derive(Debug, Clone, Copy)]
 pub struct PacketRead {
-    /// Its offset.
+    /// Offset of the packet.
     pub at: ByteOffset,
     /// When it was read.
     pub read: Instant,
@@ -118,14 +118,14 @@ fn keep_up(
     stop: &dyn Fn() -> bool,
     read: ByteOffset,
 ) -> Result<bool> {
+    if tail.has_caught_up() {
+        analyzer.set_backlog(0);
+    }
     if tail.has_caught_up() || analyzer.is_ending() {
         return catch_up(analyzer, false, outlet, stop, read);
     }
     while analyzer.is_full() {
-        analyzer.stitch_next()?;
-        drain(analyzer, outlet, now(read))?;
-        outlet.progress(analyzer, analyzer.decided_through(read), false)?;
-        if stop() {
+        if !wait(analyzer, outlet, stop, read)? {
             return Ok(false);
         }
     }
@@ -142,14 +142,25 @@ fn catch_up(
     read: ByteOffset,
 ) -> Result<bool> {
     while !analyzer.catch_up(ends)? {
-        analyzer.stitch_next()?;
-        drain(analyzer, outlet, now(read))?;
-        outlet.progress(analyzer, analyzer.decided_through(read), false)?;
-        if stop() {
+        if !wait(analyzer, outlet, stop, read)? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Waits a little for other threads, and passes on what they have found. Returns false if `stop`
+/// returned true.
+fn wait(
+    analyzer: &mut Analyzer,
+    outlet: &mut dyn Outlet,
+    stop: &dyn Fn() -> bool,
+    read: ByteOffset,
+) -> Result<bool> {
+    analyzer.stitch_next()?;
+    drain(analyzer, outlet, now(read))?;
+    outlet.progress(analyzer, analyzer.decided_through(read), false)?;
+    Ok(!stop())
 }
 
 fn drain(analyzer: &mut Analyzer, outlet: &mut dyn Outlet, by: PacketRead) -> Result<()> {

@@ -84,6 +84,12 @@ pub fn remove_session(folder: &Path) {
     }
 }
 
+/// Returns the parts of an entry that do not depend on where and when it was written.
+pub fn judgement(entry: &Value) -> Vec<Value> {
+    let keys = ["id", "timestamp", "score", "reason", "offset", "damaged"];
+    keys.into_iter().map(|key| entry.get(key).cloned().unwrap_or_default()).collect()
+}
+
 /// A running recorder.
 pub struct Recorder {
     pub child: Child,

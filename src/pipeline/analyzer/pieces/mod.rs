@@ -7,13 +7,15 @@
 //! decoder of the first goes on through the second, as it would have without the cut.
 //!
 //! ```text
-//! access units ─▶ StreamPiece ─▶ worker: decode, compare ─▶ Outcome ─▶ stitched in order ─▶ PiecePicture
-//!                          forecast: which to copy
+//! access units ─▶ piece ─▶ worker ─▶ stitcher ─▶ pictures in order
+//!                            │          └ history: whose decoder goes on after damage
+//!                            └ forecast: which pictures to copy
 //! ```
 
 mod forecast;
 mod history;
 mod piece;
+mod stitcher;
 mod worker;
 
 use std::collections::VecDeque;
@@ -23,18 +25,17 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
-use super::cut_points::{SOUND_INTERVALS, SOUND_UNITS};
 use super::restart::PassedUnit;
-use crate::decode::{Origin, RawDecoder, Settings};
+use crate::decode::Settings;
 use crate::detect::Rule;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::media::{AccessUnit, ByteOffset, Picture, RandomAccess, Ticks, VideoCodec};
 use forecast::Forecast;
-use history::History;
 use piece::StreamPiece;
 pub use piece::{PieceLength, Workers};
-use worker::{Again, Outcome, Task};
-pub use worker::{Lane, PiecePicture, Source};
+use stitcher::Stitcher;
+pub use worker::{Lane, PiecePicture};
+use worker::{Outcome, Task};
 
 /// Maximum number of access units of a piece, and of their bytes. If there is no cut point, the rest
 /// is decoded one picture after the other.
@@ -48,16 +49,6 @@ const PIECES_PER_JOB: u64 = 8;
 struct Submitted {
     piece: Arc<StreamPiece>,
     outcome: Receiver<Result<Outcome>>,
-}
-
-/// The decoder of the last stitched piece.
-struct Tail {
-    lane: Lane,
-    /// The picture of the first access unit of the next piece.
-    boundary: Option<PiecePicture>,
-    /// Number of access units of the next piece that it has decoded.
-    pushed: usize,
-    is_sound: bool,
 }
 
 /// The pieces of a stream that are not decided yet.
@@ -75,21 +66,7 @@ pub struct Backlog {
     complete: Option<StreamPiece>,
     submitted: VecDeque<Submitted>,
     cancelled: Arc<AtomicBool>,
-    tail: Option<Tail>,
-    /// Whether the decoder of the tail has gone through damage.
-    is_veteran: bool,
-    history: History,
-    /// Random access intervals and access units in front of the end of the tail that are sound.
-    sound: (usize, usize),
-    /// Pictures that are stitched.
-    stitched: VecDeque<PiecePicture>,
-    /// The piece that the decoder of the previous one goes through, and the next access unit.
-    redone: Option<(Arc<StreamPiece>, usize)>,
-    /// The piece of the stitched pictures, to decode it again.
-    stitched_piece: Option<(Arc<StreamPiece>, Option<Again>)>,
-    /// Access units and pictures that failed to decode, of decoders that are closed.
-    undecodable: u64,
-    redone_count: u64,
+    stitcher: Stitcher,
 }
 
 impl std::fmt::Debug for Backlog {
@@ -111,7 +88,6 @@ impl Backlog {
         (backlog, length): (u64, PieceLength),
     ) -> Self {
         let pieces = PIECES_PER_JOB * workers.jobs.get() as u64;
-        let tail = lane.map(|lane| Tail { lane, boundary: None, pushed: 0, is_sound: true });
         Backlog {
             workers,
             rule,
@@ -123,15 +99,7 @@ impl Backlog {
             complete: None,
             submitted: VecDeque::new(),
             cancelled: Arc::default(),
-            tail,
-            is_veteran,
-            history: History::default(),
-            sound: (SOUND_INTERVALS, SOUND_UNITS),
-            stitched: VecDeque::new(),
-            redone: None,
-            stitched_piece: None,
-            undecodable: 0,
-            redone_count: 0,
+            stitcher: Stitcher::new(lane, is_veteran),
         }
     }
 
@@ -150,7 +118,7 @@ impl Backlog {
         });
         let may_cut = self.open.is_none() || (is_long && self.complete.is_none());
         if let Some(settings) = settings.filter(|_| may_cut) {
-            let is_first = self.tail.is_none() && self.open.is_none();
+            let is_first = self.stitcher.is_new() && self.open.is_none();
             self.complete = self.open.replace(StreamPiece {
                 codec: self.codec,
                 settings: settings(),
@@ -169,9 +137,7 @@ impl Backlog {
         open.times.extend(unit.pts.or(unit.dts));
         open.units.push(Arc::new(unit));
         open.passed.extend(passed);
-        // Enough for what a decoder returns before the first picture; two fields may be two units.
-        let overlap = 2 * open.settings.reorder as usize + 4;
-        if open.units.len() >= overlap {
+        if open.units.len() >= open.overlap() {
             self.submit_complete(kept);
         }
     }
@@ -216,17 +182,14 @@ impl Backlog {
 
     /// Returns whether there are stitched pictures to pull.
     pub fn has_stitched(&self) -> bool {
-        !self.stitched.is_empty() || self.redone.is_some()
+        self.stitcher.has_pictures()
     }
 
     /// Returns the offset of the first access unit that is not decided.
     pub fn undecided(&self) -> Option<ByteOffset> {
-        let stitched = self.stitched.front().map(|picture| picture.origin.at);
         let pieces = self.submitted.iter().map(|submitted| submitted.piece.start());
-        let redone = self.redone.iter().map(|(piece, _)| piece.start());
+        let stitched = self.stitcher.undecided().into_iter();
         stitched
-            .into_iter()
-            .chain(redone)
             .chain(pieces)
             .chain(self.complete.iter().chain(&self.open).map(StreamPiece::start))
             .min()
@@ -234,13 +197,12 @@ impl Backlog {
 
     /// Returns the number of access units and pictures that failed to decode.
     pub fn undecodable(&self) -> u64 {
-        let current = self.tail.as_ref().map_or(0, |tail| tail.lane.decoder.undecodable());
-        self.undecodable + current
+        self.stitcher.undecodable()
     }
 
     /// Returns how many pieces were decoded by the decoder of the one before.
     pub fn redone(&self) -> u64 {
-        self.redone_count
+        self.stitcher.redone()
     }
 
     fn submit_complete(&mut self, kept: Option<Ticks>) {
@@ -248,8 +210,7 @@ impl Backlog {
         let (overlap, boundary) = match &self.open {
             None => (Vec::new(), None),
             Some(open) => {
-                let overlap = 2 * open.settings.reorder as usize + 4;
-                (open.units.iter().take(overlap).cloned().collect(), Some(open.start()))
+                (open.units.iter().take(open.overlap()).cloned().collect(), Some(open.start()))
             }
         };
         self.submit(piece, overlap, boundary, kept);
@@ -304,135 +265,14 @@ impl Backlog {
             }
         };
         let Some(Submitted { piece, .. }) = self.submitted.pop_front() else { return Ok(None) };
-        let Some(mut tail) = self.tail.take() else {
-            self.accept(&piece, outcome);
-            return Ok(Some(piece.passed.clone()));
-        };
-        self.reach(&mut tail, &piece);
-        let (intervals, units) = self.sound;
-        let is_same = tail.is_sound
-            && intervals >= SOUND_INTERVALS
-            && units >= SOUND_UNITS
-            && !piece.is_damaged
-            && outcome.is_sound
-            && piece.settings.size == size
-            && tail.boundary.as_ref().is_some_and(|boundary| {
-                outcome.pictures.first().is_some_and(|first| {
-                    let keyframe = boundary.origin.keyframe;
-                    boundary.is_sound()
-                        && boundary.origin == Origin { keyframe, ..first.origin }
-                        && boundary.checksum() == outcome.first_checksum
-                })
-            });
-        if is_same {
-            self.undecodable += tail.lane.decoder.undecodable();
-            if std::mem::take(&mut self.is_veteran) {
-                self.history.keep(tail.lane.decoder);
-            }
-            // The picture that both have decoded is compared with the last of the previous piece.
-            let mut outcome = outcome;
-            if let (Some(boundary), Some(first)) = (tail.boundary, outcome.pictures.first_mut()) {
-                *first = boundary;
-            }
-            self.accept(&piece, outcome);
-        } else if tail.boundary.is_none() && self.has_ended && self.submitted.is_empty() {
-            // So few access units that a decoder returns none of their pictures yet.
-            self.history.add(&piece);
-            self.tail = Some(Tail { pushed: 0, ..tail });
-        } else {
-            self.redone_count += 1;
-            if let Some(boundary) = &mut tail.boundary
-                && let Some(decoder) = self.replacement(&tail.lane.decoder)?
-            {
-                tail.lane.decoder = decoder;
-                tail.pushed = tail.lane.go_to(boundary, &piece.units)?;
-            }
-            self.history.clear();
-            self.is_veteran = true;
-            self.stitched.extend(tail.boundary.take());
-            self.stitched_piece = None;
-            self.redone = Some((Arc::clone(&piece), tail.pushed));
-            tail.is_sound = true;
-            self.tail = Some(tail);
-        }
+        let is_last = self.has_ended && self.submitted.is_empty();
+        self.stitcher.stitch(&piece, outcome, size, is_last)?;
         Ok(Some(piece.passed.clone()))
-    }
-
-    /// Returns the decoder that goes on in place of `other`, which has decoded the last piece. `None`
-    /// if `other` may go on.
-    fn replacement(&mut self, other: &RawDecoder) -> Result<Option<RawDecoder>> {
-        let Some((decoder, undecodable)) = self.history.replacement()? else { return Ok(None) };
-        self.undecodable += other.undecodable();
-        self.undecodable -= undecodable;
-        Ok(Some(decoder))
-    }
-
-    /// Notes that the tail has reached the end of a piece.
-    fn reached_end(&mut self, piece: &StreamPiece, is_sound: bool) {
-        let (intervals, units) = self.sound;
-        self.sound = match is_sound {
-            true => (intervals + piece.intervals, units + piece.units.len()),
-            false => (0, 0),
-        };
-    }
-
-    /// Decodes as far as the first picture of `piece`.
-    fn reach(&mut self, tail: &mut Tail, piece: &StreamPiece) {
-        while tail.boundary.is_none() {
-            let Some(unit) = piece.units.get(tail.pushed) else { return };
-            tail.lane.decoder.push(unit);
-            tail.pushed += 1;
-            while let Some(picture) = tail.lane.pull() {
-                tail.is_sound &= picture.is_sound();
-                if picture.origin.at == piece.start() {
-                    tail.boundary = Some(picture);
-                    break;
-                }
-                self.stitched.push_back(picture);
-            }
-        }
-    }
-
-    fn accept(&mut self, piece: &Arc<StreamPiece>, outcome: Outcome) {
-        let Outcome { pictures, boundary, lane, overlap_pushed, is_sound, .. } = outcome;
-        self.reached_end(piece, is_sound);
-        self.history.add(piece);
-        self.stitched.extend(pictures);
-        self.stitched_piece = Some((Arc::clone(piece), None));
-        self.tail = Some(Tail { lane, boundary, pushed: overlap_pushed, is_sound });
     }
 
     /// Returns the next stitched picture.
     pub fn pull(&mut self) -> Option<PiecePicture> {
-        loop {
-            if let Some(picture) = self.stitched.pop_front() {
-                return Some(picture);
-            }
-            let (Some((piece, next)), Some(tail)) = (&mut self.redone, &mut self.tail) else {
-                return None;
-            };
-            let errors = tail.lane.decoder.undecodable();
-            while let Some(picture) = tail.lane.pull() {
-                tail.is_sound &= picture.is_sound();
-                self.stitched.push_back(picture);
-            }
-            if !self.stitched.is_empty() {
-                continue;
-            }
-            match piece.units.get(*next) {
-                Some(unit) => {
-                    tail.lane.decoder.push(unit);
-                    *next += 1;
-                    tail.is_sound &= tail.lane.decoder.undecodable() == errors;
-                }
-                None => {
-                    tail.pushed = 0;
-                    let (piece, is_sound) = (Arc::clone(piece), tail.is_sound);
-                    self.redone = None;
-                    self.reached_end(&piece, is_sound);
-                }
-            }
-        }
+        self.stitcher.pull()
     }
 
     /// Returns a copy of a picture.
@@ -441,22 +281,7 @@ impl Backlog {
     ///
     /// Returns an error if memory is short.
     pub fn copy(&mut self, picture: &PiecePicture) -> Result<Arc<dyn Picture>> {
-        match &picture.source {
-            Source::Copied(samples) => return Ok(Arc::clone(samples)),
-            Source::Live(samples) => return samples.copied(),
-            Source::Gone => {}
-        }
-        let Some((piece, again)) = &mut self.stitched_piece else {
-            let what = "a picture without a piece";
-            return Err(Error::new(Stage::Pipeline, what).of_kind(Kind::Bug));
-        };
-        if again.is_none() {
-            *again = Some(Again::new(piece)?);
-        }
-        match again {
-            Some(again) => again.find(&piece.units, &picture.origin),
-            None => Err(Error::new(Stage::Pipeline, "no decoder").of_kind(Kind::Bug)),
-        }
+        self.stitcher.copy(picture)
     }
 
     /// Returns the decoder that may go on, and the number of access units and pictures that other
@@ -467,11 +292,7 @@ impl Backlog {
     ///
     /// Returns an error if the linked FFmpeg has no decoder for the codec.
     pub fn into_lane(mut self, ends: bool) -> Result<Option<(Lane, u64)>> {
-        let Some(Tail { mut lane, .. }) = self.tail.take() else { return Ok(None) };
-        if !ends && let Some(decoder) = self.replacement(&lane.decoder)? {
-            lane.decoder = decoder;
-        }
-        Ok(Some((lane, self.undecodable)))
+        self.stitcher.take_lane(ends)
     }
 }
 

@@ -55,15 +55,15 @@ pub struct StreamPiece {
     pub is_first: bool,
     /// Whether packets are missing in or after it.
     pub is_damaged: bool,
-    /// Number of its random access points.
+    /// Number of random access points.
     pub intervals: usize,
-    /// Its access units.
+    /// Access units of the piece.
     pub units: Vec<Arc<AccessUnit>>,
-    /// Their bytes.
+    /// Number of bytes in these.
     pub bytes: usize,
-    /// Times of its pictures.
+    /// Times of the pictures, sorted once the piece is complete.
     pub times: Vec<Ticks>,
-    /// What a restart at its random access points needs.
+    /// What a restart at the random access points needs.
     pub passed: Vec<PassedUnit>,
 }
 
@@ -71,6 +71,12 @@ impl StreamPiece {
     /// Returns the offset of its first access unit.
     pub fn start(&self) -> ByteOffset {
         self.units.first().map_or(ByteOffset(0), |unit| unit.at)
+    }
+
+    /// Returns the number of access units after which a decoder of the piece before has returned the
+    /// first picture of this one. The two fields of a picture may be two access units.
+    pub fn overlap(&self) -> usize {
+        2 * self.settings.reorder as usize + 4
     }
 
     /// Opens a decoder for it.
@@ -88,7 +94,7 @@ impl StreamPiece {
 pub struct Workers {
     /// The threads.
     pub pool: ThreadPool,
-    /// Their number.
+    /// Number of threads.
     pub jobs: NonZeroUsize,
 }
 

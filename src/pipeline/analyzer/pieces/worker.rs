@@ -27,7 +27,7 @@ pub struct Lane {
 pub struct PiecePicture {
     /// Where it comes from.
     pub origin: Origin,
-    /// Its difference from the previous one; or why it cannot be used.
+    /// Difference from the previous picture; or why this one cannot be used.
     pub compared: Result<Difference>,
     /// Width and height in pixels.
     pub size: (u32, u32),
@@ -130,7 +130,7 @@ impl PiecePicture {
 
 /// The result for a piece.
 pub struct Outcome {
-    /// Its pictures, from that of its first access unit on.
+    /// Pictures, from that of the piece's first access unit on.
     pub pictures: Vec<PiecePicture>,
     /// Checksum of the first of them.
     pub first_checksum: Option<u32>,
