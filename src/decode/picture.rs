@@ -143,10 +143,10 @@ impl Picture for DecodedPicture {
             None => PixelFormat::RGB24,
         };
         let mut scaler = Scaler::new(&self.frame, to_format, to_size, flags)?;
-        scaler.set_colors(colors.matrix.swscale, colors.full_range);
+        let to_full_range = colors.full_range || to_format == PixelFormat::RGB24;
+        scaler.set_colors(colors.matrix.swscale, colors.full_range, to_full_range);
         let output = scaler.run(&self.frame)?;
         if let Some(layout) = to_format.planar() {
-            let colors = Colors { full_range: true, ..colors };
             return Ok(jfif::convert(&raw_frame::planes(&output, layout)?, colors));
         }
         let plane = Plane::of(&output)?;

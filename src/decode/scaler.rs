@@ -81,9 +81,10 @@ impl Scaler {
         Ok(Scaler { context: NonNull::new(context).ok_or_else(failed)?, from, to })
     }
 
-    /// Sets the matrix (`SWS_CS_…`) and range of the source. The result has the same
-    /// matrix and full range.
-    pub fn set_colors(&mut self, matrix: i32, full_range: bool) {
+    /// Sets the matrix (`SWS_CS_…`) of source and result, and whether each has full range. Between
+    /// two formats of Y'CbCr, both must have the same: libswscale does not convert the range of
+    /// samples with 16 bits.
+    pub fn set_colors(&mut self, matrix: i32, from_full_range: bool, to_full_range: bool) {
         const UNITY: i32 = 1 << 16;
         // SAFETY: the context is valid, the table is one of libswscale's constants, and
         // the call only stores numbers in the context.
@@ -92,9 +93,9 @@ impl Scaler {
             ffi::sws_setColorspaceDetails(
                 self.context.as_ptr(),
                 table,
-                i32::from(full_range),
+                i32::from(from_full_range),
                 table,
-                1,
+                i32::from(to_full_range),
                 0,
                 UNITY,
                 UNITY,

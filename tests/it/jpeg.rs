@@ -15,13 +15,14 @@ fn psnr(a: &RgbImage, b: &RgbImage) -> f64 {
 }
 
 /// Compares the kept frames of `clip` with the pictures that ffmpeg shows with `select=SELECT` and
-/// `scale=OPTIONS`.
-fn compare(clip: &std::path::Path, select: &str, options: &str) {
+/// `scale=OPTIONS`. `arguments` are for `scan`.
+fn compare(clip: &std::path::Path, select: &str, options: &str, arguments: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let scan = scenetap()
         .args(["scan", "--json", "--frames-dir"])
         .arg(folder.path())
         .arg(clip)
+        .args(arguments)
         .output()
         .unwrap();
     assert!(scan.status.success(), "{}", String::from_utf8_lossy(&scan.stderr));
@@ -60,7 +61,7 @@ fn pictures_look_as_ffmpeg_shows_them_with_the_matrix_named() {
         // Untagged SD.
         ("sintel_fades_h264_360p24", "bt601"),
     ] {
-        compare(&fixture(clip), KEPT, &format!("in_color_matrix={matrix}:{accurate}"));
+        compare(&fixture(clip), KEPT, &format!("in_color_matrix={matrix}:{accurate}"), &[]);
     }
 }
 
@@ -91,12 +92,13 @@ fn an_untagged_hd_picture_is_bt709_and_full_range_is_full_range() {
             &format!(
                 "in_color_matrix={matrix}:in_range={range}:flags=accurate_rnd+full_chroma_int+bicubic"
             ),
+            &[],
         );
     }
 }
 
 #[test]
-fn every_layout_of_planes_has_its_colors() {
+fn every_layout_of_planes_has_its_colors_scaled_or_not() {
     if !has("ffmpeg") {
         return;
     }
@@ -123,7 +125,9 @@ fn every_layout_of_planes_has_its_colors() {
         let flags = "flags=accurate_rnd+full_chroma_int+full_chroma_inp+bicubic";
         let options = format!("in_color_matrix={matrix}:in_range={range}:{flags}");
         // In front of a filter that scores pictures, ffmpeg would convert most of these formats.
-        compare(&clip, r"eq(n\,0)", &options);
+        compare(&clip, r"eq(n\,0)", &options, &[]);
+        let options = format!("160:-1:{options}");
+        compare(&clip, r"eq(n\,0)", &options, &["--frame-width", "160"]);
     }
 }
 
