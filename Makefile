@@ -1,7 +1,7 @@
 # Targets for development. Each one installs what it needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench compare lint golden parity suite faults fuzz soak load clean
+.PHONY: help setup build demo test bench instructions compare lint golden parity suite faults fuzz soak load clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,8 +21,12 @@ test: setup ## run all tests: make test ARGS="--test it parity"
 bench: setup ## measure each stage, in bytes and pictures per second
 	cargo bench --locked
 
-compare: build ## measure beside ffmpeg and other peers; write docs/PERFORMANCE.md: make compare FILM=film.ts
-	python3 scripts/compare.py $(if $(FILM),--film $(FILM))
+instructions: setup ## count the instructions of the hot paths, and compare: make instructions ARGS=--write
+	@bash scripts/instructions.sh $(ARGS)
+
+compare: build ## measure beside ffmpeg and other peers; write docs/PERFORMANCE.md: make compare FILM=film.ts LIVE=live.ts
+	python3 scripts/compare.py $(if $(FILM),--film $(FILM)) $(if $(LIVE),--live $(LIVE)) \
+		$(if $(OLD_SYSTEM),--old-system $(OLD_SYSTEM))
 
 lint: setup ## check format, clippy, documentation, shell scripts, licenses
 	@bash scripts/lint.sh

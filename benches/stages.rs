@@ -5,11 +5,12 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use rayon::ThreadPoolBuilder;
 use scenetap::catalog::encode_jpeg;
 use scenetap::decode::{BestEffort, Decoder, Settings};
 use scenetap::demux::ProgramChoice;
-use scenetap::detect::score::sad;
+use scenetap::detect::score::{sad_on_all_threads, sad_on_one_thread};
 use scenetap::media::{AccessUnit, ByteOffset, Luma, Picture};
 use scenetap::pipeline::analyzer::Analyzer;
 use scenetap::pipeline::analyzer::units::{UnitEvent, UnitReader};
@@ -101,16 +102,31 @@ fn by_pictures(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Scoring on one thread and on all threads of pools of one and two, beside a copy of the same
+/// bytes: where all threads begin to pay is `PARALLEL_BYTES` of `detect::score`.
 fn score(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("score");
+    let pools =
+        [1, 2].map(|threads| ThreadPoolBuilder::new().num_threads(threads).build().unwrap());
     for (name, width, height) in [("720p", 1280, 720), ("1080p", 1920, 1080), ("2160p", 3840, 2160)]
     {
-        let planes: Vec<Vec<u8>> =
-            [3_usize, 7].map(|k| (0..width * height).map(|n| (n * k) as u8).collect()).into();
+        let planes: [Vec<u8>; 2] =
+            [3_usize, 7].map(|k| (0..width * height).map(|n| (n * k) as u8).collect());
         let luma = |data| Luma { data, stride: width, width, height, bit_depth: 8 };
+        let [before, after] = planes.each_ref().map(|plane| luma(plane.as_slice()));
         group.throughput(Throughput::Bytes(2 * (width * height) as u64));
-        group.bench_function(name, |bencher| {
-            bencher.iter(|| sad(&luma(&planes[0]), &luma(&planes[1])));
+        group.bench_function(BenchmarkId::new("one thread", name), |bencher| {
+            bencher.iter(|| sad_on_one_thread(black_box(&before), &after));
+        });
+        for (threads, pool) in (1..).zip(&pools) {
+            group.bench_function(BenchmarkId::new(format!("pool of {threads}"), name), |bencher| {
+                bencher.iter(|| pool.install(|| sad_on_all_threads(black_box(&before), &after)));
+            });
+        }
+        // Reads and writes as many bytes as scoring reads.
+        let mut copy = vec![0; width * height];
+        group.bench_function(BenchmarkId::new("copy", name), |bencher| {
+            bencher.iter(|| copy.copy_from_slice(black_box(&planes[0])));
         });
     }
     group.finish();

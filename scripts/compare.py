@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Measures scenetap and the installed peers side by side, and writes docs/PERFORMANCE.md.
 
-    compare.py [--film FILE.ts] [--runs 5] [--out DIR]
+    compare.py [--film FILE.ts] [--live FILE.ts] [--old-system FILE.py] [--runs 5] [--out DIR]
 
 Each peer runs in turn with scenetap, RUNS times after one run that does not count; the ratio of each
 pair is taken, and the median and the range of these ratios are printed. Machines differ and are
-noisy: only ratios of one run mean anything. Without FILE, a film of ten minutes is made from a
-fixture. Peers: ffmpeg's select filter, with its default threads and with one; PySceneDetect
-(`scenedetect`) and av-scenechange, if they are installed.
+noisy: only ratios of one run mean anything. Without --film, a film of ten minutes is made from a
+fixture; without --live, a minute of 1080p30 is encoded from the film. Peers: ffmpeg's select filter,
+with its default threads and with one; PySceneDetect (`scenedetect`) and av-scenechange, if they are
+installed. scripts/compare_live.py measures live streams.
 """
 
 import argparse
@@ -22,6 +23,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import compare_live
+
 ROOT = Path(__file__).resolve().parent.parent
 SCENETAP = ROOT / "target/release/scenetap"
 RULE = r"isnan(prev_selected_t)+gt(scene\,0.3)+gte(t-prev_selected_t\,30)"
@@ -30,8 +33,10 @@ RULE = r"isnan(prev_selected_t)+gt(scene\,0.3)+gte(t-prev_selected_t\,30)"
 class Peer:
     """A command that does the same job. `{film}` and `{out}` stand for the input and a folder."""
 
-    def __init__(self, name, command):
+    def __init__(self, name, command, slow=False):
         self.name, self.command = name, command
+        # Measured three times only, however many runs there are.
+        self.slow = slow
 
 
 def ffmpeg(name, threads):
@@ -50,9 +55,11 @@ def peers():
     if shutil.which("scenedetect"):
         for detector in ("content", "adaptive"):
             command = ["scenedetect", "-q", "-i", "{film}", "-o", "{out}", f"detect-{detector}"]
-            found.append(Peer(f"scenedetect {detector}", command + ["save-images", "-n", "1"]))
+            found.append(Peer(f"scenedetect {detector}", command + ["save-images", "-n", "1"], slow=True))
     if shutil.which("av-scenechange"):
-        found.append(Peer("av-scenechange", ["av-scenechange", "{film}"]))
+        # Only reads raw video, and writes no pictures.
+        decode = "ffmpeg -v error -nostdin -i {film} -f yuv4mpegpipe -strict -1 -"
+        found.append(Peer("av-scenechange", ["sh", "-c", f"{decode} | av-scenechange -"], slow=True))
     return found
 
 
@@ -88,7 +95,7 @@ def measure(film, runs):
     rows = []
     for peer in peers():
         pairs = []
-        for number in range(runs + 1):
+        for number in range((min(runs, 3) if peer.slow else runs) + 1):
             pair = (run(peer.command, film), run(scan_command(), film))
             if number:
                 pairs.append(pair)
@@ -147,6 +154,16 @@ def make_film(folder):
     return film
 
 
+def make_live(film, folder):
+    """Encodes a minute of the film as a live encoder would: 1080p30, no delay, constant rate."""
+    live = folder / "live.ts"
+    encode = ["ffmpeg", "-v", "error", "-nostdin", "-y", "-i", str(film), "-t", "60", "-an"]
+    encode += ["-vf", "scale=1920:1080:flags=bicubic,fps=30", "-c:v", "libx264", "-preset", "veryfast"]
+    encode += ["-tune", "zerolatency", "-g", "60", "-keyint_min", "60", "-sc_threshold", "0", "-b:v", "5M"]
+    subprocess.run(encode + ["-maxrate", "5M", "-bufsize", "5M", "-muxrate", "6M", str(live)], check=True)
+    return live
+
+
 def report(film, rows):
     ours = [pair[1] for _, pairs, _, _ in rows for pair in pairs]
     text = ["# Performance", ""]
@@ -170,6 +187,8 @@ def report(film, rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--film", type=Path)
+    parser.add_argument("--live", type=Path)
+    parser.add_argument("--old-system", type=Path, help="script of the system that scenetap replaces")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
     options = parser.parse_args()
@@ -177,7 +196,9 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     film = options.film or make_film(folder)
     rows = measure(film, options.runs)
-    (options.out / "PERFORMANCE.md").write_text(report(film, rows))
+    live = options.live or make_live(film, folder)
+    sections = compare_live.report(str(SCENETAP), live, RULE, options.runs, options.old_system)
+    (options.out / "PERFORMANCE.md").write_text(report(film, rows) + "\n".join(sections) + "\n")
     (options.out / "performance.svg").write_text(svg(rows))
 
 

@@ -7,6 +7,7 @@
 #   cmake, nasm                     to build libjpeg-turbo with its assembly
 #   mpv                             plays the recording
 #   ffmpeg                          reference in the tests; the program never runs it
+#   valgrind                        counts instructions
 #   python3                         runs the script that mangles streams, which is beside the real streams
 set -eu
 
@@ -33,6 +34,7 @@ need cmake command -v cmake
 need nasm command -v nasm
 need mpv command -v mpv
 need ffmpeg command -v ffmpeg
+need valgrind command -v valgrind
 need python3 command -v python3
 
 if [ -z "$packages" ]; then

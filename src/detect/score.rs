@@ -2,6 +2,8 @@
 //!
 //! Source: `get_scene_score` in `libavfilter/f_select.c`, unchanged from 4.4 to 7.1.
 
+use std::ops::Range;
+
 use multiversion::multiversion;
 use rayon::prelude::*;
 
@@ -10,8 +12,12 @@ use crate::media::Luma;
 /// Mean absolute frame difference, in units of an 8-bit sample.
 pub type Mafd = f64;
 
-/// Smaller pictures are scored on the calling thread: distributing their rows costs more
-/// than it saves.
+/// Smaller pictures are scored on the calling thread.
+///
+/// Measured by `cargo bench -- score` on two idle cores, as a multiple of the speed of one thread:
+/// 1.3 at 720p, 1.5 at 1080p, 1.4 at 2160p, where one thread reads as fast as a copy does. With only
+/// one core to spare: 0.3, 0.6, 0.9. At 1080p, 0.05 ms of the 33 between two pictures would be gained,
+/// if the other thread is awake; at 2160p, 0.2 ms.
 const PARALLEL_BYTES: usize = 4 << 20;
 
 /// Rows per task of a thread.
@@ -34,18 +40,32 @@ pub fn scene_score(mafd: Mafd, mafd_before: Mafd) -> f64 {
 /// Returns the sum of absolute differences over all samples: an exact integer, however it
 /// is divided among threads.
 pub fn sad(previous: &Luma<'_>, current: &Luma<'_>) -> u64 {
-    let rows = |range: std::ops::Range<usize>| -> u64 {
-        range.map(|y| row_sad(previous.row(y), current.row(y), current.bit_depth)).sum()
-    };
-    let height = current.height.min(previous.height);
+    let bytes = current.row_bytes() * current.height.min(previous.height);
     // On a thread of a pool, the other threads have work of their own.
-    if current.row_bytes() * height < PARALLEL_BYTES || rayon::current_thread_index().is_some() {
-        return rows(0..height);
+    if bytes < PARALLEL_BYTES || rayon::current_thread_index().is_some() {
+        sad_on_one_thread(previous, current)
+    } else {
+        sad_on_all_threads(previous, current)
     }
+}
+
+/// Returns [`sad`], on the calling thread.
+pub fn sad_on_one_thread(previous: &Luma<'_>, current: &Luma<'_>) -> u64 {
+    sad_of_rows(previous, current, 0..current.height.min(previous.height))
+}
+
+/// Returns [`sad`], by all threads of the pool.
+pub fn sad_on_all_threads(previous: &Luma<'_>, current: &Luma<'_>) -> u64 {
+    let height = current.height.min(previous.height);
     (0..height.div_ceil(ROWS_PER_TASK))
         .into_par_iter()
-        .map(|task| rows(task * ROWS_PER_TASK..height.min((task + 1) * ROWS_PER_TASK)))
+        .map(|task| task * ROWS_PER_TASK..height.min((task + 1) * ROWS_PER_TASK))
+        .map(|rows| sad_of_rows(previous, current, rows))
         .sum()
+}
+
+fn sad_of_rows(previous: &Luma<'_>, current: &Luma<'_>, rows: Range<usize>) -> u64 {
+    rows.map(|y| row_sad(previous.row(y), current.row(y), current.bit_depth)).sum()
 }
 
 /// Compiled once for each instruction set; the best that the processor has is used.
