@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub use best_effort::BestEffort;
-pub use probe::StreamProbe;
+pub use probe::{StreamProbe, parameter_sets};
 pub use raw_decoder::{Origin, RawDecoder, RawPicture};
 pub use shown::{Placed, Shown, TimeChooser};
 

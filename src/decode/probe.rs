@@ -133,7 +133,7 @@ impl StreamProbe {
 
 /// Returns the parameter sets in an access unit, with their start codes. Empty if one
 /// that is required for decoding is missing (`extract_extradata_bsf.c`).
-fn parameter_sets(codec: VideoCodec, unit: &[u8]) -> Vec<u8> {
+pub fn parameter_sets(codec: VideoCodec, unit: &[u8]) -> Vec<u8> {
     match codec {
         VideoCodec::H264 | VideoCodec::Hevc => nal_units(codec, unit),
         VideoCodec::Mpeg2 => headers(unit, &[0xb3], &[0xb5]),

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::decode::parameter_sets;
 use crate::media::{AccessUnit, ByteOffset, RandomAccess};
 
 /// Number of random access intervals that must be free of damage in front of a cut, and of access
@@ -43,6 +44,9 @@ impl CutPoints {
     }
 
     /// Passes the next access unit. Returns whether the stream may be cut in front of it.
+    ///
+    /// It has to contain its parameter sets. Otherwise, a decoder that begins here would use those of
+    /// the beginning of the stream, which others may have replaced since.
     pub fn pass(&mut self, unit: &AccessUnit) -> bool {
         self.units += 1;
         if unit.random_access == RandomAccess::None {
@@ -56,7 +60,10 @@ impl CutPoints {
             self.is_enough(0) && self.access_points.front().is_some_and(|(at, _)| damage < *at)
         });
         self.access_points.push_back((unit.at, self.units));
-        unit.random_access == RandomAccess::Closed && is_sound && self.wait == 0
+        unit.random_access == RandomAccess::Closed
+            && is_sound
+            && self.wait == 0
+            && !parameter_sets(unit.codec, &unit.data).is_empty()
     }
 
     /// Returns whether what follows the random access point with this index is enough.
@@ -78,7 +85,18 @@ mod tests {
     use super::*;
     use crate::media::{Times, VideoCodec};
 
+    const PARAMETER_SETS: [u8; 12] = [0, 0, 1, 0x67, 0x64, 0, 0, 1, 0x68, 0xee, 0, 0];
+
     fn pass(points: &mut CutPoints, at: u64, random_access: RandomAccess) -> bool {
+        pass_with(points, at, random_access, &PARAMETER_SETS)
+    }
+
+    fn pass_with(
+        points: &mut CutPoints,
+        at: u64,
+        random_access: RandomAccess,
+        data: &[u8],
+    ) -> bool {
         points.pass(&AccessUnit {
             at: ByteOffset(at),
             skip_bytes: 0,
@@ -88,7 +106,7 @@ mod tests {
             ended_by: Times::default(),
             random_access,
             damaged: false,
-            data: Vec::new(),
+            data: data.to_vec(),
         })
     }
 
@@ -100,6 +118,16 @@ mod tests {
         assert!(!pass(&mut points, 2, RandomAccess::Open));
         assert!(!pass(&mut points, 3, RandomAccess::Gradual(9)));
         assert!(pass(&mut points, 4, RandomAccess::Closed));
+    }
+
+    #[test]
+    fn a_random_access_point_without_its_parameter_sets_is_no_cut_point() {
+        let mut points = CutPoints::default();
+        let mut closed = |at, data: &[u8]| pass_with(&mut points, at, RandomAccess::Closed, data);
+        assert!(closed(0, &PARAMETER_SETS));
+        assert!(!closed(1, &[0, 0, 1, 0x65, 0x88]), "no sets");
+        assert!(!closed(2, &PARAMETER_SETS[5..]), "a PPS alone");
+        assert!(closed(3, &PARAMETER_SETS));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use super::restart::PassedUnit;
-use crate::decode::Settings;
+use crate::decode::{Settings, parameter_sets};
 use crate::detect::Rule;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::media::{AccessUnit, ByteOffset, Picture, RandomAccess, Ticks, VideoCodec};
@@ -119,9 +119,14 @@ impl Backlog {
         let may_cut = self.open.is_none() || (is_long && self.complete.is_none());
         if let Some(settings) = settings.filter(|_| may_cut) {
             let is_first = self.stitcher.is_new() && self.open.is_none();
+            let mut settings = settings();
+            if !is_first {
+                // None but its own: a set that is missing is an error then, and not an old one.
+                settings.parameter_sets = parameter_sets(self.codec, &unit.data);
+            }
             self.complete = self.open.replace(StreamPiece {
                 codec: self.codec,
-                settings: settings(),
+                settings,
                 is_first,
                 is_damaged: false,
                 intervals: 0,
