@@ -341,7 +341,8 @@ fn weeks_of_all_of_it() {
         (memory, part.iter().map(|size| size.1).max().unwrap())
     };
     let ((memory, files), (memory_late, files_late)) = (maximum(early), maximum(late));
-    assert!(memory_late < memory * 5 / 4 + (16 << 10), "{memory} KiB, then {memory_late} KiB");
+    // A backlog that is decoded in pieces takes 30 to 40 pictures and their copies more, at any time.
+    assert!(memory_late < memory * 5 / 4 + (48 << 10), "{memory} KiB, then {memory_late} KiB");
     assert!(files_late <= files + 4, "{files} open files, then {files_late}");
     eprintln!(
         "{seconds} s, {sent} bytes in {} sessions ({deleted} deleted), {frames} frames; {account:?}; \
