@@ -4,33 +4,30 @@
 //! `instructions --list` prints the names of the paths, `instructions NAME` runs one.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
+mod clip;
+
 use std::hint::black_box;
 use std::sync::Arc;
 
 use scenetap::catalog::encode_jpeg;
-use scenetap::decode::{BestEffort, Decoder, Settings};
-use scenetap::demux::ProgramChoice;
 use scenetap::detect::score::sad_on_one_thread;
-use scenetap::media::{AccessUnit, ByteOffset, Luma, Picture};
-use scenetap::pipeline::analyzer::units::{UnitEvent, UnitReader};
-use scenetap::ts::{Aligned, Aligner, PacketSize};
-
-const CLIP: &str = "fixtures/bbb_h264_bframes_scenecut_360p24.ts";
-const CLIP_BYTES: usize = 1 << 20;
+use scenetap::media::{Luma, Picture};
 
 /// A hot path: its name, and how it is set up, which is not counted.
-type Path = (&'static str, fn() -> Box<dyn Fn()>);
+type HotPath = (&'static str, fn() -> Box<dyn Fn()>);
 
-const PATHS: [Path; 6] = [
+const PATHS: [HotPath; 6] = [
     ("align 1 MiB of packets", || {
-        let bytes = clip();
+        let bytes = mebibyte();
         Box::new(move || {
-            black_box(aligned(&bytes, |_| {}));
+            clip::packets(&bytes, |packet| {
+                black_box(packet.bytes);
+            });
         })
     }),
     ("demux 1 MiB", || {
-        let bytes = clip();
-        Box::new(move || drop(black_box(access_units(&bytes))))
+        let bytes = mebibyte();
+        Box::new(move || drop(black_box(clip::access_units(&bytes))))
     }),
     ("score 1080p, 8 bits", || score(8)),
     ("score 1080p, 10 bits", || score(10)),
@@ -44,52 +41,14 @@ const PATHS: [Path; 6] = [
     }),
 ];
 
-fn clip() -> Vec<u8> {
-    let mut bytes = std::fs::read(CLIP).unwrap();
-    bytes.truncate(CLIP_BYTES);
+fn mebibyte() -> Vec<u8> {
+    let mut bytes = clip::bytes();
+    bytes.truncate(1 << 20);
     bytes
 }
 
-fn aligned(bytes: &[u8], mut receive: impl FnMut(scenetap::ts::TsPacket<'_>)) -> u64 {
-    let mut aligner = Aligner::begin(ByteOffset(0), PacketSize::Plain);
-    let mut found = 0;
-    // In pieces, as from a socket.
-    for piece in bytes.chunks(64 << 10) {
-        aligner.push(piece);
-        while aligner.has_found() {
-            if let Some(Aligned::Packet(packet)) = aligner.find() {
-                found += 1;
-                receive(packet);
-            }
-        }
-    }
-    found
-}
-
-fn access_units(bytes: &[u8]) -> Vec<AccessUnit> {
-    let mut reader = UnitReader::new(ProgramChoice::default());
-    aligned(bytes, |packet| reader.push(packet));
-    reader.finish();
-    std::iter::from_fn(|| reader.pull())
-        .filter_map(|event| match event {
-            UnitEvent::AccessUnit(unit) => Some(unit),
-            _ => None,
-        })
-        .collect()
-}
-
 fn picture() -> Arc<dyn Picture> {
-    let units = access_units(&clip());
-    let settings = Settings { reorder: 2, ..Settings::default() };
-    let mut decoder = Decoder::open(units[0].codec, &settings, BestEffort::default()).unwrap();
-    units
-        .iter()
-        .find_map(|unit| {
-            decoder.push(unit);
-            decoder.pull()
-        })
-        .unwrap()
-        .picture
+    clip::pictures(&clip::access_units(&mebibyte())[..10]).remove(0)
 }
 
 fn score(bit_depth: u32) -> Box<dyn Fn()> {

@@ -2,100 +2,54 @@
 //! together. In bytes or pictures per second.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod clip;
+
 use std::hint::black_box;
-use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rayon::ThreadPoolBuilder;
 use scenetap::catalog::encode_jpeg;
-use scenetap::decode::{BestEffort, Decoder, Settings};
-use scenetap::demux::ProgramChoice;
 use scenetap::detect::score::{sad_on_all_threads, sad_on_one_thread};
-use scenetap::media::{AccessUnit, ByteOffset, Luma, Picture};
+use scenetap::media::Luma;
 use scenetap::pipeline::analyzer::Analyzer;
-use scenetap::pipeline::analyzer::units::{UnitEvent, UnitReader};
-use scenetap::ts::{Aligned, Aligner, PacketSize};
-use scenetap::ts::{TS_PACKET_BYTES, TsPacket};
-
-const CLIP: &str = "fixtures/bbb_h264_bframes_scenecut_360p24.ts";
-
-fn clip() -> Vec<u8> {
-    std::fs::read(CLIP).unwrap()
-}
-
-fn packets(bytes: &[u8]) -> impl Iterator<Item = TsPacket<'_>> {
-    bytes
-        .as_chunks::<TS_PACKET_BYTES>()
-        .0
-        .iter()
-        .enumerate()
-        .map(|(index, bytes)| TsPacket::new(ByteOffset((index * TS_PACKET_BYTES) as u64), bytes))
-}
-
-fn access_units(bytes: &[u8]) -> Vec<AccessUnit> {
-    let mut reader = UnitReader::new(ProgramChoice::default());
-    packets(bytes).for_each(|packet| reader.push(packet));
-    reader.finish();
-    std::iter::from_fn(|| reader.pull())
-        .filter_map(|event| match event {
-            UnitEvent::AccessUnit(unit) => Some(unit),
-            _ => None,
-        })
-        .collect()
-}
-
-fn pictures(units: &[AccessUnit]) -> Vec<Arc<dyn Picture>> {
-    let settings = Settings { reorder: 2, ..Settings::default() };
-    let mut decoder = Decoder::open(units[0].codec, &settings, BestEffort::default()).unwrap();
-    let mut pictures = Vec::new();
-    for unit in units {
-        decoder.push(unit);
-        pictures.extend(std::iter::from_fn(|| decoder.pull()).map(|decoded| decoded.picture));
-    }
-    pictures
-}
 
 fn by_bytes(criterion: &mut Criterion) {
-    let bytes = clip();
+    let bytes = clip::bytes();
     let mut group = criterion.benchmark_group("bytes");
     group.throughput(Throughput::Bytes(bytes.len() as u64));
     group.bench_function("tail", |bencher| {
         bencher.iter(|| {
-            let mut aligner = Aligner::begin(ByteOffset(0), PacketSize::Plain);
-            aligner.push(&bytes);
             let mut found = 0;
-            while let Some(Aligned::Packet(packet)) = aligner.find() {
-                found += usize::from(black_box(packet.bytes[1]) & 1);
-            }
+            clip::packets(&bytes, |packet| found += usize::from(black_box(packet.bytes[1]) & 1));
             found
         });
     });
-    group.bench_function("demux", |bencher| bencher.iter(|| access_units(&bytes).len()));
+    group.bench_function("demux", |bencher| bencher.iter(|| clip::access_units(&bytes).len()));
     group.finish();
 }
 
 fn by_pictures(criterion: &mut Criterion) {
-    let bytes = clip();
-    let units = access_units(&bytes);
+    let bytes = clip::bytes();
+    let units = clip::access_units(&bytes);
     let mut group = criterion.benchmark_group("pictures");
     group.sample_size(10);
     group.throughput(Throughput::Elements(units.len() as u64));
-    group.bench_function("decode 360p", |bencher| bencher.iter(|| pictures(&units).len()));
+    group.bench_function("decode 360p", |bencher| bencher.iter(|| clip::pictures(&units).len()));
     group.bench_function("end to end 360p", |bencher| {
         bencher.iter(|| {
             let mut analyzer = Analyzer::new(Default::default(), Default::default());
             let mut kept = 0;
-            for packet in packets(&bytes) {
+            clip::packets(&bytes, |packet| {
                 analyzer.push(packet).unwrap();
                 while let Some(scored) = analyzer.pull() {
                     kept += usize::from(scored.verdict.kept.is_some());
                 }
-            }
+            });
             kept
         });
     });
     group.throughput(Throughput::Elements(1));
-    let picture = pictures(&units[..60])[30].clone();
+    let picture = clip::pictures(&units[..60])[30].clone();
     group.bench_function("jpeg 360p", |bencher| {
         bencher.iter(|| encode_jpeg(&picture.to_jfif(None).unwrap(), 90).unwrap().len());
     });

@@ -336,12 +336,12 @@ fn weeks_of_all_of_it() {
     // The first quarter of the sizes is from a program that still allocates its memory.
     let settled = &sizes[sizes.len() / 4..];
     let (early, late) = settled.split_at(settled.len() / 2);
-    let maximum = |part: &[(u64, usize)]| {
+    let usage = |part: &[(u64, usize)]| {
         // The smallest: a backlog that is decoded in pieces takes more for a while, a leak stays.
         let memory = part.iter().map(|size| size.0).min().unwrap();
         (memory, part.iter().map(|size| size.1).max().unwrap())
     };
-    let ((memory, files), (memory_late, files_late)) = (maximum(early), maximum(late));
+    let ((memory, files), (memory_late, files_late)) = (usage(early), usage(late));
     assert!(memory_late < memory * 5 / 4 + (16 << 10), "{memory} KiB, then {memory_late} KiB");
     assert!(files_late <= files + 4, "{files} open files, then {files_late}");
     eprintln!(
