@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::INDEX_NAME;
 use super::frames::{frame_number, is_whole_jpeg, jpeg_name};
-use super::index::entries::each_item;
 use super::index::entry::Entry;
+use super::index::slot::each_item;
 use super::publish::{left_overs, quarantine};
 use crate::error::{Context, Error, Result, Stage};
 use crate::ts::SYNC_BYTE;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::Catalog;
 use super::frames::{frame_id, is_whole_jpeg, jpeg_name};
-use super::index::entries::Slot;
 use super::index::entry::{Entry, micros_of_ticks, round_score};
+use super::index::slot::Slot;
 use super::kept::EncodedFrame;
 use super::publish::{Durable, publish};
 use crate::error::Result;

@@ -20,6 +20,7 @@ pub mod checkpoint;
 mod clock;
 pub mod examine;
 pub mod frames;
+pub mod handouts;
 mod ids;
 pub mod index;
 mod kept;
@@ -41,7 +42,8 @@ pub use quarantine::QUARANTINE_NAME;
 pub use syncer::{FramesJob, NewCheckpoint, SyncJob, SyncRecording, Syncer};
 
 use frames::frame_number;
-use index::entries::{Entries, Slot};
+use index::entries::Entries;
+use index::slot::Slot;
 use index::{IndexFile, Published, synced_copy};
 use pace::Pace;
 use quarantine::QuarantinedEntries;

@@ -72,6 +72,24 @@ pub fn quarantine(file: &Path, target: &Path, label: &str) -> io::Result<Option<
     Ok(None)
 }
 
+/// Gives a file that is about to be replaced a second name, as [`quarantine`] would.
+///
+/// # Errors
+///
+/// Returns an error if the folder cannot be written, or the file system has no hard links.
+pub fn keep_copy(file: &Path, label: &str) -> io::Result<PathBuf> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    for number in 1_u64.. {
+        let kept_as = file.with_file_name(format!("{name}.{label}-{number}"));
+        match disk::link(file, &kept_as) {
+            Ok(()) => return Ok(kept_as),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
 /// Returns the folder of a file: `.` for a bare name.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::frames::frame_number;
-use super::index::entries::{Slot, each_item};
 use super::index::entry::Entry;
 use super::index::reading::quarantine_corrupt;
+use super::index::slot::{Slot, each_item};
 use super::publish::{Durable, publish};
 use crate::error::{Context, Result, Stage};
 
@@ -79,6 +79,15 @@ impl QuarantinedEntries {
         bytes.push(b'\n');
         publish(&self.path, &bytes, Durable::Now)
     }
+}
+
+/// Returns the numbers of the ids that were quarantined in `folder`, without changing anything: none if
+/// the file cannot be read.
+pub(super) fn quarantined_numbers(folder: &Path) -> Vec<u64> {
+    let mut items = Vec::new();
+    let text = fs::read_to_string(folder.join(QUARANTINE_NAME)).unwrap_or_default();
+    let _ = each_item(&text, |item| items.push(item));
+    QuarantinedEntries { path: PathBuf::new(), items }.numbers().collect()
 }
 
 fn to_item(mut entry: Entry, reason: &str) -> Option<Value> {

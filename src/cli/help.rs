@@ -20,7 +20,8 @@ pub(super) const AFTER_SHORT: &str =
 
 pub(super) const AFTER_LONG: &str = "\
 Where options come from:
-  Each option can be given as the flag --some-name, as the environment variable
+  Each option, except what frames orders (--ack, --release, --renew), can be given
+  as the flag --some-name, as the environment variable
   SCENETAP_SOME_NAME, or as the line some-name = VALUE in the --config file. A flag
   overrides a variable, a variable overrides the file, and the file overrides the
   default. Five older variables (STREAM_HOST, STREAM_PORT, SCENE_THRESHOLD,
@@ -42,6 +43,10 @@ Examples:
   Watch a session at the live edge, or from second 90:
     scenetap play 20240601_201500
     scenetap play 20240601_201500 --at 90
+
+  Hand the new frames of a session to an agent, and say that it has seen one:
+    scenetap frames 20240601_201500 --lease 60
+    scenetap frames 20240601_201500 --ack F0007
 
   Show the state of running recorders; list the sessions; check the files of one:
     scenetap status
@@ -91,6 +96,16 @@ Examples:
   scenetap play 20240601_201500
   scenetap play sessions/20240601_201500 --at 90
   scenetap play show.ts --live=no";
+
+pub(super) const FRAMES_EXAMPLES: &str = "\
+Examples:
+  scenetap frames 20240601_201500
+  scenetap frames 20240601_201500 --unsent --json | jq -r .path
+  scenetap frames 20240601_201500 --since F0042
+
+  Take at most five frames for a minute, and say that two of them were looked at:
+    scenetap frames 20240601_201500 --lease 60 --limit 5 --holder agent-1 --json
+    scenetap frames 20240601_201500 --ack F0001 F0002 --holder agent-1";
 
 pub(super) const STATUS_EXAMPLES: &str = "\
 Examples:

@@ -7,6 +7,8 @@
 mod check;
 mod exit_status;
 mod frame_lines;
+mod frame_table;
+mod frames;
 mod global;
 mod help;
 mod list;
@@ -61,6 +63,7 @@ enum Command {
     Scan(scan::ScanArgs),
     Send(send::SendArgs),
     Play(play::PlayArgs),
+    Frames(frames::FramesArgs),
     Status(status::StatusArgs),
     Sessions(sessions::SessionsArgs),
     Check(check::CheckArgs),
@@ -131,6 +134,7 @@ fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
         Command::Scan(args) => scan::run(args, &context),
         Command::Send(args) => send::run(args, &context),
         Command::Play(args) => play::run(args, &context),
+        Command::Frames(args) => frames::run(args, &context),
         Command::Status(args) => status::run(args, &context),
         Command::Sessions(args) => sessions::run(args, &context),
         Command::Check(args) => check::run(args, &context),
@@ -182,7 +186,7 @@ mod tests {
             .iter()
             .flat_map(|command| command.get_arguments())
             .filter_map(|argument| argument.get_long())
-            .filter(|&flag| flag != "config")
+            .filter(|&flag| flag != "config" && !frames::ORDERS.contains(&flag))
             .collect();
         for flag in &flags {
             assert!(ALL.iter().any(|key| key.name() == *flag), "--{flag} has no key");
@@ -196,7 +200,7 @@ mod tests {
     fn every_flag_takes_what_its_key_takes() {
         let samples = |name: &str| match name {
             "allow" => "192.0.2.0/24",
-            "program" | "at" | "jobs" => "1",
+            "program" | "at" | "jobs" | "since" | "limit" | "lease" => "1",
             "frame-width" => "640",
             "to" => "127.0.0.1:4444",
             "log" => "info",
@@ -207,10 +211,12 @@ mod tests {
             ("scan", &["a.ts"]),
             ("send", &["a.ts", "--to=127.0.0.1:4444"]),
             ("play", &["a.ts"]),
+            ("frames", &["a"]),
         ] {
             let cli = Cli::command();
             let arguments = cli.find_subcommand(command).unwrap().get_arguments();
-            for name in arguments.filter_map(|argument| argument.get_long()) {
+            let names = arguments.filter_map(|argument| argument.get_long());
+            for name in names.filter(|name| !frames::ORDERS.contains(name)) {
                 let key = ALL.iter().find(|key| key.name() == name).unwrap();
                 let flag = format!("--{name}={}", key.default().unwrap_or(samples(name)));
                 let line: Vec<&str> =

@@ -7,7 +7,7 @@ use super::output::{JsonLines, WriteOutcome};
 use super::pictures::PictureOptions;
 use super::progress::ScanBar;
 use super::status_line::summary;
-use super::{CommandContext, ExitStatus, pictures};
+use super::{CommandContext, ExitStatus, frame_table, pictures};
 use crate::catalog::Entry;
 use crate::config::{Layers, ScanConfig, key};
 use crate::error::Result;
@@ -99,10 +99,10 @@ pub fn run(args: ScanArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
             outcome = output.write_line(&entry.to_json());
         } else {
             if std::mem::take(&mut is_first) {
-                outcome = output.write_line(TABLE_HEAD);
+                outcome = output.write_line(frame_table::HEAD);
             }
             if outcome == WriteOutcome::Yes {
-                outcome = output.write_line(&table_row(entry));
+                outcome = output.write_line(&frame_table::row(entry));
             }
         }
         // Ending early loses nothing: the file is still there.
@@ -118,44 +118,10 @@ pub fn run(args: ScanArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
-const TABLE_HEAD: &str = "        time     score  reason         offset";
-
-/// Returns a kept frame as a row for people: time from the start, score, reason, byte offset.
-fn table_row(entry: &Entry) -> String {
-    let millis = (entry.timestamp.max(0.0) * 1e3).round() as u64;
-    let (seconds, millis) = (millis / 1000, millis % 1000);
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let score = entry.score.unwrap_or_default();
-    let (reason, offset) = (entry.reason.as_deref().unwrap_or_default(), entry.offset.unwrap_or(0));
-    format!(
-        "{hours:02}:{minutes:02}:{seconds:02}.{millis:03}  {score:.6}  {reason:<8}  {offset:>11}"
-    )
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_frame_is_a_row_under_its_head() {
-        let entry = Entry {
-            id: "F0002".into(),
-            timestamp: 3723.9796,
-            path: None,
-            sent_to_agent: false,
-            score: Some(0.684637),
-            reason: Some("scene".into()),
-            offset: Some(37036),
-            keyframe_offset: Some(564),
-            captured_at: None,
-            damaged: false,
-            other: serde_json::Map::new(),
-        };
-        let row = table_row(&entry);
-        assert_eq!(row, "01:02:03.980  0.684637  scene           37036");
-        assert_eq!(row.len(), TABLE_HEAD.len());
-    }
 
     #[test]
     fn all_cores_work_unless_told_otherwise() {

@@ -13,6 +13,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use ipnet::IpNet;
 
 use super::values::{self, HostPort, Parsed};
+use crate::catalog::handouts::Since;
 use crate::send::Speed;
 use crate::telemetry::LogFormat;
 
@@ -206,6 +207,13 @@ pub mod key {
     pub static DRY_RUN: Key<bool> =
         Key::new("dry-run", ValueKind::Switch, values::switch).with_default("no");
 
+    pub static UNSENT: Key<bool> =
+        Key::new("unsent", ValueKind::Switch, values::switch).with_default("no");
+    pub static SINCE: Key<Since> = Key::new("since", ValueKind::NumberOrText, values::since);
+    pub static LIMIT: Key<usize> = Key::new("limit", ValueKind::Whole, values::frame_count);
+    pub static LEASE: Key<Duration> = Key::new("lease", ValueKind::Number, values::lease);
+    pub static HOLDER: Key<String> = Key::new("holder", ValueKind::Text, values::holder);
+
     pub static LIVE: Key<bool> =
         Key::new("live", ValueKind::Switch, values::switch).with_default("yes");
     pub static AT: Key<f64> = Key::new("at", ValueKind::Number, values::play_from_s);
@@ -259,6 +267,11 @@ pub static ALL: &[&dyn AnyKey] = &[
     &key::KEEP,
     &key::RECORDINGS_ONLY,
     &key::DRY_RUN,
+    &key::UNSENT,
+    &key::SINCE,
+    &key::LIMIT,
+    &key::LEASE,
+    &key::HOLDER,
     &key::LIVE,
     &key::AT,
     &key::VERBOSE,

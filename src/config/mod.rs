@@ -20,6 +20,7 @@ pub use keys::{ALL, AnyKey, CONFIG_VARIABLE, Key, ValueKind, key};
 pub use layers::{Environment, Layer, Layers, Ranked};
 pub use values::HostPort;
 
+use crate::catalog::handouts::Selection;
 use crate::pipeline::{DetectOptions, RecordOptions, ScanOptions};
 use crate::playback::Position;
 
@@ -58,6 +59,25 @@ pub struct CheckConfig {
     pub repair: bool,
     /// How missing frames are found again.
     pub detect: DetectOptions,
+}
+
+/// Configuration of `scenetap frames`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FramesConfig {
+    /// Session name or folder, as given on the command line.
+    pub session: PathBuf,
+    /// The folder in which session names are looked up.
+    pub sessions_dir: PathBuf,
+    /// Which frames.
+    pub selection: Selection,
+    /// For how long frames are leased.
+    pub lease: Option<Duration>,
+    /// Who acts.
+    pub holder: Option<String>,
+    /// Whether to print one line of JSON per frame instead of a table.
+    pub json: bool,
+    /// Time to wait for the lock on the index.
+    pub lock_timeout: Duration,
 }
 
 /// Configuration of `scenetap play`.

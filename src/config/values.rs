@@ -14,6 +14,8 @@ use ipnet::IpNet;
 use jiff::{Span, SpanRelativeTo};
 use tracing_subscriber::EnvFilter;
 
+use crate::catalog::frames::frame_number;
+use crate::catalog::handouts::Since;
 use crate::send::Speed;
 use crate::telemetry::LogFormat;
 
@@ -180,6 +182,33 @@ pub(super) fn networks(value: &OsStr) -> Parsed<Vec<IpNet>> {
 
 pub(super) fn session_count(value: &OsStr) -> Parsed<usize> {
     whole(value, 0..=usize::MAX, "must be a number of sessions, 0 or more")
+}
+
+/// Parses for how long frames are leased.
+pub(super) fn lease(value: &OsStr) -> Parsed<Duration> {
+    let expected = "must be a number of seconds, more than 0 and at most 31536000";
+    let seconds = within(value, 0.0..=IDLE_TIMEOUT_MAX_S, expected)?;
+    let length = Duration::try_from_secs_f64(seconds).map_err(|_| expected.to_owned())?;
+    if length.is_zero() { Err(expected.to_owned()) } else { Ok(length) }
+}
+
+pub(super) fn holder(value: &OsStr) -> Parsed<String> {
+    let name = utf8(value)?;
+    let is_name = !name.is_empty() && name.len() <= 255 && !name.contains(char::is_control);
+    if is_name { Ok(name.to_owned()) } else { Err("must be a name of 1 to 255 bytes".to_owned()) }
+}
+
+pub(super) fn frame_count(value: &OsStr) -> Parsed<usize> {
+    whole(value, 1..=usize::MAX, "must be a number of frames, 1 or more")
+}
+
+pub(super) fn since(value: &OsStr) -> Parsed<Since> {
+    let expected = "must be the id of a frame, such as F0042, or a number of seconds";
+    let text = utf8(value)?;
+    match frame_number(text) {
+        Some(number) => Ok(Since::Frame(number)),
+        None => finite(value, expected).map(Since::Seconds),
+    }
 }
 
 pub(super) fn jpeg_quality(value: &OsStr) -> Parsed<u8> {

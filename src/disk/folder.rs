@@ -1,4 +1,4 @@
-//! Folders from which files are removed. No path is followed through a symbolic link.
+//! Folders whose files are opened or removed by name. No path is followed through a symbolic link.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -54,13 +54,39 @@ impl Folder {
     ///
     /// Returns the errors of open(2), and an error if it is not a regular file.
     pub fn file(&self, name: &OsStr) -> io::Result<File> {
+        self.regular(name, OFlags::RDWR)
+    }
+
+    fn regular(&self, name: &OsStr, flags: OFlags) -> io::Result<File> {
         // NONBLOCK: opening a FIFO would wait for its other end.
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = openat(&self.0, name, flags, Mode::empty())?;
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = openat(&self.0, name, flags, Mode::from_raw_mode(0o666))?;
         if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         Ok(File::from(file))
+    }
+
+    /// Opens a regular file in this folder for reading.
+    ///
+    /// # Errors
+    ///
+    /// As [`Folder::file`].
+    pub fn read_file(&self, name: &OsStr) -> io::Result<File> {
+        self.regular(name, OFlags::RDONLY)
+    }
+
+    /// Opens a regular file in this folder for reading and writing, and creates it if needed. Returns
+    /// whether it did.
+    ///
+    /// # Errors
+    ///
+    /// As [`Folder::file`].
+    pub fn open_or_create(&self, name: &OsStr) -> io::Result<(File, bool)> {
+        fault::before()?;
+        let is_new = self.kind(name)?.is_none();
+        let flags = if is_new { OFlags::RDWR | OFlags::CREATE } else { OFlags::RDWR };
+        Ok((self.regular(name, flags)?, is_new))
     }
 
     /// Returns what a name stands for; `None` if it does not exist.

@@ -226,6 +226,16 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<bool> {
     }
 }
 
+/// Gives a file a second name (hard link), which must not exist.
+///
+/// # Errors
+///
+/// Returns the errors of link(2).
+pub fn link(file: &Path, name: &Path) -> io::Result<()> {
+    fault::before()?;
+    fs::hard_link(file, name)
+}
+
 /// Result of exchanging two files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exchange {

@@ -15,7 +15,7 @@ const RECORDING: &str = "recording.ts";
 const LOCK: &str = "recorder.lock";
 
 /// Names in `stream` and `frames` that scenetap writes, besides JPEGs.
-const OWN_NAMES: [&str; 7] = [
+const OWN_NAMES: [&str; 8] = [
     RECORDING,
     "checkpoint.json",
     ".index.synced",
@@ -23,6 +23,7 @@ const OWN_NAMES: [&str; 7] = [
     "index.json",
     "index.lock",
     "index.set-aside.json",
+    "handouts.jsonl",
 ];
 
 /// Why nothing of a session may be deleted.

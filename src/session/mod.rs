@@ -120,14 +120,24 @@ impl Session {
     ///
     /// Returns an error if neither has a recording.
     pub fn find(sessions_dir: &Path, name: &Path) -> Result<Self> {
+        let session = Session::find_stored(sessions_dir, name)?;
+        if session.recording_ts().is_file() {
+            return Ok(session);
+        }
+        let what = "its recording was deleted; its index and frames are as they were";
+        Err(Error::new(Stage::Session, what).of_kind(Kind::Gone).path(session.folder))
+    }
+
+    /// Finds a session like [`Session::find`], whose recording may have been deleted.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if neither folder is a session.
+    pub fn find_stored(sessions_dir: &Path, name: &Path) -> Result<Self> {
         for folder in [name.to_owned(), sessions_dir.join(name)] {
             let session = Session::at(&folder)?;
-            if session.recording_ts().is_file() {
+            if session.recording_ts().is_file() || session.has_lost_its_recording() {
                 return Ok(session);
-            }
-            if session.has_lost_its_recording() {
-                let what = "its recording was deleted; its index and frames are as they were";
-                return Err(Error::new(Stage::Session, what).of_kind(Kind::Gone).path(folder));
             }
         }
         let what = format!("no session of that name, nor in {}", sessions_dir.display());

@@ -37,7 +37,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
         "catalog", "decode", "demux", "detect", "disk", "error", "framing", "host", "ingest", "media",
         "pause", "recording", "session", "status", "tail", "telemetry", "timeline", "ts",
     ]),
-    ("config", &["error", "pipeline", "playback", "send", "telemetry"]),
+    ("config", &["catalog", "error", "pipeline", "playback", "send", "telemetry"]),
     ("cli", &[
         "catalog", "config", "demux", "detect", "error", "host", "ingest", "media", "pipeline",
         "playback", "send", "session", "status", "telemetry",

@@ -6,6 +6,7 @@
 
 mod common;
 
+mod agents;
 mod architecture;
 mod bad_input;
 mod check;
@@ -13,6 +14,7 @@ mod cli;
 mod deleted;
 mod faults;
 mod following;
+mod frames;
 mod jobs;
 mod jpeg;
 mod kills;

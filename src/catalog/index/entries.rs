@@ -7,41 +7,13 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 
-use serde::Deserializer as _;
-use serde::de::{SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use jiff::Timestamp;
+use serde_json::Value;
 
-use super::entry::{Entry, indent, micros_of_seconds};
+use super::entry::Entry;
+use super::slot::{Adopted, ForeignItem, Slot, each_entry, each_item, item_id};
 use crate::catalog::frames::frame_number;
-
-/// An entry written by scenetap.
-#[derive(Debug)]
-pub(in crate::catalog) struct Slot {
-    /// Number in the id.
-    pub number: u64,
-    /// Timestamp in microseconds.
-    pub micros: i64,
-    /// Offset at which the picture starts; `None` if the older system wrote the entry.
-    pub offset: Option<u64>,
-    /// Version of the index that first contained the entry; `None` if not written yet.
-    published: Option<u64>,
-    /// See [`Entries::merge_displaced`].
-    guarded: Option<u64>,
-    /// The entry as indented text.
-    text: Box<str>,
-}
-
-/// An item of the array that is not one of our entries; kept unchanged.
-#[derive(Debug)]
-struct Foreign {
-    /// Number of our entries before it.
-    after: usize,
-    /// Frame id, if there is one.
-    id: Option<Box<str>>,
-    text: Box<str>,
-    /// See [`Entries::merge_displaced`].
-    guarded: Option<u64>,
-}
+use crate::catalog::handouts::Handouts;
 
 /// Our entries in presentation order, with items of other programs between them.
 ///
@@ -51,7 +23,7 @@ struct Foreign {
 pub(in crate::catalog) struct Entries {
     own: Vec<Slot>,
     kept: usize,
-    foreign: Vec<Foreign>,
+    foreign: Vec<ForeignItem>,
     /// Numbers of quarantined entries: if another program still writes one, it is
     /// ignored.
     retired: HashSet<u64>,
@@ -64,7 +36,7 @@ pub(in crate::catalog) struct Entries {
 pub(in crate::catalog) struct Merged {
     /// The merged text contained something new.
     pub changed: bool,
-    /// The merged text lacks some of our entries.
+    /// The merged text lacks some of our entries, or hides what the journal of handouts says.
     pub lacking: bool,
 }
 
@@ -81,6 +53,11 @@ impl Entries {
     /// Returns the number of our entries, settled or not.
     pub fn len(&self) -> usize {
         self.own.len()
+    }
+
+    /// Returns our entries, settled or not, in presentation order.
+    pub fn all(&self) -> &[Slot] {
+        &self.own
     }
 
     /// Returns our settled entries, in presentation order.
@@ -185,7 +162,7 @@ impl Entries {
             self.own.iter().enumerate().map(|(at, slot)| (slot.number, at + 1)).collect();
         // Whether the item is one of our entries, so damaged that it was taken for a
         // foreign one.
-        let is_ours = |item: &Foreign| {
+        let is_ours = |item: &ForeignItem| {
             item.id
                 .as_deref()
                 .and_then(frame_number)
@@ -234,7 +211,7 @@ impl Entries {
         let mut theirs = HashSet::new();
         each_item(text, |item| theirs.extend(item_id(&item).and_then(frame_number)))?;
         let has = |slot: &&Slot| theirs.contains(&slot.number);
-        let lacking = !self.own.iter().all(|slot| has(&slot));
+        let mut lacking = !self.own.iter().all(|slot| has(&slot));
         let outdated =
             outdated || self.own.iter().any(|slot| slot.published.is_some() && !has(&slot));
         // The text was made from this version of the index, or a later one.
@@ -257,15 +234,16 @@ impl Entries {
                     after = at + 1;
                     let slot = &mut self.own[at];
                     let outdated = is_outdated_for(slot.guarded);
-                    let adopted = slot.adopt(map, outdated);
+                    let Adopted { changed: adopted, hides_handout } = slot.adopt(map, outdated);
                     changed |= adopted;
+                    lacking |= hides_handout;
                     if adopted && guard.is_some() {
                         slot.guarded = guard;
                     } else if !outdated {
                         slot.guarded = None;
                     }
                 }
-                (_, item) => foreign.extend(Foreign::new(after, &item)),
+                (_, item) => foreign.extend(ForeignItem::new(after, &item)),
             }
         })?;
         changed |= self.merge_foreign(foreign, guard, is_outdated_for);
@@ -276,7 +254,7 @@ impl Entries {
     /// kept if their author could not know it.
     fn merge_foreign(
         &mut self,
-        mut theirs: Vec<Foreign>,
+        mut theirs: Vec<ForeignItem>,
         guard: Option<u64>,
         is_outdated_for: impl Fn(Option<u64>) -> bool,
     ) -> bool {
@@ -287,7 +265,7 @@ impl Entries {
                 None => guard,
             };
         }
-        let stays = |old: &Foreign| {
+        let stays = |old: &ForeignItem| {
             is_outdated_for(old.guarded) && !theirs.iter().any(|new| new.is_same_item(old))
         };
         let before: Vec<_> = self.foreign.iter().map(|old| (old.after, old.text.clone())).collect();
@@ -349,6 +327,15 @@ impl Entries {
         taken
     }
 
+    /// Makes the entries show what the journal of handouts says. Returns whether that changes the file.
+    pub fn show(&mut self, handouts: &Handouts, now: Timestamp) -> bool {
+        let mut changed = false;
+        for slot in &mut self.own {
+            changed |= slot.show(handouts.shown(slot.number, now));
+        }
+        changed
+    }
+
     /// Writes the text of `index.json`.
     pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
         let mut separator = "[\n";
@@ -385,115 +372,4 @@ impl Entries {
         }
         self.own.remove(at)
     }
-}
-
-impl Slot {
-    fn new(entry: &Entry, published: Option<u64>) -> Option<Slot> {
-        Some(Slot {
-            number: frame_number(&entry.id)?,
-            micros: micros_of_seconds(entry.timestamp),
-            offset: entry.offset,
-            published,
-            guarded: None,
-            text: entry.render().ok()?,
-        })
-    }
-
-    /// Returns the entry. `None` does not occur, because the text was made from an entry.
-    pub fn entry(&self) -> Option<Entry> {
-        Entry::from_map(serde_json::from_str(&self.text).ok()?)
-    }
-
-    /// Returns what identifies its picture; `None` if the older system wrote the entry.
-    fn picture(&self) -> Option<(u64, i64)> {
-        Some((self.offset?, self.micros))
-    }
-
-    /// Takes the place of the entry in the index, and keeps what other programs may
-    /// write: `sent_to_agent` and their own keys. Returns whether anything else differed.
-    fn take_over(&mut self, theirs: Slot) -> bool {
-        let (Some(mut ours), Some(their_entry)) = (self.entry(), theirs.entry()) else {
-            return false;
-        };
-        ours.sent_to_agent = their_entry.sent_to_agent;
-        ours.other.clone_from(&their_entry.other);
-        if let Ok(text) = ours.render() {
-            self.text = text;
-        }
-        self.published = theirs.published;
-        ours != their_entry
-    }
-
-    /// Merges the changes of another program. Returns whether the entry changed.
-    fn adopt(&mut self, theirs: Map<String, Value>, outdated: bool) -> bool {
-        let their_text = Entry::from_map(theirs.clone()).and_then(|entry| entry.render().ok());
-        if their_text.is_some_and(|text| text == self.text) {
-            return false;
-        }
-        let Some(mut entry) = self.entry() else { return false };
-        entry.adopt(theirs, outdated);
-        match entry.render() {
-            Ok(text) if text != self.text => {
-                self.text = text;
-                true
-            }
-            _ => false,
-        }
-    }
-}
-
-impl Foreign {
-    fn new(after: usize, item: &Value) -> Option<Foreign> {
-        let text = indent(&serde_json::to_string_pretty(item).ok()?);
-        Some(Foreign { after, id: item_id(item).map(Into::into), text, guarded: None })
-    }
-
-    fn is_same_item(&self, other: &Foreign) -> bool {
-        match (&self.id, &other.id) {
-            (None, None) => self.text == other.text,
-            (one, another) => one == another,
-        }
-    }
-}
-
-/// Visits the items that are our entries, with the number in their id.
-fn each_entry(text: &str, mut visit: impl FnMut(Entry, u64)) -> serde_json::Result<()> {
-    each_item(text, |item| {
-        if let Value::Object(map) = item
-            && let Some(entry) = Entry::from_map(map)
-            && let Some(number) = frame_number(&entry.id)
-        {
-            visit(entry, number);
-        }
-    })
-}
-
-fn item_id(item: &Value) -> Option<&str> {
-    item.get("id")?.as_str()
-}
-
-/// Parses a JSON array item by item, so that a long index is never held in memory as a
-/// tree.
-pub(in crate::catalog) fn each_item(
-    text: &str,
-    visit: impl FnMut(Value),
-) -> serde_json::Result<()> {
-    struct Items<F>(F);
-    impl<'de, F: FnMut(Value)> Visitor<'de> for Items<F> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an array of entries")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
-            while let Some(item) = items.next_element()? {
-                (self.0)(item);
-            }
-            Ok(())
-        }
-    }
-    let mut json = serde_json::Deserializer::from_str(text);
-    (&mut json).deserialize_seq(Items(visit))?;
-    json.end()
 }

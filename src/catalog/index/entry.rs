@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::catalog::frames::{frame_id, frame_number};
+use crate::catalog::handouts::ShownHandout;
 use crate::catalog::kept::EncodedFrame;
 use crate::media::{Reason, TICKS_PER_SECOND, Ticks};
 
@@ -40,13 +41,19 @@ pub struct Entry {
     /// Whether FFmpeg concealed an error in it. Only written if true.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub damaged: bool,
+    /// RFC 3339 UTC time until which it is leased. Only written while it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leased_until: Option<String>,
+    /// To whom it is leased. Only written if a name was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease_holder: Option<String>,
     /// Keys of other programs, in their order.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
 /// Keys defined by scenetap. A value of the wrong type in one of them is ignored.
-const OUR_KEYS: [&str; 10] = [
+const OUR_KEYS: [&str; 12] = [
     "id",
     "timestamp",
     "path",
@@ -57,6 +64,8 @@ const OUR_KEYS: [&str; 10] = [
     "keyframe_offset",
     "captured_at",
     "damaged",
+    "leased_until",
+    "lease_holder",
 ];
 
 impl Entry {
@@ -74,6 +83,8 @@ impl Entry {
             keyframe_offset: Some(frame.keyframe_at.0),
             captured_at: frame.captured_at.and_then(rfc3339),
             damaged: frame.damaged,
+            leased_until: None,
+            lease_holder: None,
             other: Map::new(),
         }
     }
@@ -105,6 +116,8 @@ impl Entry {
             keyframe_offset: number("keyframe_offset"),
             captured_at: text("captured_at"),
             damaged: flag("damaged"),
+            leased_until: text("leased_until"),
+            lease_holder: text("lease_holder"),
             other: Map::new(),
         };
         drop_our_keys(&mut map);
@@ -134,6 +147,26 @@ impl Entry {
             self.other.extend(theirs);
         } else {
             self.other = theirs;
+        }
+    }
+
+    /// Makes it show what the journal of handouts says.
+    pub(in crate::catalog) fn show(&mut self, handout: &ShownHandout) {
+        (self.leased_until, self.lease_holder) = match handout {
+            ShownHandout::Leased(lease) => (Some(lease.0.clone()), lease.1.clone()),
+            ShownHandout::Nothing | ShownHandout::Sent => (None, None),
+        };
+        self.sent_to_agent |= *handout == ShownHandout::Sent;
+    }
+
+    /// Returns the lease that it shows.
+    pub(in crate::catalog) fn shown_lease(&self) -> ShownHandout {
+        match (&self.leased_until, &self.lease_holder) {
+            (None, None) => ShownHandout::Nothing,
+            (until, holder) => {
+                let until = until.clone().unwrap_or_default();
+                ShownHandout::Leased(Box::new((until, holder.clone())))
+            }
         }
     }
 

@@ -18,15 +18,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::entries::{Entries, Restored};
 use super::lock::IndexLock;
 use super::reading::{self, IndexState, Reader};
 use super::stamp::Stamp;
 use super::synced_copy;
 use crate::catalog::clock::TimeSource;
+use crate::catalog::handouts::Journal;
 use crate::catalog::publish::{self, temp_path};
 use crate::disk::{self, Exchange};
 use crate::error::{Context, Error, Result, Stage};
+
+pub(in crate::catalog) use hand_out::not_an_index;
 
 /// Name of the index in the frames folder.
 pub const INDEX_NAME: &str = "index.json";
@@ -52,6 +57,9 @@ pub(in crate::catalog) struct IndexFile {
     /// Time to wait for the lock when a session is opened, and at the end.
     lock_timeout: Duration,
     reader: Reader,
+    journal: Journal,
+    /// Whether the journal could not be read, and that was logged.
+    is_journal_unreadable: bool,
     /// Stamp of the content that has been merged, if the stamp is reliable.
     known: Option<Stamp>,
     /// Displaced files whose content is in memory but not in the index yet.
@@ -85,6 +93,8 @@ impl IndexFile {
             lock: IndexLock::open(folder)?,
             lock_timeout,
             reader: Reader::new(grace, clock),
+            journal: Journal::new(folder),
+            is_journal_unreadable: false,
             known: None,
             displaced: Vec::new(),
             obsolete_files: Vec::new(),
@@ -181,24 +191,41 @@ impl IndexFile {
         current.is_some_and(|current| mark_of(left_over) == Some(&current))
     }
 
-    /// Returns whether the file may contain changes that are not merged yet.
+    /// Returns whether the file, or the journal of handouts, may contain changes that are not merged
+    /// yet.
     pub fn is_changed(&self) -> bool {
-        self.known.is_none() || Stamp::at(&self.path) != self.known
+        self.known.is_none() || Stamp::at(&self.path) != self.known || self.journal.is_changed()
+    }
+
+    /// Makes the entries show what the journal of handouts says. Returns whether that changes the
+    /// index.
+    fn show_handouts(&mut self, entries: &mut Entries) -> bool {
+        // Whatever becomes of the journal, frames are kept and listed.
+        match self.journal.refresh() {
+            Ok(_) => self.is_journal_unreadable = false,
+            Err(error) if !self.is_journal_unreadable => {
+                self.is_journal_unreadable = true;
+                tracing::warn!("{error}; the index shows what was known before");
+            }
+            Err(_) => {}
+        }
+        entries.show(self.journal.handouts(), Timestamp::now())
     }
 
     /// Merges what other programs wrote, without waiting for half-written files and
     /// without writing. Returns whether the index lacks some of our entries.
     pub fn merge_now(&mut self, entries: &mut Entries) -> Result<bool> {
         let Some(_held) = self.lock.try_hold()? else { return Ok(false) };
-        match self.io(self.reader.read(&self.path, self.known))? {
+        let is_lacking = match self.io(self.reader.read(&self.path, self.known))? {
             IndexState::Whole(text, stamp) => {
                 let merged = self.json(entries.merge(&text, self.is_ahead()))?;
                 self.known = stamp;
-                Ok(merged.lacking)
+                merged.lacking
             }
-            IndexState::Nothing => Ok(true),
-            IndexState::Known | IndexState::Corrupt(_) => Ok(false),
-        }
+            IndexState::Nothing => true,
+            IndexState::Known | IndexState::Corrupt(_) => false,
+        };
+        Ok(self.show_handouts(entries) || is_lacking)
     }
 
     /// Returns whether memory contains something that was never in `index.json`: the author of
@@ -243,6 +270,7 @@ impl IndexFile {
                 }
                 IndexState::Corrupt(stamp) => *stamp,
             };
+            self.show_handouts(entries);
             let (temp, new) = self.write_temp(entries)?;
             match self.swap(&temp, old, &current) {
                 Err(error) => {
@@ -435,5 +463,6 @@ fn is_own_temp(path: &Path) -> bool {
         || inode.is_ok_and(|inode| mark.is_some_and(|mark| mark.split('-').next() == Some(&inode)))
 }
 
+mod hand_out;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,8 @@
 //! Access to the index in memory for `fuzz/`; only built for fuzzing.
 
-use super::entries::{Entries, Slot};
+use super::entries::Entries;
 use super::entry::Entry;
+use super::slot::Slot;
 
 /// The entries of an index, without its file.
 #[derive(Debug)]

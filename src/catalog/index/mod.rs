@@ -3,6 +3,7 @@
 //! ```text
 //! entry        one object of the index
 //! entries      all entries, and the merge with edits by other programs
+//! slot         one item: an entry as text, or an item of another program
 //! file         the file: replaced atomically, without losing edits by other programs
 //! lock         the lock under which the file is written
 //! reading      reads a file that other programs may be writing
@@ -17,6 +18,7 @@ mod file;
 pub mod fuzzing;
 mod lock;
 pub(super) mod reading;
+pub(super) mod slot;
 mod stamp;
 pub(super) mod synced_copy;
 
@@ -25,4 +27,4 @@ pub use file::INDEX_NAME;
 pub use lock::LOCK_NAME;
 pub use reading::CORRUPT_GRACE;
 
-pub(super) use file::{IndexFile, Published};
+pub(super) use file::{IndexFile, Published, not_an_index};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entries::each_item;
+use super::slot::each_item;
 use super::stamp::Stamp;
 use crate::catalog::clock::TimeSource;
 use crate::catalog::publish::quarantine;

@@ -13,6 +13,7 @@ use super::*;
 use crate::media::{ByteOffset, Frame, JfifPicture, Luma, Picture, PictureFormat, Reason, Ticks};
 
 mod foreign;
+mod handouts;
 mod restart;
 mod writing;
 

@@ -1,0 +1,196 @@
+//! `frames/handouts.jsonl`: one [`Event`] per line.
+//!
+//! Only who holds the lock on the index appends, and syncs before it says that anything happened.
+//! Lines after a crash:
+//!
+//! - A line without its line feed was torn. Readers ignore it, and the next writer cuts it off.
+//! - Compacting writes a new file and renames it: there is either the old one or the new one.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::{Event, Handouts};
+use crate::catalog::publish::{self, Durable, folder_of, publish};
+use crate::disk::{self, Folder};
+use crate::error::{Context, Result, Stage};
+
+/// Name of the journal in the frames folder.
+pub const JOURNAL_NAME: &str = "handouts.jsonl";
+
+/// A journal is compacted once it is more than twice as long as what it says, and this much longer.
+const COMPACT_SLACK_BYTES: u64 = 4 << 10;
+
+/// The journal of a frames folder, as far as it was read.
+#[derive(Debug)]
+pub(in crate::catalog) struct Journal {
+    path: PathBuf,
+    handouts: Handouts,
+    read: Option<ReadUpTo>,
+    /// Number of lines that are not events.
+    foreign_lines: u64,
+}
+
+/// How far a file was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ReadUpTo {
+    device: u64,
+    inode: u64,
+    /// Length of the whole lines.
+    bytes: u64,
+    /// Length of the file then. More than `bytes` if a line was torn.
+    length: u64,
+    lines: u64,
+}
+
+impl Journal {
+    /// Returns the journal in `folder`. Reads nothing yet.
+    pub fn new(folder: &Path) -> Journal {
+        Journal {
+            path: folder.join(JOURNAL_NAME),
+            handouts: Handouts::default(),
+            read: None,
+            foreign_lines: 0,
+        }
+    }
+
+    /// Returns what the journal said when it was read last.
+    pub fn handouts(&self) -> &Handouts {
+        &self.handouts
+    }
+
+    /// Returns whether the file has changed since it was read.
+    pub fn is_changed(&self) -> bool {
+        let found = std::fs::symlink_metadata(&self.path).ok();
+        let now = found.map(|found| (found.dev(), found.ino(), found.len()));
+        now != self.read.map(|read| (read.device, read.inode, read.length))
+    }
+
+    /// Reads what was appended. Returns whether that says anything new.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the file cannot be read.
+    pub fn refresh(&mut self) -> Result<bool> {
+        if !self.is_changed() {
+            return Ok(false);
+        }
+        let refreshed = match self.open() {
+            Ok(file) => self.read_on(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.read = None;
+                let before = std::mem::take(&mut self.handouts);
+                return Ok(before != Handouts::default());
+            }
+            Err(error) => Err(error),
+        };
+        refreshed.context(Stage::Catalog, &self.path, "cannot read it")
+    }
+
+    /// Opens the file. A symbolic link in its place is not followed.
+    fn open(&self) -> io::Result<File> {
+        Folder::open(folder_of(&self.path))?.read_file(JOURNAL_NAME.as_ref())
+    }
+
+    fn read_on(&mut self, mut file: File) -> io::Result<bool> {
+        let metadata = file.metadata()?;
+        let is_same = |read: &ReadUpTo, found: &Metadata| {
+            (read.device, read.inode) == (found.dev(), found.ino()) && read.bytes <= found.len()
+        };
+        let from = self.read.filter(|read| is_same(read, &metadata));
+        let (mut bytes, mut lines) = from.map_or((0, 0), |read| (read.bytes, read.lines));
+        let before = if from.is_none() {
+            self.foreign_lines = 0;
+            Some(std::mem::take(&mut self.handouts))
+        } else {
+            None
+        };
+        file.seek(SeekFrom::Start(bytes))?;
+        let mut appended = Vec::new();
+        file.read_to_end(&mut appended)?;
+        let length = bytes + appended.len() as u64;
+        for line in appended.split_inclusive(|byte| *byte == b'\n') {
+            if !line.ends_with(b"\n") {
+                break;
+            }
+            lines += 1;
+            bytes += line.len() as u64;
+            self.take_line(line, lines);
+        }
+        let (device, inode) = (metadata.dev(), metadata.ino());
+        let is_news = match &before {
+            Some(before) => *before != self.handouts,
+            None => self.read.is_some_and(|read| read.bytes != bytes),
+        };
+        self.read = Some(ReadUpTo { device, inode, bytes, length, lines });
+        Ok(is_news)
+    }
+
+    fn take_line(&mut self, line: &[u8], number: u64) {
+        if line.trim_ascii().is_empty() {
+            return;
+        }
+        match serde_json::from_slice::<Event>(line) {
+            Ok(event) => self.handouts.apply(&event),
+            Err(error) => {
+                self.foreign_lines += 1;
+                if self.foreign_lines == 1 {
+                    let path = self.path.display();
+                    tracing::warn!("{path}: line {number} is no event, and is ignored: {error}");
+                }
+            }
+        }
+    }
+
+    /// Appends events, and syncs them. The caller holds the lock on the index, and has refreshed.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it cannot be written or synced. Then nothing has happened.
+    pub fn append(&mut self, events: &[Event]) -> Result<()> {
+        let lines: String = events.iter().map(Event::to_line).collect();
+        self.append_lines(&lines).context(Stage::Catalog, &self.path, "cannot write it")?;
+        self.refresh()?;
+        if let Err(error) = self.compact_if_long() {
+            // What happened is in the old file.
+            tracing::warn!("{error}; it stays as it is");
+        }
+        Ok(())
+    }
+
+    fn append_lines(&self, lines: &str) -> io::Result<()> {
+        let folder = Folder::open(folder_of(&self.path))?;
+        let (file, is_new) = folder.open_or_create(JOURNAL_NAME.as_ref())?;
+        let end = self.read.map_or(0, |read| read.bytes);
+        if file.metadata()?.len() > end {
+            // A line that a crash has torn.
+            disk::set_length(&file, end)?;
+        }
+        (&file).seek(SeekFrom::Start(end))?;
+        let written = disk::write_all(&file, lines.as_bytes()).and_then(|()| disk::sync(&file));
+        if written.is_err() {
+            // If this fails, too, it is cut off by the next writer, or it has happened after all.
+            let _ = disk::set_length(&file, end);
+        }
+        written?;
+        if is_new { folder.sync() } else { Ok(()) }
+    }
+
+    fn compact_if_long(&mut self) -> Result<()> {
+        let Some(read) = self.read.filter(|read| read.bytes > COMPACT_SLACK_BYTES) else {
+            return Ok(());
+        };
+        let says: String = self.handouts.to_events().iter().map(Event::to_line).collect();
+        if read.bytes <= 2 * says.len() as u64 + COMPACT_SLACK_BYTES {
+            return Ok(());
+        }
+        if self.foreign_lines > 0 {
+            // Another program has written to it: nothing of that is destroyed.
+            let kept = publish::keep_copy(&self.path, "set-aside");
+            kept.context(Stage::Catalog, &self.path, "cannot copy it")?;
+        }
+        publish(&self.path, says.as_bytes(), Durable::Now)?;
+        self.refresh().map(drop)
+    }
+}

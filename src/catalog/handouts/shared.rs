@@ -1,0 +1,311 @@
+//! The frames of a folder that a recorder may own: listed, and handed out.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Event, Handout, Handouts, Journal, Lease};
+use crate::catalog::clock::SystemClock;
+use crate::catalog::frames::{frame_number, jpeg_name};
+use crate::catalog::handouts::event::Change;
+use crate::catalog::index::entries::Entries;
+use crate::catalog::index::reading::{IndexState, Reader};
+use crate::catalog::index::slot::Slot;
+use crate::catalog::index::{CORRUPT_GRACE, Entry, INDEX_NAME, IndexFile, not_an_index};
+use crate::catalog::pace::AT_ONCE_ENTRIES;
+use crate::catalog::quarantine::quarantined_numbers;
+use crate::disk::{EntryKind, Folder};
+use crate::error::{Context, Error, Result, Stage};
+
+/// A frame of the index, and what the journal says about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListedFrame {
+    /// Number in the id.
+    pub number: u64,
+    /// The entry, which shows the journal.
+    pub entry: Entry,
+}
+
+/// Where a selection of frames begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Since {
+    /// After the frame with this number.
+    Frame(u64),
+    /// At this time, in seconds from the start of the recording.
+    Seconds(f64),
+}
+
+/// Selects frames of an index.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Selection {
+    /// Only frames that were not delivered.
+    pub unsent: bool,
+    /// Only frames after this.
+    pub since: Option<Since>,
+    /// At most this many, the oldest first.
+    pub limit: Option<usize>,
+}
+
+impl Selection {
+    /// Returns whether it contains the frame, whatever the limit is.
+    pub fn contains(&self, frame: &ListedFrame) -> bool {
+        let is_since = match self.since {
+            None => true,
+            Some(Since::Frame(number)) => frame.number > number,
+            Some(Since::Seconds(seconds)) => frame.entry.timestamp >= seconds,
+        };
+        is_since && !(self.unsent && frame.entry.sent_to_agent)
+    }
+}
+
+/// The frames folder of a session. Any number of processes may have it open beside its recorder.
+#[derive(Debug)]
+pub struct SharedCatalog {
+    path: PathBuf,
+    folder: Folder,
+    lock_timeout: Duration,
+}
+
+impl SharedCatalog {
+    /// Opens the frames folder at `path`. Another process may hold the lock on the index for up to
+    /// `lock_timeout`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is not a folder.
+    pub fn open(path: &Path, lock_timeout: Duration) -> Result<SharedCatalog> {
+        let folder = Folder::open(path).context(Stage::Catalog, path, "cannot open it")?;
+        Ok(SharedCatalog { path: path.to_owned(), folder, lock_timeout })
+    }
+
+    /// Returns the selected frames in presentation order. Waits for no lock.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the index or the journal cannot be read.
+    pub fn list(&self, selection: &Selection) -> Result<Vec<ListedFrame>> {
+        let index = self.path.join(INDEX_NAME);
+        let mut entries = self.no_entries();
+        let reader = Reader::new(CORRUPT_GRACE, Arc::new(SystemClock));
+        let read = reader.read_settled(&index, None);
+        match read.context(Stage::Catalog, &index, "cannot read it")? {
+            IndexState::Whole(text, _) => {
+                entries.load(&text).context(Stage::Catalog, &index, "cannot parse it")?;
+            }
+            IndexState::Corrupt(_) => return Err(not_an_index().path(&index)),
+            IndexState::Nothing | IndexState::Known => {}
+        }
+        let mut journal = Journal::new(&self.path);
+        journal.refresh()?;
+        entries.show(journal.handouts(), Timestamp::now());
+        let frames = entries.all().iter().filter_map(ListedFrame::of);
+        let selected = frames.filter(|frame| selection.contains(frame));
+        Ok(selected.take(selection.limit.unwrap_or(usize::MAX)).collect())
+    }
+
+    /// Leases the oldest of the selected frames that are neither sent nor leased, and have a picture.
+    /// Returns them. `is_recorded` tells that a recorder has the session open, which shows the leases
+    /// in a long index when it writes that next.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the index or the journal cannot be read or written; of
+    /// [`Kind::Busy`](crate::error::Kind::Busy) if another process holds the lock on the index. Then
+    /// nothing is leased.
+    pub fn lease(
+        &self,
+        selection: &Selection,
+        length: Duration,
+        holder: Option<&str>,
+        is_recorded: bool,
+    ) -> Result<Vec<ListedFrame>> {
+        let mut leased = Vec::new();
+        let events = self.hand_out(is_recorded, |entries, handouts| {
+            let now = Timestamp::now();
+            let lease = Lease::begin(now, length, holder);
+            let is_free = |frame: &ListedFrame| {
+                !frame.entry.sent_to_agent && handouts.live_lease(frame.number, now).is_none()
+            };
+            let free = entries.all().iter().filter_map(ListedFrame::of).filter(|frame| {
+                is_free(frame) && selection.contains(frame) && self.has_picture(&frame.entry.id)
+            });
+            leased = free.take(selection.limit.unwrap_or(usize::MAX)).collect();
+            let ids: Vec<_> = leased.iter().map(|frame| frame.entry.id.clone()).collect();
+            let is_any = !ids.is_empty();
+            Ok(is_any.then(|| Event::lease(ids, &lease)).into_iter().collect())
+        })?;
+        let mut handouts = Handouts::default();
+        events.iter().for_each(|event| handouts.apply(event));
+        for frame in &mut leased {
+            frame.entry.show(&handouts.shown(frame.number, Timestamp::UNIX_EPOCH));
+        }
+        Ok(leased)
+    }
+
+    /// Acknowledges frames. With a holder, only frames that it has leased now, or has acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error, and acknowledges nothing, if an id is unknown or is not the holder's; and as
+    /// [`SharedCatalog::lease`].
+    pub fn acknowledge(
+        &self,
+        ids: &[String],
+        holder: Option<&str>,
+        is_recorded: bool,
+    ) -> Result<()> {
+        self.change(ids, is_recorded, |id, number, handouts, now| {
+            match (handouts.get(number), holder) {
+                (Some(Handout::Acknowledged(Some(by))), Some(holder)) if by != holder => {
+                    Err(format!("{id} was acknowledged by {by}"))
+                }
+                (Some(Handout::Acknowledged(_)), _) => Ok(None),
+                _ => {
+                    check_holder(id, number, handouts, holder, now)?;
+                    Ok(Some((Change::Ack, holder.map(str::to_owned))))
+                }
+            }
+        })
+    }
+
+    /// Gives leases back: the frames may be leased again at once. With a holder, only frames that it
+    /// has leased now.
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedCatalog::acknowledge`].
+    pub fn release(&self, ids: &[String], holder: Option<&str>, is_recorded: bool) -> Result<()> {
+        self.change(ids, is_recorded, |id, number, handouts, now| {
+            check_holder(id, number, handouts, holder, now)?;
+            match handouts.get(number) {
+                Some(Handout::Leased(lease)) => Ok(Some((Change::Release, lease.holder.clone()))),
+                _ => Ok(None),
+            }
+        })
+    }
+
+    /// Begins leases anew, by `length`, or by the length that was asked for first. With a holder,
+    /// only those that it has now.
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedCatalog::acknowledge`]; also if a frame was never leased, or is acknowledged.
+    pub fn renew(
+        &self,
+        ids: &[String],
+        holder: Option<&str>,
+        length: Option<Duration>,
+        is_recorded: bool,
+    ) -> Result<()> {
+        self.change(ids, is_recorded, |id, number, handouts, now| {
+            check_holder(id, number, handouts, holder, now)?;
+            match handouts.get(number) {
+                Some(Handout::Leased(lease)) => {
+                    let length = length.unwrap_or(lease.length);
+                    let Lease { until, length, holder } =
+                        Lease::begin(now, length, lease.holder.as_deref());
+                    let seconds = length.as_secs_f64();
+                    Ok(Some((Change::Lease { until, seconds }, holder)))
+                }
+                Some(Handout::Acknowledged(_)) => Err(format!("{id} is acknowledged")),
+                None => Err(format!("{id} is not leased")),
+            }
+        })
+    }
+
+    /// Calls `decide` for each frame, and lets happen what it returns: for all frames or for none.
+    fn change(
+        &self,
+        ids: &[String],
+        is_recorded: bool,
+        decide: impl Fn(&str, u64, &Handouts, Timestamp) -> Result<Option<Decision>, String>,
+    ) -> Result<()> {
+        let failed = |what: String| Error::new(Stage::Catalog, what).path(&self.path);
+        let retired = quarantined_numbers(&self.path);
+        let now = Timestamp::now();
+        self.hand_out(is_recorded, |entries, handouts| {
+            let listed: HashSet<u64> = entries.all().iter().map(|slot| slot.number).collect();
+            let mut events: Vec<Event> = Vec::new();
+            for id in ids {
+                let number = frame_number(id).ok_or_else(|| failed(format!("{id:?} is no id")))?;
+                // The index of a long recording may come later than the JPEG.
+                let is_known = listed.contains(&number)
+                    || handouts.get(number).is_some()
+                    || (!retired.contains(&number) && self.has_picture(id));
+                if !is_known {
+                    return Err(failed(format!("there is no frame {id}")));
+                }
+                let Some((change, holder)) = decide(id, number, handouts, now).map_err(failed)?
+                else {
+                    continue;
+                };
+                match events.last_mut() {
+                    Some(last) if last.change == change && last.holder == holder => {
+                        last.ids.push(id.clone());
+                    }
+                    _ => events.push(Event { change, ids: vec![id.clone()], holder }),
+                }
+            }
+            Ok(events)
+        })
+        .map(drop)
+    }
+
+    fn hand_out(
+        &self,
+        is_recorded: bool,
+        decide: impl FnOnce(&Entries, &Handouts) -> Result<Vec<Event>>,
+    ) -> Result<Vec<Event>> {
+        let clock = Arc::new(SystemClock);
+        let mut index = IndexFile::new(&self.path, CORRUPT_GRACE, self.lock_timeout, clock)?;
+        let shows = |entries: usize| !is_recorded || entries <= AT_ONCE_ENTRIES;
+        index.hand_out(&mut self.no_entries(), &shows, decide)
+    }
+
+    /// Returns no entries, to be loaded from the index.
+    fn no_entries(&self) -> Entries {
+        let mut entries = Entries::default();
+        entries.retire(quarantined_numbers(&self.path));
+        entries
+    }
+
+    /// Returns whether a frame has a picture, whatever its entry names.
+    fn has_picture(&self, id: &str) -> bool {
+        matches!(self.folder.kind(jpeg_name(id).as_ref()), Ok(Some(EntryKind::File)))
+    }
+}
+
+/// What is to happen to a frame, and the holder that the journal names.
+type Decision = (Change, Option<String>);
+
+/// Checks that a holder, if one is named, has leased the frame now.
+fn check_holder(
+    id: &str,
+    number: u64,
+    handouts: &Handouts,
+    holder: Option<&str>,
+    now: Timestamp,
+) -> Result<(), String> {
+    let Some(holder) = holder else { return Ok(()) };
+    match handouts.get(number) {
+        Some(Handout::Leased(lease)) if lease.holder.as_deref() != Some(holder) => {
+            let other = lease.holder.as_deref().unwrap_or("a program without a name");
+            Err(format!("{id} was leased to {other}, not to {holder}"))
+        }
+        Some(Handout::Leased(lease)) if !lease.is_live(now) => {
+            Err(format!("the lease of {id} has ended at {:.3}", lease.until))
+        }
+        Some(Handout::Leased(_)) => Ok(()),
+        Some(Handout::Acknowledged(_)) => Err(format!("{id} is acknowledged")),
+        None => Err(format!("{id} is not leased to {holder}")),
+    }
+}
+
+impl ListedFrame {
+    fn of(slot: &Slot) -> Option<ListedFrame> {
+        Some(ListedFrame { number: slot.number, entry: slot.entry()? })
+    }
+}

@@ -1,0 +1,184 @@
+//! `scenetap frames`: lists the frames of a session, and hands them out.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::output::JsonLines;
+use super::{CommandContext, ExitStatus, frame_table};
+use crate::catalog::Entry;
+use crate::catalog::handouts::{Selection, SharedCatalog, Since};
+use crate::config::{FramesConfig, Layers, key};
+use crate::error::Result;
+use crate::session::Session;
+
+/// The flags that name frames. They say what to do now: no variable and no file gives them.
+#[cfg(test)]
+pub(super) const ORDERS: [&str; 3] = ["ack", "release", "renew"];
+
+/// List the frames of a session, or hand them out
+///
+/// A leased frame is handed to nobody else until its lease ends. One that was not acknowledged by
+/// then is handed out again. Leases and acknowledgements are written to
+/// SESSION/frames/handouts.jsonl, and index.json shows them: leased_until, lease_holder,
+/// sent_to_agent.
+#[derive(Debug, Default, clap::Args)]
+#[group(skip)]
+#[command(after_help = super::help::FRAMES_EXAMPLES)]
+pub struct FramesArgs {
+    /// Session name or session folder
+    #[arg(value_name = "SESSION")]
+    session: PathBuf,
+
+    /// Only frames that were not delivered: sent_to_agent is false
+    #[arg(long, help_heading = "Which frames", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::UNSENT.parser())]
+    unsent: Option<bool>,
+
+    /// Only frames after this one, or from this time on, in seconds as timestamp in index.json counts
+    #[arg(long, help_heading = "Which frames", allow_negative_numbers = true)]
+    #[arg(value_name = "ID|SECONDS", value_parser = key::SINCE.parser())]
+    since: Option<Since>,
+
+    /// At most this many, the oldest first
+    #[arg(long, help_heading = "Which frames", allow_negative_numbers = true)]
+    #[arg(value_name = "COUNT", value_parser = key::LIMIT.parser())]
+    limit: Option<usize>,
+
+    /// Lease for this many seconds what is neither delivered nor leased and has a picture
+    ///
+    /// Prints the frames. What is printed is in the journal, and survives a power loss.
+    #[arg(long, help_heading = "Handing out", allow_negative_numbers = true)]
+    #[arg(value_name = "SECONDS", value_parser = key::LEASE.parser())]
+    lease: Option<Duration>,
+
+    /// Act in this name
+    ///
+    /// --ack, --release and --renew then only succeed for frames that this holder has leased now.
+    /// Without it, they succeed for any frame.
+    #[arg(long, help_heading = "Handing out")]
+    #[arg(value_name = "NAME", value_parser = key::HOLDER.parser())]
+    holder: Option<String>,
+
+    /// Acknowledge frames: they are not handed out again
+    ///
+    /// For all of them or, if one of the ids is unknown, for none. Acknowledging a frame again
+    /// succeeds.
+    #[arg(long, help_heading = "Handing out", value_name = "ID", num_args = 1.., group = "order")]
+    ack: Vec<String>,
+
+    /// Give leases back: the frames may be leased again at once
+    #[arg(long, help_heading = "Handing out", value_name = "ID", num_args = 1.., group = "order")]
+    release: Vec<String>,
+
+    /// Begin leases anew: by --lease, or by the length that was asked for first
+    #[arg(long, help_heading = "Handing out", value_name = "ID", num_args = 1.., group = "order")]
+    renew: Vec<String>,
+
+    /// Folder that contains the session folders
+    #[arg(long, help_heading = "Session")]
+    #[arg(value_name = "DIR", value_parser = key::SESSIONS_DIR.parser())]
+    sessions_dir: Option<PathBuf>,
+
+    /// Print one line of JSON per frame, with the keys of index.json
+    #[arg(long, help_heading = "Output", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::JSON.parser())]
+    json: Option<bool>,
+}
+
+/// What to do with frames.
+#[derive(Debug, Clone, PartialEq)]
+enum Order {
+    List,
+    Lease(Duration),
+    Acknowledge(Vec<String>),
+    Release(Vec<String>),
+    Renew(Vec<String>, Option<Duration>),
+}
+
+impl FramesArgs {
+    /// Resolves each option from the command line, the environment and the file.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a value in effect is invalid.
+    pub fn resolve(&self, layers: &Layers<'_>) -> Result<FramesConfig> {
+        Ok(FramesConfig {
+            session: self.session.clone(),
+            sessions_dir: layers.required(self.sessions_dir.clone(), &key::SESSIONS_DIR)?,
+            selection: Selection {
+                unsent: layers.required(self.unsent, &key::UNSENT)?,
+                since: layers.optional(self.since, &key::SINCE)?,
+                limit: layers.optional(self.limit, &key::LIMIT)?,
+            },
+            lease: layers.optional(self.lease, &key::LEASE)?,
+            holder: layers.optional(self.holder.clone(), &key::HOLDER)?,
+            json: layers.required(self.json, &key::JSON)?,
+            lock_timeout: layers.required(None, &key::SHUTDOWN_TIMEOUT)?,
+        })
+    }
+
+    fn into_order(self, lease: Option<Duration>) -> Order {
+        match (lease, self.ack, self.release, self.renew) {
+            (_, ack, _, _) if !ack.is_empty() => Order::Acknowledge(ack),
+            (_, _, release, _) if !release.is_empty() => Order::Release(release),
+            (lease, _, _, renew) if !renew.is_empty() => Order::Renew(renew, lease),
+            (Some(length), ..) => Order::Lease(length),
+            _ => Order::List,
+        }
+    }
+}
+
+/// Lists frames, leases them, or changes leases.
+///
+/// # Errors
+///
+/// Returns an error if the session does not exist, or its index or journal cannot be read or
+/// written; or if an id is unknown, or not the holder's.
+pub fn run(args: FramesArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
+    let config = args.resolve(&context.layers)?;
+    let order = args.into_order(config.lease);
+    tracing::debug!(?config, ?order, "resolved");
+    let session = Session::find_stored(&config.sessions_dir, &config.session)?;
+    let catalog = SharedCatalog::open(&session.frames_dir(), config.lock_timeout)?;
+    let is_recorded = session.is_recorded();
+    let holder = config.holder.as_deref();
+    let selection = &config.selection;
+    let frames = match &order {
+        Order::List => catalog.list(selection)?,
+        Order::Lease(length) => catalog.lease(selection, *length, holder, is_recorded)?,
+        Order::Acknowledge(ids) => {
+            return catalog.acknowledge(ids, holder, is_recorded).map(|()| ExitStatus::Done);
+        }
+        Order::Release(ids) => {
+            return catalog.release(ids, holder, is_recorded).map(|()| ExitStatus::Done);
+        }
+        Order::Renew(ids, length) => {
+            return catalog.renew(ids, holder, *length, is_recorded).map(|()| ExitStatus::Done);
+        }
+    };
+    let mut output = JsonLines::stdout(&context.terminal);
+    if !config.json {
+        output.write_line(&table_head());
+    }
+    for frame in &frames {
+        let line = if config.json { frame.entry.to_json() } else { table_row(&frame.entry) };
+        output.write_line(&line);
+    }
+    output.finish()?;
+    Ok(ExitStatus::Done)
+}
+
+fn table_head() -> String {
+    format!("id     {}  state", frame_table::HEAD)
+}
+
+fn table_row(entry: &Entry) -> String {
+    let state = match (&entry.leased_until, &entry.lease_holder) {
+        _ if entry.sent_to_agent => "sent".to_owned(),
+        (Some(until), Some(holder)) => format!("leased to {holder} until {until}"),
+        (Some(until), None) => format!("leased until {until}"),
+        (None, _) => String::new(),
+    };
+    let row = format!("{:<5}  {}  {state}", entry.id, frame_table::row(entry));
+    row.trim_end().replace(char::is_control, "?")
+}
