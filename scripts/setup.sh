@@ -8,6 +8,7 @@
 #   mpv                             plays the recording
 #   ffmpeg                          reference in the tests; the program never runs it
 #   valgrind                        counts instructions
+#   jq                              runs the loop in docs/AGENTS.md
 #   python3                         runs the script that mangles streams, which is beside the real streams
 set -eu
 
@@ -36,6 +37,7 @@ need mpv command -v mpv
 need ffmpeg command -v ffmpeg
 need valgrind command -v valgrind
 need python3 command -v python3
+need jq command -v jq
 
 if [ -z "$packages" ]; then
     echo "setup: everything is installed"

@@ -18,7 +18,8 @@
 //!
 //! `docs/ARCHITECTURE.md` lists which file to open for which fault.
 
-// Only `libav` and `decode` contain unsafe code: a checked wrapper for each of FFmpeg's pointers.
+// Only `libav` and `decode` contain unsafe code, a checked wrapper for each of FFmpeg's pointers; and
+// `host::descriptors`.
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 // The base modules: errors, packets, the types that pass through the pipeline, the disk, FFmpeg's
@@ -52,6 +53,9 @@ pub mod catalog;
 pub mod playback;
 pub mod send;
 pub mod status;
+
+// What an agent is given: frames as they come.
+pub mod agent;
 
 // The wiring of the stages, its configuration, and the command line.
 pub mod pipeline;

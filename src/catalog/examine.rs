@@ -94,7 +94,11 @@ pub fn examine(
         if entry.path.is_some() && is_whole_jpeg(&jpeg) {
             found.frames += 1;
         } else if entry.path.is_some() {
-            let what = if jpeg.exists() { "incomplete JPEG" } else { "it is missing" };
+            let what = match fs::symlink_metadata(&jpeg) {
+                Ok(found) if found.is_symlink() => "a symbolic link, which is not followed",
+                Ok(_) => "incomplete JPEG",
+                Err(_) => "it is missing",
+            };
             found.problem(&jpeg, what);
             found.lacks_frames = true;
         }

@@ -1,12 +1,13 @@
 //! Kept pictures as JPEG: names, encoding, and detection of incomplete files.
 
-use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use image::{ImageFormat, ImageReader};
 use turbojpeg::{Compressor, Subsamp, YuvPlanesImage};
 
+use super::publish::folder_of;
+use crate::disk::Folder;
 use crate::error::{Error, Result, Stage};
 use crate::media::JfifPicture;
 
@@ -78,7 +79,8 @@ pub fn encode_jpeg(picture: &JfifPicture, quality: u8) -> Result<Vec<u8>> {
     compressor.compress_yuv_planes_to_vec(&image).map_err(failed)
 }
 
-/// Returns whether the file is a JPEG from its first marker to its last.
+/// Returns whether the file is a JPEG from its first marker to its last. A symbolic link in its place
+/// is none.
 ///
 /// After a power loss, a file may have its length but not its content. Only the headers and the end
 /// are checked.
@@ -88,7 +90,8 @@ pub fn is_whole_jpeg(path: &Path) -> bool {
     const HEADER_BYTES: u64 = 64 << 10;
     fn head_and_end(path: &Path) -> std::io::Result<(Vec<u8>, [u8; 2])> {
         let (mut head, mut end) = (Vec::new(), [0; 2]);
-        let mut file = File::open(path)?;
+        let name = path.file_name().unwrap_or_default();
+        let mut file = Folder::open(folder_of(path))?.read_file(name)?;
         file.by_ref().take(HEADER_BYTES).read_to_end(&mut head)?;
         file.seek(SeekFrom::End(-2))?;
         file.read_exact(&mut end)?;

@@ -42,6 +42,7 @@ pub use quarantine::QUARANTINE_NAME;
 pub use syncer::{FramesJob, NewCheckpoint, SyncJob, SyncRecording, Syncer};
 
 use frames::frame_number;
+use handouts::JOURNAL_NAME;
 use index::entries::Entries;
 use index::slot::Slot;
 use index::{IndexFile, Published, synced_copy};
@@ -99,7 +100,8 @@ impl Catalog {
         disk::create_folders(&folder).context(Stage::Catalog, &folder, "cannot create it")?;
         publish::remove_left_overs(&folder, |target| {
             let id = target.strip_suffix(".jpg");
-            target == QUARANTINE_NAME || id.is_some_and(|id| frame_number(id).is_some())
+            matches!(target, QUARANTINE_NAME | JOURNAL_NAME)
+                || id.is_some_and(|id| frame_number(id).is_some())
         })?;
         let mut catalog = Catalog {
             index: IndexFile::new(

@@ -1,15 +1,23 @@
 //! `scenetap frames`: lists the frames of a session, and hands them out.
 
+use std::io::Stdout;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::output::JsonLines;
+use serde::Serialize;
+
+use super::output::{JsonLines, WriteOutcome};
 use super::{CommandContext, ExitStatus, frame_table};
+use crate::agent::{self, FollowOptions, FrameOutlet, LeaseOptions};
 use crate::catalog::Entry;
 use crate::catalog::handouts::{Selection, SharedCatalog, Since};
 use crate::config::{FramesConfig, Layers, key};
 use crate::error::Result;
 use crate::session::Session;
+
+/// An alias, because clap reads `Option<Option<T>>` as an option whose value may be omitted.
+type Timeout = Option<Duration>;
 
 /// The flags that name frames. They say what to do now: no variable and no file gives them.
 #[cfg(test)]
@@ -43,6 +51,20 @@ pub struct FramesArgs {
     #[arg(long, help_heading = "Which frames", allow_negative_numbers = true)]
     #[arg(value_name = "COUNT", value_parser = key::LIMIT.parser())]
     limit: Option<usize>,
+
+    /// Wait for more frames, and print each as it comes
+    ///
+    /// Goes on with the next session of the series. Ends when the last session has ended and all
+    /// frames are handed out. If a recorder has died, waits for another.
+    #[arg(long, help_heading = "Following", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::FOLLOW.parser())]
+    #[arg(conflicts_with = "order")]
+    follow: Option<bool>,
+
+    /// With --follow: wait for another recorder at most this many seconds; 0 for ever
+    #[arg(long, help_heading = "Following", allow_negative_numbers = true)]
+    #[arg(value_name = "SECONDS", value_parser = key::TIMEOUT.parser())]
+    timeout: Option<Timeout>,
 
     /// Lease for this many seconds what is neither delivered nor leased and has a picture
     ///
@@ -79,7 +101,7 @@ pub struct FramesArgs {
     #[arg(value_name = "DIR", value_parser = key::SESSIONS_DIR.parser())]
     sessions_dir: Option<PathBuf>,
 
-    /// Print one line of JSON per frame, with the keys of index.json
+    /// Print one line of JSON per frame: session, and the keys of index.json
     #[arg(long, help_heading = "Output", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::JSON.parser())]
     json: Option<bool>,
@@ -111,6 +133,8 @@ impl FramesArgs {
                 limit: layers.optional(self.limit, &key::LIMIT)?,
             },
             lease: layers.optional(self.lease, &key::LEASE)?,
+            follow: layers.required(self.follow, &key::FOLLOW)?,
+            timeout: layers.required(self.timeout, &key::TIMEOUT)?,
             holder: layers.optional(self.holder.clone(), &key::HOLDER)?,
             json: layers.required(self.json, &key::JSON)?,
             lock_timeout: layers.required(None, &key::SHUTDOWN_TIMEOUT)?,
@@ -139,13 +163,17 @@ pub fn run(args: FramesArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
     let order = args.into_order(config.lease);
     tracing::debug!(?config, ?order, "resolved");
     let session = Session::find_stored(&config.sessions_dir, &config.session)?;
-    let catalog = SharedCatalog::open(&session.frames_dir(), config.lock_timeout)?;
+    if config.follow && matches!(order, Order::List | Order::Lease(_)) {
+        return follow(session, &config, context);
+    }
+    let catalog =
+        SharedCatalog::open(&session.frames_dir(), &session.index_copy(), config.lock_timeout)?;
     let is_recorded = session.is_recorded();
     let holder = config.holder.as_deref();
     let selection = &config.selection;
     let frames = match &order {
-        Order::List => catalog.list(selection)?,
-        Order::Lease(length) => catalog.lease(selection, *length, holder, is_recorded)?,
+        Order::List => catalog.list(selection, is_recorded)?,
+        Order::Lease(length) => catalog.lease(selection, &[], *length, holder, is_recorded)?,
         Order::Acknowledge(ids) => {
             return catalog.acknowledge(ids, holder, is_recorded).map(|()| ExitStatus::Done);
         }
@@ -156,16 +184,73 @@ pub fn run(args: FramesArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
             return catalog.renew(ids, holder, *length, is_recorded).map(|()| ExitStatus::Done);
         }
     };
-    let mut output = JsonLines::stdout(&context.terminal);
-    if !config.json {
-        output.write_line(&table_head());
-    }
+    let mut output = Output::new(context, config.json);
     for frame in &frames {
-        let line = if config.json { frame.entry.to_json() } else { table_row(&frame.entry) };
-        output.write_line(&line);
+        output.write(&session, &frame.entry);
     }
-    output.finish()?;
-    Ok(ExitStatus::Done)
+    output.finish()
+}
+
+/// Waits for frames, and prints each.
+fn follow(
+    session: Session,
+    config: &FramesConfig,
+    context: &CommandContext<'_>,
+) -> Result<ExitStatus> {
+    let holder = config.holder.clone();
+    let options = FollowOptions {
+        selection: config.selection,
+        lease: config.lease.map(|length| LeaseOptions { length, holder }),
+        timeout: config.timeout,
+        lock_timeout: config.lock_timeout,
+    };
+    let mut output = Output::new(context, config.json);
+    let stdout = std::io::stdout();
+    let outlet = FrameOutlet {
+        take: &mut |session, entry| output.write(session, entry) == WriteOutcome::Yes,
+        output: Some(stdout.as_fd()),
+        stop: &|| context.shutdown.is_requested(),
+    };
+    agent::follow(session, &options, outlet)?;
+    output.finish()
+}
+
+/// stdout: a table, or one line of JSON per frame.
+struct Output {
+    lines: JsonLines<Stdout>,
+    is_json: bool,
+}
+
+impl Output {
+    fn new(context: &CommandContext<'_>, is_json: bool) -> Self {
+        let mut lines = JsonLines::stdout(&context.terminal);
+        if !is_json {
+            lines.write_line(&table_head());
+        }
+        Output { lines, is_json }
+    }
+
+    fn write(&mut self, session: &Session, entry: &Entry) -> WriteOutcome {
+        let line = if self.is_json { json_line(session, entry) } else { table_row(entry) };
+        self.lines.write_line(&line)
+    }
+
+    fn finish(self) -> Result<ExitStatus> {
+        self.lines.finish().map(|()| ExitStatus::Done)
+    }
+}
+
+/// Returns the entry with the session's id in front.
+fn json_line(session: &Session, entry: &Entry) -> String {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        session: &'a str,
+        #[serde(flatten)]
+        entry: &'a Entry,
+    }
+    let id = session.id();
+    // As for the entry itself, this never fails.
+    serde_json::to_string(&Line { session: &id, entry }).unwrap_or_default()
 }
 
 fn table_head() -> String {

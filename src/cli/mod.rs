@@ -12,6 +12,7 @@ mod frames;
 mod global;
 mod help;
 mod list;
+mod on_frame;
 mod output;
 mod pictures;
 mod play;
@@ -204,6 +205,7 @@ mod tests {
             "frame-width" => "640",
             "to" => "127.0.0.1:4444",
             "log" => "info",
+            "on-frame" => "true",
             _ => "a",
         };
         for (command, operands) in [

@@ -11,10 +11,12 @@ use ipnet::IpNet;
 use super::frame_lines::FrameLines;
 use super::pictures::PictureOptions;
 use super::status_line::{StatusLine, summary};
-use super::{CommandContext, ExitStatus, pictures, retention, tls};
+use super::{CommandContext, ExitStatus, on_frame, pictures, retention, tls};
+use crate::agent::FrameRunner;
 use crate::catalog::Entry;
 use crate::config::{HostPort, Layers, RecordConfig, key};
 use crate::error::Result;
+use crate::host::descriptors;
 use crate::ingest;
 use crate::pipeline::{self, DetectOptions, RecordOptions, RotationLimits, Sessions};
 use crate::playback::{self, PlayOptions, PlayOutcome, Position};
@@ -145,6 +147,9 @@ pub struct RecordArgs {
     #[arg(long, help_heading = "Output", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::JSON.parser())]
     json: Option<bool>,
+
+    #[command(flatten)]
+    on_frame: on_frame::OnFrameArgs,
 }
 
 impl RecordArgs {
@@ -193,6 +198,7 @@ impl RecordArgs {
             },
             play: layers.required(self.play, &key::PLAY)?,
             json: layers.required(self.json, &key::JSON)?,
+            on_frame: self.on_frame.resolve(layers)?,
             shutdown_timeout,
         })
     }
@@ -207,11 +213,17 @@ pub fn run(args: RecordArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
     let config = args.resolve(&context.layers)?;
     tracing::debug!(?config, "resolved");
     context.stderr_timeout.set(config.shutdown_timeout);
+    // For mpv and the command of --on-frame.
+    descriptors::keep_from_children();
     let counters = Arc::new(Counters::with(context.troubles.clone()));
     let status_line = StatusLine::start(&context.terminal, Arc::clone(&counters));
     let mut lines = if config.json { Some(FrameLines::stdout()?) } else { None };
-    let mut on_frame = |entry: &Entry| {
+    let mut runner = config.on_frame.clone().map(FrameRunner::start).transpose()?;
+    let mut on_frame = |session: &Session, entry: &Entry| {
         tracing::debug!(id = entry.id, timestamp = entry.timestamp, "kept");
+        if let Some(runner) = &runner {
+            runner.push(session, entry);
+        }
         // Whatever becomes of stdout, recording continues. If a write failed (a full disk), the
         // exit status reports it.
         if let Some(lines) = &mut lines {
@@ -243,8 +255,10 @@ pub fn run(args: RecordArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
         result
     });
     status_line.end();
+    let handed_out = runner.take().map_or(Ok(()), |runner| runner.finish(config.shutdown_timeout));
     result?;
     tracing::info!("{}", summary("recorded", &counters.snapshot()));
+    handed_out?;
     lines.map_or(Ok(()), |lines| lines.finish(config.shutdown_timeout))?;
     Ok(ExitStatus::Done)
 }
@@ -303,6 +317,7 @@ mod tests {
             },
             play: false,
             json: false,
+            on_frame: None,
             shutdown_timeout: Duration::from_secs(10),
         };
         assert_eq!(config, expected);

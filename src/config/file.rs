@@ -116,9 +116,14 @@ fn typed_form(key: &dyn AnyKey, value: Value) -> Result<OsString, String> {
         ValueKind::Whole => "a whole number",
         ValueKind::Switch => "true or false",
         ValueKind::NumberOrText => "a number or a string in quotes",
+        ValueKind::Words => "a string in quotes, or an array of them",
     };
     let text = match (key.kind(), &value) {
-        (ValueKind::Text | ValueKind::NumberOrText, Value::String(text)) => text.clone(),
+        (ValueKind::Text | ValueKind::NumberOrText | ValueKind::Words, Value::String(text)) => {
+            text.clone()
+        }
+        (ValueKind::Words, Value::Array(words)) => quoted(words)
+            .ok_or_else(|| format!("`{}` must be {expected}, not {value}", key.name()))?,
         (
             ValueKind::Number | ValueKind::Whole | ValueKind::NumberOrText,
             Value::Integer(number),
@@ -134,6 +139,12 @@ fn typed_form(key: &dyn AnyKey, value: Value) -> Result<OsString, String> {
     let text = OsString::from(text);
     key.check(&text).map_err(|what| format!("`{}` {what}, not {value}", key.name()))?;
     Ok(text)
+}
+
+/// Returns the words as they would be typed, in quotes where a shell needs them.
+fn quoted(words: &[Value]) -> Option<String> {
+    let words: Option<Vec<&str>> = words.iter().map(Value::as_str).collect();
+    shlex::try_join(words?).ok()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use ipnet::IpNet;
 
-use super::values::{self, HostPort, Parsed};
+use super::values::{self, CommandWords, HostPort, Parsed};
 use crate::catalog::handouts::Since;
 use crate::send::Speed;
 use crate::telemetry::LogFormat;
@@ -33,6 +33,8 @@ pub enum ValueKind {
     Switch,
     /// A number or a quoted string.
     NumberOrText,
+    /// A quoted string, which is split as a shell does; or an array of them, taken as it is.
+    Words,
 }
 
 /// An option: its name, its default and its parser.
@@ -184,6 +186,15 @@ pub mod key {
 
     pub static JSON: Key<bool> =
         Key::new("json", ValueKind::Switch, values::switch).with_default("no");
+    pub static ON_FRAME: Key<CommandWords> =
+        Key::new("on-frame", ValueKind::Words, values::command);
+    pub static ON_FRAME_TIMEOUT: Key<Duration> =
+        Key::new("on-frame-timeout", ValueKind::Number, values::on_frame_timeout)
+            .with_default("30");
+    pub static ON_FRAME_JOBS: Key<NonZeroUsize> =
+        Key::new("on-frame-jobs", ValueKind::Whole, values::on_frame_jobs).with_default("1");
+    pub static ON_FRAME_RETRY: Key<u32> =
+        Key::new("on-frame-retry", ValueKind::Whole, values::on_frame_retry).with_default("0");
     pub static LIST: Key<bool> =
         Key::new("list", ValueKind::Switch, values::switch).with_default("no");
     pub static FRAMES_DIR: Key<PathBuf> = Key::new("frames-dir", ValueKind::Text, values::path);
@@ -211,6 +222,10 @@ pub mod key {
         Key::new("unsent", ValueKind::Switch, values::switch).with_default("no");
     pub static SINCE: Key<Since> = Key::new("since", ValueKind::NumberOrText, values::since);
     pub static LIMIT: Key<usize> = Key::new("limit", ValueKind::Whole, values::frame_count);
+    pub static FOLLOW: Key<bool> =
+        Key::new("follow", ValueKind::Switch, values::switch).with_default("no");
+    pub static TIMEOUT: Key<Option<Duration>> =
+        Key::new("timeout", ValueKind::Number, values::idle_timeout).with_default("0");
     pub static LEASE: Key<Duration> = Key::new("lease", ValueKind::Number, values::lease);
     pub static HOLDER: Key<String> = Key::new("holder", ValueKind::Text, values::holder);
 
@@ -255,6 +270,10 @@ pub static ALL: &[&dyn AnyKey] = &[
     &key::JPEG_QUALITY,
     &key::FRAME_WIDTH,
     &key::JSON,
+    &key::ON_FRAME,
+    &key::ON_FRAME_TIMEOUT,
+    &key::ON_FRAME_JOBS,
+    &key::ON_FRAME_RETRY,
     &key::LIST,
     &key::FRAMES_DIR,
     &key::SCORES,
@@ -270,6 +289,8 @@ pub static ALL: &[&dyn AnyKey] = &[
     &key::UNSENT,
     &key::SINCE,
     &key::LIMIT,
+    &key::FOLLOW,
+    &key::TIMEOUT,
     &key::LEASE,
     &key::HOLDER,
     &key::LIVE,

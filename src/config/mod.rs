@@ -18,8 +18,9 @@ use std::time::Duration;
 pub use file::File;
 pub use keys::{ALL, AnyKey, CONFIG_VARIABLE, Key, ValueKind, key};
 pub use layers::{Environment, Layer, Layers, Ranked};
-pub use values::HostPort;
+pub use values::{CommandWords, HostPort};
 
+use crate::agent::FrameCommand;
 use crate::catalog::handouts::Selection;
 use crate::pipeline::{DetectOptions, RecordOptions, ScanOptions};
 use crate::playback::Position;
@@ -33,6 +34,8 @@ pub struct RecordConfig {
     pub play: bool,
     /// Write each kept frame to stdout as a line of JSON.
     pub json: bool,
+    /// The command that is run for each kept frame.
+    pub on_frame: Option<FrameCommand>,
     /// Time to wait at the end for what others hold.
     pub shutdown_timeout: Duration,
 }
@@ -72,6 +75,10 @@ pub struct FramesConfig {
     pub selection: Selection,
     /// For how long frames are leased.
     pub lease: Option<Duration>,
+    /// Whether to wait for more frames.
+    pub follow: bool,
+    /// Maximum time to wait without a recorder.
+    pub timeout: Option<Duration>,
     /// Who acts.
     pub holder: Option<String>,
     /// Whether to print one line of JSON per frame instead of a table.

@@ -192,6 +192,36 @@ pub(super) fn lease(value: &OsStr) -> Parsed<Duration> {
     if length.is_zero() { Err(expected.to_owned()) } else { Ok(length) }
 }
 
+/// A program and its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandWords(pub Vec<String>);
+
+/// Splits a command as a shell does, without expanding anything.
+pub(super) fn command(value: &OsStr) -> Parsed<CommandWords> {
+    let expected = "must be a command, with quotes and backslashes as in a shell";
+    let words = shlex::split(utf8(value)?).ok_or_else(|| expected.to_owned())?;
+    let is_command = words.first().is_some_and(|program| !program.is_empty());
+    let is_clean = words.iter().all(|word| !word.contains('\0'));
+    if is_command && is_clean { Ok(CommandWords(words)) } else { Err(expected.to_owned()) }
+}
+
+pub(super) fn on_frame_timeout(value: &OsStr) -> Parsed<Duration> {
+    let expected = "must be a number of seconds, more than 0 and at most 86400";
+    let seconds = within(value, 0.0..=86_400.0, expected)?;
+    let timeout = Duration::try_from_secs_f64(seconds).map_err(|_| expected.to_owned())?;
+    if timeout.is_zero() { Err(expected.to_owned()) } else { Ok(timeout) }
+}
+
+pub(super) fn on_frame_jobs(value: &OsStr) -> Parsed<NonZeroUsize> {
+    let expected = "must be a number of commands from 1 to 64";
+    let jobs = whole(value, 1..=64, expected)?;
+    NonZeroUsize::new(jobs).ok_or_else(|| expected.to_owned())
+}
+
+pub(super) fn on_frame_retry(value: &OsStr) -> Parsed<u32> {
+    whole(value, 0..=100, "must be a number of times from 0 to 100")
+}
+
 pub(super) fn holder(value: &OsStr) -> Parsed<String> {
     let name = utf8(value)?;
     let is_name = !name.is_empty() && name.len() <= 255 && !name.contains(char::is_control);

@@ -135,6 +135,11 @@ impl Written {
         state.arrivals.get(index).map(|(_, arrival)| *arrival)
     }
 
+    /// Returns when the last byte arrived. `None` if none has in this process.
+    pub fn last_arrival(&self) -> Option<Arrival> {
+        self.lock().arrivals.back().map(|(_, arrival)| *arrival)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

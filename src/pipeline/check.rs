@@ -105,7 +105,7 @@ pub fn repair(
     let job = finished_job(owned)?;
     counters.recorded_bytes.store(job.opened_bytes, std::sync::atomic::Ordering::Relaxed);
     let live = Live::new(job, Detected::default(), options, counters);
-    live.until(shutdown).run(&mut |_| ())?;
+    live.until(shutdown).run(&mut |_, _| ())?;
     if !shutdown.is_requested() {
         let strays = examine::quarantine_strays(&session.frames_dir())?;
         if strays > 0 {

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
+use super::state::STATE_NAME;
 use super::stored::{KEEP_NAME, StoredRecording};
 use super::{Marks, OwnedSession, Session};
 use crate::disk::{self, EntryKind, Folder};
@@ -15,7 +16,7 @@ const RECORDING: &str = "recording.ts";
 const LOCK: &str = "recorder.lock";
 
 /// Names in `stream` and `frames` that scenetap writes, besides JPEGs.
-const OWN_NAMES: [&str; 8] = [
+const OWN_NAMES: [&str; 9] = [
     RECORDING,
     "checkpoint.json",
     ".index.synced",
@@ -24,6 +25,7 @@ const OWN_NAMES: [&str; 8] = [
     "index.lock",
     "index.set-aside.json",
     "handouts.jsonl",
+    STATE_NAME,
 ];
 
 /// Why nothing of a session may be deleted.

@@ -3,13 +3,14 @@
 mod deletable;
 mod names;
 mod series;
+mod state;
 mod stored;
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::disk;
@@ -18,7 +19,8 @@ use crate::error::{Context, Error, Kind, Result, Stage};
 pub use deletable::{Deletable, OpenedBy, Protection};
 pub use names::SeriesName;
 pub use series::{OpenedSessions, Series};
-pub use stored::{StoredRecording, StoredSession, stored_sessions};
+pub use state::{LastPicture, STATE_NAME, SenderState, SessionState};
+pub use stored::{StoredRecording, StoredSession, stored_sessions, successor};
 
 /// The folders in a session's folder.
 const PARTS: [&str; 4] = ["stream", "frames", "transcript", "agent"];
@@ -58,6 +60,8 @@ impl std::ops::Deref for OwnedSession {
 pub struct Marks {
     is_deleted: AtomicBool,
     is_detected: AtomicBool,
+    read_bytes: AtomicU64,
+    last_picture: Mutex<Option<(u64, i64)>>,
 }
 
 impl Marks {
@@ -74,6 +78,26 @@ impl Marks {
     /// Marks the recording as detected to its end, whether it has pictures or not.
     pub fn set_detected(&self) {
         self.is_detected.store(true, Relaxed);
+    }
+
+    /// Sets how many bytes of the recording detection has read.
+    pub fn set_read_bytes(&self, bytes: u64) {
+        self.read_bytes.store(bytes, Relaxed);
+    }
+
+    /// Returns how many bytes of the recording detection has read.
+    pub fn read_bytes(&self) -> u64 {
+        self.read_bytes.load(Relaxed)
+    }
+
+    /// Sets byte offset and time, in 90 kHz ticks, of the last picture that has a verdict.
+    pub fn set_last_picture(&self, at: u64, ticks: i64) {
+        *self.last_picture.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, ticks));
+    }
+
+    /// Returns byte offset and time, in 90 kHz ticks, of the last picture that has a verdict.
+    pub fn last_picture(&self) -> Option<(u64, i64)> {
+        *self.last_picture.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns whether the recording was detected to its end.

@@ -70,6 +70,20 @@ pub fn stored_sessions(sessions_dir: &Path) -> Result<Vec<StoredSession>> {
     Ok(sessions)
 }
 
+/// Returns the session that comes after another one in its series, if there is one.
+///
+/// # Errors
+///
+/// Returns an error if the folder of the sessions cannot be read.
+pub fn successor(session: &Session) -> Result<Option<Session>> {
+    let sessions_dir = session.folder.parent().unwrap_or(&session.folder);
+    let (series, place) = SeriesName::of_session(&session.id());
+    // Series by series, the oldest of each first.
+    let stored = stored_sessions(sessions_dir)?.into_iter();
+    let mut later = stored.filter(|other| other.series == series && other.place > place);
+    Ok(later.next().map(|found| found.session))
+}
+
 impl StoredSession {
     /// Moves the session to the series of a recorder, in which its name may have another place:
     /// `a_2` is the first session of a recorder called `a_2`. Returns `None` if the recorder has

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::Status;
-use super::socket::{SocketOwner, find, pid_of, session_part, sockets_in};
+use super::socket::{SocketKind, SocketOwner, find, pid_of, session_part, sockets_in};
 use crate::error::{Context, Result, Stage};
 use crate::host::runtime_folder;
 
@@ -35,8 +35,13 @@ pub enum Answer {
 /// Returns the sockets of all recorders of this user, including those left behind by
 /// killed ones.
 pub fn all_sockets() -> Vec<PathBuf> {
-    let mut sockets: Vec<_> =
-        runtime_folder::all_folders().iter().flat_map(|folder| sockets_in(folder)).collect();
+    all_of(SocketKind::Status)
+}
+
+/// Returns the sockets of one kind, of all recorders of this user.
+pub(super) fn all_of(kind: SocketKind) -> Vec<PathBuf> {
+    let folders = runtime_folder::all_folders();
+    let mut sockets: Vec<_> = folders.iter().flat_map(|folder| sockets_in(kind, folder)).collect();
     sockets.sort();
     sockets
 }
@@ -59,7 +64,7 @@ pub fn sockets_of(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Returns an error if connecting is not permitted, or if the answer is not a status.
 pub fn ask(socket: &Path, timeout: Duration) -> Result<Answer> {
     let deadline = Instant::now() + timeout;
-    let hangs = || Answer::Hangs { pid: pid_of(socket) };
+    let hangs = || Answer::Hangs { pid: pid_of(SocketKind::Status, socket) };
     let found = match find(socket).context(Stage::Status, socket, "cannot connect")? {
         SocketOwner::Connected(found) => found,
         SocketOwner::Busy => return Ok(hangs()),

@@ -4,12 +4,16 @@
 //! sockets](crate::host::runtime_folder). It writes one line of JSON, a [`Status`], to each
 //! connection and closes it. The runtime that serves the sender also answers here: if
 //! there is no answer, the recorder hangs.
+//!
+//! On a second socket, a [`FrameFeed`], it writes a line for each frame that it keeps.
 
 mod client;
+mod feed;
 mod server;
 mod socket;
 
 pub use client::{Answer, all_sockets, ask, sockets_of};
+pub use feed::{FeedReader, FrameFeed, KeptFrameLine};
 pub use server::Listener;
 
 use std::collections::BTreeMap;

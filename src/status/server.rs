@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::Status;
-use super::socket::{SocketOwner, find, name_of, session_part, sockets_in};
+use super::socket::{SocketKind, SocketOwner, find, name_of, session_part, sockets_in};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::runtime_folder;
 
@@ -35,9 +35,49 @@ const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A listening socket. Dropping it removes the file.
 #[derive(Debug)]
+pub(super) struct BoundSocket {
+    pub(super) listener: UnixListener,
+    pub(super) path: PathBuf,
+}
+
+impl BoundSocket {
+    /// Listens in the folder for sockets. Must be called inside a tokio runtime.
+    pub(super) fn bind(kind: SocketKind, session: &Path) -> Result<Self> {
+        let folder = runtime_folder::make(Stage::Status)?;
+        Self::bind_in(kind, &folder, session)
+    }
+
+    pub(super) fn bind_in(kind: SocketKind, folder: &Path, session: &Path) -> Result<Self> {
+        // Between bind(2) and listen(2), a socket looks like one that was left behind.
+        // The lock keeps other recorders from removing it in that moment.
+        let _locked = lock(folder)?;
+        remove_left_overs(kind, folder, session)?;
+        let path = runtime_folder::socket(Stage::Status, folder, &name_of(kind, session)?)?;
+        let listener = UnixListener::bind(&path).context(Stage::Status, &path, "cannot listen")?;
+        Ok(BoundSocket { listener, path })
+    }
+
+    /// Waits for the next client.
+    pub(super) async fn accept(&self) -> UnixStream {
+        loop {
+            match self.listener.accept().await {
+                Ok((client, _)) => return client,
+                Err(_) => sleep(ACCEPT_RETRY_INTERVAL).await,
+            }
+        }
+    }
+}
+
+impl Drop for BoundSocket {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Answers clients that ask for the status.
+#[derive(Debug)]
 pub struct Listener {
-    listener: UnixListener,
-    path: PathBuf,
+    socket: BoundSocket,
     clients: Arc<Semaphore>,
     /// Limits the threads that wait for a hanging disk to one, however often clients ask.
     disk: Arc<Semaphore>,
@@ -53,23 +93,15 @@ impl Listener {
     ///
     /// Returns an error if the folder for sockets or the socket cannot be created.
     pub fn bind(session: &Path) -> Result<Self> {
-        let folder = runtime_folder::make(Stage::Status)?;
-        Self::bind_in(&folder, session)
+        Ok(Self::on(BoundSocket::bind(SocketKind::Status, session)?))
     }
 
-    fn bind_in(folder: &Path, session: &Path) -> Result<Self> {
-        // Between bind(2) and listen(2), a socket looks like one that was left behind.
-        // The lock keeps other recorders from removing it in that moment.
-        let _locked = lock(folder)?;
-        remove_left_overs(folder, session)?;
-        let path = runtime_folder::socket(Stage::Status, folder, &name_of(session)?)?;
-        let listener = UnixListener::bind(&path).context(Stage::Status, &path, "cannot listen")?;
-        Ok(Listener {
-            listener,
-            path,
+    fn on(socket: BoundSocket) -> Self {
+        Listener {
+            socket,
             clients: Arc::new(Semaphore::new(MAX_CLIENTS)),
             disk: Arc::new(Semaphore::new(1)),
-        })
+        }
     }
 
     /// Answers each client with `status` and the free space, forever. `status` must not
@@ -78,10 +110,7 @@ impl Listener {
         loop {
             // `acquire_owned` fails only if the semaphore is closed, which never happens.
             let permit = Arc::clone(&self.clients).acquire_owned().await;
-            let Ok((client, _)) = self.listener.accept().await else {
-                sleep(ACCEPT_RETRY_INTERVAL).await;
-                continue;
-            };
+            let client = self.socket.accept().await;
             let mut status = status();
             // The session that is written now: after a rotation, it may be on another disk.
             let session = PathBuf::from(&status.folder);
@@ -92,12 +121,6 @@ impl Listener {
                 drop(permit);
             });
         }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -141,9 +164,9 @@ fn lock(folder: &Path) -> Result<File> {
 
 /// Removes sockets on which no process listens, and all sockets of this session: this
 /// process holds the session's lock, so no other recorder uses them.
-fn remove_left_overs(folder: &Path, session: &Path) -> Result<()> {
+fn remove_left_overs(kind: SocketKind, folder: &Path, session: &Path) -> Result<()> {
     let ours = session_part(session)?;
-    for socket in sockets_in(folder) {
+    for socket in sockets_in(kind, folder) {
         if socket.to_string_lossy().ends_with(&ours)
             || matches!(find(&socket), Ok(SocketOwner::NotListening))
         {
@@ -166,6 +189,10 @@ mod tests {
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap())
     }
 
+    fn listen(folder: &Path, session: &Path) -> Listener {
+        Listener::on(BoundSocket::bind_in(SocketKind::Status, folder, session).unwrap())
+    }
+
     async fn query(path: &Path) -> Status {
         let path = path.to_owned();
         let answer = tokio::task::spawn_blocking(move || ask(&path, Duration::from_secs(60)));
@@ -178,8 +205,8 @@ mod tests {
     #[tokio::test]
     async fn everyone_is_told_even_if_many_connect_and_read_nothing() {
         let (sockets, session) = folders();
-        let listener = Listener::bind_in(sockets.path(), session.path()).unwrap();
-        let path = listener.path.clone();
+        let listener = listen(sockets.path(), session.path());
+        let path = listener.socket.path.clone();
         let idle: Vec<_> = (0..3 * MAX_CLIENTS)
             .map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap())
             .collect();
@@ -206,14 +233,14 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
         let own = sockets.path().join(format!("record-1{}", session_part(session.path()).unwrap()));
         drop(std::os::unix::net::UnixListener::bind(&own).unwrap());
-        let live = Listener::bind_in(sockets.path(), other.path()).unwrap();
-        let listener = Listener::bind_in(sockets.path(), session.path()).unwrap();
-        let mut found = sockets_in(sockets.path());
+        let live = listen(sockets.path(), other.path());
+        let listener = listen(sockets.path(), session.path());
+        let mut found = sockets_in(SocketKind::Status, sockets.path());
         found.sort();
-        let mut expected = vec![live.path.clone(), listener.path.clone()];
+        let mut expected = vec![live.socket.path.clone(), listener.socket.path.clone()];
         expected.sort();
         assert_eq!(found, expected);
         drop((live, listener));
-        assert_eq!(sockets_in(sockets.path()), Vec::<PathBuf>::new());
+        assert_eq!(sockets_in(SocketKind::Status, sockets.path()), Vec::<PathBuf>::new());
     }
 }

@@ -1,6 +1,6 @@
 //! Names of the sockets, and whether a process listens on one.
 //!
-//! The name is `record-PID-HASH.sock`. HASH is derived from the session's folder, so that
+//! The name is `record-PID-HASH.sock`, or `frames-PID-HASH.sock`. HASH is derived from the session's folder, so that
 //! a client can find the recorder of a session. PID identifies the process of a recorder
 //! that does not answer.
 
@@ -15,13 +15,30 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use crate::error::{Context, Result, Stage};
 use crate::host::runtime_folder;
 
-const PREFIX: &str = "record-";
 const SUFFIX: &str = ".sock";
 
+/// What a socket tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SocketKind {
+    /// The status, once.
+    Status,
+    /// Each kept frame.
+    Frames,
+}
+
+impl SocketKind {
+    fn prefix(self) -> &'static str {
+        match self {
+            SocketKind::Status => "record-",
+            SocketKind::Frames => "frames-",
+        }
+    }
+}
+
 /// Returns the name of this process's socket for the session in `folder`.
-pub(super) fn name_of(folder: &Path) -> Result<String> {
-    let (pid, session) = (std::process::id(), session_part(folder)?);
-    Ok(format!("{PREFIX}{pid}{session}"))
+pub(super) fn name_of(kind: SocketKind, folder: &Path) -> Result<String> {
+    let (prefix, pid, session) = (kind.prefix(), std::process::id(), session_part(folder)?);
+    Ok(format!("{prefix}{pid}{session}"))
 }
 
 /// Returns the end of the name. It is the same for every path of the session's folder.
@@ -31,17 +48,17 @@ pub(super) fn session_part(folder: &Path) -> Result<String> {
 }
 
 /// Returns the process id in the name of a socket.
-pub(super) fn pid_of(socket: &Path) -> Option<u32> {
-    let name = socket.file_name()?.to_str()?.strip_prefix(PREFIX)?;
+pub(super) fn pid_of(kind: SocketKind, socket: &Path) -> Option<u32> {
+    let name = socket.file_name()?.to_str()?.strip_prefix(kind.prefix())?;
     name.split('-').next()?.parse().ok()
 }
 
 /// Returns the sockets of recorders in `folder`; none if it cannot be read.
-pub(super) fn sockets_in(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn sockets_in(kind: SocketKind, folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let is_ours = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        name.ends_with(SUFFIX) && pid_of(path).is_some()
+        name.ends_with(SUFFIX) && pid_of(kind, path).is_some()
     };
     entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_ours).collect()
 }
@@ -78,12 +95,13 @@ mod tests {
     #[test]
     fn a_name_tells_its_process_and_its_session() {
         let folder = tempfile::tempdir().unwrap();
-        let name = name_of(folder.path()).unwrap();
-        assert_eq!(pid_of(Path::new(&name)), Some(std::process::id()));
+        let name = name_of(SocketKind::Status, folder.path()).unwrap();
+        assert_eq!(pid_of(SocketKind::Status, Path::new(&name)), Some(std::process::id()));
         assert!(name.ends_with(&session_part(folder.path()).unwrap()));
         assert!(name.len() <= 40, "{name}");
-        for other in ["mpv-0123.sock", "record-.sock", "record-a-0123.sock", "x"] {
-            assert_eq!(pid_of(Path::new(other)), None, "{other}");
+        for other in ["mpv-0123.sock", "frames-1-a.sock", "record-.sock", "record-a-0123.sock", "x"]
+        {
+            assert_eq!(pid_of(SocketKind::Status, Path::new(other)), None, "{other}");
         }
     }
 
@@ -100,6 +118,6 @@ mod tests {
         assert!(matches!(find(&path).unwrap(), SocketOwner::Busy));
         drop(listener);
         assert!(matches!(find(&path).unwrap(), SocketOwner::NotListening));
-        assert_eq!(sockets_in(folder.path()), [path]);
+        assert_eq!(sockets_in(SocketKind::Status, folder.path()), [path]);
     }
 }

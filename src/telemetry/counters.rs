@@ -40,8 +40,8 @@ impl DetectionState {
 /// another. Nothing else depends on them.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Address of the sender and the time when it connected, while one is connected.
-    sender: Mutex<Option<(String, Timestamp)>>,
+    /// Address of the sender, while one is connected; and since when that has been so.
+    sender: Mutex<(Option<String>, Option<Timestamp>)>,
     detection: Mutex<DetectionState>,
     session: Mutex<Option<PathBuf>>,
     damage: Mutex<Damage>,
@@ -84,6 +84,7 @@ pub struct Counters {
 #[allow(missing_docs)] // As in `Counters`.
 pub struct Snapshot {
     pub sender: Option<String>,
+    /// When the sender has connected, or the last one has left.
     pub sender_since: Option<Timestamp>,
     pub detection: DetectionState,
     pub is_halted: bool,
@@ -116,7 +117,7 @@ impl Counters {
     /// Sets or clears the address of the sender.
     pub fn set_sender(&self, sender: Option<String>) {
         self.undecided.reset();
-        let sender = sender.map(|sender| (sender, Timestamp::now()));
+        let sender = (sender, Some(Timestamp::now()));
         *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = sender;
     }
 
@@ -174,8 +175,8 @@ impl Counters {
         let recorded_bytes = self.recorded_bytes.load(Relaxed);
         let detected_bytes = self.detected_bytes.load(Relaxed);
         let detected = Ticks(self.detected_ticks.load(Relaxed));
-        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (sender, sender_since) = sender.unzip();
+        let (sender, sender_since) =
+            self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Snapshot {
             sender,
             sender_since,

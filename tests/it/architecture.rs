@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Every top-level module, and the modules that it may import. A module is listed after
 /// those that it imports, so there are no cycles.
 #[rustfmt::skip]
-const MAY_IMPORT: [(&str, &[&str]); 25] = [
+const MAY_IMPORT: [(&str, &[&str]); 26] = [
     // Base modules.
     ("byte_offset", &[]),
     ("error", &["byte_offset"]),
@@ -32,14 +32,15 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("playback", &["error", "host"]),
     ("send", &["error", "media", "ts"]),
     ("status", &["error", "host", "media"]),
+    ("agent", &["catalog", "error", "pause", "session", "status", "telemetry"]),
     // The pipeline, its configuration, and the command line.
     ("pipeline", &[
         "catalog", "decode", "demux", "detect", "disk", "error", "framing", "host", "ingest", "media",
         "pause", "recording", "session", "status", "tail", "telemetry", "timeline", "ts",
     ]),
-    ("config", &["catalog", "error", "pipeline", "playback", "send", "telemetry"]),
+    ("config", &["agent", "catalog", "error", "pipeline", "playback", "send", "telemetry"]),
     ("cli", &[
-        "catalog", "config", "demux", "detect", "error", "host", "ingest", "media", "pipeline",
+        "agent", "catalog", "config", "demux", "detect", "error", "host", "ingest", "media", "pipeline",
         "playback", "send", "session", "status", "telemetry",
     ]),
 ];
@@ -59,7 +60,7 @@ const PIPELINE: [(&str, &[&str]); 8] = [
 
 /// The crates that the program depends on, and the modules that may use each of them.
 #[rustfmt::skip]
-const CRATES: [(&str, &[&str]); 25] = [
+const CRATES: [(&str, &[&str]); 26] = [
     ("mpeg2ts", &["demux"]),
     ("ffmpeg_next", &["decode", "libav"]),
     ("image", &["catalog"]),
@@ -71,27 +72,28 @@ const CRATES: [(&str, &[&str]); 25] = [
     ("tokio_rustls", &["ingest"]),
     ("ipnet", &["cli", "config", "ingest"]),
     ("serde", &[
-        "byte_offset", "catalog", "decode", "demux", "detect", "framing", "media", "pipeline",
-        "recording", "status", "timeline", "ts",
+        "byte_offset", "catalog", "cli", "decode", "demux", "detect", "framing", "media", "pipeline",
+        "recording", "session", "status", "timeline", "ts",
     ]),
-    ("serde_json", &["catalog", "cli", "pipeline", "playback", "status"]),
+    ("serde_json", &["catalog", "cli", "pipeline", "playback", "session", "status"]),
     ("clap", &["cli", "config"]),
     ("toml", &["config"]),
     ("indicatif", &["cli"]),
     ("tracing", &[
-        "catalog", "cli", "disk", "host", "ingest", "pipeline", "playback", "recording", "send",
+        "agent", "catalog", "cli", "disk", "host", "ingest", "pipeline", "playback", "recording", "send",
         "session", "telemetry",
     ]),
     ("tracing_subscriber", &["cli", "config", "telemetry"]),
     ("bytesize", &["cli", "config", "pipeline"]),
     ("crc", &["ts"]),
     ("hex", &["pipeline"]),
+    ("shlex", &["config"]),
     ("strsim", &["config"]),
     ("crc32fast", &["catalog", "decode", "recording"]),
     ("crossbeam_channel", &["cli", "pipeline"]),
-    ("jiff", &["catalog", "cli", "config", "pipeline", "session", "telemetry"]),
-    ("memchr", &["decode", "demux", "framing", "ingest", "playback", "send", "ts"]),
-    ("rustix", &["catalog", "cli", "disk", "host", "ingest", "recording", "status", "telemetry"]),
+    ("jiff", &["agent", "catalog", "cli", "config", "pipeline", "session", "telemetry"]),
+    ("memchr", &["decode", "demux", "framing", "ingest", "playback", "send", "status", "ts"]),
+    ("rustix", &["agent", "catalog", "cli", "disk", "host", "ingest", "recording", "status", "telemetry"]),
 ];
 
 /// A source file without comments and tests.
@@ -431,6 +433,8 @@ fn unsafe_code_stays_where_ffmpeg_demands_it() {
     let found: Vec<_> = sources()
         .into_iter()
         .filter(|source| !matches!(source.top(), "decode" | "libav"))
+        // No safe call changes a descriptor that the process was started with.
+        .filter(|source| source.path != Path::new("host/descriptors.rs"))
         .filter(|source| has_word(&source.code, "unsafe"))
         .map(|source| source.path)
         .collect();

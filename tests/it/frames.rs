@@ -33,7 +33,12 @@ fn frames_with(sessions: &Path, arguments: &[&str], fault: Option<&str>) -> Outp
 /// Returns the frames that a command has printed with `--json`.
 pub fn printed(output: &Output) -> Vec<Value> {
     let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let line = |line| {
+        let mut frame: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(frame.as_object_mut().unwrap().shift_remove("session").unwrap(), "s");
+        frame
+    };
+    text.lines().map(line).collect()
 }
 
 fn ids(frames: &[Value]) -> Vec<&str> {
@@ -113,6 +118,42 @@ fn the_frames_of_a_deleted_recording_are_handed_out() {
     std::fs::remove_file(sessions.path().join("s/stream/recording.ts")).unwrap();
     let leased = frames(sessions.path(), &["s", "--lease=9", "--limit=1", "--json"]);
     assert_eq!(ids(&printed(&leased)), ["F0001"]);
+}
+
+#[test]
+fn what_an_entry_names_is_never_opened_nor_a_link_in_place_of_its_picture() {
+    let sessions = tempfile::tempdir().unwrap();
+    recorded(sessions.path(), "s");
+    let session = sessions.path().join("s");
+    let before = index(&session);
+    // Whoever opens it waits for ever.
+    let fifo = sessions.path().join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    let mut edited = before.clone();
+    edited[0]["path"] = fifo.to_str().unwrap().into();
+    edited[1]["path"] = fifo.to_str().unwrap().into();
+    std::fs::write(session.join("frames/index.json"), serde_json::to_vec(&edited).unwrap())
+        .unwrap();
+    // A picture outside of the session, behind a link.
+    let jpeg = session.join("frames/F0002.jpg");
+    std::fs::rename(&jpeg, sessions.path().join("outside.jpg")).unwrap();
+    std::os::unix::fs::symlink(sessions.path().join("outside.jpg"), &jpeg).unwrap();
+    let leased = frames(sessions.path(), &["s", "--lease=9", "--limit=2", "--json"]);
+    assert_eq!(ids(&printed(&leased)), ["F0001", "F0003"]);
+    let check = |repair: &[&str]| {
+        let mut command = scenetap();
+        command.args(["check", "--sessions-dir"]).arg(sessions.path()).arg("s").args(repair);
+        command.output().unwrap()
+    };
+    let found = check(&[]);
+    let problems = String::from_utf8_lossy(&found.stdout);
+    assert_eq!(found.status.code(), Some(1));
+    assert!(problems.contains("F0002.jpg: a symbolic link, which is not followed"), "{problems}");
+    assert!(!problems.contains("F0001"), "{problems}");
+    // The picture is written again, in place of the link.
+    assert!(check(&["--repair"]).status.success());
+    assert!(!jpeg.is_symlink() && jpeg.is_file());
+    assert!(check(&[]).status.success());
 }
 
 #[test]

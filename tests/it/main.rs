@@ -7,6 +7,7 @@
 mod common;
 
 mod agents;
+mod agents_guide;
 mod architecture;
 mod bad_input;
 mod check;
@@ -15,6 +16,7 @@ mod deleted;
 mod faults;
 mod following;
 mod frames;
+mod frames_follow;
 mod jobs;
 mod jpeg;
 mod kills;
@@ -24,6 +26,7 @@ mod mangled;
 mod memory;
 mod muxing;
 mod oddities;
+mod on_frame;
 mod packet_sizes;
 mod parity;
 mod play;

@@ -233,10 +233,13 @@ fn assert_consistent(sessions: &Path, clip: &[u8], sent: usize, notes: &Notes) -
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         assert_eq!(names.iter().filter(|name| jpegs(name)).count(), kept);
-        // A kill may leave a temporary file of the index in a session that is finished.
-        let is_other = |name: &&String| !jpegs(name) && !name.starts_with(".index.json.tmp");
+        // A kill may leave temporary files in a session that is finished.
+        let is_temp = |name: &str| {
+            [".index.json.tmp", ".state.json.tmp"].iter().any(|temp| name.starts_with(temp))
+        };
+        let is_other = |name: &&String| !jpegs(name) && !is_temp(name);
         let others: Vec<_> = names.iter().filter(is_other).collect();
-        assert_eq!(others.len(), 2, "{others:?}");
+        assert_eq!(others.len(), 3, "{others:?}");
         for entry in index(&session) {
             let key = (session.clone(), entry["id"].as_str().unwrap().to_owned());
             let note = notes.lock().unwrap().remove(&key);

@@ -50,7 +50,7 @@ fn noted(session: &Path) -> Vec<u8> {
 fn assert_noted(entries: &[Value], others: &[String]) {
     assert_eq!(entries[0]["sent_to_agent"], json!(true));
     assert_eq!(entries[0]["note"], json!("a squirrel"));
-    assert_eq!(others, ["index.json", "index.lock"]);
+    assert_eq!(others, ["index.json", "index.lock", "state.json"]);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn entries_that_are_deleted_come_back() {
         deleted = reported.to_vec();
     });
     assert_eq!(entries[..deleted.len()], deleted, "unchanged and in place");
-    assert_eq!(others, ["index.json", "index.lock"]);
+    assert_eq!(others, ["index.json", "index.lock", "state.json"]);
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn an_index_that_is_removed_comes_back() {
     let (_, others) = recorded_beside(|session, _| {
         fs::remove_file(session.join("frames/index.json")).unwrap();
     });
-    assert_eq!(others, ["index.json", "index.lock"]);
+    assert_eq!(others, ["index.json", "index.lock", "state.json"]);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn an_index_left_half_written_is_set_aside_and_written_again() {
         fs::write(session.join("frames/agents-own"), &text[..text.len() / 2]).unwrap();
         fs::rename(session.join("frames/agents-own"), session.join("frames/index.json")).unwrap();
     });
-    assert_eq!(others, ["index.json", "index.json.corrupt-1", "index.lock"]);
+    assert_eq!(others, ["index.json", "index.json.corrupt-1", "index.lock", "state.json"]);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_scan_beside_a_recorder_has_its_frames_and_disturbs_nobody() {
         // Even into the same folder: an existing frame is not kept twice.
         scan(&session.join("frames"));
     });
-    assert_eq!(others, ["index.json", "index.lock"]);
+    assert_eq!(others, ["index.json", "index.lock", "state.json"]);
     let scanned: Vec<Value> =
         serde_json::from_slice(&fs::read(elsewhere.path().join("index.json")).unwrap()).unwrap();
     let summary = |entry: &Value| (entry["id"].clone(), entry["timestamp"].clone());
@@ -168,5 +168,5 @@ fn a_second_recorder_is_refused_and_a_check_finds_nothing_wrong() {
         let check = scenetap().arg("check").arg(session).output().unwrap();
         assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
     });
-    assert_eq!(others, ["index.json", "index.lock"]);
+    assert_eq!(others, ["index.json", "index.lock", "state.json"]);
 }

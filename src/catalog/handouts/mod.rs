@@ -20,7 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use event::Event;
 pub use journal::JOURNAL_NAME;
-pub use shared::{ListedFrame, Selection, SharedCatalog, Since};
+pub use shared::{CatalogStamp, ListedFrame, Selection, SharedCatalog, Since};
 
 pub(super) use journal::Journal;
 

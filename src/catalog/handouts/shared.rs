@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
-use super::{Event, Handout, Handouts, Journal, Lease};
+use super::{Event, Handout, Handouts, JOURNAL_NAME, Journal, Lease};
 use crate::catalog::clock::SystemClock;
 use crate::catalog::frames::{frame_number, jpeg_name};
 use crate::catalog::handouts::event::Change;
 use crate::catalog::index::entries::Entries;
-use crate::catalog::index::reading::{IndexState, Reader};
+use crate::catalog::index::reading::Reader;
 use crate::catalog::index::slot::Slot;
-use crate::catalog::index::{CORRUPT_GRACE, Entry, INDEX_NAME, IndexFile, not_an_index};
+use crate::catalog::index::stamp::Stamp;
+use crate::catalog::index::{CORRUPT_GRACE, Entry, INDEX_NAME, IndexFile};
 use crate::catalog::pace::AT_ONCE_ENTRIES;
 use crate::catalog::quarantine::quarantined_numbers;
 use crate::disk::{EntryKind, Folder};
@@ -66,38 +68,36 @@ impl Selection {
 pub struct SharedCatalog {
     path: PathBuf,
     folder: Folder,
+    index_copy: PathBuf,
     lock_timeout: Duration,
 }
 
 impl SharedCatalog {
-    /// Opens the frames folder at `path`. Another process may hold the lock on the index for up to
-    /// `lock_timeout`.
+    /// Opens the frames folder at `path`. `index_copy` is the synced copy of its index. Another process
+    /// may hold the lock on the index for up to `lock_timeout`.
     ///
     /// # Errors
     ///
     /// Returns an error if it is not a folder.
-    pub fn open(path: &Path, lock_timeout: Duration) -> Result<SharedCatalog> {
+    pub fn open(path: &Path, index_copy: &Path, lock_timeout: Duration) -> Result<SharedCatalog> {
         let folder = Folder::open(path).context(Stage::Catalog, path, "cannot open it")?;
-        Ok(SharedCatalog { path: path.to_owned(), folder, lock_timeout })
+        let (path, index_copy) = (path.to_owned(), index_copy.to_owned());
+        Ok(SharedCatalog { path, folder, index_copy, lock_timeout })
     }
 
-    /// Returns the selected frames in presentation order. Waits for no lock.
+    /// Returns the selected frames in presentation order. Waits for no lock. Unless it `is_recorded`,
+    /// entries that other programs have deleted come back: a recorder restores them itself.
     ///
     /// # Errors
     ///
     /// Returns an error if the index or the journal cannot be read.
-    pub fn list(&self, selection: &Selection) -> Result<Vec<ListedFrame>> {
-        let index = self.path.join(INDEX_NAME);
+    pub fn list(&self, selection: &Selection, is_recorded: bool) -> Result<Vec<ListedFrame>> {
         let mut entries = self.no_entries();
-        let reader = Reader::new(CORRUPT_GRACE, Arc::new(SystemClock));
-        let read = reader.read_settled(&index, None);
-        match read.context(Stage::Catalog, &index, "cannot read it")? {
-            IndexState::Whole(text, _) => {
-                entries.load(&text).context(Stage::Catalog, &index, "cannot parse it")?;
-            }
-            IndexState::Corrupt(_) => return Err(not_an_index().path(&index)),
-            IndexState::Nothing | IndexState::Known => {}
-        }
+        Reader::new(CORRUPT_GRACE, Arc::new(SystemClock)).load_shared(
+            &self.path.join(INDEX_NAME),
+            self.copy(is_recorded),
+            &mut entries,
+        )?;
         let mut journal = Journal::new(&self.path);
         journal.refresh()?;
         entries.show(journal.handouts(), Timestamp::now());
@@ -106,8 +106,18 @@ impl SharedCatalog {
         Ok(selected.take(selection.limit.unwrap_or(usize::MAX)).collect())
     }
 
+    /// Returns the copy from which entries are restored.
+    fn copy(&self, is_recorded: bool) -> Option<&Path> {
+        (!is_recorded).then_some(&self.index_copy)
+    }
+
+    /// Returns what changes with the index and the journal.
+    pub fn stamp(&self) -> CatalogStamp {
+        CatalogStamp([INDEX_NAME, JOURNAL_NAME].map(|name| Stamp::at(&self.path.join(name))))
+    }
+
     /// Leases the oldest of the selected frames that are neither sent nor leased, and have a picture.
-    /// Returns them. `is_recorded` tells that a recorder has the session open, which shows the leases
+    /// Returns them. `told` are further frames, which the index may not name yet. `is_recorded` tells that a recorder has the session open, which shows the leases
     /// in a long index when it writes that next.
     ///
     /// # Errors
@@ -118,6 +128,7 @@ impl SharedCatalog {
     pub fn lease(
         &self,
         selection: &Selection,
+        told: &[ListedFrame],
         length: Duration,
         holder: Option<&str>,
         is_recorded: bool,
@@ -129,7 +140,10 @@ impl SharedCatalog {
             let is_free = |frame: &ListedFrame| {
                 !frame.entry.sent_to_agent && handouts.live_lease(frame.number, now).is_none()
             };
-            let free = entries.all().iter().filter_map(ListedFrame::of).filter(|frame| {
+            let listed: HashSet<u64> = entries.all().iter().map(|slot| slot.number).collect();
+            let told = told.iter().filter(|frame| !listed.contains(&frame.number)).cloned();
+            let frames = entries.all().iter().filter_map(ListedFrame::of).chain(told);
+            let free = frames.filter(|frame| {
                 is_free(frame) && selection.contains(frame) && self.has_picture(&frame.entry.id)
             });
             leased = free.take(selection.limit.unwrap_or(usize::MAX)).collect();
@@ -262,7 +276,7 @@ impl SharedCatalog {
         let clock = Arc::new(SystemClock);
         let mut index = IndexFile::new(&self.path, CORRUPT_GRACE, self.lock_timeout, clock)?;
         let shows = |entries: usize| !is_recorded || entries <= AT_ONCE_ENTRIES;
-        index.hand_out(&mut self.no_entries(), &shows, decide)
+        index.hand_out(&mut self.no_entries(), self.copy(is_recorded), &shows, decide)
     }
 
     /// Returns no entries, to be loaded from the index.
@@ -272,8 +286,8 @@ impl SharedCatalog {
         entries
     }
 
-    /// Returns whether a frame has a picture, whatever its entry names.
-    fn has_picture(&self, id: &str) -> bool {
+    /// Returns whether a frame has a picture of its own, whatever its entry names.
+    pub fn has_picture(&self, id: &str) -> bool {
         matches!(self.folder.kind(jpeg_name(id).as_ref()), Ok(Some(EntryKind::File)))
     }
 }
@@ -304,7 +318,19 @@ fn check_holder(
     }
 }
 
+/// Changes with the index and the journal of a folder; if a file changes twice within a tick of the
+/// system's clock, perhaps only once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CatalogStamp([Option<Stamp>; 2]);
+
 impl ListedFrame {
+    /// Returns the frame of an entry in JSON; `None` if it is none.
+    pub fn parse(entry: Value) -> Option<ListedFrame> {
+        let Value::Object(map) = entry else { return None };
+        let entry = Entry::from_map(map)?;
+        Some(ListedFrame { number: frame_number(&entry.id)?, entry })
+    }
+
     fn of(slot: &Slot) -> Option<ListedFrame> {
         Some(ListedFrame { number: slot.number, entry: slot.entry()? })
     }

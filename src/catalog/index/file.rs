@@ -31,8 +31,6 @@ use crate::catalog::publish::{self, temp_path};
 use crate::disk::{self, Exchange};
 use crate::error::{Context, Error, Result, Stage};
 
-pub(in crate::catalog) use hand_out::not_an_index;
-
 /// Name of the index in the frames folder.
 pub const INDEX_NAME: &str = "index.json";
 

@@ -19,7 +19,7 @@ pub mod fuzzing;
 mod lock;
 pub(super) mod reading;
 pub(super) mod slot;
-mod stamp;
+pub(super) mod stamp;
 pub(super) mod synced_copy;
 
 pub use entry::Entry;
@@ -27,4 +27,4 @@ pub use file::INDEX_NAME;
 pub use lock::LOCK_NAME;
 pub use reading::CORRUPT_GRACE;
 
-pub(super) use file::{IndexFile, Published, not_an_index};
+pub(super) use file::{IndexFile, Published};

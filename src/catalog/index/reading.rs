@@ -6,10 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::entries::Entries;
 use super::slot::each_item;
 use super::stamp::Stamp;
+use super::synced_copy;
 use crate::catalog::clock::TimeSource;
 use crate::catalog::publish::quarantine;
+use crate::error::{Context, Error, Kind, Result, Stage};
 
 /// A file that is not a JSON array for this long counts as corrupt.
 pub const CORRUPT_GRACE: Duration = Duration::from_secs(2);
@@ -75,6 +78,41 @@ impl Reader {
             }
             self.clock.wait(RETRY_INTERVAL.min(self.grace - waited));
         }
+    }
+}
+
+impl Reader {
+    /// Loads the index at `path` as it is, and restores the entries that it lacks from `copy`. Changes
+    /// no file. Returns the stamp of the index, if it is reliable.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a file cannot be read; of [`Kind::Corrupt`] if the index is not a JSON array.
+    pub fn load_shared(
+        &self,
+        path: &Path,
+        copy: Option<&Path>,
+        entries: &mut Entries,
+    ) -> Result<Option<Stamp>> {
+        let read = self.read_settled(path, None).context(Stage::Catalog, path, "cannot read it")?;
+        let stamp = match read {
+            IndexState::Whole(text, stamp) => {
+                entries.load(&text).context(Stage::Catalog, path, "cannot parse it")?;
+                stamp
+            }
+            IndexState::Corrupt(_) => {
+                let what =
+                    "not a JSON array; a recorder on the session, or check --repair, sets it aside";
+                return Err(Error::new(Stage::Catalog, what).of_kind(Kind::Corrupt).path(path));
+            }
+            IndexState::Nothing | IndexState::Known => None,
+        };
+        // One that is corrupt is left to the next recorder.
+        let copy = copy.and_then(|copy| std::fs::read(copy).ok());
+        if let Some(copy) = copy.as_deref().and_then(synced_copy::unseal) {
+            entries.restore(copy).context(Stage::Catalog, path, "cannot merge its copy")?;
+        }
+        Ok(stamp)
     }
 }
 

@@ -21,12 +21,12 @@ fn recorded(count: u64) -> (tempfile::TempDir, Catalog) {
 }
 
 fn shared(folder: &tempfile::TempDir) -> SharedCatalog {
-    SharedCatalog::open(folder.path(), LONG).unwrap()
+    SharedCatalog::open(folder.path(), &folder.path().join(".copy"), LONG).unwrap()
 }
 
 fn lease(catalog: &SharedCatalog, length: Duration, holder: &str, limit: usize) -> Vec<String> {
     let selection = Selection { limit: Some(limit), ..Selection::default() };
-    let leased = catalog.lease(&selection, length, Some(holder), true).unwrap();
+    let leased = catalog.lease(&selection, &[], length, Some(holder), true).unwrap();
     leased.into_iter().map(|frame| frame.entry.id).collect()
 }
 
@@ -158,7 +158,7 @@ fn a_selection_names_frames_by_id_or_by_time() {
     let catalog = shared(&folder);
     catalog.acknowledge(&ids_of(&["F0003"]), None, true).unwrap();
     let listed = |selection: Selection| -> Vec<u64> {
-        catalog.list(&selection).unwrap().iter().map(|frame| frame.number).collect()
+        catalog.list(&selection, true).unwrap().iter().map(|frame| frame.number).collect()
     };
     let all = Selection::default();
     assert_eq!(listed(all), [1, 2, 3, 4]);
@@ -187,7 +187,7 @@ fn a_program_that_writes_back_a_stale_index_undoes_nothing_recorder_or_not() {
         } else {
             drop(recorder);
         }
-        let listed = catalog.list(&Selection::default()).unwrap();
+        let listed = catalog.list(&Selection::default(), true).unwrap();
         let sent: Vec<_> = listed.iter().map(|frame| frame.entry.sent_to_agent).collect();
         assert_eq!(sent, [true, false, true]);
         assert_eq!(listed[1].entry.lease_holder.as_deref(), Some("a"));
@@ -223,7 +223,7 @@ fn a_torn_line_is_ignored_and_cut_off_by_the_next_one() {
     let path = folder.path().join(JOURNAL_NAME);
     let whole = journal(&folder);
     fs::File::options().append(true).open(&path).unwrap().write_all(b"{\"event\":\"ack\"").unwrap();
-    assert!(!catalog.list(&Selection::default()).unwrap()[1].entry.sent_to_agent);
+    assert!(!catalog.list(&Selection::default(), true).unwrap()[1].entry.sent_to_agent);
     catalog.acknowledge(&ids_of(&["F0002"]), None, true).unwrap();
     assert!(journal(&folder).starts_with(&whole));
     assert_eq!(journal(&folder).lines().count(), 2);
@@ -271,4 +271,29 @@ fn what_a_recorder_finds_at_its_start_shows_the_journal() {
     let recorder = Catalog::open(CatalogOptions { next_ordinal: 2, ..options(folder.path()) });
     let sent: Vec<_> = recorder.unwrap().entries().map(|entry| entry.sent_to_agent).collect();
     assert_eq!(sent, [false, true]);
+}
+
+#[test]
+fn entries_that_another_program_has_deleted_are_handed_out_with_no_recorder_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join(".copy");
+    let options = CatalogOptions { index_copy: Some(copy), ..options(folder.path()) };
+    let mut recorder = Catalog::open(options).unwrap();
+    for n in 0..3 {
+        recorder.keep(&frame(n)).unwrap();
+    }
+    recorder.sync().unwrap();
+    drop(recorder);
+    let mut stale = index(folder.path())[..1].to_vec();
+    stale[0]["note"] = json!("a dog");
+    rename_over(folder.path(), &stale);
+    let catalog = shared(&folder);
+    assert_eq!(catalog.list(&Selection::default(), true).unwrap().len(), 1);
+    let listed = catalog.list(&Selection::default(), false).unwrap();
+    assert_eq!(listed.iter().map(|frame| frame.number).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(ids(folder.path()), ["F0001"], "listing writes nothing");
+    let leased = catalog.lease(&Selection::default(), &[], LONG, Some("a"), false).unwrap();
+    assert_eq!(leased.len(), 3);
+    assert_eq!(ids(folder.path()), ["F0001", "F0002", "F0003"]);
+    assert_eq!(index(folder.path())[0]["note"], "a dog");
 }

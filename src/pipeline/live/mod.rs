@@ -13,6 +13,7 @@
 pub mod checkpoint;
 mod publisher;
 mod retry;
+mod state;
 pub mod trust;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crossbeam_channel::Sender;
 
 pub use publisher::{Message, queue, run as publish_frames};
 pub use retry::run;
+pub use state::{StateSource, StateWriter};
 
 use super::analyzer::{
     Analyzer, Ended, Outlet, PacketRead, RestartPoint, Scored, StreamLog, drive,
@@ -34,7 +36,7 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::host::shutdown::Shutdown;
 use crate::media::{ByteOffset, Damage, Ticks, Written};
 use crate::recording::SyncHandle;
-use crate::session::OwnedSession;
+use crate::session::{Marks, OwnedSession, Session};
 use crate::tail::{End, FileTail};
 use crate::telemetry::{Counters, Report};
 use crate::ts::{Aligner, PacketSize};
@@ -43,12 +45,16 @@ use checkpoint::Checkpoint;
 use publisher::{CheckpointOptions, DetectionTimes};
 use trust::StoredCheckpoint;
 
+/// Called for each kept frame, in order, once the index lists it.
+pub type OnEntry<'a> = &'a mut (dyn FnMut(&Session, &Entry) + Send);
+
 /// Detection in a recording that is being written.
 pub struct Live<'a> {
     options: &'a DetectOptions,
     counters: &'a Counters,
     session: Arc<OwnedSession>,
     written: Written,
+    state: Arc<StateSource>,
     sync: SyncHandle,
     /// Length of the recording in bytes when this process opened it; later bytes are new.
     opened_bytes: u64,
@@ -80,6 +86,8 @@ pub struct Job {
     pub session: Arc<OwnedSession>,
     /// Length of the recording, published by the writer.
     pub written: Written,
+    /// State of the session, for those who wait for its frames.
+    pub state: Arc<StateSource>,
     /// Syncs the recording to disk.
     pub sync: SyncHandle,
     /// Length of the recording in bytes when it was opened.
@@ -95,12 +103,13 @@ impl<'a> Live<'a> {
         options: &'a DetectOptions,
         counters: &'a Counters,
     ) -> Self {
-        let Job { session, written, sync, opened_bytes } = job;
+        let Job { session, written, state, sync, opened_bytes } = job;
         Live {
             options,
             counters,
             session,
             written,
+            state,
             sync,
             opened_bytes,
             is_reconciled: false,
@@ -142,7 +151,13 @@ impl<'a> Live<'a> {
     /// # Errors
     ///
     /// Returns an error if detection cannot continue. The call may be repeated.
-    pub fn run(&mut self, on_entry: &mut (dyn FnMut(&Entry) + Send)) -> Result<()> {
+    pub fn run(&mut self, on_entry: OnEntry<'_>) -> Result<()> {
+        let detected = self.run_to_end(on_entry);
+        state::tell(&self.state, self.counters);
+        detected
+    }
+
+    fn run_to_end(&mut self, on_entry: OnEntry<'_>) -> Result<()> {
         let marks = Arc::clone(self.session.marks());
         if marks.is_deleted() {
             return Ok(());
@@ -165,13 +180,15 @@ impl<'a> Live<'a> {
         Ok(())
     }
 
-    fn run_once(&mut self, on_entry: &mut (dyn FnMut(&Entry) + Send)) -> Result<Ended> {
+    fn run_once(&mut self, on_entry: OnEntry<'_>) -> Result<Ended> {
         let (start, catalog) = self.open()?;
         let checkpoints = CheckpointOptions {
             recording: self.sync.clone(),
             path: self.session.checkpoint_json(),
             interval: self.options.sync_interval,
         };
+        let session = Arc::clone(&self.session);
+        let on_entry = &mut |entry: &Entry| on_entry(&session, entry);
         let (messages, queue) = publisher::queue();
         let publishes = AtomicBool::new(true);
         std::thread::scope(|scope| {
@@ -238,6 +255,8 @@ impl<'a> Live<'a> {
         let mut analyzer = match start.clone() {
             Some(start) => {
                 tracing::info!("detection resumes at byte {}", aligner.end());
+                let decided = &start.decided;
+                self.session.marks().set_last_picture(decided.offset.0, decided.pts.0);
                 Analyzer::resume(rule, program, start)
             }
             None => Analyzer::new(rule, program),
@@ -247,7 +266,9 @@ impl<'a> Live<'a> {
         let end = End::Growing(self.written.clone());
         let path = self.session.recording_ts();
         let mut tail = FileTail::open(&path, aligner, end)?;
+        let marks = self.session.marks();
         let mut outlet = LiveOutlet {
+            marks,
             written: &self.written,
             messages,
             publishes,
@@ -260,7 +281,6 @@ impl<'a> Live<'a> {
             stream_log: StreamLog::new(self.base.damage),
             behind: Report::every(Duration::from_secs(60)),
         };
-        let marks = self.session.marks();
         let stop = || marks.is_deleted() || self.stop.is_some_and(Shutdown::is_requested);
         drive(&mut tail, &mut analyzer, &mut outlet, &stop)
     }
@@ -289,6 +309,7 @@ impl Drop for ClearOnDrop<'_> {
 
 /// Passes live verdicts to the publisher.
 struct LiveOutlet<'a> {
+    marks: &'a Marks,
     written: &'a Written,
     messages: Sender<Message>,
     /// Whether the publisher is running. While no frames are sent, no failed send reveals that it
@@ -328,6 +349,7 @@ impl Outlet for LiveOutlet<'_> {
     fn scored(&mut self, scored: Scored, by: PacketRead) -> Result<()> {
         let Scored { verdict, kept, decoded } = scored;
         self.counters.decided();
+        self.marks.set_last_picture(verdict.at.0, verdict.pts.0);
         let is_new = self.counted.is_none_or(|counted| counted < verdict.pts);
         if is_new {
             *self.counted = Some(verdict.pts);
@@ -352,6 +374,7 @@ impl Outlet for LiveOutlet<'_> {
 
     fn progress(&mut self, analyzer: &Analyzer, read: ByteOffset, finished: bool) -> Result<()> {
         self.counters.detected_bytes.store(self.base.bytes + read.0, Relaxed);
+        self.marks.set_read_bytes(read.0);
         self.note_backlog(analyzer, read);
         self.stream_log.update(analyzer, self.counters);
         if !self.publishes.load(Relaxed) {

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-use super::{DetectOptions, Detected, Job, Live};
-use crate::catalog::Entry;
+use super::{DetectOptions, Detected, Job, Live, OnEntry};
 use crate::error::{Error, Kind, Result};
 use crate::media::Written;
 use crate::pause;
@@ -29,7 +28,7 @@ pub fn run<'a>(
     jobs: &'a Receiver<Job>,
     options: &'a DetectOptions,
     counters: &'a Arc<Counters>,
-    on_entry: &mut (dyn FnMut(&Entry) + Send),
+    on_entry: OnEntry<'_>,
 ) -> Result<()> {
     let mut outcome = Ok(());
     let mut detected_before = Detected::default();

@@ -20,7 +20,7 @@ use crate::host::service::Manager;
 use crate::host::shutdown::Shutdown;
 use crate::pipeline::spawn;
 use crate::session::Session;
-use crate::status::{Listener, LoggedLine, Sender, Status};
+use crate::status::{FrameFeed, Listener, LoggedLine, Sender, Status};
 use crate::telemetry::{self, Counters, Snapshot};
 
 /// Interval at which `systemctl status` gets a new line.
@@ -36,6 +36,7 @@ pub struct Health<'a> {
     manager: Manager,
     /// `None` if the socket could not be created: then the status cannot be queried.
     listener: Option<Listener>,
+    feed: FrameFeed,
     /// The constant part of the status.
     fixed: Status,
     is_ending: AtomicBool,
@@ -57,6 +58,10 @@ impl<'a> Health<'a> {
                 tracing::warn!("{error}; scenetap status cannot query this recorder");
             })
             .ok();
+        let feed = FrameFeed::bind(session.folder()).unwrap_or_else(|error| {
+            tracing::warn!("{error}; frames --follow learns from the index instead");
+            FrameFeed::without_clients()
+        });
         let fixed = Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -69,13 +74,24 @@ impl<'a> Health<'a> {
         let manager = Manager::from_environment(&|name| std::env::var_os(name));
         manager.ready();
         let is_ending = AtomicBool::new(false);
-        Health { counters, shutdown, manager, listener, fixed, is_ending }
+        Health { counters, shutdown, manager, listener, feed, fixed, is_ending }
+    }
+
+    /// Returns the feed of kept frames, which is served while the health is reported.
+    pub fn feed(&self) -> FrameFeed {
+        self.feed.clone()
     }
 
     /// Reports the health of the recorder while `work` runs.
     pub async fn during<T>(&self, work: impl Future<Output = T>) -> T {
         let background = async {
-            tokio::join!(self.answer(), self.ping(), self.report_status(), self.report_stopping());
+            tokio::join!(
+                self.answer(),
+                self.feed.serve(),
+                self.ping(),
+                self.report_status(),
+                self.report_stopping()
+            );
             pending().await
         };
         tokio::select! {
@@ -253,7 +269,8 @@ mod tests {
         });
         let fixed = Status { listening: "127.0.0.1:1".into(), ..Status::default() };
         let is_ending = AtomicBool::new(false);
-        let health = Health { counters, shutdown, manager, listener: None, fixed, is_ending };
+        let feed = FrameFeed::without_clients();
+        let health = Health { counters, shutdown, manager, listener: None, feed, fixed, is_ending };
         (server, health)
     }
 

@@ -7,6 +7,7 @@
 //! syncer      its length          fsync                     the disk
 //! detection   recordings          runs the threads of `live`, and restarts them after a failure
 //! retention   what is stored      deletes old recordings    the disk
+//! state       counters            state.json                the disk
 //! ```
 //!
 //! The file between writer and detection is the buffer: the writer never waits for detection, and
@@ -33,16 +34,19 @@ mod writer;
 
 use std::sync::Arc;
 
+use crossbeam_channel::bounded;
 use tokio::sync::{mpsc, watch};
 
 pub use network::{Listening, listen};
 pub use sessions::{Sessions, finished_job};
 
+use super::live::{OnEntry, StateWriter};
 use super::{RecordOptions, join, live, spawn};
 use crate::catalog::Entry;
 use crate::error::Result;
 use crate::host::shutdown::Shutdown;
 use crate::ingest;
+use crate::session::Session;
 use crate::telemetry::Counters;
 use health::Health;
 use network::Network;
@@ -64,13 +68,19 @@ pub fn record(
     sessions: Sessions<'_>,
     counters: &Arc<Counters>,
     shutdown: &Shutdown,
-    on_entry: &mut (dyn FnMut(&Entry) + Send),
+    on_entry: OnEntry<'_>,
 ) -> Result<()> {
     let Sessions { series, opened, retention } = sessions;
-    let started = Sessions::start(series, opened, counters, &retention)?;
+    let states = StateWriter::new(counters);
+    let started = Sessions::start(series, opened, counters, &retention, &states)?;
     let Started { handover, session, recording, first, jobs, unsynced, nudges } = started;
     let Listening { runtime, listener, bound, tls } = listening;
     let health = Health::begin(&runtime, &session, bound, counters, shutdown);
+    let feed = health.feed();
+    let on_entry = &mut move |session: &Session, entry: &Entry| {
+        feed.tell(session.folder(), &entry.to_json());
+        on_entry(session, entry);
+    };
     // From here on, the retention holds it until the next one is recorded.
     drop(session);
     network::log_listening(&options.network, bound);
@@ -103,6 +113,9 @@ pub fn record(
             retention.run(&nudges);
             Ok(())
         })?;
+        let (stop_states, states_stop) = bounded(0);
+        let states = &states;
+        let telling = spawn(scope, "state", move || states.run(&states_stop))?;
         let mut network = Network::new(counters);
         let listened = runtime.block_on(health.during(ingest::run(
             listener,
@@ -118,10 +131,12 @@ pub fn record(
             let recorded = join("the writer", writer);
             let synced = join("the syncer of the recording", syncer);
             let detected = join("detection", detection);
+            drop(stop_states);
+            let told = join("the writer of states", telling);
             let tidied = join("the retention", tidying);
             // What detection has just finished may be deleted now.
             retention.tidy();
-            recorded.and(listened).and(synced).and(detected).and(tidied)
+            recorded.and(listened).and(synced).and(detected).and(told).and(tidied)
         })
     })
 }

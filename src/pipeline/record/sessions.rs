@@ -14,8 +14,8 @@ use super::sync::UnsyncedRecording;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::pipeline::RecordOptions;
 use crate::pipeline::housekeeping::Retention;
-use crate::pipeline::live::Job;
 use crate::pipeline::live::trust::{self, StoredCheckpoint};
+use crate::pipeline::live::{Job, StateSource, StateWriter};
 use crate::recording::{Recording, Reopened};
 use crate::session::{OpenedSessions, OwnedSession, Series, Session};
 use crate::telemetry::Counters;
@@ -92,14 +92,16 @@ impl<'a> Sessions<'a> {
         opened: OpenedSessions,
         counters: &'s Counters,
         retention: &'s Retention<'s>,
+        states: &'s StateWriter<'s>,
     ) -> Result<Started<'s>> {
         let (to_detect, jobs) = bounded(QUEUED_JOBS);
         let (to_sync, unsynced) = bounded(QUEUED_JOBS);
         let (nudge, nudges) = bounded(1);
-        let handover = Handover { series, counters, retention, to_detect, to_sync, nudge };
+        let handover = Handover { series, counters, retention, states, to_detect, to_sync, nudge };
         let (recording, job) = open_recording(opened.current)?;
         retention.opened(&job.session, &job.written);
         let session = Arc::clone(&job.session);
+        counters.set_session(session.folder());
         counters.recorded_bytes.store(job.opened_bytes, Relaxed);
         let first = FirstJobs { unfinished: opened.unfinished, current: job };
         Ok(Started { handover, session, recording, first, jobs, unsynced, nudges })
@@ -117,6 +119,7 @@ pub struct Handover<'a> {
     series: Series,
     counters: &'a Counters,
     retention: &'a Retention<'a>,
+    states: &'a StateWriter<'a>,
     to_detect: Sender<Job>,
     to_sync: Sender<UnsyncedRecording>,
     nudge: Sender<()>,
@@ -175,7 +178,7 @@ impl Handover<'_> {
     }
 
     fn submit(&self, job: Job) -> Result<()> {
-        let session = Arc::clone(&job.session);
+        let (session, state) = (Arc::clone(&job.session), Arc::clone(&job.state));
         let unsynced = UnsyncedRecording {
             session: session.id(),
             sync: job.sync.clone(),
@@ -184,6 +187,7 @@ impl Handover<'_> {
         self.to_detect
             .try_send(job)
             .map_err(|_| Error::new(Stage::Pipeline, QUEUE_FULL).of_kind(Kind::Busy))?;
+        self.states.open(&state);
         self.retention.opened(&session, &unsynced.written);
         self.to_sync
             .send(unsynced)
@@ -215,9 +219,11 @@ fn job_of(session: OwnedSession, recording: &Recording, opened: Reopened) -> Res
         let (bytes, at) = (opened.discarded_bytes, opened.length);
         tracing::warn!("recording: discarded {bytes} bytes of a torn packet at byte {at}");
     }
+    let written = recording.written();
     Ok(Job {
+        state: StateSource::new(&session, &written),
         session: Arc::new(session),
-        written: recording.written(),
+        written,
         sync: recording.sync_handle()?,
         opened_bytes: opened.length,
     })

@@ -1,27 +1,30 @@
 //! Handing out frames of an index that another process may own.
 
-use super::{Entries, IndexFile, IndexState};
+use std::path::Path;
+
+use super::{Entries, IndexFile};
 use crate::catalog::handouts::{Event, Handouts};
-use crate::error::{Error, Kind, Result, Stage};
+use crate::error::Result;
 
 impl IndexFile {
-    /// Calls `decide` with the entries and what the journal says, under the lock. What it returns is
+    /// Reads the entries, restores those that `copy` has, and calls `decide` with them and what the journal says, under the lock. What it returns is
     /// in the journal and synced before this returns; then, if `shows` of the number of entries, the index
     /// shows it.
     ///
     /// # Errors
     ///
     /// Returns the error of `decide`; or an error if the index or the journal cannot be read or
-    /// written, of [`Kind::Busy`] if another process holds the lock for too long. Nothing is handed
+    /// written, of [`Kind::Busy`](crate::error::Kind::Busy) if another process holds the lock for too long. Nothing is handed
     /// out then.
     pub fn hand_out(
         &mut self,
         entries: &mut Entries,
+        copy: Option<&Path>,
         shows: &dyn Fn(usize) -> bool,
         decide: impl FnOnce(&Entries, &Handouts) -> Result<Vec<Event>>,
     ) -> Result<Vec<Event>> {
         let _held = self.lock.hold(self.lock_timeout)?;
-        self.load_shared(entries)?;
+        self.known = self.reader.load_shared(&self.path, copy, entries)?;
         self.journal.refresh()?;
         self.show_handouts(entries);
         let events = decide(entries, self.journal.handouts())?;
@@ -39,25 +42,4 @@ impl IndexFile {
         }
         Ok(events)
     }
-
-    /// Reads the index as it is. Files that a crash has left are left to its owner.
-    fn load_shared(&mut self, entries: &mut Entries) -> Result<()> {
-        match self.read_settled(&self.path)? {
-            IndexState::Whole(text, stamp) => {
-                self.json(entries.load(&text))?;
-                self.known = stamp;
-            }
-            IndexState::Corrupt(_) => {
-                return Err(not_an_index().path(&self.path));
-            }
-            IndexState::Nothing | IndexState::Known => {}
-        }
-        Ok(())
-    }
-}
-
-/// Returns the error for a file that is no index.
-pub(in crate::catalog) fn not_an_index() -> Error {
-    let what = "not a JSON array; a recorder on the session, or check --repair, sets it aside";
-    Error::new(Stage::Catalog, what).of_kind(Kind::Corrupt)
 }

@@ -1,0 +1,202 @@
+//! Writes `frames/state.json` of the sessions that a recorder has open: at their beginning, at most
+//! once a second while something changes, and at their end.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use jiff::Timestamp;
+
+use crate::catalog::publish::{self, Durable};
+use crate::error::{Context, Result, Stage};
+use crate::media::{ByteOffset, Ticks, Written};
+use crate::session::{
+    LastPicture, Marks, OwnedSession, STATE_NAME, SenderState, Session, SessionState,
+};
+use crate::telemetry::Counters;
+
+/// Interval between two writes of one file.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the state of a session is made of.
+#[derive(Debug)]
+pub struct StateSource {
+    /// Not the owned one: its lock is released when the recorder is done with it.
+    session: Session,
+    marks: Arc<Marks>,
+    written: Written,
+    told: Mutex<Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    /// What was written last.
+    state: SessionState,
+    /// Whether something else should have been.
+    has_failed: bool,
+}
+
+impl StateSource {
+    /// Returns the source of a session's state. What an earlier recorder told of the last picture is
+    /// kept until there is a later one.
+    pub fn new(session: &OwnedSession, written: &Written) -> Arc<StateSource> {
+        let is_ours = |target: &str| target == STATE_NAME;
+        if let Err(error) = publish::remove_left_overs(&session.frames_dir(), is_ours) {
+            tracing::debug!("{error}");
+        }
+        let state = session.state().unwrap_or_default();
+        let told = Mutex::new(Told { state, has_failed: false });
+        let (marks, session) = (Arc::clone(session.marks()), Session::clone(session));
+        Arc::new(StateSource { session, marks, written: written.clone(), told })
+    }
+
+    /// Writes the state if it has changed.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the file cannot be written.
+    pub fn tell(&self, counters: &Counters) -> Result<()> {
+        // Held while the file is written: what was found later is told later.
+        let mut told = self.lock();
+        let state = SessionState {
+            written_at: told.state.written_at.clone(),
+            ..self.state(counters, told.state.last_picture.clone())
+        };
+        if told.state != state {
+            told.has_failed = true;
+            let state = SessionState { written_at: rfc3339(SystemTime::now()), ..state };
+            self.write(&state)?;
+            *told = Told { state, has_failed: false };
+        }
+        Ok(())
+    }
+
+    fn write(&self, state: &SessionState) -> Result<()> {
+        let path = self.session.state_json();
+        let text = serde_json::to_vec_pretty(state);
+        let mut text = text.context(Stage::Session, &path, "cannot write it")?;
+        text.push(b'\n');
+        publish::publish(&path, &text, Durable::Later)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self, counters: &Counters, earlier: Option<LastPicture>) -> SessionState {
+        let marks = &self.marks;
+        let recorded_bytes = self.written.length();
+        let (read, last) = (marks.read_bytes(), marks.last_picture());
+        let ended = marks.is_detected() || marks.is_deleted();
+        let lag_bytes = if ended { 0 } else { recorded_bytes.saturating_sub(read) };
+        let last_picture = last.map(|(at, ticks)| LastPicture {
+            timestamp: to_micros(Ticks(ticks).seconds()),
+            captured_at: self
+                .written
+                .arrival(ByteOffset(at))
+                .and_then(|arrival| rfc3339(arrival.time)),
+        });
+        let detected_s = last.map_or(0.0, |(_, ticks)| Ticks(ticks).seconds().max(0.0));
+        let lag_seconds = if read > 0 { detected_s * lag_bytes as f64 / read as f64 } else { 0.0 };
+        let snapshot = counters.snapshot();
+        let is_current = counters.session().as_deref() == Some(self.session.folder());
+        let address = snapshot.sender.filter(|_| is_current);
+        SessionState {
+            session: self.session.id(),
+            ended,
+            written_at: None,
+            pid: std::process::id(),
+            boot_id: boot_id(),
+            sender: SenderState {
+                connected: address.is_some(),
+                since: snapshot
+                    .sender_since
+                    .filter(|_| is_current)
+                    .map(|since| format!("{since:.3}")),
+                address,
+            },
+            last_byte_at: self.last_byte_at(),
+            recorded_bytes,
+            last_picture: newest(last_picture, earlier),
+            lag_bytes,
+            lag_seconds: (lag_seconds * 1e3).round() / 1e3,
+        }
+    }
+
+    fn last_byte_at(&self) -> Option<String> {
+        let arrived = self.written.last_arrival().map(|arrival| arrival.time);
+        let written = || std::fs::metadata(self.session.recording_ts()).ok()?.modified().ok();
+        arrived.or_else(written).and_then(rfc3339)
+    }
+}
+
+/// The states of the sessions that a recorder has open.
+#[derive(Debug)]
+pub struct StateWriter<'a> {
+    counters: &'a Counters,
+    open: Mutex<Vec<Arc<StateSource>>>,
+}
+
+impl<'a> StateWriter<'a> {
+    /// Returns a writer for no sessions yet.
+    pub fn new(counters: &'a Counters) -> Self {
+        StateWriter { counters, open: Mutex::default() }
+    }
+
+    /// Writes the state of a session now, and from now on.
+    pub fn open(&self, state: &Arc<StateSource>) {
+        tell(state, self.counters);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(state));
+    }
+
+    /// Writes the states until the other end of `stop` is dropped, and once more.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a last state cannot be written: then those who wait do not learn that nothing
+    /// more comes.
+    pub fn run(&self, stop: &Receiver<()>) -> Result<()> {
+        loop {
+            let is_over = stop.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Disconnected);
+            let open: Vec<_> = {
+                let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+                // Those that nobody else holds are told for the last time, if that has succeeded.
+                open.retain(|state| Arc::strong_count(state) > 1 || state.lock().has_failed);
+                open.clone()
+            };
+            if is_over {
+                return open.iter().try_for_each(|state| state.tell(self.counters));
+            }
+            open.iter().for_each(|state| tell(state, self.counters));
+        }
+    }
+}
+
+/// Writes a state, whatever happens: recording goes on without.
+pub fn tell(state: &StateSource, counters: &Counters) {
+    if let Err(error) = state.tell(counters) {
+        tracing::debug!("{error}");
+    }
+}
+
+/// Returns the newer one. Only the process that has received a picture knows when it arrived.
+fn newest(picture: Option<LastPicture>, earlier: Option<LastPicture>) -> Option<LastPicture> {
+    match (picture, earlier) {
+        (Some(picture), Some(earlier)) if picture.timestamp == earlier.timestamp => Some(earlier),
+        (picture, earlier) => picture.or(earlier),
+    }
+}
+
+fn boot_id() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim_end().to_owned()
+}
+
+/// Formats a time in UTC, with milliseconds.
+fn rfc3339(time: SystemTime) -> Option<String> {
+    Timestamp::try_from(time).ok().map(|time| format!("{time:.3}"))
+}
+
+fn to_micros(seconds: f64) -> f64 {
+    (seconds * 1e6).round() / 1e6
+}

@@ -1,0 +1,245 @@
+//! A recorder's kept frames, one line of JSON each, for processes that wait for them.
+//!
+//! Nobody is waited for: a client that does not read is disconnected. It finds what it has missed in
+//! the index.
+
+use std::convert::Infallible;
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
+use tokio::sync::broadcast::{self, Receiver, Sender};
+use tokio::time::timeout;
+
+use super::client::all_of;
+use super::server::BoundSocket;
+use super::socket::{SocketKind, SocketOwner, find};
+use crate::error::Result;
+
+/// Maximum number of clients at the same time. Others wait in the system's queue.
+const MAX_CLIENTS: usize = 64;
+
+/// Number of frames that a client may be behind.
+const MAX_BEHIND: usize = 256;
+
+/// Time in which a client has to take a line.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Maximum length of a line that is read. Real ones are far shorter.
+const LINE_MAX_BYTES: usize = 1 << 20;
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct KeptFrameLine {
+    /// Folder of the session, absolute.
+    pub folder: String,
+    /// The entry of `index.json`.
+    pub frame: Value,
+}
+
+/// Tells clients of each kept frame. Clones share the clients.
+#[derive(Debug, Clone)]
+pub struct FrameFeed {
+    lines: Sender<Arc<str>>,
+    /// `None` if the socket could not be created.
+    socket: Option<Arc<BoundSocket>>,
+}
+
+impl FrameFeed {
+    /// Returns a feed without a socket: nobody is told.
+    pub fn without_clients() -> Self {
+        FrameFeed { lines: broadcast::channel(MAX_BEHIND).0, socket: None }
+    }
+
+    /// Listens for clients. `session` is the session that is recorded first, whose lock the caller
+    /// holds. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the folder for sockets or the socket cannot be created.
+    pub fn bind(session: &Path) -> Result<Self> {
+        let socket = Some(Arc::new(BoundSocket::bind(SocketKind::Frames, session)?));
+        Ok(FrameFeed { socket, ..Self::without_clients() })
+    }
+
+    /// Tells of a frame of the session in `folder`; `entry` is its entry in JSON. Never blocks.
+    pub fn tell(&self, folder: &Path, entry: &str) {
+        if self.lines.receiver_count() == 0 {
+            return;
+        }
+        let folder = Value::from(folder.to_string_lossy());
+        // Without clients, nobody misses it.
+        let _ = self.lines.send(format!("{{\"folder\":{folder},\"frame\":{entry}}}\n").into());
+    }
+
+    /// Serves clients, forever.
+    pub async fn serve(&self) -> Infallible {
+        let Some(socket) = &self.socket else { return std::future::pending().await };
+        let clients = Arc::new(Semaphore::new(MAX_CLIENTS));
+        loop {
+            // `acquire_owned` fails only if the semaphore is closed, which never happens.
+            let permit = Arc::clone(&clients).acquire_owned().await;
+            let client = socket.accept().await;
+            let lines = self.lines.subscribe();
+            tokio::spawn(async move {
+                write_lines(client, lines).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+/// Writes lines until the client leaves, does not read, or has fallen too far behind.
+async fn write_lines(mut client: UnixStream, mut lines: Receiver<Arc<str>>) {
+    // An empty line tells that from here on, every frame is told.
+    let mut line: Arc<str> = "\n".into();
+    loop {
+        let written = timeout(WRITE_TIMEOUT, client.write_all(line.as_bytes())).await;
+        if !matches!(written, Ok(Ok(()))) {
+            return;
+        }
+        let mut byte = [0];
+        tokio::select! {
+            received = lines.recv() => match received {
+                Ok(received) => line = received,
+                Err(_) => return,
+            },
+            // Clients write nothing: this is the end of one.
+            _ = client.read(&mut byte) => return,
+        }
+    }
+}
+
+/// Reads the feeds of all recorders of this user: after a rotation, no name tells which recorder has
+/// a session.
+#[derive(Debug, Default)]
+pub struct FeedReader {
+    feeds: Vec<Feed>,
+}
+
+#[derive(Debug)]
+struct Feed {
+    path: PathBuf,
+    stream: BlockingStream,
+    /// The beginning of a line.
+    buffer: Vec<u8>,
+}
+
+impl FeedReader {
+    /// Connects to the recorders that are not connected yet.
+    pub fn connect(&mut self) {
+        for path in all_of(SocketKind::Frames) {
+            if self.feeds.iter().any(|feed| feed.path == path) {
+                continue;
+            }
+            if let Ok(SocketOwner::Connected(stream)) = find(&path) {
+                self.feeds.push(Feed { path, stream, buffer: Vec::new() });
+            }
+        }
+    }
+
+    /// Returns the descriptors to wait for.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.feeds.iter().map(|feed| feed.stream.as_fd())
+    }
+
+    /// Returns what has come, without waiting. `missed` is called if something may have come before,
+    /// which only the index tells: when a recorder begins to tell, and when one ends.
+    pub fn read(&mut self, missed: &mut dyn FnMut()) -> Vec<KeptFrameLine> {
+        let mut lines = Vec::new();
+        self.feeds.retain_mut(|feed| {
+            let is_open = feed.read();
+            while let Some(end) = memchr::memchr(b'\n', &feed.buffer) {
+                let line: Vec<u8> = feed.buffer.drain(..=end).collect();
+                match serde_json::from_slice(&line) {
+                    Ok(line) => lines.push(line),
+                    Err(_) => missed(),
+                }
+            }
+            if !is_open || feed.buffer.len() > LINE_MAX_BYTES {
+                missed();
+                return false;
+            }
+            true
+        });
+        lines
+    }
+}
+
+impl Feed {
+    /// Returns false at the end.
+    fn read(&mut self) -> bool {
+        let mut piece = [0; 1 << 14];
+        loop {
+            match self.stream.read(&mut piece) {
+                Ok(0) => return false,
+                Ok(count) => self.buffer.extend_from_slice(&piece[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
+            if self.buffer.len() > LINE_MAX_BYTES {
+                return true;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::status::server::BoundSocket;
+
+    /// Returns what comes on the next read that brings anything.
+    fn next(reader: &mut FeedReader) -> (Vec<KeptFrameLine>, usize) {
+        let mut missed = 0;
+        loop {
+            let lines = reader.read(&mut || missed += 1);
+            if missed > 0 || !lines.is_empty() {
+                return (lines, missed);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn a_client_is_told_of_each_frame_and_of_what_it_may_have_missed() {
+        let (sockets, session) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let feed = {
+            let _inside = runtime.enter();
+            let kind = SocketKind::Frames;
+            let socket = BoundSocket::bind_in(kind, sockets.path(), session.path()).unwrap();
+            FrameFeed { socket: Some(Arc::new(socket)), ..FrameFeed::without_clients() }
+        };
+        let path = feed.socket.as_ref().unwrap().path.clone();
+        let serving = runtime.spawn({
+            let feed = feed.clone();
+            async move { feed.serve().await }
+        });
+        feed.tell(session.path(), "{\"id\":\"F0001\"}");
+        let Ok(SocketOwner::Connected(stream)) = find(&path) else { unreachable!() };
+        let mut reader = FeedReader { feeds: vec![Feed { path, stream, buffer: Vec::new() }] };
+        assert_eq!(next(&mut reader), (Vec::new(), 1), "what was before");
+        feed.tell(session.path(), "{\"id\":\"F0002\"}");
+        let (lines, missed) = next(&mut reader);
+        assert_eq!((lines[0].frame["id"].as_str(), missed), (Some("F0002"), 0));
+        assert_eq!(Path::new(&lines[0].folder), session.path());
+        // One that does not read loses the connection; the feed goes on.
+        for n in 0..10_000 {
+            feed.tell(session.path(), &format!("{{\"id\":{n},\"fill\":\"{}\"}}", "x".repeat(900)));
+        }
+        while !reader.feeds.is_empty() {
+            reader.read(&mut || ());
+        }
+        serving.abort();
+    }
+}
