@@ -223,7 +223,7 @@ impl<'a> Following<'a> {
             let told = feeds.read(&mut || has_missed = true);
             has_changed |= has_missed;
             match self.take_told(told, has_missed, outlet) {
-                Ok(is_due) if is_due => return Ok(Ok(true)),
+                Ok(is_due) if is_due || has_missed => return Ok(Ok(true)),
                 Ok(_) => {}
                 Err(stopped) => return Ok(Err(stopped)),
             }
