@@ -36,6 +36,7 @@ pub mod ts;
 
 // The stages, in pipeline order.
 pub mod ingest;
+pub mod keyframes;
 pub mod recording;
 pub mod session;
 pub mod tail;

@@ -39,7 +39,7 @@ pub use kept::{EncodedFrame, Encoder, KeptFrame};
 pub use options::{CatalogOptions, JpegOptions};
 pub use pace::AT_ONCE_ENTRIES;
 pub use quarantine::QUARANTINE_NAME;
-pub use syncer::{FramesJob, NewCheckpoint, SyncJob, SyncRecording, Syncer};
+pub use syncer::{FramesJob, NewCheckpoint, SyncFile, SyncJob, SyncRecording, Syncer};
 
 use frames::frame_number;
 use handouts::JOURNAL_NAME;

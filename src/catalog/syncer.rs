@@ -20,6 +20,9 @@ const MAX_JPEGS: usize = 256;
 /// Syncs the recording. Returns the number of bytes from its start that are durable.
 pub type SyncRecording = Box<dyn FnOnce() -> Result<u64> + Send>;
 
+/// Syncs another file that the checkpoint relies on.
+pub type SyncFile = Arc<dyn Fn() -> Result<()> + Send + Sync>;
+
 /// A checkpoint to write.
 #[derive(Debug)]
 pub struct NewCheckpoint {
@@ -36,6 +39,8 @@ pub struct NewCheckpoint {
 pub struct SyncJob {
     /// Syncs `recording.ts`.
     pub recording: Option<SyncRecording>,
+    /// Syncs the index of key frames.
+    pub keyframes: Option<SyncFile>,
     /// JPEGs and index; filled in by [`super::Catalog::sync_job`].
     pub frames: FramesJob,
     /// The checkpoint. The index and the JPEGs that it covers must be published before the job
@@ -62,12 +67,13 @@ impl SyncJob {
     fn add(&mut self, later: SyncJob) {
         self.recording = later.recording.or(self.recording.take());
         self.checkpoint = later.checkpoint.or(self.checkpoint.take());
+        self.keyframes = later.keyframes.or(self.keyframes.take());
         self.frames.add(later.frames);
     }
 
     /// Runs the job until the first error, which is returned with the rest of the job.
     fn run(self) -> Result<(), Box<Failed>> {
-        let SyncJob { recording, frames, checkpoint } = self;
+        let SyncJob { recording, keyframes, frames, checkpoint } = self;
         let failed = |error, rest| Err(Box::new(Failed { error, rest }));
         let durable = match recording.map(|sync_recording| sync_recording()) {
             None => u64::MAX,
@@ -75,15 +81,20 @@ impl SyncJob {
             Some(Err(error)) => {
                 // The checkpoint is dropped with the recording: alone, it would point past
                 // the synced bytes.
-                return failed(error, SyncJob { frames, ..SyncJob::default() });
+                return failed(error, SyncJob { keyframes, frames, ..SyncJob::default() });
             }
         };
         // Past a sync that has failed once, no checkpoint is written any more.
         let checkpoint = checkpoint.filter(|checkpoint| checkpoint.covers <= durable);
         // A power loss here leaves more of the recording than the catalog covers: it is
         // detected again.
+        if let Some(sync) = &keyframes
+            && let Err(error) = sync()
+        {
+            return failed(error, SyncJob { keyframes, frames, checkpoint, recording: None });
+        }
         if let Err(error) = frames.run() {
-            return failed(error, SyncJob { frames, checkpoint, recording: None });
+            return failed(error, SyncJob { frames, checkpoint, ..SyncJob::default() });
         }
         // A power loss here leaves frames after the checkpoint: they are found again,
         // with the same ids.
@@ -299,6 +310,7 @@ mod tests {
         let (release, released) = mpsc::channel::<()>();
         let unseen = path.clone();
         syncer.submit(SyncJob {
+            keyframes: None,
             recording: Some(Box::new(move || {
                 assert!(!unseen.exists());
                 running.send(()).unwrap();
@@ -312,6 +324,7 @@ mod tests {
         // Both jobs wait while the first one is blocked, and are merged.
         let first = path.clone();
         syncer.submit(SyncJob {
+            keyframes: None,
             recording: Some(Box::new(|| Err(Error::new(Stage::Recording, "superseded")))),
             checkpoint: checkpoint(&path, b"2"),
             frames: FramesJob {
@@ -322,6 +335,7 @@ mod tests {
         });
         let unwritten = copy.clone();
         syncer.submit(SyncJob {
+            keyframes: None,
             recording: Some(Box::new(move || {
                 assert_eq!(fs::read(&first).unwrap(), b"1");
                 assert!(!unwritten.exists());
@@ -341,6 +355,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, copy) = (folder.path().join("checkpoint.json"), folder.path().join("copy"));
         let failing = || SyncJob {
+            keyframes: None,
             recording: Some(Box::new(|| Err(Error::new(Stage::Recording, "disk on fire")))),
             frames: FramesJob { index_copy: index_copy(&copy, b"x"), ..FramesJob::default() },
             checkpoint: checkpoint(&path, b"1"),
@@ -363,6 +378,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, copy) = (folder.path().join("checkpoint.json"), folder.path().join("copy"));
         let job = |durable| SyncJob {
+            keyframes: None,
             recording: Some(Box::new(move || Ok(durable))),
             frames: FramesJob { index_copy: index_copy(&copy, b"x"), ..FramesJob::default() },
             checkpoint: checkpoint(&path, b"1"),

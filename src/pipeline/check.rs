@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::DetectOptions;
+use super::keyframes;
 use super::list::has_video;
 use super::live::checkpoint::Checkpoint;
 use super::live::trust::{self, StoredCheckpoint};
@@ -41,6 +42,9 @@ pub fn check(session: &Session) -> Result<Examined> {
     if discarded_bytes > 0 {
         let what = format!("{discarded_bytes} bytes of a torn packet at byte {length}");
         problem(Error::new(Stage::Recording, what).path(&path));
+    }
+    if length > 0 && has_video(&session.recording_ts()) {
+        keyframes::examine(session, length)?.into_iter().for_each(&mut problem);
     }
     let path = session.checkpoint_json();
     let contradiction = match trust::examine(&path, &session.recording_ts(), length)? {
@@ -104,8 +108,13 @@ pub fn repair(
     }
     let job = finished_job(owned)?;
     counters.recorded_bytes.store(job.opened_bytes, std::sync::atomic::Ordering::Relaxed);
+    let _owned = Arc::clone(&job.session);
     let live = Live::new(job, Detected::default(), options, counters);
     live.until(shutdown).run(&mut |_, _| ())?;
+    let length = recording::examine(&session.recording_ts())?.length;
+    if keyframes::examine(session, length)?.is_some() {
+        keyframes::rebuild(session, options.program, &|| shutdown.is_requested())?;
+    }
     if !shutdown.is_requested() {
         let strays = examine::quarantine_strays(&session.frames_dir())?;
         if strays > 0 {

@@ -3,6 +3,7 @@
 pub mod analyzer;
 mod check;
 pub mod housekeeping;
+pub mod keyframes;
 pub mod list;
 pub mod live;
 mod options;

@@ -16,10 +16,11 @@ const RECORDING: &str = "recording.ts";
 const LOCK: &str = "recorder.lock";
 
 /// Names in `stream` and `frames` that scenetap writes, besides JPEGs.
-const OWN_NAMES: [&str; 9] = [
+const OWN_NAMES: [&str; 10] = [
     RECORDING,
     "checkpoint.json",
     ".index.synced",
+    "keyframes.idx",
     "unsynced",
     "index.json",
     "index.lock",

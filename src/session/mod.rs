@@ -259,6 +259,11 @@ impl Session {
         self.folder.join("stream/checkpoint.json")
     }
 
+    /// Returns the path of the index of key frames.
+    pub fn keyframes_idx(&self) -> PathBuf {
+        self.folder.join("stream/keyframes.idx")
+    }
+
     /// Returns the path of the synced copy of the index, from which entries are restored
     /// after a power loss.
     pub fn index_copy(&self) -> PathBuf {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Every top-level module, and the modules that it may import. A module is listed after
 /// those that it imports, so there are no cycles.
 #[rustfmt::skip]
-const MAY_IMPORT: [(&str, &[&str]); 26] = [
+const MAY_IMPORT: [(&str, &[&str]); 27] = [
     // Base modules.
     ("byte_offset", &[]),
     ("error", &["byte_offset"]),
@@ -19,6 +19,7 @@ const MAY_IMPORT: [(&str, &[&str]); 26] = [
     ("telemetry", &["error", "media"]),
     // Stages never import each other.
     ("ingest", &["error", "ts"]),
+    ("keyframes", &["disk", "error", "media"]),
     ("recording", &["disk", "error", "media", "ts"]),
     ("session", &["disk", "error"]),
     ("tail", &["error", "media", "ts"]),
@@ -35,8 +36,8 @@ const MAY_IMPORT: [(&str, &[&str]); 26] = [
     ("agent", &["catalog", "error", "pause", "session", "status", "telemetry"]),
     // The pipeline, its configuration, and the command line.
     ("pipeline", &[
-        "catalog", "decode", "demux", "detect", "disk", "error", "framing", "host", "ingest", "media",
-        "pause", "recording", "session", "status", "tail", "telemetry", "timeline", "ts",
+        "catalog", "decode", "demux", "detect", "disk", "error", "framing", "host", "ingest", "keyframes",
+        "media", "pause", "recording", "session", "status", "tail", "telemetry", "timeline", "ts",
     ]),
     ("config", &["agent", "catalog", "error", "pipeline", "playback", "send", "telemetry"]),
     ("cli", &[
@@ -47,14 +48,15 @@ const MAY_IMPORT: [(&str, &[&str]); 26] = [
 
 /// The modules of `pipeline`, and those of them that each may import, in the same order.
 #[rustfmt::skip]
-const PIPELINE: [(&str, &[&str]); 8] = [
+const PIPELINE: [(&str, &[&str]); 9] = [
     ("options", &[]),
     ("analyzer", &[]),
+    ("keyframes", &["analyzer"]),
     ("live", &["analyzer"]),
     ("housekeeping", &["list", "live"]),
     ("record", &["analyzer", "housekeeping", "live"]),
     ("scan", &["analyzer", "live"]),
-    ("check", &["list", "live", "record"]),
+    ("check", &["keyframes", "list", "live", "record"]),
     ("list", &[]),
 ];
 
@@ -89,7 +91,7 @@ const CRATES: [(&str, &[&str]); 26] = [
     ("hex", &["pipeline"]),
     ("shlex", &["config"]),
     ("strsim", &["config"]),
-    ("crc32fast", &["catalog", "decode", "recording"]),
+    ("crc32fast", &["catalog", "decode", "keyframes", "recording"]),
     ("crossbeam_channel", &["cli", "pipeline"]),
     ("jiff", &["agent", "catalog", "cli", "config", "pipeline", "session", "telemetry"]),
     ("memchr", &["decode", "demux", "framing", "ingest", "playback", "send", "status", "ts"]),

@@ -19,6 +19,7 @@ mod frames;
 mod frames_follow;
 mod jobs;
 mod jpeg;
+mod keyframes;
 mod kills;
 mod load;
 mod main_path;

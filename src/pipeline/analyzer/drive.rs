@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::{Analyzer, Scored};
 use crate::error::Result;
+use crate::keyframes::Keyframe;
 use crate::media::ByteOffset;
 use crate::tail::{FileTail, Next};
 
@@ -29,6 +30,9 @@ pub trait Outlet {
     ///
     /// As [`Outlet::scored`].
     fn progress(&mut self, analyzer: &Analyzer, read: ByteOffset, finished: bool) -> Result<()>;
+
+    /// Receives random access points, in the order of the recording. After a restart, some come again.
+    fn keyframes(&mut self, _found: Vec<Keyframe>) {}
 
     /// Reports that `skipped_bytes` bytes at offset `at`, which belong to no packet, were skipped.
     fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64);
@@ -166,6 +170,10 @@ fn wait(
 fn drain(analyzer: &mut Analyzer, outlet: &mut dyn Outlet, by: PacketRead) -> Result<()> {
     while let Some(scored) = analyzer.pull() {
         outlet.scored(scored, by)?;
+    }
+    let keyframes = analyzer.take_keyframes();
+    if !keyframes.is_empty() {
+        outlet.keyframes(keyframes);
     }
     Ok(())
 }

@@ -12,6 +12,7 @@
 //!              └────────┴─────────┴──▶ restart: where another analyzer can resume
 //!
 //! cut_points  where the stream may be cut into pieces that are decoded apart
+//! keyframes   collects random access points for the index of key frames
 //! drive       the loop: a file's packets into an analyzer, its verdicts into an outlet
 //! parallel    when a backlog is decoded on all cores, and when one picture after the other
 //! pieces      decodes a backlog on all cores
@@ -21,6 +22,7 @@
 mod cut_points;
 mod decoders;
 mod drive;
+mod keyframes;
 mod look_ahead;
 mod parallel;
 mod pieces;
@@ -42,10 +44,12 @@ use crate::decode::{Decoded, Shown};
 use crate::demux::{NoVideo, Program, ProgramChoice, StreamFault};
 use crate::detect::{Comparer, Detector, DetectorState, Rule};
 use crate::error::{Error, Kind, Result, Stage};
+use crate::keyframes::Keyframe;
 use crate::media::{ByteOffset, Damage, Frame, Picture, Ticks, Verdict};
 use crate::timeline::TimedUnit;
 use crate::ts::TsPacket;
 use decoders::Decoders;
+use keyframes::KeyframeCollector;
 use parallel::Parallel;
 use restart::{Decided, RestartPoints};
 use timer::UnitTimer;
@@ -71,6 +75,9 @@ pub struct Analyzer {
     comparer: Comparer,
     detector: Detector,
     restart: RestartPoints,
+    keyframes: KeyframeCollector,
+    /// Whether pictures are decoded.
+    decodes: bool,
     resuming: Option<Resuming>,
     parallel: Parallel,
     /// Offset and time of the last picture that has a verdict.
@@ -118,6 +125,8 @@ impl Analyzer {
             comparer: Comparer::default(),
             detector: Detector::new(rule),
             restart: RestartPoints::new(),
+            keyframes: KeyframeCollector::default(),
+            decodes: true,
             resuming: None,
             parallel: Parallel::default(),
             last: None,
@@ -171,6 +180,13 @@ impl Analyzer {
         self
     }
 
+    /// Decodes nothing: there are no pictures, only random access points.
+    #[must_use]
+    pub fn without_decoding(mut self) -> Self {
+        self.decodes = false;
+        self
+    }
+
     /// Pushes the next packet.
     ///
     /// # Errors
@@ -179,6 +195,7 @@ impl Analyzer {
     /// [`Kind::Corrupt`] if the restart point does not fit the recording.
     pub fn push(&mut self, packet: TsPacket<'_>) -> Result<()> {
         self.restart.packet_passed(packet);
+        self.keyframes.packet_passed(packet);
         self.reader.push(packet);
         self.drain_reader()
     }
@@ -207,6 +224,12 @@ impl Analyzer {
     /// Returns the next picture that has a verdict, if there is one.
     pub fn pull(&mut self) -> Option<Scored> {
         self.ready.pop_front()
+    }
+
+    /// Returns the random access points that were found since the last call. After a restart, some come
+    /// again.
+    pub fn take_keyframes(&mut self) -> Vec<Keyframe> {
+        self.keyframes.take()
     }
 
     /// Returns the point at which another analyzer can resume after the last picture that has a
@@ -304,6 +327,10 @@ impl Analyzer {
     }
 
     fn take_unit(&mut self, timed: TimedUnit) -> Result<()> {
+        self.keyframes.unit_passed(&timed);
+        if !self.decodes {
+            return Ok(());
+        }
         if timed.unit.damaged {
             self.damaged(timed.unit.at);
         }

@@ -34,6 +34,7 @@ use super::{DetectOptions, join, spawn};
 use crate::catalog::{Catalog, CatalogOptions, Entry, KeptFrame, publish};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::host::shutdown::Shutdown;
+use crate::keyframes::{Keyframe, KeyframeWriter};
 use crate::media::{ByteOffset, Damage, Ticks, Written};
 use crate::recording::SyncHandle;
 use crate::session::{Marks, OwnedSession, Session};
@@ -184,6 +185,7 @@ impl<'a> Live<'a> {
         let (start, catalog) = self.open()?;
         let checkpoints = CheckpointOptions {
             recording: self.sync.clone(),
+            keyframes: self.open_keyframes(start.as_ref())?,
             path: self.session.checkpoint_json(),
             interval: self.options.sync_interval,
         };
@@ -227,6 +229,13 @@ impl<'a> Live<'a> {
             self.is_reconciled = true;
         }
         Ok((checkpoint.map(|checkpoint| checkpoint.point), catalog))
+    }
+
+    /// Opens the index of key frames.
+    fn open_keyframes(&self, start: Option<&RestartPoint>) -> Result<KeyframeWriter> {
+        let path = self.session.keyframes_idx();
+        let from = start.map_or(ByteOffset(0), |start| start.read_from.offset);
+        KeyframeWriter::open(&path, from, self.written.length())
     }
 
     fn open_catalog(&self, next_ordinal: u64) -> Result<Catalog> {
@@ -279,6 +288,7 @@ impl<'a> Live<'a> {
             reported: Instant::now(),
             last_start: start,
             stream_log: StreamLog::new(self.base.damage),
+            keyframes: Vec::new(),
             behind: Report::every(Duration::from_secs(60)),
         };
         let stop = || marks.is_deleted() || self.stop.is_some_and(Shutdown::is_requested);
@@ -290,7 +300,8 @@ impl<'a> Live<'a> {
 /// beginning, and finds the same frames again.
 fn load_checkpoint(session: &OwnedSession, recording_bytes: u64) -> Result<Option<Checkpoint>> {
     let path = session.checkpoint_json();
-    publish::remove_left_overs(publish::folder_of(&path), |name| name == "checkpoint.json")?;
+    let is_ours = |name: &str| matches!(name, "checkpoint.json" | "keyframes.idx");
+    publish::remove_left_overs(publish::folder_of(&path), is_ours)?;
     match trust::examine(&path, &session.recording_ts(), recording_bytes)? {
         StoredCheckpoint::Missing => Ok(None),
         StoredCheckpoint::Trusted(checkpoint) => Ok(Some(*checkpoint)),
@@ -322,6 +333,8 @@ struct LiveOutlet<'a> {
     reported: Instant,
     last_start: Option<RestartPoint>,
     stream_log: StreamLog,
+    /// Random access points that were not passed on yet.
+    keyframes: Vec<Keyframe>,
     /// Reports that detection is behind: a stream that one thread cannot follow is behind again and
     /// again.
     behind: Report,
@@ -384,6 +397,11 @@ impl Outlet for LiveOutlet<'_> {
             return Ok(());
         }
         self.reported = Instant::now();
+        // Before the checkpoint that covers them.
+        if !self.keyframes.is_empty() {
+            let keyframes = std::mem::take(&mut self.keyframes);
+            self.send(Message::Keyframes(keyframes))?;
+        }
         // At the end, also if no picture has come since: the checkpoint then covers the whole file.
         let is_news = |start: &RestartPoint| finished || self.last_start.as_ref() != Some(start);
         if let Some(start) = analyzer.restart_point().filter(is_news) {
@@ -395,6 +413,10 @@ impl Outlet for LiveOutlet<'_> {
             self.send(Message::Finished)?;
         }
         Ok(())
+    }
+
+    fn keyframes(&mut self, found: Vec<Keyframe>) {
+        self.keyframes.extend(found);
     }
 
     fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64) {

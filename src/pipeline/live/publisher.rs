@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::checkpoint::Checkpoint;
 use crate::catalog::{Catalog, EncodedFrame, Entry, KeptFrame, NewCheckpoint, SyncJob, Syncer};
 use crate::error::Result;
+use crate::keyframes::{Keyframe, KeyframeWriter};
 use crate::media::ByteOffset;
 use crate::pipeline::analyzer::RestartPoint;
 use crate::recording::SyncHandle;
@@ -31,6 +32,8 @@ pub enum Message {
         /// Offset after the bytes that detection has read.
         read: ByteOffset,
     },
+    /// Random access points that detection has passed.
+    Keyframes(Vec<Keyframe>),
     /// Every picture of the recording has a verdict. Frames of an earlier run that were not found
     /// again do not exist.
     Finished,
@@ -53,6 +56,8 @@ pub struct DetectionTimes {
 pub struct CheckpointOptions {
     /// Syncs `recording.ts`.
     pub recording: SyncHandle,
+    /// The index of key frames.
+    pub keyframes: KeyframeWriter,
     /// Path of `checkpoint.json`.
     pub path: PathBuf,
     /// Maximum time for which results may not be durable.
@@ -122,6 +127,7 @@ impl Publisher<'_> {
         let catalog = &self.catalog;
         let encode = |message: Message| match message {
             Message::Decided { start, read } => Step::Decided(start, read),
+            Message::Keyframes(found) => Step::Keyframes(found),
             Message::Finished => Step::Finished,
             Message::Keep(kept, _) if catalog.is_known(&kept.verdict) => {
                 Step::Commit(EncodedFrame::without_jpeg(&kept), None)
@@ -144,6 +150,11 @@ impl Publisher<'_> {
                     // Later frames may be kept before the checkpoint is written.
                     let kept = self.catalog.kept();
                     self.decided = Some(Decided { start, read, kept });
+                }
+                Step::Keyframes(found) => {
+                    if let Some(checkpoints) = &mut self.checkpoints {
+                        checkpoints.keyframes.append(&found)?;
+                    }
                 }
                 Step::Finished => {
                     self.catalog.quarantine_unfound()?;
@@ -216,6 +227,7 @@ impl Publisher<'_> {
         };
         syncer.submit(SyncJob {
             recording: Some(Box::new(move || recording.sync())),
+            keyframes: Some(checkpoints.keyframes.syncer()),
             frames: self.catalog.sync_job(),
             checkpoint,
         });
@@ -249,5 +261,6 @@ enum Step {
     /// A frame for the catalog; when detection had found it, and when it was encoded.
     Commit(EncodedFrame, Option<(DetectionTimes, Instant)>),
     Decided(Box<RestartPoint>, ByteOffset),
+    Keyframes(Vec<Keyframe>),
     Finished,
 }

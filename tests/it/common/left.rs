@@ -13,6 +13,7 @@ pub struct Left {
     pub recording: Vec<u8>,
     pub entries: Vec<Value>,
     pub frames: BTreeMap<String, Vec<u8>>,
+    pub keyframes: Vec<u8>,
     pub stream: Vec<String>,
 }
 
@@ -45,6 +46,7 @@ pub fn left(session: &Path) -> Left {
         recording: stream["recording.ts"].clone(),
         entries,
         frames,
+        keyframes: stream["keyframes.idx"].clone(),
         stream: stream.into_keys().collect(),
     }
 }
@@ -88,6 +90,7 @@ pub fn assert_same(context: &str, session: &Path, acknowledged: &[Value], undist
     assert_eq!(summary(&found.entries), summary(&undisturbed.entries), "{context}");
     assert_eq!(found.entries, undisturbed.entries, "{context}");
     assert_eq!(found.stream, undisturbed.stream, "{context}");
+    assert!(found.keyframes == undisturbed.keyframes, "{context}: other key frames");
     let names = |left: &Left| left.frames.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&found), names(undisturbed), "{context}");
     assert!(found.frames == undisturbed.frames, "{context}: another JPEG");
