@@ -205,6 +205,9 @@ impl Shared {
                 Ok(RunEnd::TimedOut) => format!("ended after {:?}", self.command.timeout),
                 Err(error) => format!("cannot run {}: {error}", self.command.words[0]),
             };
+            if self.is_stopped() {
+                return;
+            }
             let left = self.command.retries - attempt;
             let again = if left > 0 { "; it is run again" } else { "" };
             tracing::warn!("on-frame {}: {what}{again}", task.id);

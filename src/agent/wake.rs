@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
-use rustix::io::Errno;
 
 /// What has happened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,7 +17,7 @@ pub struct Woken {
     pub reader_left: bool,
 }
 
-/// Watches files of one folder.
+/// Watches files.
 #[derive(Debug)]
 pub struct Wake<'a> {
     /// `None` where the system or the file system has no inotify(7).
@@ -27,20 +26,21 @@ pub struct Wake<'a> {
 }
 
 impl<'a> Wake<'a> {
-    /// Watches the files with these `names` in `folder`, whether they exist or not.
-    pub fn watch(folder: &Path, names: &'a [&'a str]) -> Self {
-        let watched = || {
-            let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-            let written = WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE | WatchFlags::MODIFY;
-            inotify::add_watch(&inotify, folder, written | WatchFlags::ONLYDIR)?;
-            Ok::<_, Errno>(inotify)
-        };
-        let inotify = watched()
-            .inspect_err(|error| {
-                tracing::debug!("{}: cannot watch it: {error}", folder.display());
-            })
-            .ok();
+    /// Watches files with these `names`, in folders that are added.
+    pub fn watch(names: &'a [&'a str]) -> Self {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK);
+        let inotify =
+            inotify.inspect_err(|error| tracing::debug!("cannot watch files: {error}")).ok();
         Wake { inotify, names }
+    }
+
+    /// Watches the files in `folder`, too, whether they exist or not.
+    pub fn add(&self, folder: &Path) {
+        let Some(inotify) = &self.inotify else { return };
+        let written = WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE | WatchFlags::MODIFY;
+        if let Err(error) = inotify::add_watch(inotify, folder, written | WatchFlags::ONLYDIR) {
+            tracing::debug!("{}: cannot watch it: {error}", folder.display());
+        }
     }
 
     /// Waits until something happens to a file, on one of `others`, or to the reader of `output`; at
@@ -97,7 +97,8 @@ mod tests {
     #[test]
     fn a_watched_file_wakes_and_another_does_not() {
         let folder = tempfile::tempdir().unwrap();
-        let wake = Wake::watch(folder.path(), &["index.json"]);
+        let wake = Wake::watch(&["index.json"]);
+        wake.add(folder.path());
         let nothing = || std::iter::empty();
         assert_eq!(wake.wait(nothing(), None, Duration::ZERO), Woken::default());
         fs::write(folder.path().join("F0001.jpg"), "").unwrap();
@@ -110,8 +111,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_leaves_wakes() {
-        let folder = tempfile::tempdir().unwrap();
-        let wake = Wake::watch(folder.path(), &[]);
+        let wake = Wake::watch(&[]);
         let (reader, writer) = pipe().unwrap();
         let output = Some(writer.as_fd());
         assert!(!wake.wait(std::iter::empty(), output, Duration::ZERO).reader_left);

@@ -172,7 +172,7 @@ pub fn run(args: FramesArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
     let holder = config.holder.as_deref();
     let selection = &config.selection;
     let frames = match &order {
-        Order::List => catalog.list(selection, is_recorded)?,
+        Order::List => catalog.list(selection, &[], is_recorded)?,
         Order::Lease(length) => catalog.lease(selection, &[], *length, holder, is_recorded)?,
         Order::Acknowledge(ids) => {
             return catalog.acknowledge(ids, holder, is_recorded).map(|()| ExitStatus::Done);

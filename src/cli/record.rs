@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
@@ -255,11 +255,20 @@ pub fn run(args: RecordArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
         result
     });
     status_line.end();
-    let handed_out = runner.take().map_or(Ok(()), |runner| runner.finish(config.shutdown_timeout));
+    // One time for all that others hold up, in whole hundredths of a second.
+    let deadline = Instant::now() + config.shutdown_timeout;
+    let left = || {
+        let left = deadline.saturating_duration_since(Instant::now());
+        Duration::from_millis((left.as_millis() as u64).next_multiple_of(10))
+    };
+    let handed_out = runner.take().map_or(Ok(()), |runner| runner.finish(left()));
+    context.stderr_timeout.set(left());
     result?;
     tracing::info!("{}", summary("recorded", &counters.snapshot()));
     handed_out?;
-    lines.map_or(Ok(()), |lines| lines.finish(config.shutdown_timeout))?;
+    let printed = lines.map_or(Ok(()), |lines| lines.finish(left()));
+    context.stderr_timeout.set(left());
+    printed?;
     Ok(ExitStatus::Done)
 }
 

@@ -51,12 +51,14 @@ pub struct FrameFeed {
     lines: Sender<Arc<str>>,
     /// `None` if the socket could not be created.
     socket: Option<Arc<BoundSocket>>,
+    /// What a client is told first: the session that was recorded first.
+    hello: Arc<str>,
 }
 
 impl FrameFeed {
     /// Returns a feed without a socket: nobody is told.
     pub fn without_clients() -> Self {
-        FrameFeed { lines: broadcast::channel(MAX_BEHIND).0, socket: None }
+        FrameFeed { lines: broadcast::channel(MAX_BEHIND).0, socket: None, hello: "\n".into() }
     }
 
     /// Listens for clients. `session` is the session that is recorded first, whose lock the caller
@@ -66,8 +68,13 @@ impl FrameFeed {
     ///
     /// Returns an error if the folder for sockets or the socket cannot be created.
     pub fn bind(session: &Path) -> Result<Self> {
-        let socket = Some(Arc::new(BoundSocket::bind(SocketKind::Frames, session)?));
-        Ok(FrameFeed { socket, ..Self::without_clients() })
+        Ok(Self::on(BoundSocket::bind(SocketKind::Frames, session)?, session))
+    }
+
+    fn on(socket: BoundSocket, session: &Path) -> Self {
+        let hello = format!("{{\"folder\":{}}}\n", Value::from(session.to_string_lossy()));
+        let socket = Some(Arc::new(socket));
+        FrameFeed { socket, hello: hello.into(), ..Self::without_clients() }
     }
 
     /// Tells of a frame of the session in `folder`; `entry` is its entry in JSON. Never blocks.
@@ -88,9 +95,9 @@ impl FrameFeed {
             // `acquire_owned` fails only if the semaphore is closed, which never happens.
             let permit = Arc::clone(&clients).acquire_owned().await;
             let client = socket.accept().await;
-            let lines = self.lines.subscribe();
+            let (lines, hello) = (self.lines.subscribe(), Arc::clone(&self.hello));
             tokio::spawn(async move {
-                write_lines(client, lines).await;
+                write_lines(client, hello, lines).await;
                 drop(permit);
             });
         }
@@ -98,9 +105,9 @@ impl FrameFeed {
 }
 
 /// Writes lines until the client leaves, does not read, or has fallen too far behind.
-async fn write_lines(mut client: UnixStream, mut lines: Receiver<Arc<str>>) {
-    // An empty line tells that from here on, every frame is told.
-    let mut line: Arc<str> = "\n".into();
+async fn write_lines(mut client: UnixStream, hello: Arc<str>, mut lines: Receiver<Arc<str>>) {
+    // Tells that from here on, every frame is told.
+    let mut line = hello;
     loop {
         let written = timeout(WRITE_TIMEOUT, client.write_all(line.as_bytes())).await;
         if !matches!(written, Ok(Ok(()))) {
@@ -131,6 +138,14 @@ struct Feed {
     stream: BlockingStream,
     /// The beginning of a line.
     buffer: Vec<u8>,
+    /// Folder of the session that was recorded first, once every frame is told.
+    tells_from: Option<PathBuf>,
+}
+
+/// The first line.
+#[derive(Debug, Deserialize)]
+struct Hello {
+    folder: PathBuf,
 }
 
 impl FeedReader {
@@ -141,9 +156,14 @@ impl FeedReader {
                 continue;
             }
             if let Ok(SocketOwner::Connected(stream)) = find(&path) {
-                self.feeds.push(Feed { path, stream, buffer: Vec::new() });
+                self.feeds.push(Feed { path, stream, buffer: Vec::new(), tells_from: None });
             }
         }
+    }
+
+    /// Returns whether a recorder tells of each frame whose first session satisfies `is_ours`.
+    pub fn tells_of(&self, is_ours: &dyn Fn(&Path) -> bool) -> bool {
+        self.feeds.iter().filter_map(|feed| feed.tells_from.as_deref()).any(is_ours)
     }
 
     /// Returns the descriptors to wait for.
@@ -161,7 +181,11 @@ impl FeedReader {
                 let line: Vec<u8> = feed.buffer.drain(..=end).collect();
                 match serde_json::from_slice(&line) {
                     Ok(line) => lines.push(line),
-                    Err(_) => missed(),
+                    Err(_) => {
+                        let hello = serde_json::from_slice::<Hello>(&line);
+                        feed.tells_from = hello.ok().map(|hello| hello.folder);
+                        missed();
+                    }
                 }
             }
             if !is_open || feed.buffer.len() > LINE_MAX_BYTES {
@@ -218,7 +242,7 @@ mod tests {
             let _inside = runtime.enter();
             let kind = SocketKind::Frames;
             let socket = BoundSocket::bind_in(kind, sockets.path(), session.path()).unwrap();
-            FrameFeed { socket: Some(Arc::new(socket)), ..FrameFeed::without_clients() }
+            FrameFeed::on(socket, session.path())
         };
         let path = feed.socket.as_ref().unwrap().path.clone();
         let serving = runtime.spawn({
@@ -227,8 +251,11 @@ mod tests {
         });
         feed.tell(session.path(), "{\"id\":\"F0001\"}");
         let Ok(SocketOwner::Connected(stream)) = find(&path) else { unreachable!() };
-        let mut reader = FeedReader { feeds: vec![Feed { path, stream, buffer: Vec::new() }] };
+        let mut reader =
+            FeedReader { feeds: vec![Feed { path, stream, buffer: Vec::new(), tells_from: None }] };
+        assert!(!reader.tells_of(&|_| true), "not yet");
         assert_eq!(next(&mut reader), (Vec::new(), 1), "what was before");
+        assert!(reader.tells_of(&|folder| folder == session.path()));
         feed.tell(session.path(), "{\"id\":\"F0002\"}");
         let (lines, missed) = next(&mut reader);
         assert_eq!((lines[0].frame["id"].as_str(), missed), (Some("F0002"), 0));

@@ -261,3 +261,51 @@ fn the_state_tells_a_still_screen_from_a_dead_sender_and_when_nothing_more_comes
     recorder.end_by_signal();
     assert_eq!(state(&session)["ended"], true);
 }
+
+/// Records several sessions.
+fn recorded_series(sessions: &Path) {
+    let options = [&MANY[..], &["--rotate-bytes=400K"]].concat();
+    let recorder = Recorder::start(sessions, "s", &options);
+    send_bytes(&recorder.address, &clip());
+    assert!(recorder.end().0.success());
+    assert!(series(sessions).len() > 2);
+}
+
+#[test]
+fn one_that_leases_waits_for_no_other_and_hands_out_again_in_every_session_what_nobody_acknowledged()
+ {
+    let folder = tempfile::tempdir().unwrap();
+    recorded_series(folder.path());
+    let first = folder.path().join("s");
+    // A frame of the first session is another's, for a while.
+    let (_, theirs) = Follower::start(&first, &["--lease=3", "--holder=slow", "--limit=1"]).end();
+    let mut follower = Follower::start(&first, &["--lease=600", "--holder=quick"]);
+    let mut seen = Vec::new();
+    let all = recorded(folder.path());
+    while seen.len() < all.len() - 1 {
+        seen.push(follower.next().unwrap());
+    }
+    assert!(!names(&seen).contains(&names(&theirs)[0]), "the last sessions did not wait for it");
+    let (status, last) = follower.end();
+    assert_eq!((status, names(&last)), (0, names(&theirs)), "it is handed out again");
+}
+
+#[test]
+fn a_lock_that_another_program_holds_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    recorded_series(folder.path());
+    let session = series(folder.path()).pop().unwrap();
+    let lock = fs::File::open(session.join("frames/index.lock")).unwrap();
+    lock.lock().unwrap();
+    let mut command = scenetap();
+    command.arg("frames").arg(&session).args(["--follow", "--json", "--lease=600"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let is_told = |line: &String| line.contains("has not released it for 1s; it is tried again");
+    assert!(log.by_ref().map_while(Result::ok).any(|line| is_told(&line)));
+    drop(lock);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let lines = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(lines.lines().count(), index(&session).len());
+}

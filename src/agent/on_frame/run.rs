@@ -25,6 +25,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// A longer line of output is logged in parts.
 const LINE_MAX_BYTES: usize = 4096;
 
+/// More lines of one run are only counted.
+const MAX_LINES: u64 = 100;
+
 /// How a run has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RunEnd {
@@ -143,11 +146,12 @@ struct Log {
     /// `None` at its end.
     output: Option<File>,
     line: Vec<u8>,
+    lines: u64,
 }
 
 impl Log {
     fn new(id: String, output: File) -> Self {
-        Log { id, output: Some(output), line: Vec::new() }
+        Log { id, output: Some(output), line: Vec::new(), lines: 0 }
     }
 
     /// Waits for output, or for the end of the process, at most `timeout`. Returns whether the process
@@ -204,7 +208,10 @@ impl Log {
         let line = String::from_utf8_lossy(&self.line);
         let line = line.trim_end().replace(char::is_control, "?");
         if !line.is_empty() {
-            tracing::info!("on-frame {}: {line}", self.id);
+            self.lines += 1;
+            if self.lines <= MAX_LINES {
+                tracing::info!("on-frame {}: {line}", self.id);
+            }
         }
         self.line.clear();
     }
@@ -220,6 +227,9 @@ impl Log {
         }
         if !self.line.is_empty() {
             self.log_line();
+        }
+        if self.lines > MAX_LINES {
+            tracing::info!("on-frame {}: {} more lines", self.id, self.lines - MAX_LINES);
         }
     }
 }

@@ -67,6 +67,8 @@ impl Lease {
         // A length that no clock can hold ends with the calendar.
         let length_signed = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
         let until = now.checked_add(length_signed).unwrap_or(Timestamp::MAX);
+        // Whole milliseconds, as the index shows it.
+        let until = Timestamp::from_millisecond(until.as_millisecond()).unwrap_or(until);
         Lease { until, length, holder: holder.map(str::to_owned) }
     }
 

@@ -85,13 +85,19 @@ impl SharedCatalog {
         Ok(SharedCatalog { path, folder, index_copy, lock_timeout })
     }
 
-    /// Returns the selected frames in presentation order. Waits for no lock. Unless it `is_recorded`,
+    /// Returns the selected frames in presentation order, then those `told` of that the index does not
+    /// name. Waits for no lock. Unless it `is_recorded`,
     /// entries that other programs have deleted come back: a recorder restores them itself.
     ///
     /// # Errors
     ///
     /// Returns an error if the index or the journal cannot be read.
-    pub fn list(&self, selection: &Selection, is_recorded: bool) -> Result<Vec<ListedFrame>> {
+    pub fn list(
+        &self,
+        selection: &Selection,
+        told: &[ListedFrame],
+        is_recorded: bool,
+    ) -> Result<Vec<ListedFrame>> {
         let mut entries = self.no_entries();
         Reader::new(CORRUPT_GRACE, Arc::new(SystemClock)).load_shared(
             &self.path.join(INDEX_NAME),
@@ -100,8 +106,15 @@ impl SharedCatalog {
         )?;
         let mut journal = Journal::new(&self.path);
         journal.refresh()?;
-        entries.show(journal.handouts(), Timestamp::now());
-        let frames = entries.all().iter().filter_map(ListedFrame::of);
+        let now = Timestamp::now();
+        entries.show(journal.handouts(), now);
+        let listed: HashSet<u64> = entries.all().iter().map(|slot| slot.number).collect();
+        let told = told.iter().filter(|frame| !listed.contains(&frame.number)).cloned();
+        let told = told.map(|mut frame| {
+            frame.entry.show(&journal.handouts().shown(frame.number, now));
+            frame
+        });
+        let frames = entries.all().iter().filter_map(ListedFrame::of).chain(told);
         let selected = frames.filter(|frame| selection.contains(frame));
         Ok(selected.take(selection.limit.unwrap_or(usize::MAX)).collect())
     }
@@ -138,7 +151,9 @@ impl SharedCatalog {
             let now = Timestamp::now();
             let lease = Lease::begin(now, length, holder);
             let is_free = |frame: &ListedFrame| {
-                !frame.entry.sent_to_agent && handouts.live_lease(frame.number, now).is_none()
+                !frame.entry.sent_to_agent
+                    && !handouts.is_acknowledged(frame.number)
+                    && handouts.live_lease(frame.number, now).is_none()
             };
             let listed: HashSet<u64> = entries.all().iter().map(|slot| slot.number).collect();
             let told = told.iter().filter(|frame| !listed.contains(&frame.number)).cloned();

@@ -158,7 +158,7 @@ fn a_selection_names_frames_by_id_or_by_time() {
     let catalog = shared(&folder);
     catalog.acknowledge(&ids_of(&["F0003"]), None, true).unwrap();
     let listed = |selection: Selection| -> Vec<u64> {
-        catalog.list(&selection, true).unwrap().iter().map(|frame| frame.number).collect()
+        catalog.list(&selection, &[], true).unwrap().iter().map(|frame| frame.number).collect()
     };
     let all = Selection::default();
     assert_eq!(listed(all), [1, 2, 3, 4]);
@@ -187,7 +187,7 @@ fn a_program_that_writes_back_a_stale_index_undoes_nothing_recorder_or_not() {
         } else {
             drop(recorder);
         }
-        let listed = catalog.list(&Selection::default(), true).unwrap();
+        let listed = catalog.list(&Selection::default(), &[], true).unwrap();
         let sent: Vec<_> = listed.iter().map(|frame| frame.entry.sent_to_agent).collect();
         assert_eq!(sent, [true, false, true]);
         assert_eq!(listed[1].entry.lease_holder.as_deref(), Some("a"));
@@ -223,7 +223,7 @@ fn a_torn_line_is_ignored_and_cut_off_by_the_next_one() {
     let path = folder.path().join(JOURNAL_NAME);
     let whole = journal(&folder);
     fs::File::options().append(true).open(&path).unwrap().write_all(b"{\"event\":\"ack\"").unwrap();
-    assert!(!catalog.list(&Selection::default(), true).unwrap()[1].entry.sent_to_agent);
+    assert!(!catalog.list(&Selection::default(), &[], true).unwrap()[1].entry.sent_to_agent);
     catalog.acknowledge(&ids_of(&["F0002"]), None, true).unwrap();
     assert!(journal(&folder).starts_with(&whole));
     assert_eq!(journal(&folder).lines().count(), 2);
@@ -288,12 +288,44 @@ fn entries_that_another_program_has_deleted_are_handed_out_with_no_recorder_runn
     stale[0]["note"] = json!("a dog");
     rename_over(folder.path(), &stale);
     let catalog = shared(&folder);
-    assert_eq!(catalog.list(&Selection::default(), true).unwrap().len(), 1);
-    let listed = catalog.list(&Selection::default(), false).unwrap();
+    assert_eq!(catalog.list(&Selection::default(), &[], true).unwrap().len(), 1);
+    let listed = catalog.list(&Selection::default(), &[], false).unwrap();
     assert_eq!(listed.iter().map(|frame| frame.number).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(ids(folder.path()), ["F0001"], "listing writes nothing");
     let leased = catalog.lease(&Selection::default(), &[], LONG, Some("a"), false).unwrap();
     assert_eq!(leased.len(), 3);
     assert_eq!(ids(folder.path()), ["F0001", "F0002", "F0003"]);
     assert_eq!(index(folder.path())[0]["note"], "a dog");
+}
+
+#[test]
+fn a_frame_that_the_index_does_not_name_yet_is_leased_once_and_not_again_when_it_is_acknowledged() {
+    let (folder, _recorder) = recorded(2);
+    let catalog = shared(&folder);
+    let told = catalog.list(&Selection::default(), &[], true).unwrap()[1..].to_vec();
+    rename_over(folder.path(), &index(folder.path())[..1]);
+    let lease = |holder| {
+        let all = Selection::default();
+        let leased = catalog.lease(&all, &told, LONG, Some(holder), true).unwrap();
+        leased.into_iter().map(|frame| frame.entry.id).collect::<Vec<_>>()
+    };
+    assert_eq!(lease("a"), ["F0001", "F0002"]);
+    assert!(lease("b").is_empty());
+    catalog.acknowledge(&ids_of(&["F0002"]), Some("a"), true).unwrap();
+    assert!(lease("b").is_empty(), "it was delivered");
+    let listed = catalog.list(&Selection::default(), &told, true).unwrap();
+    assert!(listed[1].entry.sent_to_agent, "{listed:?}");
+}
+
+#[test]
+fn an_acknowledgement_that_is_repeated_repairs_a_stale_index() {
+    let (folder, recorder) = recorded(1);
+    drop(recorder);
+    let stale = index(folder.path());
+    let catalog = shared(&folder);
+    catalog.acknowledge(&ids_of(&["F0001"]), None, false).unwrap();
+    rename_over(folder.path(), &stale);
+    catalog.acknowledge(&ids_of(&["F0001"]), None, false).unwrap();
+    assert_eq!(sent(folder.path()), [true]);
+    assert_eq!(journal(&folder).lines().count(), 1);
 }

@@ -233,6 +233,10 @@ fn job_of(session: OwnedSession, recording: &Recording, opened: Reopened) -> Res
 fn is_finished(session: &Session) -> bool {
     let recording = session.recording_ts();
     let Ok(metadata) = std::fs::metadata(&recording) else { return false };
+    // Those who wait for its frames have not been told.
+    if session.state().is_some_and(|state| !state.ended) {
+        return false;
+    }
     let stored = trust::examine(&session.checkpoint_json(), &recording, metadata.len());
     matches!(stored, Ok(StoredCheckpoint::Trusted(checkpoint)) if checkpoint.is_final(metadata.len()))
 }

@@ -26,12 +26,13 @@ impl IndexFile {
         let _held = self.lock.hold(self.lock_timeout)?;
         self.known = self.reader.load_shared(&self.path, copy, entries)?;
         self.journal.refresh()?;
-        self.show_handouts(entries);
+        let is_stale = self.show_handouts(entries);
         let events = decide(entries, self.journal.handouts())?;
-        if events.is_empty() {
+        if !events.is_empty() {
+            self.journal.append(&events)?;
+        } else if !is_stale {
             return Ok(events);
         }
-        self.journal.append(&events)?;
         // Without entries, nothing can be shown, and the index may not exist yet.
         if entries.len() > 0 && shows(entries.len()) {
             // It has happened: every reader takes it from the journal.

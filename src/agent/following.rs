@@ -1,0 +1,281 @@
+//! One session that is followed: which of its frames were handed out.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::follow::{FollowOptions, Halt, LeaseOptions, Sink};
+use crate::catalog::handouts::{CatalogStamp, ListedFrame, Selection, SharedCatalog};
+use crate::error::{Error, Kind, Result, Stage};
+use crate::session::Session;
+use crate::status::KeptFrameLine;
+
+/// Another program may hold the lock on the index for so long, until it is tried again.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A recorder that takes a session up again says within this time that it has not ended.
+const TAKE_UP: Duration = Duration::from_millis(300);
+
+/// A session that is followed.
+pub(super) struct Following<'a> {
+    session: Session,
+    selection: Selection,
+    options: &'a FollowOptions,
+    /// The folder, as recorders name it.
+    real_folder: Option<PathBuf>,
+    catalog: SharedCatalog,
+    /// Numbers of the frames that were passed on, and until when they were leased.
+    passed: HashMap<u64, Option<String>>,
+    /// Frames that recorders have told of, and that the index may not name yet.
+    told: Vec<ListedFrame>,
+    /// Whether frames before these may be missing.
+    has_gap: bool,
+    listed: Option<CatalogStamp>,
+    found: Found,
+    has_ended: bool,
+    /// Since when the state says so, while a recorder holds the session.
+    ended_since: Option<Instant>,
+    dead_since: Option<Instant>,
+    is_lock_busy: bool,
+    /// Whether the session after it is followed.
+    is_succeeded: bool,
+}
+
+/// What was found when the index was read last.
+#[derive(Default)]
+struct Found {
+    /// No frame is left that was not handed out.
+    is_handed_out: bool,
+    /// Nothing will have to be handed out again.
+    is_acknowledged: bool,
+    /// When the next lease ends.
+    until: Option<Timestamp>,
+}
+
+impl<'a> Following<'a> {
+    pub(super) fn new(
+        session: Session,
+        selection: Selection,
+        options: &'a FollowOptions,
+    ) -> Result<Self> {
+        let lock_timeout = options.lock_timeout.min(LOCK_TIMEOUT);
+        let catalog =
+            SharedCatalog::open(&session.frames_dir(), &session.index_copy(), lock_timeout)?;
+        Ok(Following {
+            real_folder: fs::canonicalize(session.folder()).ok(),
+            session,
+            selection,
+            options,
+            catalog,
+            passed: HashMap::new(),
+            told: Vec::new(),
+            has_gap: false,
+            listed: None,
+            found: Found::default(),
+            has_ended: false,
+            ended_since: None,
+            dead_since: None,
+            is_lock_busy: false,
+            is_succeeded: false,
+        })
+    }
+
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Returns whether no more frames come.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Returns whether nothing is left to hand out. What this process has leased may not be acknowledged
+    /// yet.
+    pub(super) fn is_over(&self) -> bool {
+        self.has_ended && self.found.is_handed_out
+    }
+
+    /// Returns whether nothing will have to be handed out again, and the session after it is followed.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_succeeded && self.is_over() && self.found.is_acknowledged
+    }
+
+    /// Returns when the next lease ends.
+    pub(super) fn lease_ends(&self) -> Option<Timestamp> {
+        self.found.until
+    }
+
+    /// The session after it is followed from now on.
+    pub(super) fn set_succeeded(&mut self) {
+        self.is_succeeded = true;
+    }
+
+    /// Frames may have come that no recorder has told of.
+    pub(super) fn may_have_missed(&mut self) {
+        self.has_gap = true;
+    }
+
+    /// Looks whether the session has ended and, if it `is_due` or something has changed, reads the index
+    /// and hands out what is new.
+    pub(super) fn look(&mut self, is_due: bool, sink: &mut Sink<'_>) -> Result<(), Halt> {
+        // Before the index: when the session has ended, the index names every frame.
+        let has_ended = self.ends()?;
+        let stamp = self.catalog.stamp();
+        let lease_has_ended = self.found.until.is_some_and(|until| until <= Timestamp::now());
+        let is_last = has_ended && !self.has_ended;
+        if is_due || is_last || lease_has_ended || self.is_lock_busy || self.listed != Some(stamp) {
+            self.listed = Some(stamp);
+            self.hand_out(sink)?;
+        }
+        self.has_ended = has_ended;
+        Ok(())
+    }
+
+    /// Returns whether no more frames come.
+    fn ends(&mut self) -> Result<bool> {
+        let (state, is_recorded) = (self.session.state(), self.session.is_recorded());
+        if state.as_ref().is_some_and(|state| state.ended) {
+            // Told by the recorder that holds it, or by one before it.
+            let since = *self.ended_since.get_or_insert_with(Instant::now);
+            return Ok(!is_recorded || since.elapsed() >= TAKE_UP);
+        }
+        self.ended_since = None;
+        if is_recorded {
+            self.dead_since = None;
+            return Ok(false);
+        }
+        // Recorded by a version that tells nothing.
+        if state.is_none() {
+            return Ok(true);
+        }
+        let since = *self.dead_since.get_or_insert_with(|| {
+            let id = self.session.id();
+            tracing::info!("session {id}: its recorder has died; waiting for another");
+            Instant::now()
+        });
+        match self.options.timeout {
+            Some(timeout) if since.elapsed() >= timeout => {
+                let what = format!("its recorder has died, and none has come within {timeout:?}");
+                let error = Error::new(Stage::Session, what).of_kind(Kind::Gone);
+                Err(error.path(self.session.folder()))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Takes a frame that a recorder has told of, if it is of this session. Returns whether the session
+    /// should be looked at now.
+    pub(super) fn take_told(
+        &mut self,
+        line: &KeptFrameLine,
+        sink: &mut Sink<'_>,
+    ) -> Result<bool, Halt> {
+        if self.real_folder != fs::canonicalize(&line.folder).ok() {
+            return Ok(false);
+        }
+        let Some(frame) = ListedFrame::parse(line.frame.clone()) else { return Ok(false) };
+        if self.passed.contains_key(&frame.number) || !self.selection.contains(&frame) {
+            return Ok(false);
+        }
+        if !self.has_gap && self.options.lease.is_none() {
+            self.pass(&frame, sink)?;
+            return Ok(false);
+        }
+        self.told.push(frame);
+        Ok(!self.has_gap)
+    }
+
+    /// Passes on, or leases, what the index names, or recorders have told of, and was not passed on yet.
+    fn hand_out(&mut self, sink: &mut Sink<'_>) -> Result<(), Halt> {
+        let selection = Selection { limit: None, ..self.selection };
+        let is_recorded = self.session.is_recorded();
+        let mut frames = self.catalog.list(&selection, &self.told, is_recorded)?;
+        let told: HashSet<u64> = self.told.iter().map(|frame| frame.number).collect();
+        let listed = frames.iter().rfind(|frame| !told.contains(&frame.number));
+        let listed_through = listed.map_or(0, |last| last.number);
+        // What was told continues what is listed.
+        self.has_gap &= self.told.first().is_some_and(|told| told.number > listed_through + 1);
+        if self.has_gap {
+            frames.retain(|frame| !told.contains(&frame.number));
+        }
+        match &self.options.lease {
+            Some(lease) => self.hand_out_leased(frames, lease, sink)?,
+            None => {
+                for frame in &frames {
+                    if !self.passed.contains_key(&frame.number) {
+                        self.pass(frame, sink)?;
+                    }
+                }
+                let is_handed_out = !self.has_gap;
+                self.found = Found { is_handed_out, is_acknowledged: true, until: None };
+            }
+        }
+        let is_leased = self.options.lease.is_some();
+        let is_wanted = self.has_gap || is_leased;
+        self.told.retain(|frame| is_wanted && frame.number > listed_through);
+        Ok(())
+    }
+
+    fn hand_out_leased(
+        &mut self,
+        mut frames: Vec<ListedFrame>,
+        lease: &LeaseOptions,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Halt> {
+        frames.retain(|frame| {
+            !frame.entry.sent_to_agent && self.catalog.has_picture(&frame.entry.id)
+        });
+        let now = Timestamp::now();
+        let ends = |frame: &ListedFrame| {
+            let until: Option<Timestamp> = frame.entry.leased_until.as_ref()?.parse().ok();
+            until.filter(|until| *until > now)
+        };
+        if frames.iter().any(|frame| ends(frame).is_none()) {
+            for frame in self.lease(lease, sink.remaining())? {
+                self.pass(&frame, sink)?;
+                if let Some(known) = frames.iter_mut().find(|known| known.number == frame.number) {
+                    *known = frame;
+                }
+            }
+        }
+        // What another has leased comes again if it is not acknowledged.
+        let is_ours = |frame: &ListedFrame| {
+            self.passed.get(&frame.number).is_some_and(|until| *until == frame.entry.leased_until)
+        };
+        let is_leased_by_us = |frame| ends(frame).is_some() && is_ours(frame);
+        self.found = Found {
+            is_handed_out: !self.has_gap && frames.iter().all(is_leased_by_us),
+            is_acknowledged: frames.is_empty(),
+            until: frames.iter().filter_map(ends).min(),
+        };
+        Ok(())
+    }
+
+    /// Leases what is free; nothing while another program holds the lock on the index.
+    fn lease(&mut self, lease: &LeaseOptions, limit: Option<usize>) -> Result<Vec<ListedFrame>> {
+        let selection = Selection { limit, ..self.selection };
+        let told: &[ListedFrame] = if self.has_gap { &[] } else { &self.told };
+        let (length, holder) = (lease.length, lease.holder.as_deref());
+        let is_recorded = self.session.is_recorded();
+        match self.catalog.lease(&selection, told, length, holder, is_recorded) {
+            Err(error) if error.kind() == Kind::Busy => {
+                if !std::mem::replace(&mut self.is_lock_busy, true) {
+                    tracing::warn!("{error}; it is tried again");
+                }
+                Ok(Vec::new())
+            }
+            leased => {
+                self.is_lock_busy = false;
+                leased
+            }
+        }
+    }
+
+    fn pass(&mut self, frame: &ListedFrame, sink: &mut Sink<'_>) -> Result<(), Halt> {
+        self.passed.insert(frame.number, frame.entry.leased_until.clone());
+        sink.take(&self.session, &frame.entry)
+    }
+}
