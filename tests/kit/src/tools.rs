@@ -29,7 +29,8 @@ pub fn fixture(name: &str) -> PathBuf {
 /// Returns whether `program`, which only tests need, is installed. Skips the test if not.
 pub fn has(program: &str) -> bool {
     let mut command = Command::new(program);
-    command.arg(if program == "ffmpeg" { "-version" } else { "--version" });
+    let is_ffmpegs = matches!(program, "ffmpeg" | "ffprobe");
+    command.arg(if is_ffmpegs { "-version" } else { "--version" });
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let found = command.status().is_ok_and(|status| status.success());
     if !found {
