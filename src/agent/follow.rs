@@ -54,7 +54,7 @@ pub struct LeaseOptions {
 pub struct FrameOutlet<'a> {
     /// Takes a frame. Returns false if no more are wanted.
     pub take: &'a mut dyn FnMut(&Session, &Entry) -> bool,
-    /// Whose reader may leave.
+    /// The descriptor to which frames are written: following ends when its reader leaves.
     pub output: Option<BorrowedFd<'a>>,
     /// Returns whether to stop.
     pub stop: &'a dyn Fn() -> bool,

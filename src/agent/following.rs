@@ -44,7 +44,7 @@ pub(super) struct Following<'a> {
     is_succeeded: bool,
 }
 
-/// What was found when the index was read last.
+/// State of the frames when the index was read last.
 #[derive(Default)]
 struct Found {
     /// No frame is left that was not handed out.
@@ -196,7 +196,7 @@ impl<'a> Following<'a> {
         let told: HashSet<u64> = self.told.iter().map(|frame| frame.number).collect();
         let listed = frames.iter().rfind(|frame| !told.contains(&frame.number));
         let listed_through = listed.map_or(0, |last| last.number);
-        // What was told continues what is listed.
+        // The gap is closed once the index reaches the first frame that a recorder has told of.
         self.has_gap &= self.told.first().is_some_and(|told| told.number > listed_through + 1);
         if self.has_gap {
             frames.retain(|frame| !told.contains(&frame.number));
@@ -213,8 +213,8 @@ impl<'a> Following<'a> {
                 self.found = Found { is_handed_out, is_acknowledged: true, until: None };
             }
         }
-        let is_leased = self.options.lease.is_some();
-        let is_wanted = self.has_gap || is_leased;
+        // Passed on by now, unless they wait for the gap or for a lease.
+        let is_wanted = self.has_gap || self.options.lease.is_some();
         self.told.retain(|frame| is_wanted && frame.number > listed_through);
         Ok(())
     }

@@ -17,6 +17,11 @@ pub use scan::scan;
 
 use crate::error::{Error, Kind, Result, Stage};
 
+/// Formats a time in UTC, with milliseconds.
+fn rfc3339(time: jiff::Timestamp) -> String {
+    format!("{time:.3}")
+}
+
 /// Starts a thread called `name`.
 ///
 /// # Errors

@@ -112,7 +112,7 @@ impl Run {
             // Until it is waited for, its id is not used again: also not for the group.
             if descriptor.is_none() || has_ended {
                 if has_ended && self.ended_by.is_some() {
-                    // What it has started and left behind.
+                    // Also the processes that the command has started and left behind.
                     let _ = kill_process_group(group, Signal::KILL);
                 }
                 if let Some(status) = child.try_wait()? {

@@ -67,7 +67,7 @@ impl Lease {
         // A length that no clock can hold ends with the calendar.
         let length_signed = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
         let until = now.checked_add(length_signed).unwrap_or(Timestamp::MAX);
-        // Whole milliseconds, as the index shows it.
+        // The index shows milliseconds: both must agree on when the lease ends.
         let until = Timestamp::from_millisecond(until.as_millisecond()).unwrap_or(until);
         Lease { until, length, holder: holder.map(str::to_owned) }
     }
@@ -95,15 +95,6 @@ impl Handouts {
     /// Returns whether a frame was acknowledged.
     pub fn is_acknowledged(&self, number: u64) -> bool {
         matches!(self.get(number), Some(Handout::Acknowledged(_)))
-    }
-
-    /// Returns when the next of the leases ends that have not ended.
-    pub fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
-        let until = |handout: &Handout| match handout {
-            Handout::Leased(lease) if lease.is_live(now) => Some(lease.until),
-            _ => None,
-        };
-        self.0.values().filter_map(until).min()
     }
 
     /// Returns the frames and what is known of them.

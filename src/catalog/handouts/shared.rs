@@ -307,7 +307,7 @@ impl SharedCatalog {
     }
 }
 
-/// What is to happen to a frame, and the holder that the journal names.
+/// The change to a frame, and the holder that the journal names with it.
 type Decision = (Change, Option<String>);
 
 /// Checks that a holder, if one is named, has leased the frame now.

@@ -198,7 +198,7 @@ fn a_program_that_writes_back_a_stale_index_undoes_nothing_recorder_or_not() {
             assert_eq!(shown[1]["lease_holder"], "a");
             assert_eq!(shown[1]["note"], "a dog");
         }
-        // Whoever acts next writes it.
+        // The next lease or release writes the index as the journal has it.
         assert!(lease(&catalog, LONG, "b", 9).is_empty());
         catalog.release(&ids_of(&["F0002"]), Some("a"), false).unwrap();
         assert_eq!(index(folder.path())[0]["sent_to_agent"], true);

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::catalog::publish::{self, Durable};
 use crate::error::{Context, Result, Stage};
 use crate::media::{ByteOffset, Ticks, Written};
+use crate::pipeline::rfc3339;
 use crate::session::{
     LastPicture, Marks, OwnedSession, STATE_NAME, SenderState, Session, SessionState,
 };
@@ -64,7 +65,7 @@ impl StateSource {
         };
         if told.state != state {
             told.has_failed = true;
-            let state = SessionState { written_at: rfc3339(SystemTime::now()), ..state };
+            let state = SessionState { written_at: time_of_day(SystemTime::now()), ..state };
             self.write(&state)?;
             *told = Told { state, has_failed: false };
         }
@@ -94,7 +95,7 @@ impl StateSource {
             captured_at: self
                 .written
                 .arrival(ByteOffset(at))
-                .and_then(|arrival| rfc3339(arrival.time)),
+                .and_then(|arrival| time_of_day(arrival.time)),
         });
         let detected_s = last.map_or(0.0, |(_, ticks)| Ticks(ticks).seconds().max(0.0));
         let lag_seconds = if read > 0 { detected_s * lag_bytes as f64 / read as f64 } else { 0.0 };
@@ -109,10 +110,7 @@ impl StateSource {
             boot_id: boot_id(),
             sender: SenderState {
                 connected: address.is_some(),
-                since: snapshot
-                    .sender_since
-                    .filter(|_| is_current)
-                    .map(|since| format!("{since:.3}")),
+                since: snapshot.sender_since.filter(|_| is_current).map(rfc3339),
                 address,
             },
             last_byte_at: self.last_byte_at(),
@@ -126,7 +124,7 @@ impl StateSource {
     fn last_byte_at(&self) -> Option<String> {
         let arrived = self.written.last_arrival().map(|arrival| arrival.time);
         let written = || std::fs::metadata(self.session.recording_ts()).ok()?.modified().ok();
-        arrived.or_else(written).and_then(rfc3339)
+        arrived.or_else(written).and_then(time_of_day)
     }
 }
 
@@ -192,9 +190,9 @@ fn boot_id() -> String {
     text.trim_end().to_owned()
 }
 
-/// Formats a time in UTC, with milliseconds.
-fn rfc3339(time: SystemTime) -> Option<String> {
-    Timestamp::try_from(time).ok().map(|time| format!("{time:.3}"))
+/// Formats a time of the system; `None` if it is out of range.
+fn time_of_day(time: SystemTime) -> Option<String> {
+    Timestamp::try_from(time).ok().map(rfc3339)
 }
 
 fn to_micros(seconds: f64) -> f64 {

@@ -18,7 +18,7 @@ use tokio::time::interval;
 
 use crate::host::service::Manager;
 use crate::host::shutdown::Shutdown;
-use crate::pipeline::spawn;
+use crate::pipeline::{rfc3339, spawn};
 use crate::session::Session;
 use crate::status::{FrameFeed, Listener, LoggedLine, Sender, Status};
 use crate::telemetry::{self, Counters, Snapshot};
@@ -233,11 +233,6 @@ fn line(snapshot: &Snapshot, listening: &str) -> String {
 
 fn logged_line(trouble: telemetry::Trouble) -> LoggedLine {
     LoggedLine { message: trouble.message, at: rfc3339(trouble.at) }
-}
-
-/// Formats a time in UTC, with milliseconds.
-fn rfc3339(time: Timestamp) -> String {
-    format!("{time:.3}")
 }
 
 /// Rounds seconds to milliseconds: more digits would be noise.
