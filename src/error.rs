@@ -36,6 +36,8 @@ pub enum Stage {
     Send,
     /// The status of recorders.
     Status,
+    /// Stills and clips.
+    Evidence,
     /// Threads and queues.
     Pipeline,
 }
@@ -53,6 +55,7 @@ impl fmt::Display for Stage {
             Stage::Playback => "playback",
             Stage::Send => "send",
             Stage::Status => "status",
+            Stage::Evidence => "evidence",
             Stage::Pipeline => "pipeline",
         })
     }

@@ -37,7 +37,7 @@ const NO_TABLES: u64 = u64::MAX;
 pub struct Keyframe {
     /// Offset of the TS packet in which the access unit starts.
     pub at: ByteOffset,
-    /// Presentation time of its picture.
+    /// Time at which its picture is shown, from the start of the recording.
     pub time: Ticks,
     /// Offset of the packet in which the PAT before it starts; `None` if there is none.
     pub tables: Option<ByteOffset>,

@@ -4,7 +4,6 @@
 //! writer publishes, or a finished one.
 
 use std::fs::{self, File};
-use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -76,7 +75,13 @@ impl FileTail {
     /// Returns an error if the file cannot be opened.
     pub fn open(path: &Path, aligner: Aligner, end: End) -> Result<Self> {
         let file = File::open(path).context(Stage::Tail, path, "cannot open")?;
-        Ok(FileTail { file, path: path.to_owned(), end, aligner, scratch: vec![0; READ_BYTES] })
+        Ok(FileTail::of(file, path, aligner, end))
+    }
+
+    /// Reads an open file from the byte on that `aligner` expects next. `path` only appears in
+    /// messages.
+    pub fn of(file: File, path: &Path, aligner: Aligner, end: End) -> Self {
+        FileTail { file, path: path.to_owned(), end, aligner, scratch: vec![0; READ_BYTES] }
     }
 
     /// Returns the number of bytes that are there.
@@ -162,12 +167,18 @@ pub fn probe_file(path: &Path) -> Result<(u64, PacketSize)> {
         return Err(Error::new(Stage::Tail, "not a file; scan reads recordings").path(path));
     }
     let file = File::open(path).context(Stage::Tail, path, "cannot open")?;
-    let mut head = Vec::new();
-    file.take(PROBED_BYTES as u64).read_to_end(&mut head).context(
-        Stage::Tail,
-        path,
-        "cannot read",
-    )?;
+    probe_open_file(&file, path)
+}
+
+/// As [`probe_file`], for an open regular file. `path` only appears in messages.
+///
+/// # Errors
+///
+/// As [`probe_file`].
+pub fn probe_open_file(file: &File, path: &Path) -> Result<(u64, PacketSize)> {
+    let length = file.metadata().context(Stage::Tail, path, "cannot read")?.len();
+    let mut head = vec![0; PROBED_BYTES.min(usize::try_from(length).unwrap_or(PROBED_BYTES))];
+    file.read_exact_at(&mut head, 0).context(Stage::Tail, path, "cannot read")?;
     let packet_size = probe_packet_size(&head).ok_or_else(|| {
         let what = if head.is_empty() {
             "the file is empty"
@@ -176,7 +187,7 @@ pub fn probe_file(path: &Path) -> Result<(u64, PacketSize)> {
         };
         Error::new(Stage::Tail, what).path(path)
     })?;
-    Ok((metadata.len(), packet_size))
+    Ok((length, packet_size))
 }
 
 #[cfg(test)]

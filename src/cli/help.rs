@@ -48,6 +48,9 @@ Examples:
     scenetap frames 20240601_201500 --lease 60
     scenetap frames 20240601_201500 --ack F0007
 
+  Look at any moment, five seconds ago for example:
+    scenetap still 20240601_201500 --at -5 -o moment.jpg
+
   Show the state of running recorders; list the sessions; check the files of one:
     scenetap status
     scenetap sessions
@@ -96,6 +99,13 @@ Examples:
   scenetap play 20240601_201500
   scenetap play sessions/20240601_201500 --at 90
   scenetap play show.ts --live=no";
+
+pub(super) const STILL_EXAMPLES: &str = "\
+Examples:
+  scenetap still 20240601_201500 --at 1:02:03.5 -o moment.jpg
+  scenetap still 20240601_201500 --at -5 --width 1024 -o - | display
+  scenetap still 20240601_201500 --frame F0042 -o F0042.png
+  scenetap still show.ts --at 90 -o moment.png --json";
 
 pub(super) const FRAMES_EXAMPLES: &str = "\
 Examples:

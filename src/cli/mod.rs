@@ -6,6 +6,7 @@
 
 mod check;
 mod exit_status;
+mod file_output;
 mod frame_lines;
 mod frame_table;
 mod frames;
@@ -27,6 +28,8 @@ mod sessions;
 mod status;
 mod status_line;
 mod status_text;
+mod still;
+mod target;
 mod terminal;
 mod tls;
 
@@ -65,6 +68,7 @@ enum Command {
     Send(send::SendArgs),
     Play(play::PlayArgs),
     Frames(frames::FramesArgs),
+    Still(still::StillArgs),
     Status(status::StatusArgs),
     Sessions(sessions::SessionsArgs),
     Check(check::CheckArgs),
@@ -136,6 +140,7 @@ fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
         Command::Send(args) => send::run(args, &context),
         Command::Play(args) => play::run(args, &context),
         Command::Frames(args) => frames::run(args, &context),
+        Command::Still(args) => still::run(args, &context),
         Command::Status(args) => status::run(args, &context),
         Command::Sessions(args) => sessions::run(args, &context),
         Command::Check(args) => check::run(args, &context),
@@ -164,6 +169,11 @@ mod tests {
     use super::*;
     use crate::config::ALL;
 
+    /// Returns whether no variable and no file gives the flag.
+    fn is_order(flag: &str) -> bool {
+        frames::ORDERS.contains(&flag) || still::ORDERS.contains(&flag)
+    }
+
     /// Parses a command line as the program does.
     pub(super) fn typed(line: &[&str]) -> Result<Cli, clap::Error> {
         parse(std::iter::once("scenetap").chain(line.iter().copied()).map(OsString::from))
@@ -187,7 +197,7 @@ mod tests {
             .iter()
             .flat_map(|command| command.get_arguments())
             .filter_map(|argument| argument.get_long())
-            .filter(|&flag| flag != "config" && !frames::ORDERS.contains(&flag))
+            .filter(|&flag| flag != "config" && !is_order(flag))
             .collect();
         for flag in &flags {
             assert!(ALL.iter().any(|key| key.name() == *flag), "--{flag} has no key");
@@ -202,7 +212,7 @@ mod tests {
         let samples = |name: &str| match name {
             "allow" => "192.0.2.0/24",
             "program" | "at" | "jobs" | "since" | "limit" | "lease" => "1",
-            "frame-width" => "640",
+            "frame-width" | "width" => "640",
             "to" => "127.0.0.1:4444",
             "log" => "info",
             "on-frame" => "true",
@@ -214,11 +224,12 @@ mod tests {
             ("send", &["a.ts", "--to=127.0.0.1:4444"]),
             ("play", &["a.ts"]),
             ("frames", &["a"]),
+            ("still", &["a", "-o", "a.jpg"]),
         ] {
             let cli = Cli::command();
             let arguments = cli.find_subcommand(command).unwrap().get_arguments();
             let names = arguments.filter_map(|argument| argument.get_long());
-            for name in names.filter(|name| !frames::ORDERS.contains(name)) {
+            for name in names.filter(|name| !is_order(name)) {
                 let key = ALL.iter().find(|key| key.name() == name).unwrap();
                 let flag = format!("--{name}={}", key.default().unwrap_or(samples(name)));
                 let line: Vec<&str> =

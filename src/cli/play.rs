@@ -1,12 +1,13 @@
 //! `scenetap play`: opens mpv on a growing or finished recording.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use super::target::find_target;
 use super::{CommandContext, ExitStatus};
 use crate::config::{Layer, Layers, PlayConfig, key};
 use crate::error::Result;
+use crate::pipeline::evidence::{self, Moment, OpenRecording};
 use crate::playback::{self, PlayOptions, PlayOutcome, Position};
-use crate::session::Session;
 
 /// Watch a recording in mpv, also while it grows
 ///
@@ -26,10 +27,12 @@ pub struct PlayArgs {
     #[arg(conflicts_with = "at")]
     live: Option<bool>,
 
-    /// Start this many seconds from the beginning, as timestamp in index.json counts
-    #[arg(long, help_heading = "Where to begin", allow_negative_numbers = true)]
-    #[arg(value_name = "SECONDS", value_parser = key::AT.parser())]
-    at: Option<f64>,
+    /// Start here: seconds or [HH:]MM:SS from the start; with a minus sign, before the newest picture
+    ///
+    /// It counts as timestamp in index.json does.
+    #[arg(long, help_heading = "Where to begin", allow_hyphen_values = true)]
+    #[arg(value_name = "TIME", value_parser = key::AT.parser())]
+    at: Option<Moment>,
 
     /// Folder that contains the session folders
     #[arg(long, help_heading = "Session")]
@@ -50,9 +53,9 @@ impl PlayArgs {
             live.map_or((true, Layer::Default), |ranked| (ranked.value, ranked.layer));
         let from = match at {
             // `--live` on the command line overrides `at` in the file.
-            Some(at) if at.layer >= layer => Position::Seconds(at.value),
-            _ if is_live => Position::Live,
-            _ => Position::Seconds(0.0),
+            Some(at) if at.layer >= layer => Some(at.value),
+            _ if is_live => None,
+            _ => Some(Moment::FromStart(0.0)),
         };
         Ok(PlayConfig {
             target: self.target,
@@ -60,19 +63,6 @@ impl PlayArgs {
             from,
         })
     }
-}
-
-/// Finds the recording: `target` is, in this order, the path of a file, the path of a
-/// session folder, or the name of a session in `sessions_dir`.
-///
-/// # Errors
-///
-/// Returns an error if there is no such recording.
-pub fn find_recording(target: &Path, sessions_dir: &Path) -> Result<PathBuf> {
-    if target.is_file() {
-        return Ok(target.to_owned());
-    }
-    Ok(Session::find(sessions_dir, target)?.recording_ts())
 }
 
 /// Opens mpv, or moves the one that is open.
@@ -83,10 +73,18 @@ pub fn find_recording(target: &Path, sessions_dir: &Path) -> Result<PathBuf> {
 pub fn run(args: PlayArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&context.layers)?;
     tracing::debug!(?config, "resolved");
-    let recording = find_recording(&config.target, &config.sessions_dir)?;
-
-    match playback::play(&recording, config.from, &PlayOptions::default(), context.shutdown.flag())?
-    {
+    let target = find_target(&config.target, &config.sessions_dir)?;
+    let from = match config.from {
+        None => Position::Live,
+        Some(Moment::FromStart(seconds)) => Position::Seconds(seconds),
+        Some(Moment::BeforeNewest(seconds)) => {
+            let source = OpenRecording::open(&target, None)?;
+            let newest = evidence::newest(&source, &|| context.shutdown.is_requested())?;
+            Position::Seconds((newest - seconds).max(0.0))
+        }
+    };
+    let options = PlayOptions::default();
+    match playback::play(&target.recording(), from, &options, context.shutdown.flag())? {
         PlayOutcome::Steered => tracing::info!("moved the open player"),
         PlayOutcome::Ended(_) | PlayOutcome::Stopped => {}
     }
@@ -96,44 +94,35 @@ pub fn run(args: PlayArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::config::File;
 
-    fn from(args: PlayArgs, file: &str) -> Position {
+    fn from(args: PlayArgs, file: &str) -> Option<Moment> {
         let environment = |_: &str| None;
         let file = File::parse(Path::new("f"), file).unwrap();
         args.resolve(&Layers::new(&environment, Some(file))).unwrap().from
     }
 
+    fn moment(seconds: f64) -> Option<Moment> {
+        Some(Moment::FromStart(seconds))
+    }
+
     #[test]
     fn the_live_edge_is_where_it_begins_unless_a_time_is_given() {
-        assert_eq!(from(PlayArgs::default(), ""), Position::Live);
-        assert_eq!(from(PlayArgs::default(), "at = 12.5"), Position::Seconds(12.5));
-        assert_eq!(
-            from(PlayArgs { at: Some(3.0), ..PlayArgs::default() }, ""),
-            Position::Seconds(3.0)
-        );
-        assert_eq!(from(PlayArgs::default(), "live = false"), Position::Seconds(0.0));
+        assert_eq!(from(PlayArgs::default(), ""), None);
+        assert_eq!(from(PlayArgs::default(), "at = 12.5"), moment(12.5));
+        assert_eq!(from(PlayArgs { at: moment(3.0), ..PlayArgs::default() }, ""), moment(3.0));
+        assert_eq!(from(PlayArgs::default(), "live = false"), moment(0.0));
     }
 
     #[test]
     fn live_on_the_command_line_outranks_a_time_in_the_file() {
         let live = PlayArgs { live: Some(true), ..PlayArgs::default() };
-        assert_eq!(from(live, "at = 12.5"), Position::Live);
-        let at = PlayArgs { at: Some(3.0), ..PlayArgs::default() };
-        assert_eq!(from(at, "live = true"), Position::Seconds(3.0));
-    }
-
-    #[test]
-    fn a_session_is_found_by_name_by_folder_and_by_file() {
-        let sessions = tempfile::tempdir().unwrap();
-        let recording = sessions.path().join("s1/stream/recording.ts");
-        std::fs::create_dir_all(recording.parent().unwrap()).unwrap();
-        std::fs::write(&recording, b"").unwrap();
-        for target in [PathBuf::from("s1"), sessions.path().join("s1"), recording.clone()] {
-            assert_eq!(find_recording(&target, sessions.path()).unwrap(), recording);
-        }
-        let error = find_recording(Path::new("s2"), sessions.path()).unwrap_err();
-        assert!(error.to_string().starts_with("session: s2: no session"), "{error}");
+        assert_eq!(from(live, "at = 12.5"), None);
+        assert_eq!(from(PlayArgs::default(), "at = '-1:30'"), Some(Moment::BeforeNewest(90.0)));
+        let at = PlayArgs { at: moment(3.0), ..PlayArgs::default() };
+        assert_eq!(from(at, "live = true"), moment(3.0));
     }
 }

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 
 use super::values::{self, CommandWords, HostPort, Parsed};
 use crate::catalog::handouts::Since;
+use crate::pipeline::evidence::Moment;
 use crate::send::Speed;
 use crate::telemetry::LogFormat;
 
@@ -231,7 +232,8 @@ pub mod key {
 
     pub static LIVE: Key<bool> =
         Key::new("live", ValueKind::Switch, values::switch).with_default("yes");
-    pub static AT: Key<f64> = Key::new("at", ValueKind::Number, values::play_from_s);
+    pub static AT: Key<Moment> = Key::new("at", ValueKind::NumberOrText, values::moment);
+    pub static WIDTH: Key<u32> = Key::new("width", ValueKind::Whole, values::frame_width_px);
 
     pub static VERBOSE: Key<u8> =
         Key::new("verbose", ValueKind::Whole, values::verbosity).with_default("0");
@@ -295,6 +297,7 @@ pub static ALL: &[&dyn AnyKey] = &[
     &key::HOLDER,
     &key::LIVE,
     &key::AT,
+    &key::WIDTH,
     &key::VERBOSE,
     &key::QUIET,
     &key::LOG,

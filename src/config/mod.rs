@@ -21,9 +21,10 @@ pub use layers::{Environment, Layer, Layers, Ranked};
 pub use values::{CommandWords, HostPort};
 
 use crate::agent::FrameCommand;
+use crate::catalog::JpegOptions;
 use crate::catalog::handouts::Selection;
+use crate::pipeline::evidence::{Moment, StillFormat};
 use crate::pipeline::{DetectOptions, RecordOptions, ScanOptions};
-use crate::playback::Position;
 
 /// Configuration of `scenetap record`.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,8 +95,33 @@ pub struct PlayConfig {
     pub target: PathBuf,
     /// The folder in which session names are looked up.
     pub sessions_dir: PathBuf,
-    /// Where playback starts.
-    pub from: Position,
+    /// Where playback starts; `None` for the live edge.
+    pub from: Option<Moment>,
+}
+
+/// Configuration of `scenetap still`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StillConfig {
+    /// Session name or folder, or recording, as given on the command line.
+    pub target: PathBuf,
+    /// The folder in which session names are looked up.
+    pub sessions_dir: PathBuf,
+    /// The moment, unless a frame is given.
+    pub at: Option<Moment>,
+    /// The id of a frame.
+    pub frame: Option<String>,
+    /// The program to look at.
+    pub program: Option<u16>,
+    /// The file to write; `-` is stdout.
+    pub output: PathBuf,
+    /// Format of that file.
+    pub format: StillFormat,
+    /// Quality and width.
+    pub jpeg: JpegOptions,
+    /// Whether to print a line of JSON.
+    pub json: bool,
+    /// Time to wait for the lock on the index.
+    pub lock_timeout: Duration,
 }
 
 /// Configuration of `scenetap sessions`.

@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::catalog::frames::frame_number;
 use crate::catalog::handouts::Since;
+use crate::pipeline::evidence::Moment;
 use crate::send::Speed;
 use crate::telemetry::LogFormat;
 
@@ -104,8 +105,8 @@ pub(super) fn max_frame_interval_s(value: &OsStr) -> Parsed<f64> {
     within(value, 0.0..=f64::MAX, "must be a number of seconds, 0 or more")
 }
 
-pub(super) fn play_from_s(value: &OsStr) -> Parsed<f64> {
-    within(value, 0.0..=f64::MAX, "must be a number of seconds, 0 or more")
+pub(super) fn moment(value: &OsStr) -> Parsed<Moment> {
+    utf8(value)?.parse()
 }
 
 pub(super) fn sync_interval(value: &OsStr) -> Parsed<Duration> {

@@ -1,4 +1,4 @@
-//! Decoded planes → the planes of JFIF, in one pass.
+//! Decoded planes → the planes of JFIF, or R'G'B', in one pass.
 //!
 //! Chroma is interpolated by a cubic filter to one sample for each pixel. As in libswscale, a chroma
 //! sample stands in the middle of its pixels. Samples that stand for no color are clipped as R'G'B',
@@ -7,7 +7,7 @@
 use multiversion::multiversion;
 
 use super::colors::{Colors, Matrix};
-use crate::media::JfifPicture;
+use crate::media::{JfifPicture, RgbPicture};
 
 /// One plane of a decoded picture. Samples deeper than 8 bits take two bytes, in native order.
 #[derive(Debug, Clone, Copy)]
@@ -51,31 +51,56 @@ pub fn convert(planes: &Planes<'_>, colors: Colors) -> JfifPicture {
     let Samples { width, height, .. } = planes.luma;
     let convert = Conversion::new(colors, planes.bit_depth);
     let mut output = [(); 3].map(|()| vec![128; width * height]);
+    let [y_plane, cb_plane, cr_plane] = &mut output;
+    let mut outputs = y_plane
+        .chunks_exact_mut(width.max(1))
+        .zip(cb_plane.chunks_exact_mut(width.max(1)).zip(cr_plane.chunks_exact_mut(width.max(1))));
+    for_each_row(planes, |luma, chroma| {
+        let Some((luma_out, (cb_out, cr_out))) = outputs.next() else { return };
+        match chroma {
+            None => convert.gray_row(luma, luma_out),
+            Some([cb, cr]) => convert_row(&convert, [luma, cb, cr], [luma_out, cb_out, cr_out]),
+        }
+    });
+    let size = |pixels: usize| u32::try_from(pixels).unwrap_or(0);
+    JfifPicture { width: size(width), height: size(height), planes: output }
+}
+
+/// Converts a picture to packed full-range R'G'B', 3 bytes per pixel.
+pub fn to_rgb(planes: &Planes<'_>, colors: Colors) -> RgbPicture {
+    let Samples { width, height, .. } = planes.luma;
+    let convert = Conversion::new(colors, planes.bit_depth);
+    let mut pixels = vec![0; 3 * width * height];
+    let mut outputs = pixels.as_chunks_mut::<3>().0.chunks_exact_mut(width.max(1));
+    // The sample that stands for no color.
+    let neutral = vec![-convert.chroma.1 / convert.chroma.0; width];
+    for_each_row(planes, |luma, chroma| {
+        let Some(output) = outputs.next() else { return };
+        match chroma {
+            None => rgb_row(&convert, [luma, &neutral, &neutral], output),
+            Some([cb, cr]) => rgb_row(&convert, [luma, cb, cr], output),
+        }
+    });
+    let size = |pixels: usize| u32::try_from(pixels).unwrap_or(0);
+    RgbPicture { width: size(width), height: size(height), pixels }
+}
+
+/// Reads the rows of a picture, with chroma at its size, from the first to the last.
+fn for_each_row(planes: &Planes<'_>, mut take: impl FnMut(&[f32], Option<[&[f32]; 2]>)) {
+    let Samples { width, height, .. } = planes.luma;
     let chroma = planes.chroma.map(|chroma| {
         chroma.map(|plane| Chroma::new(plane, planes.bit_depth, planes.subsampling, width))
     });
-    let [y_plane, cb_plane, cr_plane] = &mut output;
     let mut luma = vec![0.0; width];
     let mut scratch = Scratch::default();
     let mut rows = [vec![0.0; width], vec![0.0; width]];
-    let outputs = y_plane
-        .chunks_exact_mut(width.max(1))
-        .zip(cb_plane.chunks_exact_mut(width.max(1)).zip(cr_plane.chunks_exact_mut(width.max(1))));
-    for (y, (luma_out, (cb_out, cr_out))) in outputs.enumerate() {
+    for y in 0..height {
         load(planes.luma, y, planes.bit_depth, &mut luma);
-        match &chroma {
-            None => convert.gray_row(&luma, luma_out),
-            Some(chroma) => {
-                for (plane, row) in chroma.iter().zip(&mut rows) {
-                    plane.row(y, &mut scratch, row);
-                }
-                let inputs = [&*luma, &*rows[0], &*rows[1]];
-                convert_row(&convert, inputs, [luma_out, cb_out, cr_out]);
-            }
+        for (plane, row) in chroma.iter().flatten().zip(&mut rows) {
+            plane.row(y, &mut scratch, row);
         }
+        take(&luma, chroma.as_ref().map(|_| rows.each_ref().map(Vec::as_slice)));
     }
-    let size = |pixels: usize| u32::try_from(pixels).unwrap_or(0);
-    JfifPicture { width: size(width), height: size(height), planes: output }
 }
 
 /// Converts packed full-range R'G'B', 3 bytes per pixel.
@@ -214,8 +239,10 @@ struct Conversion {
     /// 127.
     luma: (f32, f32),
     chroma: (f32, f32),
-    /// From Cr to red, Cb and Cr to green, and Cb to blue. `None` if samples are those of JFIF.
-    to_rgb: Option<(f32, [f32; 2], f32)>,
+    /// From Cr to red, Cb and Cr to green, and Cb to blue.
+    to_rgb: (f32, [f32; 2], f32),
+    /// Whether samples are those of JFIF.
+    is_jfif: bool,
 }
 
 impl Conversion {
@@ -236,7 +263,8 @@ impl Conversion {
         Conversion {
             luma: (luma as f32, (-black * luma) as f32),
             chroma: (chroma as f32, (-128.0 * step * chroma) as f32),
-            to_rgb: (!is_jfif).then_some((to_red as f32, to_green, to_blue as f32)),
+            to_rgb: (to_red as f32, to_green, to_blue as f32),
+            is_jfif,
         }
     }
 
@@ -254,23 +282,40 @@ fn convert_row(
     [luma, cb, cr]: [&[f32]; 3],
     [y_out, cb_out, cr_out]: [&mut [u8]; 3],
 ) {
-    let Conversion { luma: to_luma, chroma: to_chroma, to_rgb } = *conversion;
+    let Conversion { luma: to_luma, chroma: to_chroma, is_jfif, .. } = *conversion;
     let outputs = y_out.iter_mut().zip(cb_out.iter_mut().zip(cr_out));
     let inputs = luma.iter().zip(cb.iter().zip(cr));
     for ((luma, (cb, cr)), (y_out, (cb_out, cr_out))) in inputs.zip(outputs) {
         let luma = luma * to_luma.0 + to_luma.1;
         let [cb, cr] = [cb, cr].map(|it| it * to_chroma.0 + to_chroma.1);
-        let [luma, cb, cr] = match to_rgb {
-            None => [luma, cb, cr],
-            Some((to_red, to_green, to_blue)) => jfif_of([
-                // Only here is it known which samples stand for no color.
-                (luma + to_red * cr).clamp(0.0, 255.0),
-                (luma + to_green[0] * cb + to_green[1] * cr).clamp(0.0, 255.0),
-                (luma + to_blue * cb).clamp(0.0, 255.0),
-            ]),
-        };
+        // Only as R'G'B' is it known which samples stand for no color.
+        let [luma, cb, cr] =
+            if is_jfif { [luma, cb, cr] } else { jfif_of(rgb_of(conversion, [luma, cb, cr])) };
         (*y_out, *cb_out, *cr_out) = (rounded(luma), rounded(cb + 128.0), rounded(cr + 128.0));
     }
+}
+
+/// Converts a row: Y', Cb and Cr in, R'G'B' out.
+#[multiversion(targets = "simd")]
+fn rgb_row(conversion: &Conversion, [luma, cb, cr]: [&[f32]; 3], output: &mut [[u8; 3]]) {
+    let Conversion { luma: to_luma, chroma: to_chroma, .. } = *conversion;
+    let inputs = luma.iter().zip(cb.iter().zip(cr));
+    for ((luma, (cb, cr)), output) in inputs.zip(output) {
+        let luma = luma * to_luma.0 + to_luma.1;
+        let [cb, cr] = [cb, cr].map(|it| it * to_chroma.0 + to_chroma.1);
+        *output = rgb_of(conversion, [luma, cb, cr]).map(rounded);
+    }
+}
+
+/// Returns R'G'B' of a color of the picture, 0 to 255.
+#[inline(always)]
+fn rgb_of(conversion: &Conversion, [luma, cb, cr]: [f32; 3]) -> [f32; 3] {
+    let (to_red, to_green, to_blue) = conversion.to_rgb;
+    [
+        (luma + to_red * cr).clamp(0.0, 255.0),
+        (luma + to_green[0] * cb + to_green[1] * cr).clamp(0.0, 255.0),
+        (luma + to_blue * cb).clamp(0.0, 255.0),
+    ]
 }
 
 /// Returns Y', Cb and Cr of a color of BT.601.

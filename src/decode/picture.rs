@@ -12,7 +12,7 @@ use super::pixel_format::PixelFormat;
 use super::raw_frame;
 use super::scaler::Scaler;
 use crate::error::{Error, Result, Stage};
-use crate::media::{JfifPicture, Luma, Picture, PictureFormat};
+use crate::media::{JfifPicture, Luma, Picture, PictureFormat, RgbPicture};
 
 /// A picture returned by libavcodec. Holds a reference to its buffer; nothing is copied.
 pub struct DecodedPicture {
@@ -90,6 +90,45 @@ impl DecodedPicture {
     }
 }
 
+impl DecodedPicture {
+    /// Scales the picture down, and converts it with `of_planes` or, from packed R'G'B', with `of_rgb`.
+    fn converted<T>(
+        &self,
+        max_width: Option<u32>,
+        of_planes: impl Fn(&jfif::Planes<'_>, Colors) -> T,
+        of_rgb: impl Fn(Vec<u8>, (u32, u32)) -> T,
+    ) -> Result<T> {
+        let size = (self.frame.width(), self.frame.height());
+        let to_size = scaled_down(size, max_width);
+        let colors = Colors::of(&self.frame, &self.format.pixel_format);
+        let layout = raw_frame::pixel_format(&self.frame)?.planar();
+        if let Some(layout) = layout.filter(|_| to_size == size) {
+            return Ok(of_planes(&raw_frame::planes(&self.frame, layout)?, colors));
+        }
+        let flags =
+            Flags::BICUBIC | Flags::ACCURATE_RND | Flags::FULL_CHR_H_INT | Flags::FULL_CHR_H_INP;
+        // Packed and RGB formats, which few encoders use, are converted to RGB.
+        let to_format = match layout {
+            Some(layout) if layout.bit_depth > 8 => PixelFormat::YUV444P16,
+            Some(_) => PixelFormat::YUV444P,
+            None => PixelFormat::RGB24,
+        };
+        let mut scaler = Scaler::new(&self.frame, to_format, to_size, flags)?;
+        let to_full_range = colors.full_range || to_format == PixelFormat::RGB24;
+        scaler.set_colors(colors.matrix.swscale, colors.full_range, to_full_range);
+        let output = scaler.run(&self.frame)?;
+        if let Some(layout) = to_format.planar() {
+            return Ok(of_planes(&raw_frame::planes(&output, layout)?, colors));
+        }
+        let plane = Plane::of(&output)?;
+        let mut rgb = Vec::with_capacity(plane.row_bytes * plane.height);
+        for row in plane.bytes(&output).chunks(plane.stride) {
+            rgb.extend_from_slice(&row[..plane.row_bytes]);
+        }
+        Ok(of_rgb(rgb, to_size))
+    }
+}
+
 /// Returns the size of a picture scaled down to a width of at most `max_width` pixels.
 fn scaled_down((width, height): (u32, u32), max_width: Option<u32>) -> (u32, u32) {
     let Some(limit) = max_width.filter(|limit| *limit < width) else { return (width, height) };
@@ -127,34 +166,12 @@ impl Picture for DecodedPicture {
     }
 
     fn to_jfif(&self, max_width: Option<u32>) -> Result<JfifPicture> {
-        let size = (self.frame.width(), self.frame.height());
-        let to_size = scaled_down(size, max_width);
-        let colors = Colors::of(&self.frame, &self.format.pixel_format);
-        let layout = raw_frame::pixel_format(&self.frame)?.planar();
-        if let Some(layout) = layout.filter(|_| to_size == size) {
-            return Ok(jfif::convert(&raw_frame::planes(&self.frame, layout)?, colors));
-        }
-        let flags =
-            Flags::BICUBIC | Flags::ACCURATE_RND | Flags::FULL_CHR_H_INT | Flags::FULL_CHR_H_INP;
-        // Packed and RGB formats, which few encoders use, are converted to RGB.
-        let to_format = match layout {
-            Some(layout) if layout.bit_depth > 8 => PixelFormat::YUV444P16,
-            Some(_) => PixelFormat::YUV444P,
-            None => PixelFormat::RGB24,
-        };
-        let mut scaler = Scaler::new(&self.frame, to_format, to_size, flags)?;
-        let to_full_range = colors.full_range || to_format == PixelFormat::RGB24;
-        scaler.set_colors(colors.matrix.swscale, colors.full_range, to_full_range);
-        let output = scaler.run(&self.frame)?;
-        if let Some(layout) = to_format.planar() {
-            return Ok(jfif::convert(&raw_frame::planes(&output, layout)?, colors));
-        }
-        let plane = Plane::of(&output)?;
-        let mut rgb = Vec::with_capacity(plane.row_bytes * plane.height);
-        for row in plane.bytes(&output).chunks(plane.stride) {
-            rgb.extend_from_slice(&row[..plane.row_bytes]);
-        }
-        Ok(jfif::from_rgb(&rgb, to_size))
+        self.converted(max_width, jfif::convert, |rgb, size| jfif::from_rgb(&rgb, size))
+    }
+
+    fn to_rgb(&self, max_width: Option<u32>) -> Result<RgbPicture> {
+        let packed = |pixels, (width, height)| RgbPicture { width, height, pixels };
+        self.converted(max_width, jfif::to_rgb, packed)
     }
 
     fn copied(&self) -> Result<Arc<dyn Picture>> {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::score::{mafd, sad, scene_score};
 use super::*;
 use crate::error::Result;
-use crate::media::{ByteOffset, JfifPicture, Luma, Reason, Ticks};
+use crate::media::{ByteOffset, JfifPicture, Luma, Reason, RgbPicture, Ticks};
 
 /// A picture with given samples.
 #[derive(Clone)]
@@ -46,6 +46,10 @@ impl Picture for Painted {
 
     fn checksum(&self) -> u32 {
         0
+    }
+
+    fn to_rgb(&self, _: Option<u32>) -> Result<RgbPicture> {
+        Ok(RgbPicture { width: 0, height: 0, pixels: Vec::new() })
     }
 
     fn to_jfif(&self, _: Option<u32>) -> Result<JfifPicture> {

@@ -6,6 +6,7 @@
 
 mod fault;
 mod folder;
+mod replacement;
 
 use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -15,6 +16,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 pub use folder::{EntryKind, Folder};
+pub use replacement::Replacement;
 
 /// Creates a file, or truncates an existing one.
 ///

@@ -7,6 +7,7 @@
 
 mod damage;
 mod jfif_picture;
+mod rgb_picture;
 mod timing;
 mod written;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use damage::Damage;
 pub use jfif_picture::JfifPicture;
+pub use rgb_picture::RgbPicture;
 pub use timing::{AudioCodec, AudioFrame, AudioStream, Fraction, PictureTiming, Times};
 pub use written::{Arrival, WaitOutcome, Written};
 
@@ -166,6 +168,13 @@ pub trait Picture: Send + Sync {
     ///
     /// Returns an error if FFmpeg cannot convert the pixel format.
     fn to_jfif(&self, max_width: Option<u32>) -> Result<JfifPicture>;
+
+    /// Converts to full-range R'G'B', scaled down to a width of at most `max_width` pixels.
+    ///
+    /// # Errors
+    ///
+    /// As [`Picture::to_jfif`].
+    fn to_rgb(&self, max_width: Option<u32>) -> Result<RgbPicture>;
 
     /// Copies the picture to its own memory. A decoder reuses its buffers in the order in
     /// which they are released, and the parts of a damaged picture that it does not

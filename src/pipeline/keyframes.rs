@@ -2,19 +2,99 @@
 
 use std::path::Path;
 
-use super::analyzer::{Analyzer, Outlet, PacketRead, Scored, drive};
+use super::analyzer::PictureReader;
 use crate::catalog::publish::{Durable, publish};
 use crate::demux::ProgramChoice;
-use crate::detect::Rule;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::keyframes::{self, Keyframe, KeyframeIndex};
-use crate::media::ByteOffset;
+use crate::media::{ByteOffset, Ticks};
 use crate::session::Session;
-use crate::tail::{End, FileTail, probe_file};
+use crate::tail::{End, FileTail, Next, probe_file};
 use crate::ts::Aligner;
 
-/// Returns the random access points of the file `recording`. Only reads and demultiplexes it. `stop` ends
-/// that early.
+/// Number of packets between two looks whether to stop.
+const PACKETS_PER_LOOK: u32 = 4096;
+
+/// Random access points, and the end of what was read.
+#[derive(Debug, Default)]
+pub struct FoundKeyframes {
+    /// In the order of the recording.
+    pub keyframes: Vec<Keyframe>,
+    /// Time of the newest picture; `None` if there is none.
+    pub newest: Option<Ticks>,
+}
+
+/// Where random access points are searched.
+pub struct KeyframeSearch<'a> {
+    /// Opens the recording at the beginning, or at the tables in front of a random access point.
+    pub open: &'a dyn Fn(Option<&Keyframe>) -> Result<FileTail>,
+    /// The program that counts.
+    pub program: ProgramChoice,
+    /// Whether more bytes will follow.
+    pub is_growing: bool,
+    /// Ends the search early.
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+impl KeyframeSearch<'_> {
+    /// Searches from a random access point, or from the beginning on, to the end. Only demultiplexes the
+    /// recording, unless its times go back. Returns `None` if that point is not where it should be.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the recording cannot be read.
+    pub fn run(&self, from: Option<Keyframe>) -> Result<Option<FoundKeyframes>> {
+        let reader = PictureReader::new(self.program, from).without_decoding();
+        let (found, goes_back) = self.pass(from, reader)?;
+        if !goes_back {
+            return Ok(found);
+        }
+        // FFmpeg then takes the DTS of some pictures for their time, which depends on the decoder.
+        let (found, _) = self.pass(from, PictureReader::new(self.program, from))?;
+        Ok(found)
+    }
+
+    fn pass(
+        &self,
+        from: Option<Keyframe>,
+        mut reader: PictureReader,
+    ) -> Result<(Option<FoundKeyframes>, bool)> {
+        let mut tail = (self.open)(from.as_ref())?;
+        let mut found = FoundKeyframes::default();
+        for packets in 1_u32.. {
+            let is_end = match tail.next_packet()? {
+                Next::Packet(packet) => {
+                    reader.push(packet)?;
+                    false
+                }
+                Next::SyncLost { .. } | Next::Waiting => false,
+                Next::End => true,
+            };
+            if is_end && self.is_growing {
+                reader.pause()?;
+            } else if is_end {
+                reader.finish()?;
+            }
+            if reader.has_missed_start() {
+                return Ok((None, false));
+            }
+            while let Some(unit) = reader.pull_unit() {
+                found.newest = found.newest.max(unit.time);
+            }
+            while let Some(picture) = reader.pull() {
+                found.newest = found.newest.max(Some(picture.pts));
+            }
+            found.keyframes.extend(reader.take_keyframes());
+            if is_end || (packets.is_multiple_of(PACKETS_PER_LOOK) && (self.stop)()) {
+                break;
+            }
+        }
+        let has_come = from.is_none() || found.newest.is_some();
+        Ok((has_come.then_some(found), reader.goes_back()))
+    }
+}
+
+/// Returns the random access points of the file `recording`. `stop` ends that early.
 ///
 /// # Errors
 ///
@@ -24,27 +104,13 @@ pub fn find(
     program: ProgramChoice,
     stop: &dyn Fn() -> bool,
 ) -> Result<Vec<Keyframe>> {
-    struct Collected(Vec<Keyframe>);
-    impl Outlet for Collected {
-        fn scored(&mut self, _: Scored, _: PacketRead) -> Result<()> {
-            Ok(())
-        }
-        fn progress(&mut self, _: &Analyzer, _: ByteOffset, _: bool) -> Result<()> {
-            Ok(())
-        }
-        fn keyframes(&mut self, found: Vec<Keyframe>) {
-            self.0.extend(found);
-        }
-        fn sync_lost(&mut self, _: ByteOffset, _: u64) {}
-    }
     let (length, packet_size) = probe_file(recording)?;
-    let aligner = Aligner::begin(ByteOffset(0), packet_size);
-    let mut tail = FileTail::open(recording, aligner, End::Finished(length))?;
-    let rule = Rule { scene_threshold: 1.0, max_frame_interval_s: 0.0 };
-    let mut analyzer = Analyzer::new(rule, program).without_decoding();
-    let mut collected = Collected(Vec::new());
-    drive(&mut tail, &mut analyzer, &mut collected, stop)?;
-    Ok(collected.0)
+    let open = |_: Option<&Keyframe>| {
+        let aligner = Aligner::begin(ByteOffset(0), packet_size);
+        FileTail::open(recording, aligner, End::Finished(length))
+    };
+    let search = KeyframeSearch { open: &open, program, is_growing: false, stop };
+    Ok(search.run(None)?.unwrap_or_default().keyframes)
 }
 
 /// Returns what is wrong with the index of a session of which nothing is being recorded.
@@ -88,7 +154,24 @@ pub fn rebuild(session: &Session, program: ProgramChoice, stop: &dyn Fn() -> boo
     if stop() {
         return Ok(());
     }
-    publish(&session.keyframes_idx(), &keyframes::to_bytes(&found), Durable::Now)?;
+    write(session, &found)?;
     tracing::info!("{}: wrote {} key frames", session.keyframes_idx().display(), found.len());
     Ok(())
+}
+
+/// Writes the index of a session that has none, and of which nothing is being recorded. Does nothing if
+/// the recording no longer has `length` bytes, or an index was written meanwhile.
+///
+/// # Errors
+///
+/// Returns an error if the session is being recorded ([`Kind::Busy`]), or cannot be written.
+pub fn publish_found(session: &Session, found: &[Keyframe], length: u64) -> Result<()> {
+    let owned = session.clone().into_owned()?;
+    let recording = std::fs::symlink_metadata(owned.recording_ts());
+    let is_same = recording.is_ok_and(|recording| recording.len() == length);
+    if is_same && !owned.keyframes_idx().exists() { write(&owned, found) } else { Ok(()) }
+}
+
+fn write(session: &Session, found: &[Keyframe]) -> Result<()> {
+    publish(&session.keyframes_idx(), &keyframes::to_bytes(found), Durable::Now)
 }

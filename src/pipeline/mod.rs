@@ -2,6 +2,7 @@
 
 pub mod analyzer;
 mod check;
+pub mod evidence;
 pub mod housekeeping;
 pub mod keyframes;
 pub mod list;

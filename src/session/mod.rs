@@ -138,6 +138,18 @@ impl Session {
         Ok(Session { folder })
     }
 
+    /// Returns the session whose recording is at `path`. `None` if it is no recording of a session.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the path cannot be made absolute.
+    pub fn of_recording(path: &Path) -> Result<Option<Self>> {
+        let path = std::path::absolute(path).context(Stage::Session, path, "no such path")?;
+        let Some(folder) = path.parent().and_then(Path::parent) else { return Ok(None) };
+        let session = Session { folder: folder.to_owned() };
+        Ok((session.recording_ts() == path && session.lock_path().exists()).then_some(session))
+    }
+
     /// Finds a session by its folder, or by its name in `sessions_dir`.
     ///
     /// # Errors

@@ -39,20 +39,21 @@ const MAY_IMPORT: [(&str, &[&str]); 27] = [
         "catalog", "decode", "demux", "detect", "disk", "error", "framing", "host", "ingest", "keyframes",
         "media", "pause", "recording", "session", "status", "tail", "telemetry", "timeline", "ts",
     ]),
-    ("config", &["agent", "catalog", "error", "pipeline", "playback", "send", "telemetry"]),
+    ("config", &["agent", "catalog", "error", "pipeline", "send", "telemetry"]),
     ("cli", &[
-        "agent", "catalog", "config", "demux", "detect", "error", "host", "ingest", "media", "pipeline",
+        "agent", "catalog", "config", "demux", "detect", "disk", "error", "host", "ingest", "media", "pipeline",
         "playback", "send", "session", "status", "telemetry",
     ]),
 ];
 
 /// The modules of `pipeline`, and those of them that each may import, in the same order.
 #[rustfmt::skip]
-const PIPELINE: [(&str, &[&str]); 9] = [
+const PIPELINE: [(&str, &[&str]); 10] = [
     ("options", &[]),
     ("analyzer", &[]),
     ("keyframes", &["analyzer"]),
     ("live", &["analyzer"]),
+    ("evidence", &["analyzer", "keyframes", "live"]),
     ("housekeeping", &["list", "live"]),
     ("record", &["analyzer", "housekeeping", "live"]),
     ("scan", &["analyzer", "live"]),
@@ -65,7 +66,7 @@ const PIPELINE: [(&str, &[&str]); 9] = [
 const CRATES: [(&str, &[&str]); 26] = [
     ("mpeg2ts", &["demux"]),
     ("ffmpeg_next", &["decode", "libav"]),
-    ("image", &["catalog"]),
+    ("image", &["catalog", "pipeline"]),
     ("turbojpeg", &["catalog"]),
     ("multiversion", &["decode", "detect"]),
     ("rayon", &["detect", "pipeline"]),

@@ -40,6 +40,7 @@ mod signals;
 mod soak;
 mod stalled;
 mod status;
+mod still;
 mod streams;
 mod tls;
 mod trust;

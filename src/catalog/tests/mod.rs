@@ -10,7 +10,9 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::*;
-use crate::media::{ByteOffset, Frame, JfifPicture, Luma, Picture, PictureFormat, Reason, Ticks};
+use crate::media::{
+    ByteOffset, Frame, JfifPicture, Luma, Picture, PictureFormat, Reason, RgbPicture, Ticks,
+};
 
 mod foreign;
 mod handouts;
@@ -38,6 +40,10 @@ impl Picture for Gray {
 
     fn checksum(&self) -> u32 {
         0
+    }
+
+    fn to_rgb(&self, _: Option<u32>) -> Result<RgbPicture> {
+        unreachable!("the catalog writes no PNG")
     }
 
     fn to_jfif(&self, _: Option<u32>) -> Result<JfifPicture> {

@@ -65,6 +65,10 @@ impl Picture for Failing {
         self.gray.checksum()
     }
 
+    fn to_rgb(&self, max_width: Option<u32>) -> Result<RgbPicture> {
+        self.gray.to_rgb(max_width)
+    }
+
     fn to_jfif(&self, max_width: Option<u32>) -> Result<JfifPicture> {
         let left = self.failures.load(Ordering::Relaxed);
         self.failures.store(left.saturating_sub(1), Ordering::Relaxed);

@@ -3,18 +3,27 @@
 use std::collections::VecDeque;
 
 use crate::keyframes::Keyframe;
-use crate::media::{ByteOffset, RandomAccess};
+use crate::media::{ByteOffset, RandomAccess, Ticks};
 use crate::timeline::TimedUnit;
 use crate::ts::TsPacket;
 
 /// Maximum number of PATs that are remembered between a packet and its access unit.
 const MAX_TABLES: usize = 4096;
 
+/// Maximum number of random access points whose pictures are still in the decoder.
+const MAX_DECODING: usize = 128;
+
 /// Collects random access points.
 #[derive(Debug, Default)]
 pub struct KeyframeCollector {
     /// Offsets of the packets in which a PAT starts, from the last one before the last access unit on.
     tables: VecDeque<ByteOffset>,
+    /// Random access points whose pictures the decoder has not returned yet. A decoder delays fewer
+    /// pictures than [`MAX_DECODING`], so older ones are stale.
+    decoding: VecDeque<Keyframe>,
+    /// The newest time so far.
+    newest: Option<Ticks>,
+    goes_back: bool,
     found: Vec<Keyframe>,
 }
 
@@ -30,17 +39,46 @@ impl KeyframeCollector {
         }
     }
 
-    /// Takes the next access unit. A damaged one is none at which decoding can start.
-    pub fn unit_passed(&mut self, timed: &TimedUnit) {
+    /// Takes the next access unit. A damaged one is none at which decoding can start. If it is decoded,
+    /// it only counts once its picture is shown: its time may then be another (see
+    /// [`crate::decode::BestEffort`]).
+    pub fn unit_passed(&mut self, timed: &TimedUnit, is_decoded: bool) {
         let unit = &timed.unit;
         while self.tables.get(1).is_some_and(|next| *next <= unit.at) {
             self.tables.pop_front();
         }
         let Some(time) = unit.pts else { return };
-        if unit.random_access != RandomAccess::None && !unit.damaged {
+        let is_access_point = unit.random_access != RandomAccess::None;
+        self.goes_back |= is_access_point && Some(time) <= self.newest;
+        self.newest = self.newest.max(Some(time));
+        if is_access_point && !unit.damaged {
             let tables = self.tables.front().copied().filter(|tables| *tables <= unit.at);
             let (at, random_access) = (unit.at, unit.random_access);
-            self.found.push(Keyframe { at, time, tables, random_access });
+            let keyframe = Keyframe { at, time, tables, random_access };
+            if !is_decoded {
+                self.found.push(keyframe);
+                return;
+            }
+            if self.decoding.len() == MAX_DECODING {
+                self.decoding.pop_front();
+            }
+            self.decoding.push_back(keyframe);
+        }
+    }
+
+    /// Returns whether a random access point was not after everything before it. Then pictures may be
+    /// shown at other times than those of their access units.
+    pub fn goes_back(&self) -> bool {
+        self.goes_back
+    }
+
+    /// Takes a picture that the decoder has returned. Earlier ones that are still missing never come.
+    pub fn picture_decoded(&mut self, at: ByteOffset, time: Ticks) {
+        let Some(index) = self.decoding.iter().position(|keyframe| keyframe.at == at) else {
+            return;
+        };
+        if let Some(keyframe) = self.decoding.drain(..=index).next_back() {
+            self.found.push(Keyframe { time, ..keyframe });
         }
     }
 

@@ -14,6 +14,7 @@
 //! cut_points  where the stream may be cut into pieces that are decoded apart
 //! keyframes   collects random access points for the index of key frames
 //! drive       the loop: a file's packets into an analyzer, its verdicts into an outlet
+//! pictures    pictures from any random access point on, without verdicts
 //! parallel    when a backlog is decoded on all cores, and when one picture after the other
 //! pieces      decodes a backlog on all cores
 //! stream_log  logs what the stream contains, and its damage
@@ -25,6 +26,7 @@ mod drive;
 mod keyframes;
 mod look_ahead;
 mod parallel;
+mod pictures;
 mod pieces;
 mod restart;
 mod stream_log;
@@ -37,6 +39,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use drive::{Ended, Outlet, PacketRead, drive};
+pub use pictures::{PictureReader, UnitTime};
 pub use restart::RestartPoint;
 pub use stream_log::StreamLog;
 
@@ -76,8 +79,6 @@ pub struct Analyzer {
     detector: Detector,
     restart: RestartPoints,
     keyframes: KeyframeCollector,
-    /// Whether pictures are decoded.
-    decodes: bool,
     resuming: Option<Resuming>,
     parallel: Parallel,
     /// Offset and time of the last picture that has a verdict.
@@ -126,7 +127,6 @@ impl Analyzer {
             detector: Detector::new(rule),
             restart: RestartPoints::new(),
             keyframes: KeyframeCollector::default(),
-            decodes: true,
             resuming: None,
             parallel: Parallel::default(),
             last: None,
@@ -177,13 +177,6 @@ impl Analyzer {
     #[must_use]
     pub fn with_jobs(mut self, jobs: NonZeroUsize) -> Self {
         self.parallel.allow(jobs);
-        self
-    }
-
-    /// Decodes nothing: there are no pictures, only random access points.
-    #[must_use]
-    pub fn without_decoding(mut self) -> Self {
-        self.decodes = false;
         self
     }
 
@@ -327,10 +320,7 @@ impl Analyzer {
     }
 
     fn take_unit(&mut self, timed: TimedUnit) -> Result<()> {
-        self.keyframes.unit_passed(&timed);
-        if !self.decodes {
-            return Ok(());
-        }
+        self.keyframes.unit_passed(&timed, true);
         if timed.unit.damaged {
             self.damaged(timed.unit.at);
         }
@@ -369,6 +359,7 @@ impl Analyzer {
     fn decide(&mut self, decoded: Decoded) -> Result<()> {
         let Decoded { shown, picture } = decoded;
         let decoded = Instant::now();
+        self.keyframes.picture_decoded(shown.at, shown.pts);
         self.restart.picture_decoded(&shown, || self.decoders.settings());
         if let Some(resuming) = &mut self.resuming {
             resuming.later += u32::from(shown.at > resuming.last);

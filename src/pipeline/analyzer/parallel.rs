@@ -304,6 +304,7 @@ impl Analyzer {
                 self.restart.unit_passed(passed);
             }
         }
+        self.keyframes.picture_decoded(shown.at, shown.pts);
         self.restart.picture_decoded(&shown, || self.decoders.settings());
         let verdict = self.detector.decide(shown.at, shown.pts, difference);
         self.last = Some((verdict.at, verdict.pts));

@@ -1,0 +1,197 @@
+//! `scenetap still`: any moment of a recording as a picture.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::output::JsonLines;
+use super::target::find_target;
+use super::{CommandContext, ExitStatus, file_output};
+use crate::catalog::JpegOptions;
+use crate::catalog::handouts::{Selection, SharedCatalog};
+use crate::config::{Layers, StillConfig, key};
+use crate::error::{Error, Result, Stage};
+use crate::media::Frame;
+use crate::pipeline::evidence::{self, Moment, OpenRecording, StillFormat, Target};
+
+/// The flags that say what to do now: no variable and no file gives them.
+#[cfg(test)]
+pub(super) const ORDERS: [&str; 2] = ["frame", "output"];
+
+/// Write the picture of any moment, also while it is recorded
+///
+/// The last picture with a time of at most that is written. Decoding starts at the key frame before
+/// it, so a long recording costs no more than a short one.
+#[derive(Debug, Default, clap::Args)]
+#[group(skip)]
+#[command(after_help = super::help::STILL_EXAMPLES)]
+pub struct StillArgs {
+    /// Session name, session folder or MPEG-TS file
+    #[arg(value_name = "SESSION-OR-FILE")]
+    target: PathBuf,
+
+    /// The moment: seconds or [HH:]MM:SS from the start; with a minus sign, before the newest picture
+    ///
+    /// It counts as timestamp in index.json does.
+    #[arg(long, help_heading = "Which picture", allow_hyphen_values = true)]
+    #[arg(value_name = "TIME", value_parser = key::AT.parser())]
+    at: Option<Moment>,
+
+    /// The picture of this frame of the session, in full size
+    #[arg(long, help_heading = "Which picture", value_name = "ID", conflicts_with = "at")]
+    frame: Option<String>,
+
+    /// Look at this program of a multi-program stream
+    ///
+    /// An MPEG-TS program number. Default: the recorded one; of a file, the first with video.
+    #[arg(long, help_heading = "Which picture")]
+    #[arg(value_name = "NUMBER", value_parser = key::PROGRAM.parser())]
+    program: Option<u16>,
+
+    /// File to write: JPEG or PNG by its ending; - writes a JPEG to stdout
+    #[arg(short, long, help_heading = "Output", value_name = "FILE")]
+    output: PathBuf,
+
+    /// Scale a picture that is wider down to this width in pixels, 16 to 65535
+    #[arg(long, help_heading = "Output")]
+    #[arg(value_name = "PIXELS", value_parser = key::WIDTH.parser())]
+    width: Option<u32>,
+
+    /// JPEG quality, 1 to 100
+    #[arg(long, help_heading = "Output")]
+    #[arg(value_name = "1-100", value_parser = key::JPEG_QUALITY.parser())]
+    jpeg_quality: Option<u8>,
+
+    /// Print one line of JSON: the picture's timestamp, its offset, and path
+    #[arg(long, help_heading = "Output", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::JSON.parser())]
+    json: Option<bool>,
+
+    /// Folder that contains the session folders
+    #[arg(long, help_heading = "Session")]
+    #[arg(value_name = "DIR", value_parser = key::SESSIONS_DIR.parser())]
+    sessions_dir: Option<PathBuf>,
+}
+
+impl StillArgs {
+    /// Resolves each option from the command line, the environment and the file.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a value in effect is invalid, or contradicts another.
+    pub fn resolve(self, layers: &Layers<'_>) -> Result<StillConfig> {
+        let wrong = |what: &str| Error::new(Stage::Config, what);
+        let format = if file_output::is_stdout(&self.output) {
+            StillFormat::Jpeg
+        } else {
+            StillFormat::of(&self.output).ok_or_else(|| {
+                wrong("--output must end in .jpg, .jpeg or .png").path(&self.output)
+            })?
+        };
+        let at =
+            match &self.frame {
+                Some(_) => None,
+                None => Some(layers.optional(self.at, &key::AT)?.ok_or_else(|| {
+                    wrong("which picture is missing: give --at TIME or --frame ID")
+                })?),
+            };
+        let json = layers.required(self.json, &key::JSON)?;
+        if json && file_output::is_stdout(&self.output) {
+            return Err(wrong("--json and --output - would both write to stdout"));
+        }
+        Ok(StillConfig {
+            target: self.target,
+            sessions_dir: layers.required(self.sessions_dir, &key::SESSIONS_DIR)?,
+            at,
+            frame: self.frame,
+            program: layers.optional(self.program, &key::PROGRAM)?,
+            output: self.output,
+            format,
+            jpeg: JpegOptions {
+                quality: layers.required(self.jpeg_quality, &key::JPEG_QUALITY)?,
+                max_width_px: layers.optional(self.width, &key::WIDTH)?,
+            },
+            json,
+            lock_timeout: layers.required(None, &key::SHUTDOWN_TIMEOUT)?,
+        })
+    }
+}
+
+/// Finds the picture, and writes it.
+///
+/// # Errors
+///
+/// Returns an error if there is no such recording, frame or picture, or the file cannot be written.
+pub fn run(args: StillArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
+    let config = args.resolve(&context.layers)?;
+    tracing::debug!(?config, "resolved");
+    let to_stdout = file_output::is_stdout(&config.output);
+    if to_stdout && std::io::stdout().is_terminal() {
+        let what = "a picture is not for a terminal: give --output FILE, or redirect stdout";
+        return Err(Error::new(Stage::Evidence, what));
+    }
+    let target = find_target(&config.target, &config.sessions_dir)?;
+    let moment = match (&config.frame, config.at) {
+        (Some(id), _) => moment_of(id, &target, &config)?,
+        (None, at) => at.unwrap_or(Moment::BeforeNewest(0.0)),
+    };
+    let source = OpenRecording::open(&target, config.program)?;
+    let still = evidence::still(&source, moment, &|| context.shutdown.is_requested())?;
+    let bytes = evidence::encode(&*still.picture, config.format, config.jpeg)?;
+    file_output::write(&config.output, &source, |output| output.write_all(&bytes))?;
+    if config.json {
+        let mut lines = JsonLines::stdout(&context.terminal);
+        lines.write_line(&json_line(&still, &target, &config.output));
+        lines.finish()?;
+    } else if !to_stdout {
+        let (seconds, at) = (still.pts.seconds(), still.at);
+        tracing::info!("{}: the picture at {seconds:.6} s, byte {at}", config.output.display());
+    }
+    Ok(ExitStatus::Done)
+}
+
+/// Returns the time of a frame in the index.
+fn moment_of(id: &str, target: &Target, config: &StillConfig) -> Result<Moment> {
+    let Target::Session(session) = target else {
+        let what = "a file has no frames: give --at TIME, or name a session";
+        return Err(Error::new(Stage::Evidence, what).path(target.recording()));
+    };
+    let (folder, copy) = (session.frames_dir(), session.index_copy());
+    let catalog = SharedCatalog::open(&folder, &copy, config.lock_timeout)?;
+    let frames = catalog.list(&Selection::default(), &[], session.is_recorded())?;
+    let frame = frames.into_iter().find(|frame| frame.entry.id == id);
+    let frame = frame.ok_or_else(|| {
+        Error::new(Stage::Evidence, format!("no frame {id} in the index")).path(&folder)
+    })?;
+    Ok(Moment::FromStart(frame.entry.timestamp))
+}
+
+fn json_line(still: &Frame, target: &Target, path: &Path) -> String {
+    #[derive(Serialize)]
+    struct Line {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
+        timestamp: f64,
+        offset: u64,
+        keyframe_offset: u64,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        damaged: bool,
+        path: String,
+    }
+    let session = match target {
+        Target::Session(session) => Some(session.id()),
+        Target::File(_) => None,
+    };
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let line = Line {
+        session,
+        timestamp: (still.pts.seconds() * 1e6).round() / 1e6,
+        offset: still.at.0,
+        keyframe_offset: still.keyframe_at.0,
+        damaged: still.damaged,
+        path: path.to_string_lossy().into_owned(),
+    };
+    // Never fails: there are only numbers and strings.
+    serde_json::to_string(&line).unwrap_or_default()
+}

@@ -1,0 +1,240 @@
+//! Packets from the beginning of a recording, or from a random access point on → pictures with the
+//! times of the recording. Nothing is scored.
+
+use std::collections::VecDeque;
+
+use super::decoders::Decoders;
+use super::keyframes::KeyframeCollector;
+use super::timer::UnitTimer;
+use super::units::{UnitEvent, UnitReader};
+use crate::decode::{Decoded, Shown};
+use crate::demux::{NoVideo, ProgramChoice};
+use crate::error::{Error, Result};
+use crate::keyframes::Keyframe;
+use crate::media::{ByteOffset, Frame, RandomAccess, Ticks};
+use crate::timeline::TimedUnit;
+use crate::ts::TsPacket;
+
+/// Position and time of an access unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnitTime {
+    /// Offset of the TS packet in which it starts.
+    pub at: ByteOffset,
+    /// Presentation time from the start of the recording; `None` if it has none.
+    pub time: Option<Ticks>,
+}
+
+/// demux → framing → timeline → decode, from any random access point on.
+///
+/// The clock that the analyzer had there is not known. It is found again by the time of the random
+/// access point.
+pub struct PictureReader {
+    reader: UnitReader,
+    timer: UnitTimer,
+    decoders: Decoders,
+    keyframes: KeyframeCollector,
+    /// Whether pictures are decoded.
+    decodes: bool,
+    start: Start,
+    units: VecDeque<UnitTime>,
+    pictures: VecDeque<Frame>,
+    no_video: Option<NoVideo>,
+}
+
+/// Where the reader starts.
+#[derive(Debug, Clone, Copy)]
+enum Start {
+    /// Earlier access units are skipped. This one has not come yet.
+    Before(Keyframe),
+    /// It is being decoded. What to add to the time of an access unit to get that of the recording; and
+    /// the number of pictures before it so far.
+    Decoding(Keyframe, i64, u32),
+    /// What to add to the time of an access unit, and to that of a picture.
+    Reached(i64, i64),
+    /// It is not where it should be, or its picture does not come.
+    Missed,
+}
+
+/// If this number of pictures is decoded before that of the random access point, it never comes: no
+/// decoder reorders by more than 16 pictures.
+const MAX_EARLIER_PICTURES: u32 = 128;
+
+impl PictureReader {
+    /// Returns a reader at the beginning of a recording, or one that starts at `keyframe`: then its
+    /// first packet must be that with the tables.
+    pub fn new(choice: ProgramChoice, keyframe: Option<Keyframe>) -> Self {
+        PictureReader {
+            reader: UnitReader::new(choice),
+            timer: UnitTimer::new(),
+            decoders: Decoders::default(),
+            keyframes: KeyframeCollector::default(),
+            decodes: true,
+            start: keyframe.map_or(Start::Reached(0, 0), Start::Before),
+            units: VecDeque::new(),
+            pictures: VecDeque::new(),
+            no_video: None,
+        }
+    }
+
+    /// Decodes nothing: there are access units, but no pictures.
+    #[must_use]
+    pub fn without_decoding(mut self) -> Self {
+        self.decodes = false;
+        self
+    }
+
+    /// Pushes the next packet.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the linked FFmpeg has no decoder for the stream.
+    pub fn push(&mut self, packet: TsPacket<'_>) -> Result<()> {
+        self.keyframes.packet_passed(packet);
+        self.reader.push(packet);
+        self.drain_reader()
+    }
+
+    /// Ends the recording: all remaining pictures come out.
+    ///
+    /// # Errors
+    ///
+    /// As [`PictureReader::push`].
+    pub fn finish(&mut self) -> Result<()> {
+        self.reader.finish();
+        self.drain_reader()?;
+        self.pause()?;
+        self.decoders.finish(self.timer.after_end());
+        self.drain_decoders();
+        Ok(())
+    }
+
+    /// Ends the part of the recording that there is by now. Its last access unit is incomplete, and a
+    /// picture that the decoder holds may be preceded by one that is still to come. Both are left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`PictureReader::push`].
+    pub fn pause(&mut self) -> Result<()> {
+        self.timer.finish(&mut self.decoders)?;
+        self.drain_timer();
+        Ok(())
+    }
+
+    /// Returns the next access unit in the order of the stream, if there is one.
+    pub fn pull_unit(&mut self) -> Option<UnitTime> {
+        self.units.pop_front()
+    }
+
+    /// Returns the next picture in presentation order, if there is one.
+    pub fn pull(&mut self) -> Option<Frame> {
+        self.pictures.pop_front()
+    }
+
+    /// Returns the random access points that were found since the last call.
+    pub fn take_keyframes(&mut self) -> Vec<Keyframe> {
+        let mut found = self.keyframes.take();
+        if let Start::Reached(_, shift) = self.start {
+            found.iter_mut().for_each(|keyframe| keyframe.time.0 += shift);
+        }
+        found
+    }
+
+    /// Returns whether pictures may be shown at other times than those of their access units, so that
+    /// random access points have their right times only with decoding.
+    pub fn goes_back(&self) -> bool {
+        self.keyframes.goes_back()
+    }
+
+    /// Returns whether the random access point is not where it should be, or its picture does not come.
+    /// Then none does.
+    pub fn has_missed_start(&self) -> bool {
+        matches!(self.start, Start::Missed)
+    }
+
+    /// Returns the reason why there is no video, once that is known.
+    pub fn no_video(&self) -> Option<&NoVideo> {
+        self.no_video.as_ref()
+    }
+
+    /// Returns, once, the reason why the first picture that was decoded but could not be used was
+    /// skipped.
+    pub fn take_unusable(&mut self) -> Option<Error> {
+        self.decoders.take_unusable()
+    }
+
+    fn drain_reader(&mut self) -> Result<()> {
+        while let Some(event) = self.reader.pull() {
+            match event {
+                UnitEvent::Program(program) => {
+                    self.no_video = None;
+                    self.timer.program(&program);
+                }
+                UnitEvent::Audio(pes) => self.timer.audio(&pes, &mut self.decoders)?,
+                UnitEvent::PesComplete => self.timer.pes_complete(&mut self.decoders)?,
+                UnitEvent::AccessUnit(unit) => {
+                    let is_early =
+                        matches!(self.start, Start::Before(keyframe) if unit.at < keyframe.at);
+                    if !is_early {
+                        self.timer.unit(unit, &mut self.decoders)?;
+                    }
+                }
+                UnitEvent::NoVideo(why) => self.no_video = Some(why),
+                UnitEvent::Fault(_) => {}
+            }
+        }
+        self.drain_timer();
+        Ok(())
+    }
+
+    fn drain_timer(&mut self) {
+        while let Some(timed) = self.timer.pull() {
+            self.take_unit(&timed);
+        }
+    }
+
+    fn take_unit(&mut self, timed: &TimedUnit) {
+        let unit = &timed.unit;
+        if let Start::Before(keyframe) = self.start {
+            let is_it = unit.at == keyframe.at && unit.random_access != RandomAccess::None;
+            self.start = match unit.pts.map(|time| keyframe.time.0 - time.0) {
+                Some(shift) if is_it && self.decodes => Start::Decoding(keyframe, shift, 0),
+                Some(shift) if is_it => Start::Reached(shift, shift),
+                _ => Start::Missed,
+            };
+        }
+        let (Start::Reached(shift, _) | Start::Decoding(_, shift, _)) = self.start else { return };
+        self.keyframes.unit_passed(timed, self.decodes);
+        let time = unit.pts.map(|time| Ticks(time.0 + shift));
+        self.units.push_back(UnitTime { at: unit.at, time });
+        if !self.decodes {
+            return;
+        }
+        if self.decoders.is_next(unit) {
+            self.decoders.finish(self.timer.after_end());
+            self.drain_decoders();
+            self.decoders.advance();
+        }
+        self.decoders.push(unit);
+        self.drain_decoders();
+    }
+
+    fn drain_decoders(&mut self) {
+        while let Some(Decoded { shown, picture }) = self.decoders.pull() {
+            let Shown { at, pts, keyframe_at, damaged, .. } = shown;
+            self.start = match self.start {
+                Start::Decoding(keyframe, of_units, _) if at == keyframe.at => {
+                    Start::Reached(of_units, keyframe.time.0 - pts.0)
+                }
+                Start::Decoding(.., MAX_EARLIER_PICTURES) => Start::Missed,
+                Start::Decoding(keyframe, shift, earlier) => {
+                    Start::Decoding(keyframe, shift, earlier + 1)
+                }
+                start => start,
+            };
+            let Start::Reached(_, shift) = self.start else { continue };
+            self.keyframes.picture_decoded(at, pts);
+            let pts = Ticks(pts.0 + shift);
+            self.pictures.push_back(Frame { at, pts, keyframe_at, damaged, picture });
+        }
+    }
+}

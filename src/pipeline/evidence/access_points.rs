@@ -1,0 +1,142 @@
+//! Time → random access point.
+//!
+//! The index of key frames is searched. What it does not cover is read: behind its last record, as far
+//! as detection lags; everything, if there is no index.
+
+use super::{OpenRecording, interrupted};
+use crate::error::{Kind, Result, Stage};
+use crate::keyframes::Keyframe;
+use crate::media::{ByteOffset, Ticks};
+use crate::pipeline::keyframes::{FoundKeyframes, KeyframeSearch, publish_found};
+
+/// The random access points of a recording, in its order.
+pub struct AccessPoints<'a> {
+    source: &'a OpenRecording,
+    stop: &'a dyn Fn() -> bool,
+    /// Number of valid records of the index.
+    indexed: u64,
+    /// What is behind them, once it was read.
+    behind: Option<FoundKeyframes>,
+}
+
+impl<'a> AccessPoints<'a> {
+    /// Returns the random access points of `source`. `stop` ends a long search.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the index cannot be read.
+    pub fn new(source: &'a OpenRecording, stop: &'a dyn Fn() -> bool) -> Result<Self> {
+        let length = source.length();
+        let indexed = match source.index() {
+            Some(index) => index.partition_point(|keyframe| keyframe.at.0 < length)?,
+            None => 0,
+        };
+        Ok(AccessPoints { source, stop, indexed, behind: None })
+    }
+
+    /// Returns the number of random access points, from the first on, with a time of at most `time`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the recording or its index cannot be read, or the search was stopped.
+    pub fn until(&mut self, time: Ticks) -> Result<u64> {
+        let is_before = |keyframe: &Keyframe| keyframe.time <= time;
+        if let Some(index) = self.source.index().filter(|_| self.indexed > 0) {
+            let found = index.partition_point(is_before)?.min(self.indexed);
+            if found > 0 && found < self.indexed {
+                return Ok(found);
+            }
+            if found == 0 && index.complete_from() > ByteOffset(0) {
+                // It begins later.
+                self.indexed = 0;
+                self.behind = None;
+            } else if found == 0 {
+                return Ok(0);
+            }
+        }
+        let indexed = self.indexed;
+        let behind = self.behind()?;
+        Ok(indexed + behind.keyframes.partition_point(is_before) as u64)
+    }
+
+    /// Returns a random access point by its number.
+    ///
+    /// # Errors
+    ///
+    /// As [`AccessPoints::until`].
+    pub fn get(&mut self, number: u64) -> Result<Option<Keyframe>> {
+        match (self.source.index(), number.checked_sub(self.indexed)) {
+            (Some(index), None) => index.get(number),
+            (_, Some(behind)) => {
+                let behind = usize::try_from(behind).unwrap_or(usize::MAX);
+                Ok(self.behind()?.keyframes.get(behind).copied())
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Returns the time of the newest picture; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`AccessPoints::until`].
+    pub fn newest(&mut self) -> Result<Option<Ticks>> {
+        Ok(self.behind()?.newest)
+    }
+
+    /// Reads what is behind the index.
+    fn behind(&mut self) -> Result<&FoundKeyframes> {
+        let behind = match self.behind.take() {
+            Some(behind) => behind,
+            None => self.read_behind()?,
+        };
+        Ok(self.behind.insert(behind))
+    }
+
+    fn read_behind(&self) -> Result<FoundKeyframes> {
+        for number in (0..self.indexed).rev() {
+            let last = self.source.index().map(|index| index.get(number)).transpose()?.flatten();
+            if let Some(last) = last
+                && let Some(mut behind) = self.read_from(Some(last))?
+            {
+                // The records in between were found again.
+                let end =
+                    self.source.index().map(|index| index.get(self.indexed - 1)).transpose()?;
+                let end = end.flatten().map_or(last.at, |end| end.at);
+                behind.keyframes.retain(|keyframe| keyframe.at > end);
+                return Ok(behind);
+            }
+        }
+        let behind = self.read_from(None)?.unwrap_or_default();
+        self.keep(&behind.keyframes);
+        Ok(behind)
+    }
+
+    /// Reads from a random access point to the end. Returns `None` if it is not there.
+    fn read_from(&self, keyframe: Option<Keyframe>) -> Result<Option<FoundKeyframes>> {
+        let source = self.source;
+        let search = KeyframeSearch {
+            open: &|from| source.read_from(from),
+            program: source.program(),
+            is_growing: source.is_growing(),
+            stop: self.stop,
+        };
+        let found = search.run(keyframe)?;
+        if (self.stop)() { Err(interrupted()) } else { Ok(found) }
+    }
+
+    /// Writes the index of a finished session that has none, for the next time.
+    fn keep(&self, keyframes: &[Keyframe]) {
+        let Some(session) = self.source.session().filter(|_| !self.source.is_growing()) else {
+            return;
+        };
+        if self.source.index().is_some() {
+            return;
+        }
+        match publish_found(session, keyframes, self.source.length()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == Kind::Busy => {}
+            Err(error) => tracing::debug!(stage = %Stage::Evidence, "{error}"),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Any moment of a recording, live or finished: read beside the recorder, which notices nothing.
+//!
+//! ```text
+//! source         an open recording, with its index of key frames
+//! moment         a time, as it is typed
+//! access_points  time → where to start reading, in O(log n)
+//! still          the picture that is shown at a time
+//! encode         a picture as JPEG or PNG
+//! ```
+
+mod access_points;
+mod encode;
+mod moment;
+mod source;
+mod still;
+
+pub use encode::{StillFormat, encode};
+pub use moment::Moment;
+pub use source::{OpenRecording, Target};
+pub use still::{Still, newest, still};
+
+use crate::error::{Error, Stage};
+
+/// Returns the error for a command that was interrupted before its result was complete.
+fn interrupted() -> Error {
+    Error::new(Stage::Evidence, "interrupted; nothing was written")
+}

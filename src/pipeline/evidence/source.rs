@@ -1,0 +1,170 @@
+//! An open recording, with its index of key frames.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::demux::ProgramChoice;
+use crate::disk::Folder;
+use crate::error::{Context, Error, Result, Stage};
+use crate::keyframes::{Keyframe, KeyframeIndex};
+use crate::media::ByteOffset;
+use crate::pipeline::live::checkpoint::Checkpoint;
+use crate::session::Session;
+use crate::tail::{End, FileTail, probe_open_file};
+use crate::ts::{Aligner, PacketSize};
+
+/// What a user has named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A session.
+    Session(Session),
+    /// An MPEG-TS file that belongs to no session.
+    File(PathBuf),
+}
+
+impl Target {
+    /// Returns the path of the recording.
+    pub fn recording(&self) -> PathBuf {
+        match self {
+            Target::Session(session) => session.recording_ts(),
+            Target::File(path) => path.clone(),
+        }
+    }
+}
+
+/// An open recording. What is recorded after it was opened does not count.
+#[derive(Debug)]
+pub struct OpenRecording {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    packet_size: PacketSize,
+    is_growing: bool,
+    program: ProgramChoice,
+    session: Option<Session>,
+    index: Option<KeyframeIndex>,
+}
+
+impl OpenRecording {
+    /// Opens a recording, and looks at a program of it: by default, at the one of which a recorder has
+    /// kept frames. A symbolic link in place of a session's recording is not followed.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the recording cannot be read or is not MPEG-TS.
+    pub fn open(target: &Target, program: Option<u16>) -> Result<Self> {
+        let path = target.recording();
+        let (file, session) = match target {
+            Target::File(_) => (regular_file(&path)?, None),
+            Target::Session(session) => (without_links(&path)?, Some(session.clone())),
+        };
+        // In this order: if the recorder ends in between, its last picture is left out.
+        let is_growing = session.as_ref().is_some_and(Session::is_recorded);
+        let (length, packet_size) = probe_open_file(&file, &path)?;
+        let index = session.as_ref().and_then(|session| {
+            let opened = KeyframeIndex::open(&session.keyframes_idx());
+            opened.inspect_err(|error| tracing::debug!("{error}")).ok()
+        });
+        let recorded = session.as_ref().and_then(recorded_program);
+        let program = program.or(recorded);
+        let program = program.map_or(ProgramChoice::FirstWithVideo, ProgramChoice::Number);
+        Ok(OpenRecording { path, file, length, packet_size, is_growing, program, session, index })
+    }
+
+    /// Returns the path of the recording.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns whether `path` leads to this recording.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
+        let own = self.file.metadata().ok().map(identity);
+        own.is_some() && std::fs::metadata(path).ok().map(identity) == own
+    }
+
+    /// Returns the open recording.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Returns the number of bytes that count.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Returns whether a recorder may still write to it.
+    pub fn is_growing(&self) -> bool {
+        self.is_growing
+    }
+
+    /// Returns the program that is looked at.
+    pub fn program(&self) -> ProgramChoice {
+        self.program
+    }
+
+    /// Returns the session, if the recording belongs to one.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// Returns the index of key frames, if there is one.
+    pub fn index(&self) -> Option<&KeyframeIndex> {
+        self.index.as_ref()
+    }
+
+    /// Reads from the tables in front of `keyframe` on, or from the beginning.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the system has no more file descriptors.
+    pub fn read_from(&self, keyframe: Option<&Keyframe>) -> Result<FileTail> {
+        let aligner = match keyframe {
+            Some(keyframe) => {
+                Aligner::resume(keyframe.tables.unwrap_or(keyframe.at), self.packet_size)
+            }
+            None => Aligner::begin(ByteOffset(0), self.packet_size),
+        };
+        let file = self.file.try_clone().context(Stage::Evidence, &self.path, "cannot read")?;
+        Ok(FileTail::of(file, &self.path, aligner, End::Finished(self.length)))
+    }
+}
+
+/// Opens a file that the user has named.
+fn regular_file(path: &Path) -> Result<File> {
+    // Check before opening: opening a pipe would block until another process writes to it.
+    let metadata = std::fs::metadata(path).context(Stage::Evidence, path, "cannot open")?;
+    if !metadata.is_file() {
+        return Err(Error::new(Stage::Evidence, "neither a session nor a file").path(path));
+    }
+    File::open(path).context(Stage::Evidence, path, "cannot open")
+}
+
+/// Opens a file of a session. Its folder may be a symbolic link, to another disk for example.
+fn without_links(path: &Path) -> Result<File> {
+    let opened = || -> io::Result<File> {
+        let folder = Folder::open(path.parent().unwrap_or(path))?;
+        folder.read_file(path.file_name().unwrap_or_default())
+    };
+    if path.is_symlink() {
+        let what = "it is a symbolic link; name the file itself to read it";
+        return Err(Error::new(Stage::Evidence, what).path(path));
+    }
+    opened().context(Stage::Evidence, path, "cannot open")
+}
+
+/// Returns the number of the program of which frames are kept. A checkpoint that cannot be read is as
+/// good as none.
+fn recorded_program(session: &Session) -> Option<u16> {
+    let path = session.checkpoint_json();
+    let bytes = std::fs::read(&path).ok()?;
+    let checkpoint = Checkpoint::parse(&path, &bytes);
+    let number = checkpoint
+        .inspect_err(|error| tracing::debug!("{error}"))
+        .ok()
+        .map(|checkpoint| checkpoint.point.program.number);
+    // 0 stands for a stream without tables.
+    number.filter(|number| *number > 0)
+}

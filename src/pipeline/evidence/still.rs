@@ -1,0 +1,192 @@
+//! The picture that is shown at a time.
+
+use super::access_points::AccessPoints;
+use super::moment::ticks;
+use super::{Moment, OpenRecording, interrupted};
+use crate::error::{Error, Result, Stage};
+use crate::keyframes::Keyframe;
+use crate::media::{Frame, RandomAccess, TICKS_PER_SECOND, Ticks};
+use crate::pipeline::analyzer::PictureReader;
+use crate::tail::Next;
+
+/// How often decoding starts earlier because pictures are missing at the end. In a damaged stream, some
+/// always are.
+const MAX_RETRIES: u32 = 2;
+
+/// Number of packets between two looks whether to stop.
+const PACKETS_PER_LOOK: u32 = 256;
+
+/// A picture of a recording. Its time and position are those of the index.
+pub type Still = Frame;
+
+/// Returns the picture that is shown at `moment`: the last one with a PTS of at most that, or the first
+/// picture of the recording. `stop` ends the search.
+///
+/// Decoding starts at the random access point before it, so the cost does not depend on the length of
+/// the recording.
+///
+/// # Errors
+///
+/// Returns an error if `moment` is after the newest picture, or the recording cannot be read or
+/// decoded, or the search was stopped.
+pub fn still(source: &OpenRecording, moment: Moment, stop: &dyn Fn() -> bool) -> Result<Still> {
+    let mut points = AccessPoints::new(source, stop)?;
+    let (time, is_open) = match moment {
+        Moment::FromStart(seconds) => (ticks(seconds), false),
+        Moment::BeforeNewest(seconds) => {
+            let newest = points.newest()?.ok_or_else(|| no_picture(source))?;
+            (Ticks(newest.0.saturating_sub(ticks(seconds).0)), true)
+        }
+    };
+    let mut search = Search { source, stop, time, is_open, retries: MAX_RETRIES };
+    let mut number = points.until(time)?;
+    let mut step = 1;
+    loop {
+        let keyframe = match number.checked_sub(1) {
+            Some(last) => points.get(last)?,
+            None => None,
+        };
+        if let Some(picture) = search.from(keyframe)? {
+            return Ok(picture);
+        }
+        if keyframe.is_none() {
+            return Err(no_picture(source));
+        }
+        // It is not where the index says, or its picture is damaged, or not complete yet.
+        number = number.saturating_sub(step);
+        step *= 2;
+    }
+}
+
+/// Returns the time of the newest picture in seconds from the start. The recorder may still hold that
+/// picture back.
+///
+/// # Errors
+///
+/// Returns an error if there is no picture, the recording cannot be read, or the search was stopped.
+pub fn newest(source: &OpenRecording, stop: &dyn Fn() -> bool) -> Result<f64> {
+    let newest = AccessPoints::new(source, stop)?.newest()?;
+    Ok(newest.ok_or_else(|| no_picture(source))?.seconds())
+}
+
+struct Search<'a> {
+    source: &'a OpenRecording,
+    stop: &'a dyn Fn() -> bool,
+    time: Ticks,
+    /// Whether the newest picture is meant if there is none at that time.
+    is_open: bool,
+    retries: u32,
+}
+
+/// The pictures up to the time.
+#[derive(Default)]
+struct Found {
+    /// Pictures so far, from that of the random access point on, and access units.
+    count: u64,
+    units: u64,
+    newest: Option<Ticks>,
+    /// The last complete picture that is not after the time; or the first one of the recording.
+    last: Option<Frame>,
+    /// Whether a picture after the time has come out.
+    is_passed: bool,
+}
+
+impl Search<'_> {
+    /// Decodes from a random access point on. Returns `None` if the picture cannot be shown from there.
+    fn from(&mut self, keyframe: Option<Keyframe>) -> Result<Option<Frame>> {
+        let mut tail = self.source.read_from(keyframe.as_ref())?;
+        let mut reader = PictureReader::new(self.source.program(), keyframe);
+        let mut found = Found::default();
+        let mut packets = 0;
+        loop {
+            let is_end = match tail.next_packet()? {
+                Next::Packet(packet) => {
+                    reader.push(packet)?;
+                    false
+                }
+                Next::SyncLost { .. } | Next::Waiting => false,
+                Next::End => true,
+            };
+            if is_end && self.source.is_growing() {
+                reader.pause()?;
+            } else if is_end {
+                reader.finish()?;
+            }
+            if reader.has_missed_start() {
+                return Ok(None);
+            }
+            while let Some(picture) = reader.pull().filter(|_| !found.is_passed) {
+                found.take(picture, keyframe.as_ref(), self.time);
+            }
+            let first = keyframe.map(|keyframe| keyframe.time);
+            while let Some(unit) = reader.pull_unit() {
+                found.units += u64::from(unit.time >= first);
+            }
+            if found.is_passed || is_end {
+                break;
+            }
+            packets += 1;
+            if packets % PACKETS_PER_LOOK == 0 && (self.stop)() {
+                return Err(interrupted());
+            }
+        }
+        // Decoders of H.264 leave pictures out if the first one is only flushed at the end
+        // (`send_next_delayed_frame` in libavcodec/h264dec.c, FFmpeg 5.1).
+        let is_short = !found.is_passed && !self.source.is_growing() && found.count < found.units;
+        if is_short && keyframe.is_some() && self.retries > 0 {
+            self.retries -= 1;
+            return Ok(None);
+        }
+        if !found.is_passed
+            && !self.is_open
+            && found.newest.is_some_and(|newest| self.time > newest)
+        {
+            return Err(self.is_after(found.newest));
+        }
+        if found.newest.is_none() && keyframe.is_none() {
+            if let Some(error) = reader.take_unusable() {
+                return Err(error.path(self.source.path()));
+            }
+            if let Some(why) = reader.no_video() {
+                return Err(Error::new(Stage::Evidence, why.to_string()).path(self.source.path()));
+            }
+        }
+        Ok(found.last)
+    }
+
+    fn is_after(&self, newest: Option<Ticks>) -> Error {
+        let seconds = |time: Ticks| time.0 as f64 / TICKS_PER_SECOND as f64;
+        let newest = newest.map_or(f64::NAN, seconds);
+        let what = format!(
+            "no picture at {:.6} s{}: the newest is at {newest:.6} s",
+            seconds(self.time),
+            if self.source.is_growing() { " yet" } else { "" }
+        );
+        Error::new(Stage::Evidence, what).path(self.source.path())
+    }
+}
+
+impl Found {
+    fn take(&mut self, picture: Frame, keyframe: Option<&Keyframe>, time: Ticks) {
+        // Leading pictures of an open GOP need pictures in front of it.
+        if keyframe.is_some_and(|keyframe| picture.pts < keyframe.time) {
+            return;
+        }
+        let missing = match keyframe.map(|keyframe| keyframe.random_access) {
+            Some(RandomAccess::Gradual(pictures)) => u64::from(pictures),
+            _ => 0,
+        };
+        let is_complete = self.count >= missing;
+        self.count += 1;
+        self.newest = self.newest.max(Some(picture.pts));
+        self.is_passed = picture.pts > time;
+        let is_first = keyframe.is_none() && self.last.is_none();
+        if is_complete && (!self.is_passed || is_first) {
+            self.last = Some(picture);
+        }
+    }
+}
+
+fn no_picture(source: &OpenRecording) -> Error {
+    Error::new(Stage::Evidence, "no picture can be decoded").path(source.path())
+}
