@@ -19,10 +19,6 @@ use crate::session::Session;
 /// An alias, because clap reads `Option<Option<T>>` as an option whose value may be omitted.
 type Timeout = Option<Duration>;
 
-/// The flags that name frames. They say what to do now: no variable and no file gives them.
-#[cfg(test)]
-pub(super) const ORDERS: [&str; 3] = ["ack", "release", "renew"];
-
 /// List the frames of a session, or hand them out
 ///
 /// A leased frame is handed to nobody else until its lease ends. One that was not acknowledged by

@@ -20,9 +20,10 @@ pub(super) const AFTER_SHORT: &str =
 
 pub(super) const AFTER_LONG: &str = "\
 Where options come from:
-  Each option, except what frames orders (--ack, --release, --renew), can be given
-  as the flag --some-name, as the environment variable
-  SCENETAP_SOME_NAME, or as the line some-name = VALUE in the --config file. A flag
+  Each option can be given as the flag --some-name, as the environment variable
+  SCENETAP_SOME_NAME, or as the line some-name = VALUE in the --config file. Only
+  flags are what says what to do now: --ack, --release and --renew of frames, --frame
+  and --output of still, --from, --to and --output of clip. A flag
   overrides a variable, a variable overrides the file, and the file overrides the
   default. Five older variables (STREAM_HOST, STREAM_PORT, SCENE_THRESHOLD,
   MAX_FRAME_INTERVAL, SESSIONS_DIR) rank between SCENETAP_ variables and the file.
@@ -50,6 +51,9 @@ Examples:
 
   Look at any moment, five seconds ago for example:
     scenetap still 20240601_201500 --at -5 -o moment.jpg
+
+  Copy a part of a recording, without encoding it again:
+    scenetap clip 20240601_201500 --from 1:30 --to 2:00 -o part.ts
 
   Show the state of running recorders; list the sessions; check the files of one:
     scenetap status
@@ -107,6 +111,12 @@ Examples:
   scenetap still 20240601_201500 --frame F0042 -o F0042.png
   scenetap still show.ts --at 90 -o moment.png --json";
 
+pub(super) const CLIP_EXAMPLES: &str = "\
+Examples:
+  scenetap clip 20240601_201500 --from 1:02:00 --to 1:03:30 -o goal.ts
+  scenetap clip 20240601_201500 --from -60 -o last-minute.ts --json
+  scenetap clip show.ts --from 90 --to 120 -o - | mpv -";
+
 pub(super) const FRAMES_EXAMPLES: &str = "\
 Examples:
   scenetap frames 20240601_201500
@@ -145,14 +155,29 @@ Examples:
   scenetap check 20240601_201500 --repair
   for session in sessions/*; do scenetap check \"$session\"; done";
 
+/// The flags that say what to do now, by command: no variable and no file gives them.
+const ORDERS: [(&str, &[&str]); 3] = [
+    ("frames", &["ack", "release", "renew"]),
+    ("still", &["frame", "output"]),
+    ("clip", &["from", "to", "output"]),
+];
+
+/// Returns whether no variable and no file gives the flag of a command.
+pub(super) fn is_order(command: &str, flag: &str) -> bool {
+    ORDERS.iter().any(|(name, flags)| *name == command && flags.contains(&flag))
+}
+
 /// Adds the environment variable and the default of each option to its help. Both come
 /// from the table of keys, so that the help always matches the program.
 pub(super) fn annotate(command: Command) -> Command {
-    command.mut_args(annotate_argument).mut_subcommands(annotate)
+    let name = command.get_name().to_owned();
+    command.mut_args(|argument| annotate_argument(&name, argument)).mut_subcommands(annotate)
 }
 
-fn annotate_argument(argument: Arg) -> Arg {
-    let Some(name) = argument.get_long() else { return argument };
+fn annotate_argument(command: &str, argument: Arg) -> Arg {
+    let Some(name) = argument.get_long().filter(|name| !is_order(command, name)) else {
+        return argument;
+    };
     let (variable, default) = match ALL.iter().find(|key| key.name() == name) {
         Some(key) => (key.variable(), key.default()),
         None if name == "config" => (CONFIG_VARIABLE.to_owned(), None),

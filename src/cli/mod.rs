@@ -5,6 +5,7 @@
 //! does the work. Only this module writes to stdout and stderr.
 
 mod check;
+mod clip;
 mod exit_status;
 mod file_output;
 mod frame_lines;
@@ -69,6 +70,7 @@ enum Command {
     Play(play::PlayArgs),
     Frames(frames::FramesArgs),
     Still(still::StillArgs),
+    Clip(clip::ClipArgs),
     Status(status::StatusArgs),
     Sessions(sessions::SessionsArgs),
     Check(check::CheckArgs),
@@ -141,6 +143,7 @@ fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
         Command::Play(args) => play::run(args, &context),
         Command::Frames(args) => frames::run(args, &context),
         Command::Still(args) => still::run(args, &context),
+        Command::Clip(args) => clip::run(args, &context),
         Command::Status(args) => status::run(args, &context),
         Command::Sessions(args) => sessions::run(args, &context),
         Command::Check(args) => check::run(args, &context),
@@ -169,11 +172,6 @@ mod tests {
     use super::*;
     use crate::config::ALL;
 
-    /// Returns whether no variable and no file gives the flag.
-    fn is_order(flag: &str) -> bool {
-        frames::ORDERS.contains(&flag) || still::ORDERS.contains(&flag)
-    }
-
     /// Parses a command line as the program does.
     pub(super) fn typed(line: &[&str]) -> Result<Cli, clap::Error> {
         parse(std::iter::once("scenetap").chain(line.iter().copied()).map(OsString::from))
@@ -195,9 +193,10 @@ mod tests {
         }
         let flags: Vec<&str> = commands
             .iter()
-            .flat_map(|command| command.get_arguments())
-            .filter_map(|argument| argument.get_long())
-            .filter(|&flag| flag != "config" && !is_order(flag))
+            .flat_map(|command| command.get_arguments().map(move |argument| (*command, argument)))
+            .filter_map(|(command, argument)| Some((command.get_name(), argument.get_long()?)))
+            .filter(|(command, flag)| *flag != "config" && !help::is_order(command, flag))
+            .map(|(_, flag)| flag)
             .collect();
         for flag in &flags {
             assert!(ALL.iter().any(|key| key.name() == *flag), "--{flag} has no key");
@@ -225,11 +224,12 @@ mod tests {
             ("play", &["a.ts"]),
             ("frames", &["a"]),
             ("still", &["a", "-o", "a.jpg"]),
+            ("clip", &["a", "-o", "a.ts"]),
         ] {
             let cli = Cli::command();
             let arguments = cli.find_subcommand(command).unwrap().get_arguments();
             let names = arguments.filter_map(|argument| argument.get_long());
-            for name in names.filter(|name| !is_order(name)) {
+            for name in names.filter(|name| !help::is_order(command, name)) {
                 let key = ALL.iter().find(|key| key.name() == name).unwrap();
                 let flag = format!("--{name}={}", key.default().unwrap_or(samples(name)));
                 let line: Vec<&str> =

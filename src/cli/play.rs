@@ -78,8 +78,8 @@ pub fn run(args: PlayArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
         None => Position::Live,
         Some(Moment::FromStart(seconds)) => Position::Seconds(seconds),
         Some(Moment::BeforeNewest(seconds)) => {
-            let source = OpenRecording::open(&target, None)?;
-            let newest = evidence::newest(&source, &|| context.shutdown.is_requested())?;
+            let recording = OpenRecording::open(&target, None)?;
+            let newest = evidence::newest(&recording, &|| context.shutdown.is_requested())?;
             Position::Seconds((newest - seconds).max(0.0))
         }
     };

@@ -1,6 +1,5 @@
 //! `scenetap still`: any moment of a recording as a picture.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -11,13 +10,9 @@ use super::{CommandContext, ExitStatus, file_output};
 use crate::catalog::JpegOptions;
 use crate::catalog::handouts::{Selection, SharedCatalog};
 use crate::config::{Layers, StillConfig, key};
-use crate::error::{Error, Result, Stage};
+use crate::error::{Context, Error, Result, Stage};
 use crate::media::Frame;
 use crate::pipeline::evidence::{self, Moment, OpenRecording, StillFormat, Target};
-
-/// The flags that say what to do now: no variable and no file gives them.
-#[cfg(test)]
-pub(super) const ORDERS: [&str; 2] = ["frame", "output"];
 
 /// Write the picture of any moment, also while it is recorded
 ///
@@ -127,19 +122,18 @@ pub fn run(args: StillArgs, context: &CommandContext<'_>) -> Result<ExitStatus> 
     let config = args.resolve(&context.layers)?;
     tracing::debug!(?config, "resolved");
     let to_stdout = file_output::is_stdout(&config.output);
-    if to_stdout && std::io::stdout().is_terminal() {
-        let what = "a picture is not for a terminal: give --output FILE, or redirect stdout";
-        return Err(Error::new(Stage::Evidence, what));
-    }
+    file_output::refuse_terminal(&config.output)?;
     let target = find_target(&config.target, &config.sessions_dir)?;
     let moment = match (&config.frame, config.at) {
         (Some(id), _) => moment_of(id, &target, &config)?,
         (None, at) => at.unwrap_or(Moment::BeforeNewest(0.0)),
     };
-    let source = OpenRecording::open(&target, config.program)?;
-    let still = evidence::still(&source, moment, &|| context.shutdown.is_requested())?;
+    let recording = OpenRecording::open(&target, config.program)?;
+    let still = evidence::still(&recording, moment, &|| context.shutdown.is_requested())?;
     let bytes = evidence::encode(&*still.picture, config.format, config.jpeg)?;
-    file_output::write(&config.output, &source, |output| output.write_all(&bytes))?;
+    file_output::write(&config.output, &recording, |output| {
+        output.write_all(&bytes).context(Stage::Evidence, &config.output, "cannot write it")
+    })?;
     if config.json {
         let mut lines = JsonLines::stdout(&context.terminal);
         lines.write_line(&json_line(&still, &target, &config.output));
@@ -179,18 +173,13 @@ fn json_line(still: &Frame, target: &Target, path: &Path) -> String {
         damaged: bool,
         path: String,
     }
-    let session = match target {
-        Target::Session(session) => Some(session.id()),
-        Target::File(_) => None,
-    };
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let line = Line {
-        session,
+        session: target.session().map(|session| session.id()),
         timestamp: (still.pts.seconds() * 1e6).round() / 1e6,
         offset: still.at.0,
         keyframe_offset: still.keyframe_at.0,
         damaged: still.damaged,
-        path: path.to_string_lossy().into_owned(),
+        path: file_output::absolute(path),
     };
     // Never fails: there are only numbers and strings.
     serde_json::to_string(&line).unwrap_or_default()

@@ -233,6 +233,8 @@ pub mod key {
     pub static LIVE: Key<bool> =
         Key::new("live", ValueKind::Switch, values::switch).with_default("yes");
     pub static AT: Key<Moment> = Key::new("at", ValueKind::NumberOrText, values::moment);
+    pub static AS_IS: Key<bool> =
+        Key::new("as-is", ValueKind::Switch, values::switch).with_default("no");
     pub static WIDTH: Key<u32> = Key::new("width", ValueKind::Whole, values::frame_width_px);
 
     pub static VERBOSE: Key<u8> =
@@ -298,6 +300,7 @@ pub static ALL: &[&dyn AnyKey] = &[
     &key::LIVE,
     &key::AT,
     &key::WIDTH,
+    &key::AS_IS,
     &key::VERBOSE,
     &key::QUIET,
     &key::LOG,

@@ -23,7 +23,7 @@ pub use values::{CommandWords, HostPort};
 use crate::agent::FrameCommand;
 use crate::catalog::JpegOptions;
 use crate::catalog::handouts::Selection;
-use crate::pipeline::evidence::{Moment, StillFormat};
+use crate::pipeline::evidence::{ClipRange, Moment, StillFormat};
 use crate::pipeline::{DetectOptions, RecordOptions, ScanOptions};
 
 /// Configuration of `scenetap record`.
@@ -122,6 +122,25 @@ pub struct StillConfig {
     pub json: bool,
     /// Time to wait for the lock on the index.
     pub lock_timeout: Duration,
+}
+
+/// Configuration of `scenetap clip`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClipConfig {
+    /// Session name or folder, or recording, as given on the command line.
+    pub target: PathBuf,
+    /// The folder in which session names are looked up.
+    pub sessions_dir: PathBuf,
+    /// Which part.
+    pub range: ClipRange,
+    /// The program at whose key frames the part begins and ends.
+    pub program: Option<u16>,
+    /// The file to write; `-` is stdout.
+    pub output: PathBuf,
+    /// Whether packets of 192 and 204 bytes stay so.
+    pub as_is: bool,
+    /// Whether to print a line of JSON.
+    pub json: bool,
 }
 
 /// Configuration of `scenetap sessions`.

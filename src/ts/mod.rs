@@ -8,6 +8,8 @@
 //! header       the four bytes at the front, the adaptation field, where the payload begins
 //! aligner      bytes in pieces of any size → whole packets, and the bytes between them
 //! packet_size  188, 192 (M2TS) or 204 bytes (with parity)
+//! discontinuity  marks where clock and counters jump
+//! parity       the Reed-Solomon parity of packets of 204 bytes
 //! phase        where the packets begin in bytes of unknown phase and size
 //! pcr          the program clock reference
 //! crc32        CRC-32/MPEG-2, the checksum of every table
@@ -15,17 +17,21 @@
 
 mod aligner;
 mod crc32;
+mod discontinuity;
 mod header;
 mod packet_size;
+mod parity;
 mod pcr;
 mod phase;
 
 pub use aligner::{Aligned, Aligner};
 pub use crc32::crc32_mpeg2;
+pub use discontinuity::{discontinuity_packet, set_discontinuity};
 pub use header::{
     Header, NULL_PID, adaptation_field_length, discontinuity, payload, payload_start, pid,
 };
 pub use packet_size::{PacketSize, probe_packet_size};
+pub use parity::{PARITY_BYTES, parity};
 pub use pcr::{PCR_PER_TICK, PCR_WRAP, pcr, pcr_at, pcr_base};
 pub use phase::{PHASE_BYTES, find_phase, in_step, is_conclusive, phase_of};
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::parity::PARITY_BYTES;
 use super::{SYNC_BYTE, TS_PACKET_BYTES};
 
 /// Size of the packets of a stream, with what the sender adds to the 188 bytes of each.
@@ -18,9 +19,6 @@ pub enum PacketSize {
     /// 204 bytes: 16 bytes of Reed-Solomon parity follow the packet (EN 300 421).
     Parity,
 }
-
-/// Bytes of parity behind a packet (RS(204,188)).
-const PARITY_BYTES: usize = 16;
 
 impl PacketSize {
     /// The sizes, in the order in which they are tried.

@@ -12,6 +12,7 @@ mod architecture;
 mod bad_input;
 mod check;
 mod cli;
+mod clip;
 mod deleted;
 mod faults;
 mod following;

@@ -1,22 +1,25 @@
 //! Any moment of a recording, live or finished: read beside the recorder, which notices nothing.
 //!
 //! ```text
-//! source         an open recording, with its index of key frames
-//! moment         a time, as it is typed
-//! access_points  time → where to start reading, in O(log n)
-//! still          the picture that is shown at a time
-//! encode         a picture as JPEG or PNG
+//! open_recording  a recording that is open, with its index of key frames
+//! moment          a time, as it is typed
+//! access_points   time → where to start reading, in O(log n)
+//! still           the picture that is shown at a time
+//! encode          a picture as JPEG or PNG
+//! clip            packets between two times
 //! ```
 
 mod access_points;
+mod clip;
 mod encode;
 mod moment;
-mod source;
+mod open_recording;
 mod still;
 
+pub use clip::{Clip, ClipRange, Cut, cut, write_clip};
 pub use encode::{StillFormat, encode};
 pub use moment::Moment;
-pub use source::{OpenRecording, Target};
+pub use open_recording::{OpenRecording, Target};
 pub use still::{Still, newest, still};
 
 use crate::error::{Error, Stage};

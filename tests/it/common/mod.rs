@@ -6,6 +6,7 @@ pub mod mangle;
 pub mod odd;
 pub mod oracle;
 pub mod paff;
+pub mod pictures;
 pub mod random;
 pub mod series;
 pub mod studio;

@@ -25,6 +25,14 @@ pub enum Target {
 }
 
 impl Target {
+    /// Returns the session, if it is one.
+    pub fn session(&self) -> Option<&Session> {
+        match self {
+            Target::Session(session) => Some(session),
+            Target::File(_) => None,
+        }
+    }
+
     /// Returns the path of the recording.
     pub fn recording(&self) -> PathBuf {
         match self {
@@ -115,6 +123,23 @@ impl OpenRecording {
         self.index.as_ref()
     }
 
+    /// Reads from the packet with its sync byte at `at` on, or from a little earlier.
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenRecording::read_from`].
+    pub fn read_at(&self, at: ByteOffset) -> Result<FileTail> {
+        // With what is added in front of it.
+        let step =
+            if self.packet_size.leading_bytes() > 0 { self.packet_size.bytes() as u64 } else { 0 };
+        match at.0.checked_sub(step) {
+            Some(earlier) if at.0 > 0 => {
+                self.tail(Aligner::resume(ByteOffset(earlier), self.packet_size))
+            }
+            _ => self.read_from(None),
+        }
+    }
+
     /// Reads from the tables in front of `keyframe` on, or from the beginning.
     ///
     /// # Errors
@@ -127,6 +152,10 @@ impl OpenRecording {
             }
             None => Aligner::begin(ByteOffset(0), self.packet_size),
         };
+        self.tail(aligner)
+    }
+
+    fn tail(&self, aligner: Aligner) -> Result<FileTail> {
         let file = self.file.try_clone().context(Stage::Evidence, &self.path, "cannot read")?;
         Ok(FileTail::of(file, &self.path, aligner, End::Finished(self.length)))
     }
