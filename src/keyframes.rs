@@ -131,14 +131,18 @@ pub struct KeyframeIndex {
 }
 
 impl KeyframeIndex {
-    /// Opens the index at `path`.
+    /// Opens the index at `path`. A symbolic link in its place is not followed.
     ///
     /// # Errors
     ///
     /// Returns an error if it cannot be read; of [`Kind::Gone`] if it does not exist, and of
     /// [`Kind::Corrupt`] if it is no index, or one of another version.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut file = match File::open(path) {
+        let open = || {
+            let folder = disk::Folder::open(path.parent().unwrap_or(path))?;
+            folder.read_file(path.file_name().unwrap_or_default())
+        };
+        let mut file = match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let error = Error::new(Stage::Recording, "it is missing").of_kind(Kind::Gone);
                 return Err(error.path(path));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::analyzer::PictureReader;
 use crate::catalog::publish::{Durable, publish};
-use crate::demux::ProgramChoice;
+use crate::demux::{NoVideo, ProgramChoice};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::keyframes::{self, Keyframe, KeyframeIndex};
 use crate::media::{ByteOffset, Ticks};
@@ -22,6 +22,8 @@ pub struct FoundKeyframes {
     pub keyframes: Vec<Keyframe>,
     /// Time of the newest picture; `None` if there is none.
     pub newest: Option<Ticks>,
+    /// The reason why there is no video, if there is none.
+    pub no_video: Option<NoVideo>,
 }
 
 /// Where random access points are searched.
@@ -85,6 +87,7 @@ impl KeyframeSearch<'_> {
                 found.newest = found.newest.max(Some(picture.pts));
             }
             found.keyframes.extend(reader.take_keyframes());
+            found.no_video = reader.no_video().cloned();
             if is_end || (packets.is_multiple_of(PACKETS_PER_LOOK) && (self.stop)()) {
                 break;
             }

@@ -2,16 +2,19 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
-use scenetap::ts::{Header, TS_PACKET_BYTES, discontinuity, pcr};
+use scenetap::ts::{Header, PacketSize, TS_PACKET_BYTES, discontinuity, pcr};
 use serde_json::Value;
 
 use crate::common::pictures::{Shown, by_ffmpeg, places, record, recordings};
 use crate::common::random::{Random, seed};
-use crate::common::scenetap;
 use crate::common::studio::Studio;
+use crate::common::ts::framed;
+use crate::common::{Recorder, fixture, has, scenetap};
 
 fn clip(target: &Path, from: f64, to: f64, output: &Path, options: &[&str]) -> Output {
     let mut command = scenetap();
@@ -114,4 +117,108 @@ fn a_clip_of_any_part_has_every_picture_that_was_asked_for_and_opens_without_an_
             assert!(has_all, "{context}: {wanted:x?} in {found:x?}");
         }
     }
+}
+
+#[test]
+fn packets_of_192_and_204_bytes_stay_so_if_asked_for() {
+    let plain = fs::read(fixture("bbb_hevc_360p24_gop2s")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("plain.ts"), &plain).unwrap();
+    let cut = |source: &str, options: &[&str]| {
+        let made = clip(&path(source), 3.0, 7.0, &path("clip.ts"), options);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        fs::read(path("clip.ts")).unwrap()
+    };
+    let expected = cut("plain.ts", &[]);
+    assert!(expected == cut("plain.ts", &["--as-is"]));
+    for size in [PacketSize::Timed, PacketSize::Parity] {
+        let stream = framed(&plain, size, 7);
+        fs::write(path("framed.ts"), &stream).unwrap();
+        assert!(expected == cut("framed.ts", &[]), "{size:?}");
+        let as_is = cut("framed.ts", &["--as-is"]);
+        let step = size.bytes();
+        assert_eq!(as_is.len() / step, expected.len() / TS_PACKET_BYTES, "{size:?}");
+        // Each is one of the stream, with what is added to it.
+        let known: std::collections::HashSet<&[u8]> = stream.chunks(step).collect();
+        for (packet, expected) in as_is.chunks(step).zip(expected.chunks(TS_PACKET_BYTES)) {
+            assert!(known.contains(packet), "{size:?}");
+            assert!(&packet[size.leading_bytes()..][..TS_PACKET_BYTES] == expected, "{size:?}");
+        }
+    }
+}
+
+#[test]
+fn a_clip_of_a_recording_that_grows_ends_with_its_last_whole_picture() {
+    if !has("ffmpeg") {
+        return;
+    }
+    let bytes = fs::read(fixture("bbb_h264_zerolatency_360p30_gop2s")).unwrap();
+    // Ends within a packet, and within a picture.
+    let part = &bytes[..bytes.len() / 2 + 77];
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = Recorder::start(folder.path(), "s", &[]);
+    let mut sender = TcpStream::connect(&recorder.address).unwrap();
+    sender.write_all(part).unwrap();
+    recorder.wait_for_bytes(part.len() / 188 * 188);
+    let output = folder.path().join("clip.ts");
+    let mut command = scenetap();
+    command.arg("clip").arg(&recorder.session).args(["--from=-3.5", "--json", "-o"]).arg(&output);
+    let made = command.output().unwrap();
+    let line: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let length = line["to"].as_f64().unwrap() - line["from"].as_f64().unwrap();
+    assert!((3.5..6.0).contains(&length), "{line}");
+    let (pictures, errors) = decoded(&output);
+    assert_eq!(errors, Vec::<String>::new());
+    assert_eq!(pictures.len(), (length * 30.0).round() as usize + 1, "{line}");
+    drop((sender, recorder));
+}
+
+#[test]
+fn a_recording_that_is_deleted_meanwhile_is_an_error_and_nothing_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source.ts");
+    let bytes = fs::read(fixture("bbb_mpeg2_576i25_tff")).unwrap();
+    fs::write(&source, bytes.repeat(4)).unwrap();
+    // A FIFO, so that the clip waits until it is read.
+    let fifo = folder.path().join("fifo.ts");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let mut command = scenetap();
+    command.arg("clip").arg(&source).arg("-o").arg(&fifo).stderr(Stdio::piped());
+    let running = command.spawn().unwrap();
+    let mut reader = fs::File::open(&fifo).unwrap();
+    let mut first = [0];
+    reader.read_exact(&mut first).unwrap();
+    // As retention does, which frees the space at once.
+    fs::File::options().write(true).open(&source).unwrap().set_len(0).unwrap();
+    fs::remove_file(&source).unwrap();
+    std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
+    let ended = running.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let reason = String::from_utf8(ended.stderr).unwrap();
+    assert!(reason.contains("deleted or shortened meanwhile"), "{reason}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "only the FIFO");
+}
+
+#[test]
+fn what_cannot_be_cut_is_one_line_and_the_older_file_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("clip.ts");
+    fs::write(&output, "older").unwrap();
+    let file = fixture("bbb_mpeg2_576i25_tff");
+    let failed = |from: f64, to: f64, options: &[&str], status: i32, text: &str| {
+        let made = clip(&file, from, to, &output, options);
+        let reason = String::from_utf8(made.stderr).unwrap();
+        assert_eq!(made.status.code(), Some(status), "{reason}");
+        assert!(reason.trim_end().lines().last().unwrap().contains(text), "{reason}");
+        assert_eq!(fs::read(&output).unwrap(), b"older");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    };
+    failed(500.0, 501.0, &[], 1, "nothing at 500.000000 s: the newest picture is at 10.970022 s");
+    failed(5.0, 4.0, &[], 2, "--to is before --from");
+    failed(5.0, 6.0, &["--program", "77"], 1, "no program 77");
+    let not_ts = folder.path().join("clip.ts");
+    let made = clip(&not_ts, 0.0, 1.0, &not_ts, &[]);
+    assert_eq!(made.status.code(), Some(1));
+    assert!(String::from_utf8(made.stderr).unwrap().contains("not MPEG-TS"));
 }

@@ -4,14 +4,14 @@
 //! as detection lags; everything, if there is no index.
 
 use super::{OpenRecording, interrupted};
-use crate::error::{Kind, Result, Stage};
+use crate::error::{Error, Kind, Result, Stage};
 use crate::keyframes::Keyframe;
 use crate::media::{ByteOffset, Ticks};
 use crate::pipeline::keyframes::{FoundKeyframes, KeyframeSearch, publish_found};
 
 /// The random access points of a recording, in its order.
 pub struct AccessPoints<'a> {
-    source: &'a OpenRecording,
+    recording: &'a OpenRecording,
     stop: &'a dyn Fn() -> bool,
     /// Number of valid records of the index.
     indexed: u64,
@@ -20,18 +20,18 @@ pub struct AccessPoints<'a> {
 }
 
 impl<'a> AccessPoints<'a> {
-    /// Returns the random access points of `source`. `stop` ends a long search.
+    /// Returns the random access points of `recording`. `stop` ends a long search.
     ///
     /// # Errors
     ///
     /// Returns an error if the index cannot be read.
-    pub fn new(source: &'a OpenRecording, stop: &'a dyn Fn() -> bool) -> Result<Self> {
-        let length = source.length();
-        let indexed = match source.index() {
+    pub fn new(recording: &'a OpenRecording, stop: &'a dyn Fn() -> bool) -> Result<Self> {
+        let length = recording.length();
+        let indexed = match recording.index() {
             Some(index) => index.partition_point(|keyframe| keyframe.at.0 < length)?,
             None => 0,
         };
-        Ok(AccessPoints { source, stop, indexed, behind: None })
+        Ok(AccessPoints { recording, stop, indexed, behind: None })
     }
 
     /// Returns the number of random access points, from the first on, with a time of at most `time`.
@@ -41,7 +41,7 @@ impl<'a> AccessPoints<'a> {
     /// Returns an error if the recording or its index cannot be read, or the search was stopped.
     pub fn until(&mut self, time: Ticks) -> Result<u64> {
         let is_before = |keyframe: &Keyframe| keyframe.time <= time;
-        if let Some(index) = self.source.index().filter(|_| self.indexed > 0) {
+        if let Some(index) = self.recording.index().filter(|_| self.indexed > 0) {
             let found = index.partition_point(is_before)?.min(self.indexed);
             if found > 0 && found < self.indexed {
                 return Ok(found);
@@ -65,7 +65,7 @@ impl<'a> AccessPoints<'a> {
     ///
     /// As [`AccessPoints::until`].
     pub fn get(&mut self, number: u64) -> Result<Option<Keyframe>> {
-        match (self.source.index(), number.checked_sub(self.indexed)) {
+        match (self.recording.index(), number.checked_sub(self.indexed)) {
             (Some(index), None) => index.get(number),
             (_, Some(behind)) => {
                 let behind = usize::try_from(behind).unwrap_or(usize::MAX);
@@ -84,6 +84,17 @@ impl<'a> AccessPoints<'a> {
         Ok(self.behind()?.newest)
     }
 
+    /// Returns the error for a recording that lacks `what`.
+    ///
+    /// # Errors
+    ///
+    /// As [`AccessPoints::until`].
+    pub fn lacks(&mut self, what: &str) -> Result<Error> {
+        let why = self.behind()?.no_video.as_ref().map(ToString::to_string);
+        let what = why.unwrap_or_else(|| what.to_owned());
+        Ok(Error::new(Stage::Evidence, what).path(self.recording.path()))
+    }
+
     /// Reads what is behind the index.
     fn behind(&mut self) -> Result<&FoundKeyframes> {
         let behind = match self.behind.take() {
@@ -94,16 +105,18 @@ impl<'a> AccessPoints<'a> {
     }
 
     fn read_behind(&self) -> Result<FoundKeyframes> {
-        for number in (0..self.indexed).rev() {
-            let last = self.source.index().map(|index| index.get(number)).transpose()?.flatten();
-            if let Some(last) = last
-                && let Some(mut behind) = self.read_from(Some(last))?
-            {
+        let record = |number: u64| -> Result<Option<Keyframe>> {
+            Ok(self.recording.index().map(|index| index.get(number)).transpose()?.flatten())
+        };
+        let (mut number, mut step) = (self.indexed, 1);
+        while number > 0 {
+            number = number.saturating_sub(step);
+            step *= 2;
+            let Some(keyframe) = record(number)? else { continue };
+            if let Some(mut behind) = self.read_from(Some(keyframe))? {
                 // The records in between were found again.
-                let end =
-                    self.source.index().map(|index| index.get(self.indexed - 1)).transpose()?;
-                let end = end.flatten().map_or(last.at, |end| end.at);
-                behind.keyframes.retain(|keyframe| keyframe.at > end);
+                let end = record(self.indexed - 1)?.unwrap_or(keyframe).at;
+                behind.keyframes.retain(|found| found.at > end);
                 return Ok(behind);
             }
         }
@@ -114,11 +127,11 @@ impl<'a> AccessPoints<'a> {
 
     /// Reads from a random access point to the end. Returns `None` if it is not there.
     fn read_from(&self, keyframe: Option<Keyframe>) -> Result<Option<FoundKeyframes>> {
-        let source = self.source;
+        let recording = self.recording;
         let search = KeyframeSearch {
-            open: &|from| source.read_from(from),
-            program: source.program(),
-            is_growing: source.is_growing(),
+            open: &|from| recording.read_from(from),
+            program: recording.program(),
+            is_growing: recording.is_growing(),
             stop: self.stop,
         };
         let found = search.run(keyframe)?;
@@ -127,13 +140,14 @@ impl<'a> AccessPoints<'a> {
 
     /// Writes the index of a finished session that has none, for the next time.
     fn keep(&self, keyframes: &[Keyframe]) {
-        let Some(session) = self.source.session().filter(|_| !self.source.is_growing()) else {
+        let Some(session) = self.recording.session().filter(|_| !self.recording.is_growing())
+        else {
             return;
         };
-        if self.source.index().is_some() {
+        if !self.recording.is_of_its_program() || self.recording.index().is_some() {
             return;
         }
-        match publish_found(session, keyframes, self.source.length()) {
+        match publish_found(session, keyframes, self.recording.length()) {
             Ok(()) => {}
             Err(error) if error.kind() == Kind::Busy => {}
             Err(error) => tracing::debug!(stage = %Stage::Evidence, "{error}"),

@@ -96,7 +96,7 @@ pub fn cut(recording: &OpenRecording, range: ClipRange, stop: &dyn Fn() -> bool)
     let to = time_of(range.to.unwrap_or(Moment::BeforeNewest(0.0)))?;
     let seconds = |time: Ticks| time.0 as f64 / TICKS_PER_SECOND as f64;
     let Some((mut number, mut start)) = start(recording, &mut points, from, stop)? else {
-        return error("there is no key frame at which a clip could begin".into());
+        return Err(points.lacks("there is no key frame at which a clip could begin")?);
     };
     let end = end(recording, &mut points, number, to, stop)?;
     while start.random_access != RandomAccess::Closed && number > 0 {

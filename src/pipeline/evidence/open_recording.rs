@@ -1,7 +1,7 @@
 //! An open recording, with its index of key frames.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -51,6 +51,7 @@ pub struct OpenRecording {
     packet_size: PacketSize,
     is_growing: bool,
     program: ProgramChoice,
+    is_of_its_program: bool,
     session: Option<Session>,
     index: Option<KeyframeIndex>,
 }
@@ -71,14 +72,25 @@ impl OpenRecording {
         // In this order: if the recorder ends in between, its last picture is left out.
         let is_growing = session.as_ref().is_some_and(Session::is_recorded);
         let (length, packet_size) = probe_open_file(&file, &path)?;
-        let index = session.as_ref().and_then(|session| {
+        let recorded = session.as_ref().and_then(recorded_program);
+        let is_of_its_program = program.is_none() || program == recorded;
+        let index = session.as_ref().filter(|_| is_of_its_program).and_then(|session| {
             let opened = KeyframeIndex::open(&session.keyframes_idx());
             opened.inspect_err(|error| tracing::debug!("{error}")).ok()
         });
-        let recorded = session.as_ref().and_then(recorded_program);
         let program = program.or(recorded);
         let program = program.map_or(ProgramChoice::FirstWithVideo, ProgramChoice::Number);
-        Ok(OpenRecording { path, file, length, packet_size, is_growing, program, session, index })
+        Ok(OpenRecording {
+            path,
+            file,
+            length,
+            packet_size,
+            is_growing,
+            program,
+            is_of_its_program,
+            session,
+            index,
+        })
     }
 
     /// Returns the path of the recording.
@@ -111,6 +123,11 @@ impl OpenRecording {
     /// Returns the program that is looked at.
     pub fn program(&self) -> ProgramChoice {
         self.program
+    }
+
+    /// Returns whether that is the program of which its recorder has kept frames and key frames.
+    pub fn is_of_its_program(&self) -> bool {
+        self.is_of_its_program
     }
 
     /// Returns the session, if the recording belongs to one.
@@ -171,16 +188,17 @@ fn regular_file(path: &Path) -> Result<File> {
     File::open(path).context(Stage::Evidence, path, "cannot open")
 }
 
-/// Opens a file of a session. Its folder may be a symbolic link, to another disk for example.
+/// Opens a file of a session for reading. The folder in which it is may be a symbolic link, to another
+/// disk for example; the file may not.
 fn without_links(path: &Path) -> Result<File> {
-    let opened = || -> io::Result<File> {
-        let folder = Folder::open(path.parent().unwrap_or(path))?;
-        folder.read_file(path.file_name().unwrap_or_default())
-    };
     if path.is_symlink() {
         let what = "it is a symbolic link; name the file itself to read it";
         return Err(Error::new(Stage::Evidence, what).path(path));
     }
+    let opened = || -> io::Result<File> {
+        let folder = Folder::open(path.parent().unwrap_or(path))?;
+        folder.read_file(path.file_name().unwrap_or_default())
+    };
     opened().context(Stage::Evidence, path, "cannot open")
 }
 
@@ -188,7 +206,8 @@ fn without_links(path: &Path) -> Result<File> {
 /// good as none.
 fn recorded_program(session: &Session) -> Option<u16> {
     let path = session.checkpoint_json();
-    let bytes = std::fs::read(&path).ok()?;
+    let mut bytes = Vec::new();
+    without_links(&path).ok()?.read_to_end(&mut bytes).ok()?;
     let checkpoint = Checkpoint::parse(&path, &bytes);
     let number = checkpoint
         .inspect_err(|error| tracing::debug!("{error}"))

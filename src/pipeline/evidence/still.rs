@@ -16,6 +16,8 @@ const MAX_RETRIES: u32 = 2;
 /// Number of packets between two looks whether to stop.
 const PACKETS_PER_LOOK: u32 = 256;
 
+const NO_PICTURE: &str = "no picture can be decoded";
+
 /// A picture of a recording. Its time and position are those of the index.
 pub type Still = Frame;
 
@@ -29,16 +31,16 @@ pub type Still = Frame;
 ///
 /// Returns an error if `moment` is after the newest picture, or the recording cannot be read or
 /// decoded, or the search was stopped.
-pub fn still(source: &OpenRecording, moment: Moment, stop: &dyn Fn() -> bool) -> Result<Still> {
-    let mut points = AccessPoints::new(source, stop)?;
+pub fn still(recording: &OpenRecording, moment: Moment, stop: &dyn Fn() -> bool) -> Result<Still> {
+    let mut points = AccessPoints::new(recording, stop)?;
     let (time, is_open) = match moment {
         Moment::FromStart(seconds) => (ticks(seconds), false),
         Moment::BeforeNewest(seconds) => {
-            let newest = points.newest()?.ok_or_else(|| no_picture(source))?;
+            let Some(newest) = points.newest()? else { return Err(points.lacks(NO_PICTURE)?) };
             (Ticks(newest.0.saturating_sub(ticks(seconds).0)), true)
         }
     };
-    let mut search = Search { source, stop, time, is_open, retries: MAX_RETRIES };
+    let mut search = Search { recording, stop, time, is_open, retries: MAX_RETRIES };
     let mut number = points.until(time)?;
     let mut step = 1;
     loop {
@@ -50,7 +52,7 @@ pub fn still(source: &OpenRecording, moment: Moment, stop: &dyn Fn() -> bool) ->
             return Ok(picture);
         }
         if keyframe.is_none() {
-            return Err(no_picture(source));
+            return Err(points.lacks(NO_PICTURE)?);
         }
         // It is not where the index says, or its picture is damaged, or not complete yet.
         number = number.saturating_sub(step);
@@ -64,13 +66,16 @@ pub fn still(source: &OpenRecording, moment: Moment, stop: &dyn Fn() -> bool) ->
 /// # Errors
 ///
 /// Returns an error if there is no picture, the recording cannot be read, or the search was stopped.
-pub fn newest(source: &OpenRecording, stop: &dyn Fn() -> bool) -> Result<f64> {
-    let newest = AccessPoints::new(source, stop)?.newest()?;
-    Ok(newest.ok_or_else(|| no_picture(source))?.seconds())
+pub fn newest(recording: &OpenRecording, stop: &dyn Fn() -> bool) -> Result<f64> {
+    let mut points = AccessPoints::new(recording, stop)?;
+    match points.newest()? {
+        Some(newest) => Ok(newest.seconds()),
+        None => Err(points.lacks(NO_PICTURE)?),
+    }
 }
 
 struct Search<'a> {
-    source: &'a OpenRecording,
+    recording: &'a OpenRecording,
     stop: &'a dyn Fn() -> bool,
     time: Ticks,
     /// Whether the newest picture is meant if there is none at that time.
@@ -94,8 +99,8 @@ struct Found {
 impl Search<'_> {
     /// Decodes from a random access point on. Returns `None` if the picture cannot be shown from there.
     fn from(&mut self, keyframe: Option<Keyframe>) -> Result<Option<Frame>> {
-        let mut tail = self.source.read_from(keyframe.as_ref())?;
-        let mut reader = PictureReader::new(self.source.program(), keyframe);
+        let mut tail = self.recording.read_from(keyframe.as_ref())?;
+        let mut reader = PictureReader::new(self.recording.program(), keyframe);
         let mut found = Found::default();
         let mut packets = 0;
         loop {
@@ -107,7 +112,7 @@ impl Search<'_> {
                 Next::SyncLost { .. } | Next::Waiting => false,
                 Next::End => true,
             };
-            if is_end && self.source.is_growing() {
+            if is_end && self.recording.is_growing() {
                 reader.pause()?;
             } else if is_end {
                 reader.finish()?;
@@ -132,7 +137,8 @@ impl Search<'_> {
         }
         // Decoders of H.264 leave pictures out if the first one is only flushed at the end
         // (`send_next_delayed_frame` in libavcodec/h264dec.c, FFmpeg 5.1).
-        let is_short = !found.is_passed && !self.source.is_growing() && found.count < found.units;
+        let is_short =
+            !found.is_passed && !self.recording.is_growing() && found.count < found.units;
         if is_short && keyframe.is_some() && self.retries > 0 {
             self.retries -= 1;
             return Ok(None);
@@ -143,13 +149,10 @@ impl Search<'_> {
         {
             return Err(self.is_after(found.newest));
         }
-        if found.newest.is_none() && keyframe.is_none() {
-            if let Some(error) = reader.take_unusable() {
-                return Err(error.path(self.source.path()));
-            }
-            if let Some(why) = reader.no_video() {
-                return Err(Error::new(Stage::Evidence, why.to_string()).path(self.source.path()));
-            }
+        let unusable =
+            reader.take_unusable().filter(|_| found.newest.is_none() && keyframe.is_none());
+        if let Some(error) = unusable {
+            return Err(error.path(self.recording.path()));
         }
         Ok(found.last)
     }
@@ -160,9 +163,9 @@ impl Search<'_> {
         let what = format!(
             "no picture at {:.6} s{}: the newest is at {newest:.6} s",
             seconds(self.time),
-            if self.source.is_growing() { " yet" } else { "" }
+            if self.recording.is_growing() { " yet" } else { "" }
         );
-        Error::new(Stage::Evidence, what).path(self.source.path())
+        Error::new(Stage::Evidence, what).path(self.recording.path())
     }
 }
 
@@ -185,8 +188,4 @@ impl Found {
             self.last = Some(picture);
         }
     }
-}
-
-fn no_picture(source: &OpenRecording) -> Error {
-    Error::new(Stage::Evidence, "no picture can be decoded").path(source.path())
 }
