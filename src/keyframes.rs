@@ -9,7 +9,7 @@
 //!         version    u32  1                       time    i64  of its picture, ticks of 90 kHz from the start
 //!         record     u32  32, its bytes           tables  u64  offset of the packet with the PAT before it
 //!         from       u64  complete from           kind    u8   1 closed, 2 open, 3 gradual
-//!         reserved   u32  0                       flags   u8   0
+//!         reserved   u32  0                       flags   u8   1 lacks parameter sets
 //!         crc32      u32  of the above            pictures u16 after which pictures are complete again
 //!                                                 crc32   u32  of the above
 //! ```
@@ -31,6 +31,7 @@ const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 32;
 const RECORD_BYTES: usize = 32;
 const NO_TABLES: u64 = u64::MAX;
+const LACKS_PARAMETER_SETS: u8 = 1;
 
 /// A random access point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub struct Keyframe {
     pub tables: Option<ByteOffset>,
     /// How decoding can start there. Not [`RandomAccess::None`].
     pub random_access: RandomAccess,
+    /// Whether the parameter sets that a decoder needs are in the access unit.
+    pub has_parameter_sets: bool,
 }
 
 impl Keyframe {
@@ -59,6 +62,7 @@ impl Keyframe {
         let tables = self.tables.map_or(NO_TABLES, |tables| tables.0);
         record[16..24].copy_from_slice(&tables.to_le_bytes());
         record[24] = kind;
+        record[25] = if self.has_parameter_sets { 0 } else { LACKS_PARAMETER_SETS };
         record[26..28].copy_from_slice(&pictures.to_le_bytes());
         seal(&mut record);
         record
@@ -79,6 +83,7 @@ impl Keyframe {
             time: Ticks(number(record, 8).cast_signed()),
             tables: (tables != NO_TABLES).then_some(ByteOffset(tables)),
             random_access,
+            has_parameter_sets: record[25] & LACKS_PARAMETER_SETS == 0,
         })
     }
 }
@@ -325,6 +330,7 @@ mod tests {
                 1 => RandomAccess::Open,
                 _ => RandomAccess::Gradual(30 + n as u32),
             },
+            has_parameter_sets: !n.is_multiple_of(5),
         }
     }
 

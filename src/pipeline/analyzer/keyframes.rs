@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::decode::parameter_sets;
 use crate::keyframes::Keyframe;
 use crate::media::{ByteOffset, RandomAccess, Ticks};
 use crate::timeline::TimedUnit;
@@ -54,7 +55,8 @@ impl KeyframeCollector {
         if is_access_point && !unit.damaged {
             let tables = self.tables.front().copied().filter(|tables| *tables <= unit.at);
             let (at, random_access) = (unit.at, unit.random_access);
-            let keyframe = Keyframe { at, time, tables, random_access };
+            let has_parameter_sets = !parameter_sets(unit.codec, &unit.data).is_empty();
+            let keyframe = Keyframe { at, time, tables, random_access, has_parameter_sets };
             if !is_decoded {
                 self.found.push(keyframe);
                 return;

@@ -75,6 +75,21 @@ impl<'a> AccessPoints<'a> {
         }
     }
 
+    /// Returns the last random access point with a number below `number` whose access unit has the
+    /// parameter sets that a decoder needs, and its number. `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`AccessPoints::until`].
+    pub fn last_below(&mut self, number: u64) -> Result<Option<(u64, Keyframe)>> {
+        for number in (0..number).rev() {
+            if let Some(keyframe) = self.get(number)?.filter(|found| found.has_parameter_sets) {
+                return Ok(Some((number, keyframe)));
+            }
+        }
+        Ok(None)
+    }
+
     /// Returns the time of the newest picture; `None` if there is none.
     ///
     /// # Errors

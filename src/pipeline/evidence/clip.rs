@@ -101,10 +101,9 @@ pub fn cut(recording: &OpenRecording, range: ClipRange, stop: &dyn Fn() -> bool)
     let end = end(recording, &mut points, number, to, stop)?;
     while start.random_access != RandomAccess::Closed && number > 0 {
         let all = Units::read(recording, start, end.map(|end| end.at), |_| true, stop)?;
-        let Some(earlier) = points.get(number - 1)?.filter(|_| all.count < MIN_UNITS) else {
-            break;
-        };
-        (number, start) = (number - 1, earlier);
+        let earlier = if all.count < MIN_UNITS { points.last_below(number)? } else { None };
+        let Some(earlier) = earlier else { break };
+        (number, start) = earlier;
     }
     let to = match end {
         Some(end) => end.time,
@@ -133,8 +132,8 @@ fn start(
     time: Ticks,
     stop: &dyn Fn() -> bool,
 ) -> Result<Option<(u64, Keyframe)>> {
-    let mut number = points.until(time)?.saturating_sub(1);
-    while let Some(keyframe) = points.get(number)? {
+    let mut number = points.until(time)?.max(1);
+    while let Some((found, keyframe)) = points.last_below(number)? {
         let is_complete = match keyframe.random_access {
             RandomAccess::Gradual(pictures) => {
                 let before = |at: Option<Ticks>| at <= Some(time);
@@ -144,12 +143,13 @@ fn start(
             _ => true,
         };
         // A reader needs the header of the PES packet.
-        if number == 0 || (is_complete && begins_pes(recording, keyframe)?) {
-            return Ok(Some((number, keyframe)));
+        if is_complete && begins_pes(recording, keyframe)? {
+            return Ok(Some((found, keyframe)));
         }
-        number -= 1;
+        number = found;
     }
-    Ok(None)
+    // The first of all may lack something, but nothing is before it.
+    Ok(points.get(0)?.map(|keyframe| (0, keyframe)))
 }
 
 /// Returns the first random access point after the one with this number that has every picture up to

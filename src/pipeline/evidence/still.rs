@@ -44,10 +44,8 @@ pub fn still(recording: &OpenRecording, moment: Moment, stop: &dyn Fn() -> bool)
     let mut number = points.until(time)?;
     let mut step = 1;
     loop {
-        let keyframe = match number.checked_sub(1) {
-            Some(last) => points.get(last)?,
-            None => None,
-        };
+        let start = points.last_below(number)?;
+        let keyframe = start.map(|(_, keyframe)| keyframe);
         if let Some(picture) = search.from(keyframe)? {
             return Ok(picture);
         }
@@ -55,7 +53,7 @@ pub fn still(recording: &OpenRecording, moment: Moment, stop: &dyn Fn() -> bool)
             return Err(points.lacks(NO_PICTURE)?);
         }
         // It is not where the index says, or its picture is damaged, or not complete yet.
-        number = number.saturating_sub(step);
+        number = start.map_or(0, |(start, _)| (start + 1).saturating_sub(step));
         step *= 2;
     }
 }

@@ -64,7 +64,10 @@ pub fn recordings(studio: &Studio) -> Vec<(&'static str, PathBuf)> {
         "restart",
         &[&x264("one", "-bf 2 -g 20"), &open, &x264("other", "-bf 3 -g 15"), &refresh],
     );
+    let sparse = studio.path("sparse");
+    std::fs::write(&sparse, with_sparse_parameter_sets(&std::fs::read(&open).unwrap())).unwrap();
     vec![
+        ("open GOP, sparse parameter sets", sparse),
         ("open GOP", open),
         ("intra refresh", refresh),
         ("field-coded H.264", fields),
@@ -73,4 +76,21 @@ pub fn recordings(studio: &Studio) -> Vec<(&'static str, PathBuf)> {
         ("H.264 with scene cuts", fixture("bbb_h264_bframes_scenecut_360p24")),
         ("after clock restarts", restart),
     ]
+}
+
+/// Leaves the parameter sets of every third key frame, and makes filler data of the others.
+fn with_sparse_parameter_sets(stream: &[u8]) -> Vec<u8> {
+    const SPS: u8 = 0x67;
+    const PPS: u8 = 0x68;
+    const FILLER: u8 = 0x0c;
+    let mut sparse = stream.to_vec();
+    let mut count = 0;
+    for at in memchr::memmem::find_iter(stream, &[0, 0, 1]).map(|at| at + 3) {
+        count += usize::from(stream[at] == SPS);
+        if matches!(stream[at], SPS | PPS) && count % 3 != 1 {
+            sparse[at] = FILLER;
+        }
+    }
+    assert!(count > 4, "{count} key frames");
+    sparse
 }
