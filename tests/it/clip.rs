@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::common::pictures::{Shown, by_ffmpeg, places, record, recordings};
 use crate::common::random::{Random, seed};
-use crate::common::studio::Studio;
+use crate::common::studio::{AAC, Studio, X264};
 use crate::common::ts::framed;
 use crate::common::{Recorder, fixture, has, scenetap};
 
@@ -221,4 +221,27 @@ fn what_cannot_be_cut_is_one_line_and_the_older_file_stays() {
     let made = clip(&not_ts, 0.0, 1.0, &not_ts, &[]);
     assert_eq!(made.status.code(), Some(1));
     assert!(String::from_utf8(made.stderr).unwrap().contains("not MPEG-TS"));
+}
+
+#[test]
+fn packets_stay_as_they_are_but_where_a_clock_starts_again_that_is_marked() {
+    let Some(studio) = Studio::open() else { return };
+    let one = studio.encode("one", "25", "160x120", &format!("{X264} -bf 2"), AAC);
+    let twice = studio.join("twice", &[&one, &one]);
+    let recording = fs::read(&twice).unwrap();
+    let known: std::collections::HashSet<_> = packets(&recording).collect();
+    let output = studio.path("clip");
+    let made = clip(&twice, 1.5, 4.5, &output, &[]);
+    let line: Value = serde_json::from_slice(&made.stdout).unwrap();
+    assert_eq!(line["clock_restarts"], 1);
+    let bytes = fs::read(&output).unwrap();
+    let tables: Vec<u16> = packets(&bytes).take(2).map(|packet| Header::of(packet).pid()).collect();
+    assert_eq!(tables, [0, 0x1000], "PAT and PMT are in front");
+    let changed: Vec<_> = packets(&bytes).filter(|packet| !known.contains(packet)).collect();
+    assert!(changed.iter().all(|packet| discontinuity(packet)), "{changed:x?}");
+    let clocks = changed.iter().filter(|packet| pcr(packet).is_some()).count();
+    // One per PID at most, and one of them has the new clock.
+    assert!((1..=5).contains(&changed.len()) && clocks == 1, "{changed:x?}");
+    assert_eq!(unmarked_jumps(&bytes), (0, 0));
+    assert_ne!(unmarked_jumps(&recording), (0, 0), "the recording has them");
 }
