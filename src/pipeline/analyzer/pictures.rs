@@ -39,6 +39,8 @@ pub struct PictureReader {
     units: VecDeque<UnitTime>,
     pictures: VecDeque<Frame>,
     no_video: Option<NoVideo>,
+    /// Whether packets are missing, or pictures are damaged.
+    is_damaged: bool,
 }
 
 /// Where the reader starts.
@@ -73,6 +75,7 @@ impl PictureReader {
             units: VecDeque::new(),
             pictures: VecDeque::new(),
             no_video: None,
+            is_damaged: false,
         }
     }
 
@@ -151,6 +154,12 @@ impl PictureReader {
         matches!(self.start, Start::Missed)
     }
 
+    /// Returns whether something was damaged so far. How FFmpeg conceals that also depends on what it has
+    /// decoded before.
+    pub fn is_damaged(&self) -> bool {
+        self.is_damaged || self.decoders.undecodable() > 0
+    }
+
     /// Returns the reason why there is no video, once that is known.
     pub fn no_video(&self) -> Option<&NoVideo> {
         self.no_video.as_ref()
@@ -179,7 +188,7 @@ impl PictureReader {
                     }
                 }
                 UnitEvent::NoVideo(why) => self.no_video = Some(why),
-                UnitEvent::Fault(_) => {}
+                UnitEvent::Fault(_) => self.is_damaged = true,
             }
         }
         self.drain_timer();
@@ -233,6 +242,7 @@ impl PictureReader {
             };
             let Start::Reached(_, shift) = self.start else { continue };
             self.keyframes.picture_decoded(at, pts);
+            self.is_damaged |= damaged;
             let pts = Ticks(pts.0 + shift);
             self.pictures.push_back(Frame { at, pts, keyframe_at, damaged, picture });
         }

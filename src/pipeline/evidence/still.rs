@@ -9,8 +9,7 @@ use crate::media::{Frame, RandomAccess, TICKS_PER_SECOND, Ticks};
 use crate::pipeline::analyzer::PictureReader;
 use crate::tail::Next;
 
-/// How often decoding starts earlier because pictures are missing at the end. In a damaged stream, some
-/// always are.
+/// How often decoding starts earlier because something is damaged, or pictures are missing at the end.
 const MAX_RETRIES: u32 = 2;
 
 /// Number of packets between two looks whether to stop.
@@ -137,7 +136,7 @@ impl Search<'_> {
         // (`send_next_delayed_frame` in libavcodec/h264dec.c, FFmpeg 5.1).
         let is_short =
             !found.is_passed && !self.recording.is_growing() && found.count < found.units;
-        if is_short && keyframe.is_some() && self.retries > 0 {
+        if (is_short || reader.is_damaged()) && keyframe.is_some() && self.retries > 0 {
             self.retries -= 1;
             return Ok(None);
         }
