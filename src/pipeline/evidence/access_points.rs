@@ -54,9 +54,8 @@ impl<'a> AccessPoints<'a> {
                 return Ok(0);
             }
         }
-        let indexed = self.indexed;
-        let behind = self.behind()?;
-        Ok(indexed + behind.keyframes.partition_point(is_before) as u64)
+        let behind = self.behind()?.keyframes.partition_point(is_before) as u64;
+        Ok(self.indexed + behind)
     }
 
     /// Returns a random access point by its number.
@@ -68,8 +67,8 @@ impl<'a> AccessPoints<'a> {
         match (self.recording.index(), number.checked_sub(self.indexed)) {
             (Some(index), None) => index.get(number),
             (_, Some(behind)) => {
-                let behind = usize::try_from(behind).unwrap_or(usize::MAX);
-                Ok(self.behind()?.keyframes.get(behind).copied())
+                let found = usize::try_from(behind).unwrap_or(usize::MAX);
+                Ok(self.behind()?.keyframes.get(found).copied())
             }
             (None, None) => Ok(None),
         }
@@ -119,9 +118,10 @@ impl<'a> AccessPoints<'a> {
         Ok(self.behind.insert(behind))
     }
 
-    fn read_behind(&self) -> Result<FoundKeyframes> {
+    fn read_behind(&mut self) -> Result<FoundKeyframes> {
+        let recording = self.recording;
         let record = |number: u64| -> Result<Option<Keyframe>> {
-            Ok(self.recording.index().map(|index| index.get(number)).transpose()?.flatten())
+            Ok(recording.index().map(|index| index.get(number)).transpose()?.flatten())
         };
         let (mut number, mut step) = (self.indexed, 1);
         while number > 0 {
@@ -135,6 +135,8 @@ impl<'a> AccessPoints<'a> {
                 return Ok(behind);
             }
         }
+        // No record is where the index says.
+        self.indexed = 0;
         let behind = self.read_from(None)?.unwrap_or_default();
         self.keep(&behind.keyframes);
         Ok(behind)

@@ -71,7 +71,7 @@ pub struct Clip {
 impl Cut {
     /// Returns how many seconds stand before the time that was asked for.
     pub fn lead_seconds(&self) -> f64 {
-        Ticks(self.from.0 - self.start.time.0).seconds().max(0.0)
+        Ticks(self.from.0.saturating_sub(self.start.time.0)).seconds().max(0.0)
     }
 }
 
@@ -95,6 +95,12 @@ pub fn cut(recording: &OpenRecording, range: ClipRange, stop: &dyn Fn() -> bool)
     let from = time_of(range.from)?;
     let to = time_of(range.to.unwrap_or(Moment::BeforeNewest(0.0)))?;
     let seconds = |time: Ticks| time.0 as f64 / TICKS_PER_SECOND as f64;
+    if range.to.is_some() && to < from {
+        let (from, to) = (seconds(from), seconds(to));
+        return error(format!(
+            "the clip would end at {to:.6} s, before its beginning at {from:.6} s"
+        ));
+    }
     let Some((mut number, mut start)) = start(recording, &mut points, from, stop)? else {
         return Err(points.lacks("there is no key frame at which a clip could begin")?);
     };
@@ -118,9 +124,6 @@ pub fn cut(recording: &OpenRecording, range: ClipRange, stop: &dyn Fn() -> bool)
             newest
         }
     };
-    if range.to.is_some() && to < from {
-        return error(format!("the clip would end before {:.6} s, where it begins", seconds(from)));
-    }
     Ok(Cut { start, end, from, to })
 }
 
