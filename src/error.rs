@@ -127,6 +127,13 @@ impl Error {
         self
     }
 
+    /// Adds the file or folder concerned, unless there is one.
+    #[must_use]
+    pub fn or_path(mut self, path: impl AsRef<Path>) -> Self {
+        self.path.get_or_insert_with(|| path.as_ref().to_owned());
+        self
+    }
+
     /// Adds the byte offset concerned.
     #[must_use]
     pub fn at(mut self, at: ByteOffset) -> Self {

@@ -9,7 +9,7 @@
 //!         version    u32  1                       time    i64  of its picture, ticks of 90 kHz from the start
 //!         record     u32  32, its bytes           tables  u64  offset of the packet with the PAT before it
 //!         from       u64  complete from           kind    u8   1 closed, 2 open, 3 gradual
-//!         reserved   u32  0                       flags   u8   1 lacks parameter sets
+//!         reserved   u32  0                       flags   u8   1 lacks parameter sets, 2 damaged
 //!         crc32      u32  of the above            pictures u16 after which pictures are complete again
 //!                                                 crc32   u32  of the above
 //! ```
@@ -32,6 +32,7 @@ const HEADER_BYTES: usize = 32;
 const RECORD_BYTES: usize = 32;
 const NO_TABLES: u64 = u64::MAX;
 const LACKS_PARAMETER_SETS: u8 = 1;
+const DAMAGED: u8 = 2;
 
 /// A random access point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct Keyframe {
     pub random_access: RandomAccess,
     /// Whether the parameter sets that a decoder needs are in the access unit.
     pub has_parameter_sets: bool,
+    /// Whether packets are missing in or before the access unit.
+    pub damaged: bool,
 }
 
 impl Keyframe {
@@ -62,7 +65,8 @@ impl Keyframe {
         let tables = self.tables.map_or(NO_TABLES, |tables| tables.0);
         record[16..24].copy_from_slice(&tables.to_le_bytes());
         record[24] = kind;
-        record[25] = if self.has_parameter_sets { 0 } else { LACKS_PARAMETER_SETS };
+        record[25] |= if self.has_parameter_sets { 0 } else { LACKS_PARAMETER_SETS };
+        record[25] |= if self.damaged { DAMAGED } else { 0 };
         record[26..28].copy_from_slice(&pictures.to_le_bytes());
         seal(&mut record);
         record
@@ -84,6 +88,7 @@ impl Keyframe {
             tables: (tables != NO_TABLES).then_some(ByteOffset(tables)),
             random_access,
             has_parameter_sets: record[25] & LACKS_PARAMETER_SETS == 0,
+            damaged: record[25] & DAMAGED != 0,
         })
     }
 }
@@ -210,20 +215,52 @@ impl KeyframeIndex {
         }
     }
 
-    /// Returns the number of records, from the first on, that satisfy `is_before`, which must hold for
-    /// none after one for which it does not. Reads as many records as the number has bits.
+    /// Returns the number of records up to the last valid one with an offset below `length`. Those that
+    /// follow were torn, or the recording has lost what they name.
     ///
     /// # Errors
     ///
     /// Returns an error if a record cannot be read.
-    pub fn partition_point(&self, is_before: impl Fn(&Keyframe) -> bool) -> Result<u64> {
-        let (mut low, mut high) = (0, self.count()?);
+    pub fn count_below(&self, length: u64) -> Result<u64> {
+        for number in (0..self.count()?).rev() {
+            if self.get(number)?.is_some_and(|keyframe| keyframe.at.0 < length) {
+                return Ok(number + 1);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Returns a record that something valid follows.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it cannot be read; of [`Kind::Corrupt`] if it is not valid.
+    pub fn record(&self, number: u64) -> Result<Keyframe> {
+        self.get(number)?.ok_or_else(|| {
+            let what = format!("its record {} is not valid", number + 1);
+            Error::new(Stage::Recording, what).of_kind(Kind::Corrupt).path(&self.path)
+        })
+    }
+
+    /// Returns the number of records, from the first on, that satisfy `is_before`, which must hold for
+    /// none after one for which it does not. Looks at the first `count`, of which it reads as many as
+    /// that number has bits.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyframeIndex::record`].
+    pub fn partition_point(
+        &self,
+        count: u64,
+        is_before: impl Fn(&Keyframe) -> bool,
+    ) -> Result<u64> {
+        let (mut low, mut high) = (0, count);
         while low < high {
             let middle = low + (high - low) / 2;
-            // What is not valid was torn: it is at the end.
-            match self.get(middle)? {
-                Some(keyframe) if is_before(&keyframe) => low = middle + 1,
-                _ => high = middle,
+            if is_before(&self.record(middle)?) {
+                low = middle + 1;
+            } else {
+                high = middle;
             }
         }
         Ok(low)
@@ -331,6 +368,7 @@ mod tests {
                 _ => RandomAccess::Gradual(30 + n as u32),
             },
             has_parameter_sets: !n.is_multiple_of(5),
+            damaged: n.is_multiple_of(7),
         }
     }
 
@@ -356,10 +394,11 @@ mod tests {
         let index = KeyframeIndex::open(&path).unwrap();
         for n in [0, 1, 50, 99] {
             let Keyframe { at, time, .. } = keyframe(n);
-            assert_eq!(index.partition_point(|found| found.time <= time).unwrap(), n + 1);
-            assert_eq!(index.partition_point(|found| found.at < at).unwrap(), n);
+            assert_eq!(index.partition_point(100, |found| found.time <= time).unwrap(), n + 1);
+            assert_eq!(index.partition_point(100, |found| found.at < at).unwrap(), n);
+            assert_eq!(index.count_below(at.0 + 1).unwrap(), n + 1);
         }
-        assert_eq!(index.partition_point(|_| true).unwrap(), 100);
+        assert_eq!(index.count_below(LONG).unwrap(), 100);
         assert_eq!(index.get(100).unwrap(), None);
         assert_eq!(index.complete_from(), ByteOffset(0));
     }

@@ -54,7 +54,10 @@ pub struct ClipArgs {
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::AS_IS.parser())]
     as_is: Option<bool>,
 
-    /// Print one line of JSON: first and last time, seconds in front of --from, and bytes
+    /// Print one line of JSON: its times, the seconds in front of --from, and its bytes
+    ///
+    /// It ends before `to`, the time of the next key frame; at the end of the recording, `to` is the
+    /// newest time.
     #[arg(long, help_heading = "Output", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::JSON.parser())]
     json: Option<bool>,
@@ -111,8 +114,9 @@ pub fn run(args: ClipArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
     let recording = OpenRecording::open(&target, config.program)?;
     let stop = || context.shutdown.is_requested();
     let cut = evidence::cut(&recording, config.range, &stop)?;
-    let written = file_output::write(&config.output, &recording, |output| {
+    let written = file_output::write(&config.output, &recording, &stop, |output| {
         evidence::write_clip(&recording, &cut, config.as_is, output, &stop)
+            .map_err(|error| error.or_path(&config.output))
     })?;
     let Some(clip) = written else { return Ok(ExitStatus::Done) };
     if config.json {

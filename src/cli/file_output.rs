@@ -1,11 +1,25 @@
 //! `--output`: a file that a command writes for the user, or stdout.
 
+use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::disk::Replacement;
 use crate::error::{Context, Error, Result, Stage};
 use crate::pipeline::evidence::OpenRecording;
+
+/// Number of bytes that a pipe takes at once if it takes anything (PIPE_BUF of Linux).
+const PIPE_BYTES: usize = 4096;
+
+/// Time between two looks whether to stop.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Number of bytes that are written at once.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -35,7 +49,8 @@ pub fn refuse_terminal(output: &Path) -> Result<()> {
 }
 
 /// Writes `output`. A file has its name once it is complete; if `write` fails, it stays as it was.
-/// Returns `None` if the reader of stdout has closed the pipe, which is no failure.
+/// `stop` ends the wait for the reader of a pipe. Returns `None` if the reader of stdout has closed it,
+/// which is no failure.
 ///
 /// # Errors
 ///
@@ -43,22 +58,25 @@ pub fn refuse_terminal(output: &Path) -> Result<()> {
 pub fn write<T>(
     output: &Path,
     recording: &OpenRecording,
+    stop: &dyn Fn() -> bool,
     write: impl FnOnce(&mut dyn Write) -> Result<T>,
 ) -> Result<Option<T>> {
     let what = "cannot write it";
     if is_stdout(output) {
-        let mut stdout = Stdout { reader_left: false };
-        let mut buffer = BufWriter::with_capacity(BUFFER_BYTES, &mut stdout);
-        let written = write(&mut buffer).and_then(|written| {
-            buffer.flush().context(Stage::Evidence, output, what).map(|()| written)
-        });
-        // What is left in the buffer is not written after a failure.
-        drop(buffer.into_parts());
-        return if stdout.reader_left { Ok(None) } else { written.map(Some) };
+        let stdout = io::stdout().as_fd().try_clone_to_owned();
+        let stdout = stdout.context(Stage::Evidence, output, what)?;
+        let mut pipe = Pipe { file: File::from(stdout), stop, reader_left: false };
+        let written = write(&mut pipe);
+        return if pipe.reader_left { Ok(None) } else { written.map(Some) };
     }
     if recording.is_at(output) {
         let what = "--output is the recording itself, which is never changed";
         return Err(Error::new(Stage::Evidence, what).path(output));
+    }
+    // Such as `/dev/null` or a FIFO.
+    if fs::metadata(output).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        let file = open_other(output, stop).context(Stage::Evidence, output, what)?;
+        return write(&mut Pipe { file, stop, reader_left: false }).map(Some);
     }
     let begun = Replacement::begin(output).context(Stage::Evidence, output, what)?;
     let mut file = BufWriter::with_capacity(BUFFER_BYTES, begun);
@@ -75,24 +93,54 @@ pub fn write<T>(
     Ok(Some(written))
 }
 
-/// stdout, and whether its reader has closed the pipe.
-struct Stdout {
+/// Opens something that is no file for writing. A FIFO is waited for until it has a reader.
+fn open_other(path: &Path, stop: &dyn Fn() -> bool) -> io::Result<File> {
+    loop {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Err(Errno::NXIO) if stop() => return Err(interrupted()),
+            Err(Errno::NXIO) => thread::sleep(LOOK_INTERVAL),
+            opened => return Ok(File::from(opened?)),
+        }
+    }
+}
+
+fn interrupted() -> io::Error {
+    io::Error::other("interrupted")
+}
+
+/// stdout, or something else that may wait for a reader, which may take its time.
+struct Pipe<'a> {
+    file: File,
+    stop: &'a dyn Fn() -> bool,
+    /// Whether the reader has closed it.
     reader_left: bool,
 }
 
-impl Write for Stdout {
+impl Write for Pipe<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Locked for each write only: a reader may take its time.
-        let written = io::stdout().write(bytes);
-        self.reader_left |=
-            written.as_ref().is_err_and(|error| error.kind() == ErrorKind::BrokenPipe);
-        written
+        let piece = &bytes[..bytes.len().min(PIPE_BYTES)];
+        loop {
+            if (self.stop)() {
+                return Err(interrupted());
+            }
+            let timeout = Timespec::try_from(LOOK_INTERVAL).map_err(io::Error::other)?;
+            match poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], Some(&timeout)) {
+                Ok(0) | Err(Errno::INTR) => continue,
+                polled => polled?,
+            };
+            match self.file.write(piece) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                written => {
+                    let error = written.as_ref().err().map(io::Error::kind);
+                    self.reader_left |= error == Some(ErrorKind::BrokenPipe);
+                    return written;
+                }
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let flushed = io::stdout().flush();
-        self.reader_left |=
-            flushed.as_ref().is_err_and(|error| error.kind() == ErrorKind::BrokenPipe);
-        flushed
+        Ok(())
     }
 }

@@ -129,9 +129,10 @@ pub fn run(args: StillArgs, context: &CommandContext<'_>) -> Result<ExitStatus> 
         (None, at) => at.unwrap_or(Moment::BeforeNewest(0.0)),
     };
     let recording = OpenRecording::open(&target, config.program)?;
-    let still = evidence::still(&recording, moment, &|| context.shutdown.is_requested())?;
+    let stop = || context.shutdown.is_requested();
+    let still = evidence::still(&recording, moment, &stop)?;
     let bytes = evidence::encode(&*still.picture, config.format, config.jpeg)?;
-    file_output::write(&config.output, &recording, |output| {
+    file_output::write(&config.output, &recording, &stop, |output| {
         output.write_all(&bytes).context(Stage::Evidence, &config.output, "cannot write it")
     })?;
     if config.json {

@@ -4,29 +4,23 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
+use rustix::io::Errno;
 
-use super::{create, fault, remove, rename, write};
+use super::{create, fault, remove, rename, set_permissions, write};
 
 /// A file that is written for a user, under a name that the user has chosen.
 ///
-/// A file of that name stays as it is until the new one is complete. If it is never completed, or the
-/// program is killed, nothing is left. Something other than a file, such as `/dev/null` or a FIFO, is
-/// written to as it is.
+/// A file of that name stays as it is until the new one is complete, which then has its permissions. If
+/// it is never completed, or the program is killed, nothing is left.
 #[derive(Debug)]
 pub struct Replacement {
     file: File,
-    /// Where the complete file goes; `None` if it is written in its place.
-    place: Option<Place>,
-}
-
-#[derive(Debug)]
-struct Place {
     path: PathBuf,
-    /// Temporary name, which the file has already if the file system has no unnamed files.
-    temp: PathBuf,
-    has_name: bool,
+    /// Its name meanwhile; `None` as long as it needs none.
+    temp: Option<PathBuf>,
 }
 
 impl Replacement {
@@ -36,33 +30,31 @@ impl Replacement {
     ///
     /// Returns the errors of open(2).
     pub fn begin(path: &Path) -> io::Result<Self> {
-        let path = match fs::metadata(path) {
+        let (path, permissions) = match fs::metadata(path) {
             Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
-            Ok(found) if !found.is_file() => {
-                fault::before()?;
-                let file = File::options().write(true).open(path)?;
-                return Ok(Replacement { file, place: None });
-            }
-            Ok(_) => fs::canonicalize(path)?,
-            // A link to nothing would be replaced by the file.
-            Err(_) => path.to_owned(),
+            Ok(found) => (fs::canonicalize(path)?, Some(found.permissions())),
+            Err(_) if path.file_name().is_none() => return Err(io::ErrorKind::InvalidInput.into()),
+            // A link to nothing is replaced by the file.
+            Err(_) => (path.to_owned(), None),
         };
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let mut name = std::ffi::OsString::from(".");
-        name.push(path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
-        name.push(format!(".tmp-{}", std::process::id()));
-        let temp = path.with_file_name(name);
         fault::before()?;
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-        let (file, has_name) = match openat(CWD, folder, flags, Mode::from_raw_mode(0o666)) {
-            Ok(file) => (File::from(file), false),
+        let (file, temp) = match openat(CWD, folder, flags, Mode::from_raw_mode(0o666)) {
+            Ok(file) => (File::from(file), None),
             // Not every file system has unnamed files.
-            Err(_) => (create(&temp)?, true),
+            Err(_) => {
+                let temp = temp_path(&path);
+                (create(&temp)?, Some(temp))
+            }
         };
-        Ok(Replacement { file, place: Some(Place { path, temp, has_name }) })
+        if let Some(permissions) = permissions {
+            set_permissions(&file, permissions)?;
+        }
+        Ok(Replacement { file, path, temp })
     }
 
     /// Gives the complete file its name.
@@ -71,17 +63,30 @@ impl Replacement {
     ///
     /// Returns the errors of link(2) and rename(2).
     pub fn finish(mut self) -> io::Result<()> {
-        let Some(place) = &mut self.place else { return Ok(()) };
-        if !place.has_name {
-            fault::before()?;
+        if self.temp.is_none() {
             let unnamed = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-            linkat(CWD, unnamed, CWD, &place.temp, AtFlags::SYMLINK_FOLLOW)?;
-            place.has_name = true;
+            fault::before()?;
+            match linkat(CWD, &unnamed, CWD, &self.path, AtFlags::SYMLINK_FOLLOW) {
+                Err(Errno::EXIST) => {}
+                linked => return Ok(linked?),
+            }
+            // Only a rename replaces another file.
+            let temp = temp_path(&self.path);
+            linkat(CWD, &unnamed, CWD, &temp, AtFlags::SYMLINK_FOLLOW)?;
+            self.temp = Some(temp);
         }
-        rename(&place.temp, &place.path)?;
-        self.place = None;
+        if let Some(temp) = &self.temp {
+            rename(temp, &self.path)?;
+        }
+        self.temp = None;
         Ok(())
     }
+}
+
+/// Returns a name in the folder of `path` that no other process uses.
+fn temp_path(path: &Path) -> PathBuf {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    path.with_file_name(format!(".scenetap-{}-{}.tmp", std::process::id(), now.as_nanos()))
 }
 
 impl Write for Replacement {
@@ -96,10 +101,8 @@ impl Write for Replacement {
 
 impl Drop for Replacement {
     fn drop(&mut self) {
-        if let Some(place) = &self.place
-            && place.has_name
-        {
-            let _ = remove(&place.temp);
+        if let Some(temp) = &self.temp {
+            let _ = remove(temp);
         }
     }
 }
@@ -107,6 +110,9 @@ impl Drop for Replacement {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn names(folder: &Path) -> Vec<String> {
@@ -138,22 +144,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_written_to_and_a_link_stays_one() {
+    fn a_link_stays_one_and_permissions_stay() {
         let folder = tempfile::tempdir().unwrap();
-        let null = Path::new("/dev/null");
-        let mut begun = Replacement::begin(null).unwrap();
-        begun.write_all(b"x").unwrap();
-        begun.finish().unwrap();
-        assert!(!fs::metadata(null).unwrap().is_file());
         let (link, file) = (folder.path().join("link"), folder.path().join("file"));
         fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink("file", &link).unwrap();
         let mut begun = Replacement::begin(&link).unwrap();
         begun.write_all(b"x").unwrap();
         begun.finish().unwrap();
         assert!(link.is_symlink());
         assert_eq!(fs::read(&file).unwrap(), b"x");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(names(folder.path()), ["file", "link"]);
         assert!(Replacement::begin(folder.path()).is_err());
         assert!(Replacement::begin(&folder.path().join("none/a")).is_err());
+    }
+
+    #[test]
+    fn a_new_file_may_have_the_longest_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = "a".repeat(255);
+        let mut begun = Replacement::begin(&folder.path().join(&name)).unwrap();
+        begun.write_all(b"x").unwrap();
+        begun.finish().unwrap();
+        assert_eq!(names(folder.path()), [name]);
     }
 }

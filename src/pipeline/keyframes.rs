@@ -136,10 +136,15 @@ pub fn examine(session: &Session, recording_bytes: u64) -> Result<Option<Error>>
     if index.is_torn()? {
         return problem("it ends in the middle of a record".into());
     }
-    let count = index.count()?;
-    let last = if count > 0 { index.get(count - 1)? } else { None };
+    let mut last = None;
+    for number in 0..index.count()? {
+        match index.record(number) {
+            Ok(keyframe) => last = Some(keyframe),
+            Err(error) if error.kind() == Kind::Corrupt => return Ok(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
     match last {
-        None if count > 0 => problem(format!("its record {count} is not valid")),
         Some(last) if last.at.0 >= recording_bytes => {
             problem(format!("it names byte {}, past the end of the recording", last.at))
         }

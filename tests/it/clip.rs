@@ -245,3 +245,91 @@ fn packets_stay_as_they_are_but_where_a_clock_starts_again_that_is_marked() {
     assert_eq!(unmarked_jumps(&bytes), (0, 0));
     assert_ne!(unmarked_jumps(&recording), (0, 0), "the recording has them");
 }
+
+#[test]
+fn an_index_that_is_damaged_or_of_another_recording_leads_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let [session, other] = ["bbb_h264_bframes_scenecut_360p24", "sintel_fades_h264_360p24"]
+        .map(|name| record(&folder.path().join(name), &fixture(name)));
+    let output = folder.path().join("clip.ts");
+    let cut = |from: f64, to: f64| {
+        let made = clip(&session, from, to, &output, &[]);
+        let log = String::from_utf8(made.stderr).unwrap();
+        assert!(made.status.success(), "{log}");
+        (fs::read(&output).unwrap(), log.contains("reading the recording instead"))
+    };
+    let index = session.join("stream/keyframes.idx");
+    let written = fs::read(&index).unwrap();
+    let count = written.len() / 32 - 1;
+    let places = [(3.0, 5.0), (14.0, 15.0), (28.0, 29.0)];
+    let expected = places.map(|(from, to)| cut(from, to));
+    assert!(expected.iter().all(|(_, is_read)| !is_read));
+    let mut is_noticed = false;
+    for record in 0..count {
+        let mut damaged = written.clone();
+        damaged[32 + 32 * record + 9] ^= 1;
+        fs::write(&index, damaged).unwrap();
+        for ((from, to), (bytes, _)) in places.iter().zip(&expected) {
+            let (found, is_read) = cut(*from, *to);
+            assert!(found == *bytes, "record {record}, {from} to {to}");
+            is_noticed |= is_read;
+        }
+        let check = scenetap().arg("check").arg(&session).output().unwrap();
+        let problems = String::from_utf8(check.stdout).unwrap();
+        let named = format!("its record {} is not valid", record + 1);
+        assert!(problems.contains(&named), "{problems}");
+    }
+    assert!(is_noticed);
+    fs::copy(other.join("stream/keyframes.idx"), &index).unwrap();
+    for ((from, to), (bytes, _)) in places.iter().zip(&expected) {
+        assert!(cut(*from, *to).0 == *bytes, "another index, {from} to {to}");
+    }
+}
+
+#[test]
+fn a_stream_whose_counters_stand_still_is_cut_and_not_read_from_its_beginning() {
+    let mut stream = fs::read(fixture("bbb_h264_bframes_scenecut_360p24")).unwrap();
+    for packet in stream.as_chunks_mut::<TS_PACKET_BYTES>().0 {
+        if Header::of(packet).pid() == 0x100 {
+            packet[3] &= 0xf0;
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source.ts");
+    fs::write(&source, stream).unwrap();
+    let made = clip(&source, 20.0, 22.0, &folder.path().join("clip.ts"), &[]);
+    let line: Value = serde_json::from_slice(&made.stdout).unwrap();
+    assert!(line["from"].as_f64().unwrap() > 15.0, "{line}");
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo.ts");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let target = fixture("bbb_mpeg2_576i25_tff");
+    for (output, has_reader) in
+        [(fifo.as_path(), false), (fifo.as_path(), true), (Path::new("-"), true)]
+    {
+        let mut command = scenetap();
+        command.arg("clip").arg(&target).arg("-o").arg(output).stdout(Stdio::piped());
+        let mut running = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut reader: Option<Box<dyn Read>> = match (has_reader, output == fifo) {
+            (true, true) => Some(Box::new(fs::File::open(&fifo).unwrap())),
+            (true, false) => running.stdout.take().map(|stdout| Box::new(stdout) as _),
+            (false, _) => None,
+        };
+        // Once there is a byte, the clip is being written.
+        if let Some(reader) = &mut reader {
+            reader.read_exact(&mut [0]).unwrap();
+        }
+        let pid = rustix::process::Pid::from_child(&running);
+        // Without a reader, a signal may come before it is listened for, which ends the process as well.
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let ended = running.wait_with_output().unwrap();
+        let log = String::from_utf8(ended.stderr).unwrap();
+        let is_ended = ended.status.code() == Some(1) && log.contains("interrupted");
+        assert!(is_ended || (!has_reader && ended.status.code().is_none()), "{log}");
+        drop(reader);
+    }
+}

@@ -40,8 +40,7 @@ impl KeyframeCollector {
         }
     }
 
-    /// Takes the next access unit. A damaged one is none at which decoding can start. If it is decoded,
-    /// it only counts once its picture is shown: its time may then be another (see
+    /// Takes the next access unit. If it is decoded, it only counts once its picture is shown: its time may then be another (see
     /// [`crate::decode::BestEffort`]).
     pub fn unit_passed(&mut self, timed: &TimedUnit, is_decoded: bool) {
         let unit = &timed.unit;
@@ -52,11 +51,13 @@ impl KeyframeCollector {
         let is_access_point = unit.random_access != RandomAccess::None;
         self.goes_back |= is_access_point && Some(time) <= self.newest;
         self.newest = self.newest.max(Some(time));
-        if is_access_point && !unit.damaged {
+        if is_access_point {
             let tables = self.tables.front().copied().filter(|tables| *tables <= unit.at);
             let (at, random_access) = (unit.at, unit.random_access);
             let has_parameter_sets = !parameter_sets(unit.codec, &unit.data).is_empty();
-            let keyframe = Keyframe { at, time, tables, random_access, has_parameter_sets };
+            let damaged = unit.damaged;
+            let keyframe =
+                Keyframe { at, time, tables, random_access, has_parameter_sets, damaged };
             if !is_decoded {
                 self.found.push(keyframe);
                 return;

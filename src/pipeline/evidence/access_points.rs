@@ -9,6 +9,10 @@ use crate::keyframes::Keyframe;
 use crate::media::{ByteOffset, Ticks};
 use crate::pipeline::keyframes::{FoundKeyframes, KeyframeSearch, publish_found};
 
+/// Number of damaged random access points that are passed over for an undamaged one. In some streams,
+/// all count as damaged: their continuity counters stand still.
+const MAX_PASSED_OVER: usize = 16;
+
 /// The random access points of a recording, in its order.
 pub struct AccessPoints<'a> {
     recording: &'a OpenRecording,
@@ -25,13 +29,37 @@ impl<'a> AccessPoints<'a> {
     /// # Errors
     ///
     /// Returns an error if the index cannot be read.
-    pub fn new(recording: &'a OpenRecording, stop: &'a dyn Fn() -> bool) -> Result<Self> {
-        let length = recording.length();
-        let indexed = match recording.index() {
-            Some(index) => index.partition_point(|keyframe| keyframe.at.0 < length)?,
-            None => 0,
-        };
+    fn new(recording: &'a OpenRecording, stop: &'a dyn Fn() -> bool) -> Result<Self> {
+        let counted = recording.index().map(|index| index.count_below(recording.length()));
+        let indexed = counted.transpose()?.unwrap_or(0);
         Ok(AccessPoints { recording, stop, indexed, behind: None })
+    }
+
+    /// Calls `search` with the random access points of `recording`; again, without its index, if that
+    /// does not fit the recording.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `search`, or an error if the index cannot be read.
+    pub fn search<T>(
+        recording: &'a OpenRecording,
+        stop: &'a dyn Fn() -> bool,
+        mut search: impl FnMut(&mut AccessPoints<'a>) -> Result<T>,
+    ) -> Result<T> {
+        match search(&mut AccessPoints::new(recording, stop)?) {
+            Err(error) if error.kind() == Kind::Corrupt => {
+                tracing::warn!("{error}; reading the recording instead; check --repair mends it");
+                search(&mut AccessPoints { recording, stop, indexed: 0, behind: None })
+            }
+            found => found,
+        }
+    }
+
+    /// Returns the error for a random access point that is not where the index says.
+    pub fn misplaced(&self, keyframe: &Keyframe) -> Error {
+        let what = "keyframes.idx names a key frame there, and there is none";
+        let error = Error::new(Stage::Evidence, what).of_kind(Kind::Corrupt);
+        error.path(self.recording.path()).at(keyframe.at)
     }
 
     /// Returns the number of random access points, from the first on, with a time of at most `time`.
@@ -42,7 +70,7 @@ impl<'a> AccessPoints<'a> {
     pub fn until(&mut self, time: Ticks) -> Result<u64> {
         let is_before = |keyframe: &Keyframe| keyframe.time <= time;
         if let Some(index) = self.recording.index().filter(|_| self.indexed > 0) {
-            let found = index.partition_point(is_before)?.min(self.indexed);
+            let found = index.partition_point(self.indexed, is_before)?;
             if found > 0 && found < self.indexed {
                 return Ok(found);
             }
@@ -65,7 +93,7 @@ impl<'a> AccessPoints<'a> {
     /// As [`AccessPoints::until`].
     pub fn get(&mut self, number: u64) -> Result<Option<Keyframe>> {
         match (self.recording.index(), number.checked_sub(self.indexed)) {
-            (Some(index), None) => index.get(number),
+            (Some(index), None) => index.record(number).map(Some),
             (_, Some(behind)) => {
                 let found = usize::try_from(behind).unwrap_or(usize::MAX);
                 Ok(self.behind()?.keyframes.get(found).copied())
@@ -75,18 +103,27 @@ impl<'a> AccessPoints<'a> {
     }
 
     /// Returns the last random access point with a number below `number` whose access unit has the
-    /// parameter sets that a decoder needs, and its number. `None` if there is none.
+    /// parameter sets that a decoder needs, and its number, preferably an undamaged one. `None` if there
+    /// is none.
     ///
     /// # Errors
     ///
     /// As [`AccessPoints::until`].
     pub fn last_below(&mut self, number: u64) -> Result<Option<(u64, Keyframe)>> {
-        for number in (0..number).rev() {
-            if let Some(keyframe) = self.get(number)?.filter(|found| found.has_parameter_sets) {
+        let mut damaged = None;
+        for (passed, number) in (0..number).rev().enumerate() {
+            let Some(keyframe) = self.get(number)?.filter(|found| found.has_parameter_sets) else {
+                continue;
+            };
+            if !keyframe.damaged {
                 return Ok(Some((number, keyframe)));
             }
+            damaged = damaged.or(Some((number, keyframe)));
+            if passed >= MAX_PASSED_OVER {
+                break;
+            }
         }
-        Ok(None)
+        Ok(damaged)
     }
 
     /// Returns the time of the newest picture; `None` if there is none.
@@ -120,9 +157,7 @@ impl<'a> AccessPoints<'a> {
 
     fn read_behind(&mut self) -> Result<FoundKeyframes> {
         let recording = self.recording;
-        let record = |number: u64| -> Result<Option<Keyframe>> {
-            Ok(recording.index().map(|index| index.get(number)).transpose()?.flatten())
-        };
+        let record = |number: u64| recording.index().map(|index| index.record(number)).transpose();
         let (mut number, mut step) = (self.indexed, 1);
         while number > 0 {
             number = number.saturating_sub(step);

@@ -81,8 +81,16 @@ impl Cut {
 ///
 /// Returns an error if the range is empty or after the newest picture, or the recording cannot be read.
 pub fn cut(recording: &OpenRecording, range: ClipRange, stop: &dyn Fn() -> bool) -> Result<Cut> {
+    AccessPoints::search(recording, stop, |points| find(recording, points, range, stop))
+}
+
+fn find(
+    recording: &OpenRecording,
+    points: &mut AccessPoints<'_>,
+    range: ClipRange,
+    stop: &dyn Fn() -> bool,
+) -> Result<Cut> {
     let error = |what: String| Err(Error::new(Stage::Evidence, what).path(recording.path()));
-    let mut points = AccessPoints::new(recording, stop)?;
     let mut time_of = |moment| -> Result<Ticks> {
         Ok(match moment {
             Moment::FromStart(seconds) => ticks(seconds),
@@ -101,10 +109,10 @@ pub fn cut(recording: &OpenRecording, range: ClipRange, stop: &dyn Fn() -> bool)
             "the clip would end at {to:.6} s, before its beginning at {from:.6} s"
         ));
     }
-    let Some((mut number, mut start)) = start(recording, &mut points, from, stop)? else {
+    let Some((mut number, mut start)) = start(recording, points, from, stop)? else {
         return Err(points.lacks("there is no key frame at which a clip could begin")?);
     };
-    let end = end(recording, &mut points, number, to, stop)?;
+    let end = end(recording, points, number, to, stop)?;
     while start.random_access != RandomAccess::Closed && number > 0 {
         let all = Units::read(recording, start, end.map(|end| end.at), |_| true, stop)?;
         let earlier = if all.count < MIN_UNITS { points.last_below(number)? } else { None };
@@ -145,6 +153,9 @@ fn start(
             }
             _ => true,
         };
+        if !Units::is_there(recording, keyframe, stop)? {
+            return Err(points.misplaced(&keyframe));
+        }
         // A reader needs the header of the PES packet.
         if is_complete && begins_pes(recording, keyframe)? {
             return Ok(Some((found, keyframe)));
@@ -152,7 +163,10 @@ fn start(
         number = found;
     }
     // The first of all may lack something, but nothing is before it.
-    Ok(points.get(0)?.map(|keyframe| (0, keyframe)))
+    match points.get(0)? {
+        Some(first) if !Units::is_there(recording, first, stop)? => Err(points.misplaced(&first)),
+        first => Ok(first.map(|first| (0, first))),
+    }
 }
 
 /// Returns the first random access point after the one with this number that has every picture up to
@@ -166,6 +180,9 @@ fn end(
 ) -> Result<Option<Keyframe>> {
     let number = points.until(time)?.max(start + 1);
     let Some(keyframe) = points.get(number)? else { return Ok(None) };
+    if !Units::is_there(recording, keyframe, stop)? {
+        return Err(points.misplaced(&keyframe));
+    }
     if keyframe.random_access == RandomAccess::Closed {
         return Ok(Some(keyframe));
     }
@@ -180,9 +197,20 @@ fn end(
 struct Units {
     count: u64,
     newest: Option<Ticks>,
+    has_begun: bool,
 }
 
 impl Units {
+    /// Returns whether a random access point is where it should be.
+    fn is_there(
+        recording: &OpenRecording,
+        keyframe: Keyframe,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<bool> {
+        // It is the first access unit, or none comes.
+        Ok(Units::read(recording, keyframe, None, |_| false, stop)?.has_begun)
+    }
+
     /// Reads from a random access point on, to the offset `end` or the end of the recording, while the
     /// times of access units satisfy `is_wanted`.
     fn read(
@@ -208,6 +236,7 @@ impl Units {
                 reader.finish()?;
             }
             while let Some(unit) = reader.pull_unit() {
+                units.has_begun = true;
                 if end.is_some_and(|end| unit.at >= end) || !is_wanted(unit.time) {
                     return Ok(units);
                 }
@@ -255,8 +284,7 @@ pub fn write_clip(
     let clock_restarts = contents.restarts.iter().filter(|restart| is_inside(restart.at)).count();
     let incomplete = contents.incomplete();
     let mut writer = ClipWriter::new(output, as_is, contents.restarts, incomplete);
-    let failed =
-        |cause: io::Error| Error::new(Stage::Evidence, "cannot write the clip").because(cause);
+    let failed = |cause: io::Error| Error::new(Stage::Evidence, "cannot write it").because(cause);
     writer.tables(&tables, size).map_err(failed)?;
     let last = contents.behind.iter().max().copied();
     each_packet(recording, cut.start.at, stop, |packet| {
@@ -355,6 +383,6 @@ fn each_packet(
 }
 
 fn gone(recording: &OpenRecording) -> Error {
-    let what = "the recording was deleted or shortened meanwhile; nothing was written";
+    let what = "the recording was deleted or shortened meanwhile";
     Error::new(Stage::Evidence, what).of_kind(Kind::Gone).path(recording.path())
 }

@@ -26,5 +26,5 @@ use crate::error::{Error, Stage};
 
 /// Returns the error for a command that was interrupted before its result was complete.
 fn interrupted() -> Error {
-    Error::new(Stage::Evidence, "interrupted; nothing was written")
+    Error::new(Stage::Evidence, "interrupted")
 }

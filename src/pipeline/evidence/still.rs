@@ -31,7 +31,15 @@ pub type Still = Frame;
 /// Returns an error if `moment` is after the newest picture, or the recording cannot be read or
 /// decoded, or the search was stopped.
 pub fn still(recording: &OpenRecording, moment: Moment, stop: &dyn Fn() -> bool) -> Result<Still> {
-    let mut points = AccessPoints::new(recording, stop)?;
+    AccessPoints::search(recording, stop, |points| find(recording, points, moment, stop))
+}
+
+fn find(
+    recording: &OpenRecording,
+    points: &mut AccessPoints<'_>,
+    moment: Moment,
+    stop: &dyn Fn() -> bool,
+) -> Result<Still> {
     let (time, is_open) = match moment {
         Moment::FromStart(seconds) => (ticks(seconds), false),
         Moment::BeforeNewest(seconds) => {
@@ -64,11 +72,10 @@ pub fn still(recording: &OpenRecording, moment: Moment, stop: &dyn Fn() -> bool)
 ///
 /// Returns an error if there is no picture, the recording cannot be read, or the search was stopped.
 pub fn newest(recording: &OpenRecording, stop: &dyn Fn() -> bool) -> Result<f64> {
-    let mut points = AccessPoints::new(recording, stop)?;
-    match points.newest()? {
+    AccessPoints::search(recording, stop, |points| match points.newest()? {
         Some(newest) => Ok(newest.seconds()),
         None => Err(points.lacks(NO_PICTURE)?),
-    }
+    })
 }
 
 struct Search<'a> {
