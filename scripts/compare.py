@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Measures scenetap and the installed peers side by side, and writes docs/PERFORMANCE.md.
 
-    compare.py [--film FILE.ts] [--live FILE.ts] [--old-system FILE.py] [--runs 5] [--out DIR]
+    compare.py [--film FILE.ts] [--live FILE.ts] [--old-system FILE.py] [--runs 5] [--out DIR] [--only-still]
 
 Each peer runs in turn with scenetap, RUNS times after one run that does not count; the ratio of each
 pair is taken, and the median and the range of these ratios are printed. Machines differ and are
 noisy: only ratios of one run mean anything. Without --film, a film of ten minutes is made from a
 fixture; without --live, a minute of 1080p30 is encoded from the film. Peers: ffmpeg's select filter,
 with its default threads and with one; PySceneDetect (`scenedetect`) and av-scenechange, if they are
-installed. scripts/compare_live.py measures live streams.
+installed. scripts/compare_live.py measures live streams, scripts/compare_still.py stills and clips;
+with --only-still, only these are measured, and the rest of the page stays.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import tempfile
 from pathlib import Path
 
 import compare_live
+import compare_still
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENETAP = ROOT / "target/release/scenetap"
@@ -184,6 +186,13 @@ def report(film, rows):
     return "\n".join(text).replace(str(ROOT) + "/", "") + "\n"
 
 
+def with_section(page, lines):
+    """Replaces a section of the page, or puts it in front of the one about live streams."""
+    text = "\n".join(lines) + "\n"
+    kept = re.sub(rf"{re.escape(lines[0])}\n.*?(?=^## )", "", page, flags=re.DOTALL | re.MULTILINE)
+    return kept.replace("## Live", text + "## Live", 1)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--film", type=Path)
@@ -191,14 +200,20 @@ def main():
     parser.add_argument("--old-system", type=Path, help="script of the system that scenetap replaces")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
+    parser.add_argument("--only-still", action="store_true")
     options = parser.parse_args()
     folder = ROOT / "target/compare"
     folder.mkdir(parents=True, exist_ok=True)
     film = options.film or make_film(folder)
+    stills = compare_still.report(str(SCENETAP), film, folder, options.runs)
+    page = options.out / "PERFORMANCE.md"
+    if options.only_still:
+        page.write_text(with_section(page.read_text(), stills))
+        return
     rows = measure(film, options.runs)
     live = options.live or make_live(film, folder)
     sections = compare_live.report(str(SCENETAP), live, RULE, options.runs, options.old_system)
-    (options.out / "PERFORMANCE.md").write_text(report(film, rows) + "\n".join(sections) + "\n")
+    page.write_text(report(film, rows) + "\n".join(stills + sections) + "\n")
     (options.out / "performance.svg").write_text(svg(rows))
 
 

@@ -333,3 +333,17 @@ fn a_signal_ends_the_wait_for_a_reader() {
         drop(reader);
     }
 }
+
+#[test]
+fn a_clip_plays_to_its_end_in_mpv_also_across_a_clock_that_starts_again() {
+    let Some(studio) = Studio::open().filter(|_| has("mpv")) else { return };
+    let one = studio.encode("one", "25", "160x120", &format!("{X264} -bf 2"), AAC);
+    let twice = studio.join("twice", &[&one, &one]);
+    let output = studio.path("clip");
+    assert!(clip(&twice, 1.5, 4.5, &output, &[]).status.success());
+    let mut command = Command::new("mpv");
+    command.args(["--no-config", "--vo=null", "--ao=null", "--untimed", "--msg-level=all=error"]);
+    let played = command.arg(&output).output().unwrap();
+    let log = String::from_utf8([played.stdout, played.stderr].concat()).unwrap();
+    assert!(played.status.success() && log.is_empty(), "{log}");
+}

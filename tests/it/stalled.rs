@@ -329,6 +329,8 @@ impl Beset {
             if sent >= end {
                 return;
             }
+            // A line about an earlier connection would be taken for one about this.
+            self.log.try_iter().for_each(drop);
             let mut socket = TcpStream::connect(&self.address).unwrap();
             let bytes = self.clip[sent..end].to_vec();
             let is_broken = bytes.chunks(10_000).any(|part| {

@@ -1,5 +1,7 @@
 //! The picture that is shown at a time.
 
+use std::sync::Arc;
+
 use super::access_points::AccessPoints;
 use super::moment::ticks;
 use super::{Moment, OpenRecording, interrupted};
@@ -98,6 +100,10 @@ struct Found {
     last: Option<Frame>,
     /// Whether a picture after the time has come out.
     is_passed: bool,
+    /// Whether pictures are copied out of the decoder's buffers, as ffmpeg does (see
+    /// [`crate::media::Picture::copied`]). This only matters where something is damaged, and then
+    /// decoding starts again earlier.
+    copies: bool,
 }
 
 impl Search<'_> {
@@ -105,7 +111,8 @@ impl Search<'_> {
     fn from(&mut self, keyframe: Option<Keyframe>) -> Result<Option<Frame>> {
         let mut tail = self.recording.read_from(keyframe.as_ref())?;
         let mut reader = PictureReader::new(self.recording.program(), keyframe);
-        let mut found = Found::default();
+        let copies = keyframe.is_none() || self.retries < MAX_RETRIES;
+        let mut found = Found { copies, ..Found::default() };
         let mut packets = 0;
         loop {
             let is_end = match tail.next_packet()? {
@@ -125,7 +132,7 @@ impl Search<'_> {
                 return Ok(None);
             }
             while let Some(picture) = reader.pull().filter(|_| !found.is_passed) {
-                found.take(picture, keyframe.as_ref(), self.time);
+                found.take(picture, keyframe.as_ref(), self.time)?;
             }
             let first = keyframe.map(|keyframe| keyframe.time);
             while let Some(unit) = reader.pull_unit() {
@@ -174,10 +181,10 @@ impl Search<'_> {
 }
 
 impl Found {
-    fn take(&mut self, picture: Frame, keyframe: Option<&Keyframe>, time: Ticks) {
+    fn take(&mut self, frame: Frame, keyframe: Option<&Keyframe>, time: Ticks) -> Result<()> {
         // Leading pictures of an open GOP need pictures in front of it.
-        if keyframe.is_some_and(|keyframe| picture.pts < keyframe.time) {
-            return;
+        if keyframe.is_some_and(|keyframe| frame.pts < keyframe.time) {
+            return Ok(());
         }
         let missing = match keyframe.map(|keyframe| keyframe.random_access) {
             Some(RandomAccess::Gradual(pictures)) => u64::from(pictures),
@@ -185,11 +192,14 @@ impl Found {
         };
         let is_complete = self.count >= missing;
         self.count += 1;
-        self.newest = self.newest.max(Some(picture.pts));
-        self.is_passed = picture.pts > time;
+        self.newest = self.newest.max(Some(frame.pts));
+        self.is_passed = frame.pts > time;
         let is_first = keyframe.is_none() && self.last.is_none();
         if is_complete && (!self.is_passed || is_first) {
-            self.last = Some(picture);
+            let picture =
+                if self.copies { frame.picture.copied()? } else { Arc::clone(&frame.picture) };
+            self.last = Some(Frame { picture, ..frame });
         }
+        Ok(())
     }
 }
