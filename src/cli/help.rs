@@ -23,7 +23,7 @@ Where options come from:
   Each option can be given as the flag --some-name, as the environment variable
   SCENETAP_SOME_NAME, or as the line some-name = VALUE in the --config file. Only
   flags are what says what to do now: --ack, --release and --renew of frames, --frame
-  and --output of still, --from, --to and --output of clip. A flag
+  of play and still, --from and --to of clip, --output of both. A flag
   overrides a variable, a variable overrides the file, and the file overrides the
   default. Five older variables (STREAM_HOST, STREAM_PORT, SCENE_THRESHOLD,
   MAX_FRAME_INTERVAL, SESSIONS_DIR) rank between SCENETAP_ variables and the file.
@@ -101,7 +101,8 @@ Examples:
 pub(super) const PLAY_EXAMPLES: &str = "\
 Examples:
   scenetap play 20240601_201500
-  scenetap play sessions/20240601_201500 --at 90
+  scenetap play sessions/20240601_201500 --at 1:30
+  scenetap play 20240601_201500 --frame F0042
   scenetap play show.ts --live=no";
 
 pub(super) const STILL_EXAMPLES: &str = "\
@@ -156,7 +157,8 @@ Examples:
   for session in sessions/*; do scenetap check \"$session\"; done";
 
 /// The flags that say what to do now, by command: no variable and no file gives them.
-const ORDERS: [(&str, &[&str]); 3] = [
+const ORDERS: [(&str, &[&str]); 4] = [
+    ("play", &["frame"]),
     ("frames", &["ack", "release", "renew"]),
     ("still", &["frame", "output"]),
     ("clip", &["from", "to", "output"]),

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::target::find_target;
+use super::target::{find_target, moment_of_frame};
 use super::{CommandContext, ExitStatus};
 use crate::config::{Layer, Layers, PlayConfig, key};
 use crate::error::Result;
-use crate::pipeline::evidence::{self, Moment, OpenRecording};
+use crate::media::ByteOffset;
+use crate::pipeline::evidence::{self, Moment, OpenRecording, Place, Target};
 use crate::playback::{self, PlayOptions, PlayOutcome, Position};
 
 /// Watch a recording in mpv, also while it grows
@@ -33,6 +34,10 @@ pub struct PlayArgs {
     #[arg(long, help_heading = "Where to begin", allow_hyphen_values = true)]
     #[arg(value_name = "TIME", value_parser = key::AT.parser())]
     at: Option<Moment>,
+
+    /// Start at this frame of the session
+    #[arg(long, help_heading = "Where to begin", value_name = "ID", conflicts_with_all = ["at", "live"])]
+    frame: Option<String>,
 
     /// Folder that contains the session folders
     #[arg(long, help_heading = "Session")]
@@ -61,6 +66,8 @@ impl PlayArgs {
             target: self.target,
             sessions_dir: layers.required(self.sessions_dir, &key::SESSIONS_DIR)?,
             from,
+            frame: self.frame,
+            lock_timeout: layers.required(None, &key::SHUTDOWN_TIMEOUT)?,
         })
     }
 }
@@ -74,14 +81,14 @@ pub fn run(args: PlayArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&context.layers)?;
     tracing::debug!(?config, "resolved");
     let target = find_target(&config.target, &config.sessions_dir)?;
-    let from = match config.from {
+    let moment = match &config.frame {
+        Some(id) => Some(moment_of_frame(id, &target, config.lock_timeout)?),
+        None => config.from,
+    };
+    let from = match moment {
         None => Position::Live,
-        Some(Moment::FromStart(seconds)) => Position::Seconds(seconds),
-        Some(Moment::BeforeNewest(seconds)) => {
-            let recording = OpenRecording::open(&target, None)?;
-            let newest = evidence::newest(&recording, &|| context.shutdown.is_requested())?;
-            Position::Seconds((newest - seconds).max(0.0))
-        }
+        Some(Moment::FromStart(0.0)) => Position::Seconds(0.0),
+        Some(moment) => position(&target, moment, &|| context.shutdown.is_requested())?,
     };
     let options = PlayOptions::default();
     match playback::play(&target.recording(), from, &options, context.shutdown.flag())? {
@@ -89,6 +96,20 @@ pub fn run(args: PlayArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
         PlayOutcome::Ended(_) | PlayOutcome::Stopped => {}
     }
     Ok(ExitStatus::Done)
+}
+
+/// Returns where the player finds a moment.
+fn position(target: &Target, moment: Moment, stop: &dyn Fn() -> bool) -> Result<Position> {
+    let recording = match (moment, OpenRecording::open(target, None)) {
+        (_, Ok(recording)) => recording,
+        // mpv may play what scenetap does not read.
+        (Moment::FromStart(seconds), Err(_)) => return Ok(Position::Seconds(seconds)),
+        (Moment::BeforeNewest(_), Err(error)) => return Err(error),
+    };
+    Ok(match evidence::place(&recording, moment, stop)? {
+        Place::Seconds(seconds) => Position::Seconds(seconds.max(0.0)),
+        Place::Byte(ByteOffset(offset)) => Position::Byte { offset, total: recording.length() },
+    })
 }
 
 #[cfg(test)]

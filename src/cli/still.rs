@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::output::JsonLines;
-use super::target::find_target;
+use super::target::{find_target, moment_of_frame};
 use super::{CommandContext, ExitStatus, file_output};
 use crate::catalog::JpegOptions;
-use crate::catalog::handouts::{Selection, SharedCatalog};
 use crate::config::{Layers, StillConfig, key};
 use crate::error::{Context, Error, Result, Stage};
 use crate::media::Frame;
@@ -125,7 +124,7 @@ pub fn run(args: StillArgs, context: &CommandContext<'_>) -> Result<ExitStatus> 
     file_output::refuse_terminal(&config.output)?;
     let target = find_target(&config.target, &config.sessions_dir)?;
     let moment = match (&config.frame, config.at) {
-        (Some(id), _) => moment_of(id, &target, &config)?,
+        (Some(id), _) => moment_of_frame(id, &target, config.lock_timeout)?,
         (None, at) => at.unwrap_or(Moment::BeforeNewest(0.0)),
     };
     let recording = OpenRecording::open(&target, config.program)?;
@@ -144,22 +143,6 @@ pub fn run(args: StillArgs, context: &CommandContext<'_>) -> Result<ExitStatus> 
         tracing::info!("{}: the picture at {seconds:.6} s, byte {at}", config.output.display());
     }
     Ok(ExitStatus::Done)
-}
-
-/// Returns the time of a frame in the index.
-fn moment_of(id: &str, target: &Target, config: &StillConfig) -> Result<Moment> {
-    let Target::Session(session) = target else {
-        let what = "a file has no frames: give --at TIME, or name a session";
-        return Err(Error::new(Stage::Evidence, what).path(target.recording()));
-    };
-    let (folder, copy) = (session.frames_dir(), session.index_copy());
-    let catalog = SharedCatalog::open(&folder, &copy, config.lock_timeout)?;
-    let frames = catalog.list(&Selection::default(), &[], session.is_recorded())?;
-    let frame = frames.into_iter().find(|frame| frame.entry.id == id);
-    let frame = frame.ok_or_else(|| {
-        Error::new(Stage::Evidence, format!("no frame {id} in the index")).path(&folder)
-    })?;
-    Ok(Moment::FromStart(frame.entry.timestamp))
 }
 
 fn json_line(still: &Frame, target: &Target, path: &Path) -> String {

@@ -1,9 +1,11 @@
 //! What `play`, `still` and `clip` are given: a session or a file.
 
 use std::path::Path;
+use std::time::Duration;
 
-use crate::error::Result;
-use crate::pipeline::evidence::Target;
+use crate::catalog::handouts::{Selection, SharedCatalog};
+use crate::error::{Error, Result, Stage};
+use crate::pipeline::evidence::{Moment, Target};
 use crate::session::Session;
 
 /// Finds the recording: `target` is, in this order, the path of a file, the path of a
@@ -20,6 +22,26 @@ pub fn find_target(target: &Path, sessions_dir: &Path) -> Result<Target> {
         return Ok(Target::Session(session));
     }
     Ok(Target::File(target.to_owned()))
+}
+
+/// Returns the time of a frame in the index of a session. Its lock is waited for up to `lock_timeout`.
+///
+/// # Errors
+///
+/// Returns an error if there is no such frame, or the index cannot be read.
+pub fn moment_of_frame(id: &str, target: &Target, lock_timeout: Duration) -> Result<Moment> {
+    let Target::Session(session) = target else {
+        let what = "a file has no frames: give --at TIME, or name a session";
+        return Err(Error::new(Stage::Evidence, what).path(target.recording()));
+    };
+    let (folder, copy) = (session.frames_dir(), session.index_copy());
+    let catalog = SharedCatalog::open(&folder, &copy, lock_timeout)?;
+    let frames = catalog.list(&Selection::default(), &[], session.is_recorded())?;
+    let frame = frames.into_iter().find(|frame| frame.entry.id == id);
+    let frame = frame.ok_or_else(|| {
+        Error::new(Stage::Evidence, format!("no frame {id} in the index")).path(&folder)
+    })?;
+    Ok(Moment::FromStart(frame.entry.timestamp))
 }
 
 #[cfg(test)]

@@ -97,6 +97,10 @@ pub struct PlayConfig {
     pub sessions_dir: PathBuf,
     /// Where playback starts; `None` for the live edge.
     pub from: Option<Moment>,
+    /// The id of a frame, at which it starts instead.
+    pub frame: Option<String>,
+    /// Time to wait for the lock on the index.
+    pub lock_timeout: Duration,
 }
 
 /// Configuration of `scenetap still`.

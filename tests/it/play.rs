@@ -9,7 +9,9 @@ use std::time::Instant;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::common::{DEADLINE, Recorder, fixture, has, scenetap};
+use crate::common::pictures::record;
+use crate::common::studio::{AAC, Studio, X264};
+use crate::common::{DEADLINE, Recorder, fixture, has, index, scenetap};
 
 /// Returns scenetap with sockets in `folder`, whose mpv has neither picture nor sound.
 fn silent(folder: &Path) -> Command {
@@ -90,4 +92,100 @@ fn record_play_goes_on_with_the_next_session_which_finds_the_player() {
     recorder.wait_for("player closed; recording continues");
     recorder.signal(Signal::TERM);
     assert!(recorder.end().0.success());
+}
+
+/// Returns the pixels of an image file; `None` if it is not complete.
+fn pixels(file: &Path) -> Option<Vec<u8>> {
+    Some(image::open(file).ok()?.into_rgb8().into_raw())
+}
+
+/// Returns the mean difference of the samples of two pictures.
+fn difference(a: &[u8], b: &[u8]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let sum: u64 = a.iter().zip(b).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    sum as f64 / a.len() as f64
+}
+
+/// Waits until the player in `folder` shows the picture of the recording at `at` rather than one near it:
+/// mpv converts colors in another way.
+fn wait_for_picture(folder: &Path, session: &Path, at: f64) {
+    let near: Vec<(f64, Vec<u8>)> = (-5..=5)
+        .filter_map(|pictures| still(folder, session, at + 0.04 * f64::from(pictures) + 0.001))
+        .collect();
+    let shot = folder.join("shot.png");
+    let start = Instant::now();
+    loop {
+        let _ = std::fs::remove_file(&shot);
+        ask(folder, &json!(["screenshot-to-file", shot.to_str().unwrap(), "video"]));
+        if let Some(shown) = pixels(&shot) {
+            let nearest = near
+                .iter()
+                .min_by(|a, b| difference(&a.1, &shown).total_cmp(&difference(&b.1, &shown)));
+            let (time, nearest) = nearest.unwrap();
+            if (time - at).abs() < 1e-6 && difference(nearest, &shown) < 8.0 {
+                return;
+            }
+        }
+        assert!(start.elapsed() < DEADLINE, "at {at}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+/// Returns the picture of a recording, and its time. `None` if there is none.
+fn still(folder: &Path, session: &Path, at: f64) -> Option<(f64, Vec<u8>)> {
+    let picture = folder.join("still.png");
+    let mut command = scenetap();
+    command.arg("still").arg(session).args(["--at", &at.to_string(), "--json", "-o"]);
+    let made = command.arg(&picture).output().unwrap();
+    let line: Value = serde_json::from_slice(&made.stdout).ok()?;
+    Some((line["timestamp"].as_f64()?, pixels(&picture)?))
+}
+
+#[test]
+fn a_moment_and_a_frame_are_found_also_after_the_clock_has_started_again() {
+    let Some(studio) = Studio::open().filter(|_| has("mpv")) else { return };
+    let one = studio.encode("one", "25", "160x120", &format!("{X264} -bf 2 -g 20"), AAC);
+    let other = studio.encode("other", "25", "160x120", &format!("{X264} -bf 2 -g 15"), AAC);
+    let joined = studio.join("joined", &[&one, &other, &one]);
+    let folder = tempfile::tempdir().unwrap();
+    let session = record(&folder.path().join("sessions"), &joined);
+    // Time of the key frame before it.
+    let key_frame = |at: f64| {
+        let mut command = scenetap();
+        command.arg("clip").arg(&session).args(["--from", &at.to_string(), "--json", "-o"]);
+        let made = command.arg(folder.path().join("clip.ts")).output().unwrap();
+        let line: Value = serde_json::from_slice(&made.stdout).unwrap();
+        line["from"].as_f64().unwrap()
+    };
+    let play = |arguments: &[&str]| {
+        let mut command = silent(folder.path());
+        command.arg("play").arg(&session).args(arguments);
+        command
+    };
+    let mut player = play(&["--at", "1.5"]).spawn().unwrap();
+    // Before the first restart, the picture itself is found.
+    wait_for(folder.path(), "time-pos", Value::is_number);
+    ask(folder.path(), &json!(["set_property", "pause", true]));
+    for at in [1.5, 2.3] {
+        // Between two pictures, mpv shows the later one.
+        let at = still(folder.path(), &session, at).unwrap().0;
+        let steered = play(&["--at", &at.to_string()]).output().unwrap();
+        assert!(steered.status.success(), "{}", String::from_utf8_lossy(&steered.stderr));
+        wait_for_picture(folder.path(), &session, at);
+    }
+    for at in [4.4, 7.9, 5.2, -1.0] {
+        assert!(play(&["--at", &at.to_string()]).output().unwrap().status.success());
+        wait_for_picture(folder.path(), &session, key_frame(at));
+    }
+    let entries = index(&session);
+    let late = entries.iter().rfind(|entry| entry["reason"] == "scene").unwrap();
+    let id = late["id"].as_str().unwrap();
+    assert!(late["timestamp"].as_f64().unwrap() > 6.0, "{late}");
+    assert!(play(&["--frame", id]).output().unwrap().status.success());
+    wait_for_picture(folder.path(), &session, key_frame(late["timestamp"].as_f64().unwrap()));
+    let unknown = play(&["--frame", "F9999"]).output().unwrap();
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(String::from_utf8(unknown.stderr).unwrap().contains("no frame F9999"));
+    ask(folder.path(), &json!(["quit"]));
+    assert!(player.wait().unwrap().success());
 }

@@ -22,6 +22,8 @@ pub struct UnitTime {
     pub at: ByteOffset,
     /// Presentation time from the start of the recording; `None` if it has none.
     pub time: Option<Ticks>,
+    /// Presentation time on the stream's 33-bit clock, if its PES packet gives one.
+    pub raw: Option<Ticks>,
 }
 
 /// demux → framing → timeline → decode, from any random access point on.
@@ -214,7 +216,7 @@ impl PictureReader {
         let (Start::Reached(shift, _) | Start::Decoding(_, shift, _)) = self.start else { return };
         self.keyframes.unit_passed(timed, self.decodes);
         let time = unit.pts.map(|time| Ticks(time.0 + shift));
-        self.units.push_back(UnitTime { at: unit.at, time });
+        self.units.push_back(UnitTime { at: unit.at, time, raw: timed.raw.pts });
         if !self.decodes {
             return;
         }

@@ -3,7 +3,8 @@
 //! The index of key frames is searched. What it does not cover is read: behind its last record, as far
 //! as detection lags; everything, if there is no index.
 
-use super::{OpenRecording, interrupted};
+use super::moment::ticks;
+use super::{Moment, OpenRecording, interrupted};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::keyframes::Keyframe;
 use crate::media::{ByteOffset, Ticks};
@@ -133,6 +134,23 @@ impl<'a> AccessPoints<'a> {
     /// As [`AccessPoints::until`].
     pub fn newest(&mut self) -> Result<Option<Ticks>> {
         Ok(self.behind()?.newest)
+    }
+
+    /// Returns the time of a moment.
+    ///
+    /// # Errors
+    ///
+    /// As [`AccessPoints::until`], and if `moment` counts from the newest picture and there is none.
+    pub fn time_of(&mut self, moment: Moment) -> Result<Ticks> {
+        match moment {
+            Moment::FromStart(seconds) => Ok(ticks(seconds)),
+            Moment::BeforeNewest(seconds) => {
+                let Some(newest) = self.newest()? else {
+                    return Err(self.lacks("no picture can be decoded")?);
+                };
+                Ok(Ticks(newest.0.saturating_sub(ticks(seconds).0)))
+            }
+        }
     }
 
     /// Returns the error for a recording that lacks `what`.

@@ -11,13 +11,12 @@ mod writer;
 use std::io::{self, Write};
 
 use super::access_points::AccessPoints;
-use super::moment::ticks;
+use super::units::Units;
 use super::{Moment, OpenRecording, interrupted};
 use crate::demux::TablePackets;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::keyframes::Keyframe;
 use crate::media::{ByteOffset, RandomAccess, TICKS_PER_SECOND, Ticks};
-use crate::pipeline::analyzer::PictureReader;
 use crate::tail::Next;
 use crate::ts::{Header, PacketSize, TsPacket};
 use contents::Contents;
@@ -91,17 +90,8 @@ fn find(
     stop: &dyn Fn() -> bool,
 ) -> Result<Cut> {
     let error = |what: String| Err(Error::new(Stage::Evidence, what).path(recording.path()));
-    let mut time_of = |moment| -> Result<Ticks> {
-        Ok(match moment {
-            Moment::FromStart(seconds) => ticks(seconds),
-            Moment::BeforeNewest(seconds) => {
-                let newest = points.newest()?.unwrap_or_default();
-                Ticks(newest.0.saturating_sub(ticks(seconds).0))
-            }
-        })
-    };
-    let from = time_of(range.from)?;
-    let to = time_of(range.to.unwrap_or(Moment::BeforeNewest(0.0)))?;
+    let from = points.time_of(range.from)?;
+    let to = points.time_of(range.to.unwrap_or(Moment::BeforeNewest(0.0)))?;
     let seconds = |time: Ticks| time.0 as f64 / TICKS_PER_SECOND as f64;
     if range.to.is_some() && to < from {
         let (from, to) = (seconds(from), seconds(to));
@@ -190,68 +180,6 @@ fn end(
     let Some(before) = points.get(number - 1)? else { return Ok(Some(keyframe)) };
     let last = Units::read(recording, before, Some(keyframe.at), |_| true, stop)?.newest;
     if last >= Some(time) { Ok(Some(keyframe)) } else { points.get(number + 1) }
-}
-
-/// Access units between two offsets.
-#[derive(Default)]
-struct Units {
-    count: u64,
-    newest: Option<Ticks>,
-    has_begun: bool,
-}
-
-impl Units {
-    /// Returns whether a random access point is where it should be.
-    fn is_there(
-        recording: &OpenRecording,
-        keyframe: Keyframe,
-        stop: &dyn Fn() -> bool,
-    ) -> Result<bool> {
-        // It is the first access unit, or none comes.
-        Ok(Units::read(recording, keyframe, None, |_| false, stop)?.has_begun)
-    }
-
-    /// Reads from a random access point on, to the offset `end` or the end of the recording, while the
-    /// times of access units satisfy `is_wanted`.
-    fn read(
-        recording: &OpenRecording,
-        from: Keyframe,
-        end: Option<ByteOffset>,
-        is_wanted: impl Fn(Option<Ticks>) -> bool,
-        stop: &dyn Fn() -> bool,
-    ) -> Result<Units> {
-        let mut tail = recording.read_from(Some(&from))?;
-        let mut reader = PictureReader::new(recording.program(), Some(from)).without_decoding();
-        let mut units = Units::default();
-        for packets in 1_u32.. {
-            let is_end = match tail.next_packet()? {
-                Next::Packet(packet) => {
-                    reader.push(packet)?;
-                    false
-                }
-                Next::SyncLost { .. } | Next::Waiting => false,
-                Next::End => true,
-            };
-            if is_end {
-                reader.finish()?;
-            }
-            while let Some(unit) = reader.pull_unit() {
-                units.has_begun = true;
-                if end.is_some_and(|end| unit.at >= end) || !is_wanted(unit.time) {
-                    return Ok(units);
-                }
-                units.count += 1;
-                units.newest = units.newest.max(unit.time);
-            }
-            if is_end || reader.has_missed_start() {
-                break;
-            }
-            if packets.is_multiple_of(PACKETS_PER_LOOK) && stop() {
-                return Err(interrupted());
-            }
-        }
-        Ok(units)
-    }
 }
 
 /// Returns whether a PES packet begins where the access unit does.

@@ -4,6 +4,8 @@
 //! open_recording  a recording that is open, with its index of key frames
 //! moment          a time, as it is typed
 //! access_points   time → where to start reading, in O(log n)
+//! units           access units, without decoding
+//! place           time → where a player finds it
 //! still           the picture that is shown at a time
 //! encode          a picture as JPEG or PNG
 //! clip            packets between two times
@@ -14,13 +16,16 @@ mod clip;
 mod encode;
 mod moment;
 mod open_recording;
+mod place;
 mod still;
+mod units;
 
 pub use clip::{Clip, ClipRange, Cut, cut, write_clip};
 pub use encode::{StillFormat, encode};
 pub use moment::Moment;
 pub use open_recording::{OpenRecording, Target};
-pub use still::{Still, newest, still};
+pub use place::{Place, place};
+pub use still::{Still, still};
 
 use crate::error::{Error, Stage};
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::access_points::AccessPoints;
-use super::moment::ticks;
 use super::{Moment, OpenRecording, interrupted};
 use crate::error::{Error, Result, Stage};
 use crate::keyframes::Keyframe;
@@ -42,13 +41,8 @@ fn find(
     moment: Moment,
     stop: &dyn Fn() -> bool,
 ) -> Result<Still> {
-    let (time, is_open) = match moment {
-        Moment::FromStart(seconds) => (ticks(seconds), false),
-        Moment::BeforeNewest(seconds) => {
-            let Some(newest) = points.newest()? else { return Err(points.lacks(NO_PICTURE)?) };
-            (Ticks(newest.0.saturating_sub(ticks(seconds).0)), true)
-        }
-    };
+    let time = points.time_of(moment)?;
+    let is_open = matches!(moment, Moment::BeforeNewest(_));
     let mut search = Search { recording, stop, time, is_open, retries: MAX_RETRIES };
     let mut number = points.until(time)?;
     let mut step = 1;
@@ -65,19 +59,6 @@ fn find(
         number = start.map_or(0, |(start, _)| (start + 1).saturating_sub(step));
         step *= 2;
     }
-}
-
-/// Returns the time of the newest picture in seconds from the start. The recorder may still hold that
-/// picture back.
-///
-/// # Errors
-///
-/// Returns an error if there is no picture, the recording cannot be read, or the search was stopped.
-pub fn newest(recording: &OpenRecording, stop: &dyn Fn() -> bool) -> Result<f64> {
-    AccessPoints::search(recording, stop, |points| match points.newest()? {
-        Some(newest) => Ok(newest.seconds()),
-        None => Err(points.lacks(NO_PICTURE)?),
-    })
 }
 
 struct Search<'a> {

@@ -1,0 +1,84 @@
+//! The access units of a part of a recording, without decoding.
+
+use super::{OpenRecording, interrupted};
+use crate::error::Result;
+use crate::keyframes::Keyframe;
+use crate::media::{ByteOffset, Ticks};
+use crate::pipeline::analyzer::{PictureReader, UnitTime};
+use crate::tail::Next;
+
+/// Number of packets between two looks whether to stop.
+const PACKETS_PER_LOOK: u32 = 4096;
+
+/// Access units between two offsets.
+#[derive(Default)]
+pub struct Units {
+    /// How many.
+    pub count: u64,
+    /// Their newest time.
+    pub newest: Option<Ticks>,
+    /// The first one, whether it is wanted or not.
+    pub first: Option<UnitTime>,
+}
+
+impl Units {
+    /// Returns whether a random access point is where it should be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Units::read`].
+    pub fn is_there(
+        recording: &OpenRecording,
+        keyframe: Keyframe,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<bool> {
+        // It is the first access unit, or none comes.
+        Ok(Units::read(recording, keyframe, None, |_| false, stop)?.first.is_some())
+    }
+
+    /// Reads from a random access point on, to the offset `end` or the end of the recording, while the
+    /// times of access units satisfy `is_wanted`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the recording cannot be read, or the search was stopped.
+    pub fn read(
+        recording: &OpenRecording,
+        from: Keyframe,
+        end: Option<ByteOffset>,
+        is_wanted: impl Fn(Option<Ticks>) -> bool,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Units> {
+        let mut tail = recording.read_from(Some(&from))?;
+        let mut reader = PictureReader::new(recording.program(), Some(from)).without_decoding();
+        let mut units = Units::default();
+        for packets in 1_u32.. {
+            let is_end = match tail.next_packet()? {
+                Next::Packet(packet) => {
+                    reader.push(packet)?;
+                    false
+                }
+                Next::SyncLost { .. } | Next::Waiting => false,
+                Next::End => true,
+            };
+            if is_end {
+                reader.finish()?;
+            }
+            while let Some(unit) = reader.pull_unit() {
+                units.first = units.first.or(Some(unit));
+                if end.is_some_and(|end| unit.at >= end) || !is_wanted(unit.time) {
+                    return Ok(units);
+                }
+                units.count += 1;
+                units.newest = units.newest.max(unit.time);
+            }
+            if is_end || reader.has_missed_start() {
+                break;
+            }
+            if packets.is_multiple_of(PACKETS_PER_LOOK) && stop() {
+                return Err(interrupted());
+            }
+        }
+        Ok(units)
+    }
+}
