@@ -7,7 +7,7 @@ use super::{CommandContext, ExitStatus};
 use crate::config::{Layer, Layers, PlayConfig, key};
 use crate::error::Result;
 use crate::media::ByteOffset;
-use crate::pipeline::evidence::{self, Moment, OpenRecording, Place, Target};
+use crate::pipeline::evidence::{self, Moment, OpenRecording, PlayerPlace, Target};
 use crate::playback::{self, PlayOptions, PlayOutcome, Position};
 
 /// Watch a recording in mpv, also while it grows
@@ -107,8 +107,10 @@ fn position(target: &Target, moment: Moment, stop: &dyn Fn() -> bool) -> Result<
         (Moment::BeforeNewest(_), Err(error)) => return Err(error),
     };
     Ok(match evidence::place(&recording, moment, stop)? {
-        Place::Seconds(seconds) => Position::Seconds(seconds.max(0.0)),
-        Place::Byte(ByteOffset(offset)) => Position::Byte { offset, total: recording.length() },
+        PlayerPlace::Seconds(seconds) => Position::Seconds(seconds.max(0.0)),
+        PlayerPlace::Byte(ByteOffset(offset)) => {
+            Position::Byte { offset, total: recording.length() }
+        }
     })
 }
 

@@ -24,7 +24,7 @@ pub use clip::{Clip, ClipRange, Cut, cut, write_clip};
 pub use encode::{StillFormat, encode};
 pub use moment::Moment;
 pub use open_recording::{OpenRecording, Target};
-pub use place::{Place, place};
+pub use place::{PlayerPlace, place};
 pub use still::{Still, still};
 
 use crate::error::{Error, Stage};

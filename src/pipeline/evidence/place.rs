@@ -15,7 +15,7 @@ const MAX_DIFFERENCE: i64 = TICKS_PER_SECOND / 10;
 
 /// Where a player finds a moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Place {
+pub enum PlayerPlace {
     /// At this time in seconds: up to there, the sender's clock has not started again.
     Seconds(f64),
     /// At the key frame before it, which follows this byte: the player's timeline is another one.
@@ -27,7 +27,11 @@ pub enum Place {
 /// # Errors
 ///
 /// Returns an error if the recording cannot be read, or the search was stopped.
-pub fn place(recording: &OpenRecording, moment: Moment, stop: &dyn Fn() -> bool) -> Result<Place> {
+pub fn place(
+    recording: &OpenRecording,
+    moment: Moment,
+    stop: &dyn Fn() -> bool,
+) -> Result<PlayerPlace> {
     AccessPoints::search(recording, stop, |points| {
         let time = points.time_of(moment)?;
         let here = match points.until(time)?.checked_sub(1) {
@@ -35,7 +39,7 @@ pub fn place(recording: &OpenRecording, moment: Moment, stop: &dyn Fn() -> bool)
             None => None,
         };
         let (Some(first), Some(here)) = (points.get(0)?, here) else {
-            return Ok(Place::Seconds(time.seconds()));
+            return Ok(PlayerPlace::Seconds(time.seconds()));
         };
         let raw = |keyframe: Keyframe| -> Result<Option<Ticks>> {
             Ok(Units::read(recording, keyframe, None, |_| false, stop)?
@@ -48,10 +52,10 @@ pub fn place(recording: &OpenRecording, moment: Moment, stop: &dyn Fn() -> bool)
         let advance = (raw_here.0 - raw_first.0) - (here.time.0 - first.time.0);
         let difference = advance.rem_euclid(CLOCK_TICKS);
         if difference.min(CLOCK_TICKS - difference) <= MAX_DIFFERENCE {
-            return Ok(Place::Seconds(time.seconds()));
+            return Ok(PlayerPlace::Seconds(time.seconds()));
         }
         // A player looks for the next packet, and for the next key frame from there on.
         let tables = here.tables.unwrap_or(here.at);
-        Ok(Place::Byte(ByteOffset(tables.0.saturating_sub(1))))
+        Ok(PlayerPlace::Byte(ByteOffset(tables.0.saturating_sub(1))))
     })
 }
