@@ -100,18 +100,23 @@ pub fn run(args: PlayArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
 
 /// Returns where the player finds a moment.
 fn position(target: &Target, moment: Moment, stop: &dyn Fn() -> bool) -> Result<Position> {
-    let recording = match (moment, OpenRecording::open(target, None)) {
-        (_, Ok(recording)) => recording,
-        // mpv may play what scenetap does not read.
-        (Moment::FromStart(seconds), Err(_)) => return Ok(Position::Seconds(seconds)),
-        (Moment::BeforeNewest(_), Err(error)) => return Err(error),
+    let found = || -> Result<Position> {
+        let recording = OpenRecording::open(target, None)?;
+        Ok(match evidence::place(&recording, moment, stop)? {
+            PlayerPlace::Seconds(seconds) => Position::Seconds(seconds.max(0.0)),
+            PlayerPlace::Byte(ByteOffset(offset)) => {
+                Position::Byte { offset, total: recording.length() }
+            }
+        })
     };
-    Ok(match evidence::place(&recording, moment, stop)? {
-        PlayerPlace::Seconds(seconds) => Position::Seconds(seconds.max(0.0)),
-        PlayerPlace::Byte(ByteOffset(offset)) => {
-            Position::Byte { offset, total: recording.length() }
+    match (found(), moment) {
+        // mpv may play what scenetap does not read.
+        (Err(error), Moment::FromStart(seconds)) => {
+            tracing::debug!("{error}");
+            Ok(Position::Seconds(seconds))
         }
-    })
+        (found, _) => found,
+    }
 }
 
 #[cfg(test)]

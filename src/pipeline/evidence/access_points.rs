@@ -10,6 +10,9 @@ use crate::keyframes::Keyframe;
 use crate::media::{ByteOffset, Ticks};
 use crate::pipeline::keyframes::{FoundKeyframes, KeyframeSearch, publish_found};
 
+/// What a recording lacks of which nothing can be shown.
+pub const NO_PICTURE: &str = "no picture can be decoded";
+
 /// Number of damaged random access points that are passed over for an undamaged one. In some streams,
 /// all count as damaged: their continuity counters stand still.
 const MAX_PASSED_OVER: usize = 16;
@@ -146,7 +149,7 @@ impl<'a> AccessPoints<'a> {
             Moment::FromStart(seconds) => Ok(ticks(seconds)),
             Moment::BeforeNewest(seconds) => {
                 let Some(newest) = self.newest()? else {
-                    return Err(self.lacks("no picture can be decoded")?);
+                    return Err(self.lacks(NO_PICTURE)?);
                 };
                 Ok(Ticks(newest.0.saturating_sub(ticks(seconds).0)))
             }

@@ -10,8 +10,8 @@ use crate::media::{ByteOffset, TICKS_PER_SECOND, Ticks};
 /// The stream's clock has 33 bits (ISO/IEC 13818-1, 2.4.3.7).
 const CLOCK_TICKS: i64 = 1 << 33;
 
-/// Largest difference of two clocks that count as one.
-const MAX_DIFFERENCE: i64 = TICKS_PER_SECOND / 10;
+/// Largest difference of two clocks that count as one: FFmpeg may take the DTS of a picture for its time.
+const MAX_DIFFERENCE: i64 = TICKS_PER_SECOND;
 
 /// Where a player finds a moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,12 +42,11 @@ pub fn place(
             return Ok(PlayerPlace::Seconds(time.seconds()));
         };
         let raw = |keyframe: Keyframe| -> Result<Option<Ticks>> {
-            Ok(Units::read(recording, keyframe, None, |_| false, stop)?
-                .first
-                .and_then(|unit| unit.raw))
+            let unit = Units::read(recording, keyframe, None, |_| false, stop)?.first;
+            unit.map(|unit| unit.raw).ok_or_else(|| points.misplaced(&keyframe))
         };
         let (Some(raw_first), Some(raw_here)) = (raw(first)?, raw(here)?) else {
-            return Err(points.misplaced(&here));
+            return Ok(PlayerPlace::Seconds(time.seconds()));
         };
         let advance = (raw_here.0 - raw_first.0) - (here.time.0 - first.time.0);
         let difference = advance.rem_euclid(CLOCK_TICKS);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::access_points::AccessPoints;
+use super::access_points::{AccessPoints, NO_PICTURE};
 use super::{Moment, OpenRecording, interrupted};
 use crate::error::{Error, Result, Stage};
 use crate::keyframes::Keyframe;
@@ -15,8 +15,6 @@ const MAX_RETRIES: u32 = 2;
 
 /// Number of packets between two looks whether to stop.
 const PACKETS_PER_LOOK: u32 = 256;
-
-const NO_PICTURE: &str = "no picture can be decoded";
 
 /// A picture of a recording. Its time and position are those of the index.
 pub type Still = Frame;
