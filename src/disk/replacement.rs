@@ -19,7 +19,7 @@ use super::{create, fault, remove, rename, set_permissions, write};
 pub struct Replacement {
     file: File,
     path: PathBuf,
-    /// Its name meanwhile; `None` as long as it needs none.
+    /// Temporary name; `None` as long as the file has no name.
     temp: Option<PathBuf>,
 }
 

@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::keyframes::{self, Keyframe, KeyframeIndex};
 use crate::media::{ByteOffset, Ticks};
 use crate::session::Session;
-use crate::tail::{End, FileTail, Next, probe_file};
+use crate::tail::{End, FileTail, probe_file};
 use crate::ts::Aligner;
 
 /// Number of packets between two looks whether to stop.
@@ -64,19 +64,7 @@ impl KeyframeSearch<'_> {
         let mut tail = (self.open)(from.as_ref())?;
         let mut found = FoundKeyframes::default();
         for packets in 1_u32.. {
-            let is_end = match tail.next_packet()? {
-                Next::Packet(packet) => {
-                    reader.push(packet)?;
-                    false
-                }
-                Next::SyncLost { .. } | Next::Waiting => false,
-                Next::End => true,
-            };
-            if is_end && self.is_growing {
-                reader.pause()?;
-            } else if is_end {
-                reader.finish()?;
-            }
+            let is_end = reader.read(&mut tail, self.is_growing)?;
             if reader.has_missed_start() {
                 return Ok((None, false));
             }

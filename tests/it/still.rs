@@ -34,8 +34,10 @@ fn assert_stills(name: &str, file: &Path, count: u64, random: &mut Random) {
         (0..count).map(|_| first + random.below((last - first + 1) as u64) as i64).collect();
     moments.extend([first - 9_000, first, last]);
     for ticks in moments {
-        let expected = pictures.iter().rev().find(|(time, _)| *time <= ticks);
-        let expected = *expected.unwrap_or(&pictures[0]);
+        // At the end of a stream whose PTS are not believed, FFmpeg's times may go back by a picture or
+        // two: a player shows the one in front of the first later one.
+        let later = pictures.iter().position(|(time, _)| *time > ticks);
+        let expected = pictures[later.unwrap_or(pictures.len()).saturating_sub(1)];
         // A file without an index is read to its end first, so fewer of these are tried.
         let tried = if random.below(8) == 0 { &targets[..] } else { &targets[..1] };
         for target in tried {
@@ -161,7 +163,7 @@ fn a_frame_of_the_index_is_shown_and_what_its_entry_names_is_never_opened() {
     let session = record(folder.path(), &file);
     let index = session.join("frames/index.json");
     let mut entries = crate::common::index(&session);
-    // Whoever opens it would wait for ever.
+    // A program that opens the FIFO would wait for ever.
     let fifo = folder.path().join("fifo");
     let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
     assert!(made.success());

@@ -12,6 +12,7 @@ use crate::demux::{NoVideo, ProgramChoice};
 use crate::error::{Error, Result};
 use crate::keyframes::Keyframe;
 use crate::media::{ByteOffset, Frame, RandomAccess, Ticks};
+use crate::tail::{FileTail, Next};
 use crate::timeline::TimedUnit;
 use crate::ts::TsPacket;
 
@@ -88,12 +89,27 @@ impl PictureReader {
         self
     }
 
+    /// Reads the next packet of a recording, or ends it there: see [`PictureReader::finish`] and, if it
+    /// `is_growing`, [`PictureReader::pause`]. Returns whether that was the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`PictureReader::push`], and if the recording cannot be read.
+    pub fn read(&mut self, tail: &mut FileTail, is_growing: bool) -> Result<bool> {
+        match tail.next_packet()? {
+            Next::Packet(packet) => self.push(packet).map(|()| false),
+            Next::SyncLost { .. } | Next::Waiting => Ok(false),
+            Next::End if is_growing => self.pause().map(|()| true),
+            Next::End => self.finish().map(|()| true),
+        }
+    }
+
     /// Pushes the next packet.
     ///
     /// # Errors
     ///
     /// Returns an error if the linked FFmpeg has no decoder for the stream.
-    pub fn push(&mut self, packet: TsPacket<'_>) -> Result<()> {
+    fn push(&mut self, packet: TsPacket<'_>) -> Result<()> {
         self.keyframes.packet_passed(packet);
         self.reader.push(packet);
         self.drain_reader()
@@ -104,7 +120,7 @@ impl PictureReader {
     /// # Errors
     ///
     /// As [`PictureReader::push`].
-    pub fn finish(&mut self) -> Result<()> {
+    fn finish(&mut self) -> Result<()> {
         self.reader.finish();
         self.drain_reader()?;
         self.pause()?;
@@ -119,7 +135,7 @@ impl PictureReader {
     /// # Errors
     ///
     /// As [`PictureReader::push`].
-    pub fn pause(&mut self) -> Result<()> {
+    fn pause(&mut self) -> Result<()> {
         self.timer.finish(&mut self.decoders)?;
         self.drain_timer();
         Ok(())

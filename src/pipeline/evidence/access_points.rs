@@ -10,7 +10,7 @@ use crate::keyframes::Keyframe;
 use crate::media::{ByteOffset, Ticks};
 use crate::pipeline::keyframes::{FoundKeyframes, KeyframeSearch, publish_found};
 
-/// What a recording lacks of which nothing can be shown.
+/// Says that a recording shows nothing.
 pub const NO_PICTURE: &str = "no picture can be decoded";
 
 /// Number of damaged random access points that are passed over for an undamaged one. In some streams,
@@ -23,7 +23,7 @@ pub struct AccessPoints<'a> {
     stop: &'a dyn Fn() -> bool,
     /// Number of valid records of the index.
     indexed: u64,
-    /// What is behind them, once it was read.
+    /// Random access points behind the index, once the recording was read there.
     behind: Option<FoundKeyframes>,
 }
 

@@ -25,7 +25,7 @@ pub use encode::{StillFormat, encode};
 pub use moment::Moment;
 pub use open_recording::{OpenRecording, Target};
 pub use place::{PlayerPlace, place};
-pub use still::{Still, still};
+pub use still::still;
 
 use crate::error::{Error, Stage};
 

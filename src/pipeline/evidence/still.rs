@@ -8,7 +8,6 @@ use crate::error::{Error, Result, Stage};
 use crate::keyframes::Keyframe;
 use crate::media::{Frame, RandomAccess, TICKS_PER_SECOND, Ticks};
 use crate::pipeline::analyzer::PictureReader;
-use crate::tail::Next;
 
 /// How often decoding starts earlier because something is damaged, or pictures are missing at the end.
 const MAX_RETRIES: u32 = 2;
@@ -16,11 +15,8 @@ const MAX_RETRIES: u32 = 2;
 /// Number of packets between two looks whether to stop.
 const PACKETS_PER_LOOK: u32 = 256;
 
-/// A picture of a recording. Its time and position are those of the index.
-pub type Still = Frame;
-
-/// Returns the picture that is shown at `moment`: the last one with a PTS of at most that, or the first
-/// picture of the recording. `stop` ends the search.
+/// Returns the picture that is shown at `moment`: the one in front of the first with a later PTS, or the first
+/// picture of the recording. Its time and position are those of the index. `stop` ends the search.
 ///
 /// Decoding starts at the random access point before it, so the cost does not depend on the length of
 /// the recording.
@@ -29,7 +25,7 @@ pub type Still = Frame;
 ///
 /// Returns an error if `moment` is after the newest picture, or the recording cannot be read or
 /// decoded, or the search was stopped.
-pub fn still(recording: &OpenRecording, moment: Moment, stop: &dyn Fn() -> bool) -> Result<Still> {
+pub fn still(recording: &OpenRecording, moment: Moment, stop: &dyn Fn() -> bool) -> Result<Frame> {
     AccessPoints::search(recording, stop, |points| find(recording, points, moment, stop))
 }
 
@@ -38,7 +34,7 @@ fn find(
     points: &mut AccessPoints<'_>,
     moment: Moment,
     stop: &dyn Fn() -> bool,
-) -> Result<Still> {
+) -> Result<Frame> {
     let time = points.time_of(moment)?;
     let is_open = matches!(moment, Moment::BeforeNewest(_));
     let mut search = Search { recording, stop, time, is_open, retries: MAX_RETRIES };
@@ -94,19 +90,7 @@ impl Search<'_> {
         let mut found = Found { copies, ..Found::default() };
         let mut packets = 0;
         loop {
-            let is_end = match tail.next_packet()? {
-                Next::Packet(packet) => {
-                    reader.push(packet)?;
-                    false
-                }
-                Next::SyncLost { .. } | Next::Waiting => false,
-                Next::End => true,
-            };
-            if is_end && self.recording.is_growing() {
-                reader.pause()?;
-            } else if is_end {
-                reader.finish()?;
-            }
+            let is_end = reader.read(&mut tail, self.recording.is_growing())?;
             if reader.has_missed_start() {
                 return Ok(None);
             }

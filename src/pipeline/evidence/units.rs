@@ -5,7 +5,6 @@ use crate::error::Result;
 use crate::keyframes::Keyframe;
 use crate::media::{ByteOffset, Ticks};
 use crate::pipeline::analyzer::{PictureReader, UnitTime};
-use crate::tail::Next;
 
 /// Number of packets between two looks whether to stop.
 const PACKETS_PER_LOOK: u32 = 4096;
@@ -53,17 +52,7 @@ impl Units {
         let mut reader = PictureReader::new(recording.program(), Some(from)).without_decoding();
         let mut units = Units::default();
         for packets in 1_u32.. {
-            let is_end = match tail.next_packet()? {
-                Next::Packet(packet) => {
-                    reader.push(packet)?;
-                    false
-                }
-                Next::SyncLost { .. } | Next::Waiting => false,
-                Next::End => true,
-            };
-            if is_end {
-                reader.finish()?;
-            }
+            let is_end = reader.read(&mut tail, recording.is_growing())?;
             while let Some(unit) = reader.pull_unit() {
                 units.first = units.first.or(Some(unit));
                 if end.is_some_and(|end| unit.at >= end) || !is_wanted(unit.time) {

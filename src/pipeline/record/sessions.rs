@@ -233,7 +233,7 @@ fn job_of(session: OwnedSession, recording: &Recording, opened: Reopened) -> Res
 fn is_finished(session: &Session) -> bool {
     let recording = session.recording_ts();
     let Ok(metadata) = std::fs::metadata(&recording) else { return false };
-    // Those who wait for its frames have not been told.
+    // Programs that wait for frames have not been told of its end.
     if session.state().is_some_and(|state| !state.ended) {
         return false;
     }
