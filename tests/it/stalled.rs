@@ -333,15 +333,18 @@ impl Beset {
             self.log.try_iter().for_each(drop);
             let mut socket = TcpStream::connect(&self.address).unwrap();
             let bytes = self.clip[sent..end].to_vec();
+            let disconnected = format!("disconnected {}", socket.local_addr().unwrap());
             let is_broken = bytes.chunks(10_000).any(|part| {
                 meanwhile(self);
                 socket.write_all(part).is_err()
             });
             drop(socket);
             let start = Instant::now();
+            let mut is_lost = is_broken;
             while self.recorded().len() < end {
-                let is_resumed = |line: String| line.contains("recording resumes");
-                if self.log.try_iter().any(is_resumed) || (is_broken && self.accepts_again()) {
+                // A recorder that resumes after an earlier connection has not lost this one.
+                is_lost |= self.log.try_iter().any(|line| line.contains(&disconnected));
+                if is_lost && self.accepts_again() {
                     break;
                 }
                 assert!(start.elapsed() < DEADLINE, "{} of {end}", self.recorded().len());
