@@ -89,12 +89,13 @@ impl PictureReader {
         self
     }
 
-    /// Reads the next packet of a recording, or ends it there: see [`PictureReader::finish`] and, if it
-    /// `is_growing`, [`PictureReader::pause`]. Returns whether that was the end.
+    /// Reads the next packet of a recording. At the end, all remaining pictures come out; of a recording
+    /// that `is_growing`, those that need nothing more to come. Returns whether that was the end.
     ///
     /// # Errors
     ///
-    /// As [`PictureReader::push`], and if the recording cannot be read.
+    /// Returns an error if the recording cannot be read, or if the linked FFmpeg has no decoder for the
+    /// stream.
     pub fn read(&mut self, tail: &mut FileTail, is_growing: bool) -> Result<bool> {
         match tail.next_packet()? {
             Next::Packet(packet) => self.push(packet).map(|()| false),
