@@ -23,8 +23,8 @@ Where options come from:
   Each option can be given as the flag --some-name, as the environment variable
   SCENETAP_SOME_NAME, or as the line some-name = VALUE in the --config file. Only
   flags are what says what to do now: --ack, --release and --renew of frames, --frame
-  of play and still, --from and --to of clip, --output of both. A flag
-  overrides a variable, a variable overrides the file, and the file overrides the
+  of play and still, --next-scene and --prev-scene of play, --from and --to of clip,
+  --output of still and clip. A flag overrides a variable, a variable overrides the file, and the file overrides the
   default. Five older variables (STREAM_HOST, STREAM_PORT, SCENE_THRESHOLD,
   MAX_FRAME_INTERVAL, SESSIONS_DIR) rank between SCENETAP_ variables and the file.
   In variables, switches are yes or no (true or false, 1 or 0). An empty variable
@@ -103,7 +103,11 @@ Examples:
   scenetap play 20240601_201500
   scenetap play sessions/20240601_201500 --at 1:30
   scenetap play 20240601_201500 --frame F0042
-  scenetap play show.ts --live=no";
+  scenetap play show.ts --live=no
+
+  Move the player that is open:
+    scenetap play 20240601_201500 --at -30
+    scenetap play 20240601_201500 --next-scene";
 
 pub(super) const STILL_EXAMPLES: &str = "\
 Examples:
@@ -158,7 +162,7 @@ Examples:
 
 /// The flags that say what to do now, by command: no variable and no file gives them.
 const ORDERS: [(&str, &[&str]); 4] = [
-    ("play", &["frame"]),
+    ("play", &["frame", "next-scene", "prev-scene"]),
     ("frames", &["ack", "release", "renew"]),
     ("still", &["frame", "output"]),
     ("clip", &["from", "to", "output"]),

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use super::target::{find_target, moment_of_frame};
 use super::{CommandContext, ExitStatus};
-use crate::config::{Layer, Layers, PlayConfig, key};
+use crate::config::{Layer, Layers, PlayConfig, SceneStep, key};
 use crate::error::Result;
-use crate::media::ByteOffset;
-use crate::pipeline::evidence::{self, Moment, OpenRecording, PlayerPlace, Target};
-use crate::playback::{self, PlayOptions, PlayOutcome, Position};
+use crate::pipeline::evidence::Moment;
+use crate::playback::{self, Destination, PlayOptions, PlayOutcome};
 
 /// Watch a recording in mpv, also while it grows
 ///
@@ -39,6 +38,15 @@ pub struct PlayArgs {
     #[arg(long, help_heading = "Where to begin", value_name = "ID", conflicts_with_all = ["at", "live"])]
     frame: Option<String>,
 
+    /// Go to the next scene after the picture that the open player shows
+    #[arg(long, help_heading = "Where to begin", conflicts_with_all = ["at", "live", "frame"])]
+    next_scene: bool,
+
+    /// Go to the scene before it; if no player is open, to the newest
+    #[arg(long, help_heading = "Where to begin")]
+    #[arg(conflicts_with_all = ["at", "live", "frame", "next_scene"])]
+    prev_scene: bool,
+
     /// Folder that contains the session folders
     #[arg(long, help_heading = "Session")]
     #[arg(value_name = "DIR", value_parser = key::SESSIONS_DIR.parser())]
@@ -67,6 +75,11 @@ impl PlayArgs {
             sessions_dir: layers.required(self.sessions_dir, &key::SESSIONS_DIR)?,
             from,
             frame: self.frame,
+            step: match (self.next_scene, self.prev_scene) {
+                (true, _) => Some(SceneStep::Next),
+                (_, true) => Some(SceneStep::Previous),
+                _ => None,
+            },
             lock_timeout: layers.required(None, &key::SHUTDOWN_TIMEOUT)?,
         })
     }
@@ -81,42 +94,21 @@ pub fn run(args: PlayArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&context.layers)?;
     tracing::debug!(?config, "resolved");
     let target = find_target(&config.target, &config.sessions_dir)?;
-    let moment = match &config.frame {
-        Some(id) => Some(moment_of_frame(id, &target, config.lock_timeout)?),
-        None => config.from,
-    };
-    let from = match moment {
-        None => Position::Live,
-        Some(Moment::FromStart(0.0)) => Position::Seconds(0.0),
-        Some(moment) => position(&target, moment, &|| context.shutdown.is_requested())?,
+    let to = match (config.step, &config.frame, config.from) {
+        (Some(SceneStep::Next), ..) => Destination::NextScene,
+        (Some(SceneStep::Previous), ..) => Destination::PreviousScene,
+        (None, Some(id), _) => {
+            Destination::Moment(moment_of_frame(id, &target, config.lock_timeout)?)
+        }
+        (None, None, Some(moment)) => Destination::Moment(moment),
+        (None, None, None) => Destination::Live,
     };
     let options = PlayOptions::default();
-    match playback::play(&target.recording(), from, &options, context.shutdown.flag())? {
+    match playback::play(&target, to, &options, context.shutdown.flag())? {
         PlayOutcome::Steered => tracing::info!("moved the open player"),
         PlayOutcome::Ended(_) | PlayOutcome::Stopped => {}
     }
     Ok(ExitStatus::Done)
-}
-
-/// Returns where the player finds a moment.
-fn position(target: &Target, moment: Moment, stop: &dyn Fn() -> bool) -> Result<Position> {
-    let found = || -> Result<Position> {
-        let recording = OpenRecording::open(target, None)?;
-        Ok(match evidence::place(&recording, moment, stop)? {
-            PlayerPlace::Seconds(seconds) => Position::Seconds(seconds.max(0.0)),
-            PlayerPlace::Byte(ByteOffset(offset)) => {
-                Position::Byte { offset, total: recording.length() }
-            }
-        })
-    };
-    match (found(), moment) {
-        // mpv may play what scenetap does not read.
-        (Err(error), Moment::FromStart(seconds)) => {
-            tracing::debug!("{error}");
-            Ok(Position::Seconds(seconds))
-        }
-        (found, _) => found,
-    }
 }
 
 #[cfg(test)]

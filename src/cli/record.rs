@@ -1,6 +1,6 @@
 //! `scenetap record`: receives, records and detects scenes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -18,8 +18,9 @@ use crate::config::{HostPort, Layers, RecordConfig, key};
 use crate::error::Result;
 use crate::host::descriptors;
 use crate::ingest;
+use crate::pipeline::evidence::Target;
 use crate::pipeline::{self, DetectOptions, RecordOptions, RotationLimits, Sessions};
-use crate::playback::{self, PlayOptions, PlayOutcome, Position};
+use crate::playback::{self, Destination, PlayOptions, PlayOutcome};
 use crate::session::Session;
 use crate::telemetry::Counters;
 
@@ -237,10 +238,10 @@ pub fn run(args: RecordArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
     let sessions = Sessions::open(&config.record, &counters)?;
     tracing::info!("session {}", sessions.current().folder().display());
     let recorded = AtomicBool::new(false);
-    let recording = sessions.recording_ts();
+    let first = Target::Session(sessions.current().clone());
     let result = thread::scope(|scope| {
         if config.play {
-            scope.spawn(|| play_live(&recording, &counters, &recorded));
+            scope.spawn(|| play_live(&first, &recorded));
         }
         let result = pipeline::record(
             &config.record,
@@ -273,13 +274,9 @@ pub fn run(args: RecordArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
 }
 
 /// Implements `--play`. Recording continues whatever happens to mpv.
-fn play_live(first: &Path, counters: &Counters, recorded: &AtomicBool) {
-    let current = || {
-        let session = counters.session().and_then(|folder| Session::at(&folder).ok());
-        session.map_or_else(|| first.to_owned(), |session| session.recording_ts())
-    };
+fn play_live(first: &Target, recorded: &AtomicBool) {
     let options = PlayOptions { is_recorder: true, ..PlayOptions::default() };
-    match playback::play_series(first, Some(&current), Position::Live, &options, recorded) {
+    match playback::play(first, Destination::Live, &options, recorded) {
         Ok(PlayOutcome::Ended(_)) => tracing::info!("player closed; recording continues"),
         Ok(_) => {}
         Err(error) => tracing::warn!("{error}; recording continues"),
@@ -289,6 +286,8 @@ fn play_live(first: &Path, counters: &Counters, recorded: &AtomicBool) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::catalog::JpegOptions;
     use crate::config::File;

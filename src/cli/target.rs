@@ -18,10 +18,7 @@ pub fn find_target(target: &Path, sessions_dir: &Path) -> Result<Target> {
     if !target.is_file() {
         return Session::find(sessions_dir, target).map(Target::Session);
     }
-    if let Some(session) = Session::of_recording(target)? {
-        return Ok(Target::Session(session));
-    }
-    Ok(Target::File(target.to_owned()))
+    Target::of_file(target)
 }
 
 /// Returns the time of a frame in the index of a session. Its lock is waited for up to `lock_timeout`.

@@ -99,8 +99,19 @@ pub struct PlayConfig {
     pub from: Option<Moment>,
     /// The id of a frame, at which it starts instead.
     pub frame: Option<String>,
+    /// The scene to which it goes instead.
+    pub step: Option<SceneStep>,
     /// Time to wait for the lock on the index.
     pub lock_timeout: Duration,
+}
+
+/// A scene, as seen from the picture that is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SceneStep {
+    /// The next one.
+    Next,
+    /// The one before.
+    Previous,
 }
 
 /// Configuration of `scenetap still`.

@@ -29,7 +29,7 @@ const STUCK_SECONDS: f64 = 0.05;
 /// How to make the player continue.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Nudge {
-    /// Seek to this time, in seconds.
+    /// Seek to this time of the recording, in seconds.
     Seconds(f64),
     /// Seek to this position in the file, in percent of its bytes.
     Percent(f64),
@@ -110,13 +110,13 @@ impl Follower {
         true
     }
 
-    /// Returns the seek for a player at `position` seconds. If the player has not
+    /// Returns the seek for a player that shows the picture at `position` seconds. If the player has not
     /// advanced since the last nudge, or has no position, it seeks by bytes to where it
-    /// reached the end: after a jump of the clock, mpv's timeline ends there.
+    /// reached the end. A position of 0 is not believed: mpv may tell it where two streams were joined.
     pub fn nudge(&mut self, position: Option<f64>, now: Duration) -> Nudge {
         let last = self.last_nudge.and_then(|(_, position)| position);
         let is_stuck = |position: f64| last.is_some_and(|last| position - last < STUCK_SECONDS);
-        match position {
+        match position.filter(|position| *position >= STUCK_SECONDS) {
             Some(position) if position.is_finite() && !is_stuck(position) => {
                 self.last_nudge = Some((now, Some(position)));
                 Nudge::Seconds((position - SEEK_BACK_SECONDS).max(0.0))
@@ -224,5 +224,6 @@ mod tests {
         follower.is_due(2500, ms(5000));
         assert_eq!(follower.nudge(Some(9.02), ms(5500)), Nudge::Percent(50.0));
         assert_eq!(at_the_end().nudge(None, ms(2000)), Nudge::Percent(100.0));
+        assert_eq!(at_the_end().nudge(Some(0.0), ms(2000)), Nudge::Percent(100.0), "at a joint");
     }
 }

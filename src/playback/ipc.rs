@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
 use crate::error::{Context, Error, Result, Stage};
@@ -30,8 +31,12 @@ pub enum PlayerEvent {
         /// Value of the property.
         value: Value,
     },
+    /// A file was opened.
+    FileLoaded,
     /// A picture is shown, after a seek or at the start.
     PlaybackRestart,
+    /// Words of the command `script-message`, to which a key is bound.
+    Message(Vec<String>),
 }
 
 /// A connection to a player.
@@ -40,8 +45,12 @@ pub struct Ipc {
     socket: PathBuf,
     stream: UnixStream,
     received: Vec<u8>,
+    /// Bytes that the player has not taken yet.
+    unsent: Vec<u8>,
     events: VecDeque<PlayerEvent>,
     last_id: u64,
+    /// Whether the player has not answered the last command yet, although it was waited for.
+    is_silent: bool,
 }
 
 impl Ipc {
@@ -52,14 +61,27 @@ impl Ipc {
     /// As [`UnixStream::connect`]: there is no socket, or no process listens on it.
     pub fn connect(socket: &Path) -> io::Result<Ipc> {
         let stream = UnixStream::connect(socket)?;
-        stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-        let socket = socket.to_owned();
-        Ok(Ipc { socket, stream, received: Vec::new(), events: VecDeque::new(), last_id: 0 })
+        stream.set_nonblocking(true)?;
+        Ok(Ipc {
+            socket: socket.to_owned(),
+            stream,
+            received: Vec::new(),
+            unsent: Vec::new(),
+            events: VecDeque::new(),
+            last_id: 0,
+            is_silent: false,
+        })
     }
 
     /// Returns the path of the socket.
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Returns whether the player has left a command unanswered, and has sent nothing since. Until it
+    /// does, further commands fail at once.
+    pub fn is_silent(&self) -> bool {
+        self.is_silent
     }
 
     /// Sends a command, an array or an object of named arguments, and waits for the
@@ -70,13 +92,20 @@ impl Ipc {
     /// Returns an error if mpv refuses the command, does not answer within 2 s, or has
     /// closed the connection.
     pub fn command(&mut self, command: Value) -> Result<Value> {
+        if self.is_silent {
+            return Err(self.no_answer());
+        }
         self.last_id += 1;
         let line = format!("{}\n", json!({ "command": command, "request_id": self.last_id }));
-        let socket = self.socket.clone();
-        let what = "the player is gone";
-        self.stream.write_all(line.as_bytes()).context(Stage::Playback, &socket, what)?;
+        self.unsent.extend_from_slice(line.as_bytes());
         let deadline = Instant::now() + ANSWER_TIMEOUT;
-        while let Some(message) = self.message(deadline).context(Stage::Playback, &socket, what)? {
+        loop {
+            let message = self.message(deadline);
+            let Some(message) =
+                message.context(Stage::Playback, &self.socket, "the player is gone")?
+            else {
+                break;
+            };
             if message["request_id"] != self.last_id {
                 self.queue_event(&message);
                 continue;
@@ -89,7 +118,12 @@ impl Ipc {
                 }
             };
         }
-        Err(Error::new(Stage::Playback, "the open player does not answer").path(socket))
+        self.is_silent = true;
+        Err(self.no_answer())
+    }
+
+    fn no_answer(&self) -> Error {
+        Error::new(Stage::Playback, "the open player does not answer").path(&self.socket)
     }
 
     /// Returns the value of a property.
@@ -117,6 +151,31 @@ impl Ipc {
         Ok(self.events.pop_front())
     }
 
+    /// Forgets that pictures were shown. What comes after that is shown because of later commands.
+    pub fn forget_restarts(&mut self) {
+        self.events.retain(|event| *event != PlayerEvent::PlaybackRestart);
+    }
+
+    /// Waits until a picture is shown. Returns false if none is within `wait`. Other events stay queued.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ipc::event`].
+    pub fn wait_for_restart(&mut self, wait: Duration) -> io::Result<bool> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let shown = |event: &PlayerEvent| *event == PlayerEvent::PlaybackRestart;
+            if let Some(at) = self.events.iter().position(shown) {
+                self.events.remove(at);
+                return Ok(true);
+            }
+            match self.message(deadline)? {
+                Some(message) => self.queue_event(&message),
+                None => return Ok(false),
+            }
+        }
+    }
+
     /// Queues a known event; ignores everything else.
     fn queue_event(&mut self, message: &Value) {
         let event = match message["event"].as_str() {
@@ -124,7 +183,13 @@ impl Ipc {
                 name: message["name"].as_str().unwrap_or_default().to_owned(),
                 value: message["data"].clone(),
             },
+            Some("file-loaded") => PlayerEvent::FileLoaded,
             Some("playback-restart") => PlayerEvent::PlaybackRestart,
+            Some("client-message") => {
+                let words = message["args"].as_array().map(Vec::as_slice).unwrap_or_default();
+                let word = |word: &Value| word.as_str().unwrap_or_default().to_owned();
+                PlayerEvent::Message(words.iter().map(word).collect())
+            }
             _ => return,
         };
         if self.events.len() >= EVENTS_MAX {
@@ -149,28 +214,48 @@ impl Ipc {
                 return Err(io::Error::other("line longer than 1 MiB"));
             }
             let remaining = deadline.saturating_duration_since(Instant::now());
-            if remaining.is_zero() || !self.receive(remaining)? {
+            if remaining.is_zero() || !self.exchange(remaining)? {
                 return Ok(None);
             }
         }
     }
 
-    /// Receives bytes; returns false if none arrive within `wait`.
-    fn receive(&mut self, wait: Duration) -> io::Result<bool> {
-        use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
-        self.stream.set_read_timeout(Some(wait))?;
+    /// Sends and receives what is possible; returns false if nothing is within `wait`.
+    fn exchange(&mut self, wait: Duration) -> io::Result<bool> {
+        let wanted =
+            if self.unsent.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
+        let timeout = Timespec::try_from(wait).map_err(io::Error::other)?;
+        let mut polled = [PollFd::new(&self.stream, wanted)];
+        match poll(&mut polled, Some(&timeout)) {
+            Ok(0) => return Ok(false),
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        }
+        let ready = polled[0].revents();
+        if ready.contains(PollFlags::OUT) {
+            match self.stream.write(&self.unsent) {
+                Ok(sent) => drop(self.unsent.drain(..sent)),
+                Err(error) if is_temporary(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
         let mut bytes = [0; 4096];
         match self.stream.read(&mut bytes) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => {
                 self.received.extend_from_slice(&bytes[..read]);
+                self.is_silent = false;
                 Ok(true)
             }
-            Err(error) if error.kind() == Interrupted => Ok(true),
-            Err(error) if matches!(error.kind(), TimedOut | WouldBlock) => Ok(false),
+            Err(error) if is_temporary(&error) => Ok(true),
             Err(error) => Err(error),
         }
     }
+}
+
+fn is_temporary(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
 }
 
 #[cfg(test)]

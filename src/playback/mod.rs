@@ -2,14 +2,31 @@
 //!
 //! [`play`] opens one player per recording. If it is already open, it moves it: the name
 //! of mpv's IPC socket is derived from the recording. While the player runs, a
-//! [`Supervisor`] makes it continue after it has reached the end of what was recorded, and
-//! opens the next recording of a recorder that rotates.
+//! [`Supervisor`] stands beside it.
+//!
+//! ```text
+//! player      the mpv process            ipc         its JSON IPC        words  its last words
+//! socket      the name of its socket     steer       moves it to a place
+//! supervisor  the loop beside it         follow      … when it has reached the end
+//! chapters    kept frames on its bar     keys        its keys            osd    its screen
+//! scenes      the next and previous one  lag         behind live         still_here  a picture as a file
+//! series      the next recording         neighbors   sessions that continue another
+//! ```
 
+mod chapters;
 mod follow;
 mod ipc;
+mod keys;
+mod lag;
+mod neighbors;
+mod osd;
 mod player;
+mod scenes;
 mod series;
 mod socket;
+mod steer;
+mod still_here;
+mod supervisor;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 mod tests;
@@ -22,16 +39,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
-pub use follow::{Follower, Nudge};
-pub use ipc::{Ipc, PlayerEvent};
-pub use player::{Player, Supervisor, Watch};
-pub use series::CurrentRecording;
 pub use socket::socket_path;
+pub use steer::Destination;
 
 use crate::error::{Context, Error, Result, Stage};
-use series::PlayedSeries;
+use crate::pipeline::evidence::Target;
+use ipc::Ipc;
+use player::Player;
+use supervisor::{Supervisor, Watch};
 
 /// mpv is started once the recording has this many bytes, enough to find every stream in
 /// them …
@@ -42,25 +57,6 @@ const OPENING_TIME: Duration = Duration::from_secs(2);
 
 /// Time that a player started by another process may take to open its socket.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A recording that was not written for this long counts as not growing.
-const IDLE_TIME: Duration = Duration::from_secs(1);
-
-/// A position in a recording.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Position {
-    /// The live edge.
-    Live,
-    /// A time in seconds from the start, like `timestamp` in the index.
-    Seconds(f64),
-    /// A byte offset. Also works where the clock has jumped.
-    Byte {
-        /// Offset in bytes.
-        offset: u64,
-        /// Length of the recording in bytes.
-        total: u64,
-    },
-}
 
 /// How to open a player.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,165 +89,91 @@ pub enum PlayOutcome {
     Stopped,
 }
 
-/// Opens `recording` in mpv and follows it until mpv ends or `stop` is set. If a player
-/// is already open, moves it to `at` and returns at once.
+/// Opens `target` in mpv and follows it until mpv ends or `stop` is set: at the end of its recording, the
+/// player goes on with the session that continues it. If a player is already open, moves it to `to` and
+/// returns at once.
 ///
 /// # Errors
 ///
-/// Returns an error if the recording does not exist or is empty, if mpv is missing,
-/// cannot play it or dies, or if an open player does not answer.
+/// Returns an error if the recording does not exist or is empty, if there is no such place in it, if mpv is
+/// missing, cannot play it or dies, or if an open player does not answer.
 pub fn play(
-    recording: &Path,
-    at: Position,
+    target: &Target,
+    to: Destination,
     options: &PlayOptions,
     stop: &AtomicBool,
 ) -> Result<PlayOutcome> {
-    play_series(recording, None, at, options, stop)
-}
-
-/// As [`play`]. A player that has reached the end of its recording goes on with the recording that
-/// `current` returned after it.
-///
-/// # Errors
-///
-/// As [`play`].
-pub fn play_series(
-    recording: &Path,
-    current: Option<CurrentRecording<'_>>,
-    at: Position,
-    options: &PlayOptions,
-    stop: &AtomicBool,
-) -> Result<PlayOutcome> {
+    let recording = target.recording();
     let absolute =
-        std::path::absolute(recording).context(Stage::Playback, recording, "cannot open")?;
+        std::path::absolute(&recording).context(Stage::Playback, &recording, "cannot open")?;
+    let target = match target {
+        Target::Session(_) => target.clone(),
+        Target::File(_) => Target::File(absolute.clone()),
+    };
     if !wait_for_bytes(&absolute, options.is_recorder, stop)? {
         return Ok(PlayOutcome::Stopped);
     }
     let socket = socket_path(&absolute)?;
+    socket::remove_stale(&socket);
+    let is_stopped = || stop.load(Ordering::Relaxed);
     // Held while this process supervises the player, so that two never start at once.
-    let Some(_lock) = lock(&socket.with_extension("lock"))? else {
-        let mut ipc = connect_to_other(&socket)?;
-        return steer(&mut ipc, &absolute, at).map(|()| PlayOutcome::Steered);
+    let _lock = match own_or_connect(&socket)? {
+        Ok(lock) => lock,
+        Err(mut ipc) => return steer(&mut ipc, &target, to, &is_stopped),
     };
     if let Ok(mut ipc) = Ipc::connect(&socket) {
-        steer(&mut ipc, &absolute, at)?;
+        let steered = steer(&mut ipc, &target, to, &is_stopped)?;
         if !options.is_recorder {
-            return Ok(PlayOutcome::Steered);
+            return Ok(steered);
         }
-        let series = current.map(|current| PlayedSeries::new(&absolute, &socket, current));
-        if Supervisor::new(ipc, &absolute, series, None).run(stop) == Watch::Stopped {
+        if Supervisor::new(ipc, &target, None, stop).run() == Watch::Stopped {
             return Ok(PlayOutcome::Stopped);
         }
-        remove_stale(&socket);
+        socket::remove(&socket);
         return Ok(PlayOutcome::Ended(None));
     }
-    remove_stale(&socket);
-    let series = current.map(|current| PlayedSeries::new(&absolute, &socket, current));
-    open(&absolute, &socket, series, at, options, stop)
+    let (begun, to) = steer::begin(&target, to, &is_stopped)?;
+    // The newest session may have a player of its own.
+    let other = socket_path(&begun.recording())?;
+    if let Some(mut ipc) = Ipc::connect(&other).ok().filter(|_| other != socket) {
+        return steer(&mut ipc, &begun, to, &is_stopped);
+    }
+    open(&begun, &socket, to, options, stop)
 }
 
 /// Starts mpv and supervises it.
 fn open(
-    recording: &Path,
+    target: &Target,
     socket: &Path,
-    series: Option<PlayedSeries<'_>>,
-    at: Position,
+    to: Destination,
     options: &PlayOptions,
     stop: &AtomicBool,
 ) -> Result<PlayOutcome> {
-    let mut player = Player::start(recording, socket, options)?;
+    let mut player = Player::start(&target.recording(), socket, options)?;
     match player.connect(socket, stop) {
         Some(ipc) => {
-            Supervisor::new(ipc, recording, series, Some(at)).run(stop);
+            Supervisor::new(ipc, target, Some(to), stop).run();
         }
         None => tracing::debug!("cannot control the player: no answer on its socket"),
     }
     let outcome = player.wait(stop);
     if !matches!(outcome, Ok(None)) {
-        remove_stale(socket);
+        socket::remove(socket);
     }
     Ok(outcome?.map_or(PlayOutcome::Stopped, |status| PlayOutcome::Ended(Some(status))))
 }
 
-/// Moves an open player to `at`. Going live also ends a pause; other positions keep it.
-///
-/// # Errors
-///
-/// Returns an error if the player refuses or does not answer.
-pub fn steer(ipc: &mut Ipc, recording: &Path, at: Position) -> Result<()> {
-    if !is_playing(ipc, recording) {
-        return load(ipc, recording, at);
+/// Moves an open player.
+fn steer(
+    ipc: &mut Ipc,
+    target: &Target,
+    to: Destination,
+    stop: &dyn Fn() -> bool,
+) -> Result<PlayOutcome> {
+    if let Some(said) = steer::go(ipc, target, to, stop)? {
+        osd::show(ipc, &said, osd::BRIEFLY);
     }
-    match at {
-        Position::Seconds(seconds) => seek(ipc, recording, seconds.max(0.0))?,
-        Position::Byte { offset, total } => {
-            let percent = follow::percent(offset, total);
-            ipc.command(json!(["seek", percent, "absolute-percent"]))?;
-        }
-        Position::Live => {
-            ipc.command(json!(["seek", 100, "absolute-percent"]))?;
-        }
-    }
-    if at == Position::Live {
-        ipc.command(json!(["set_property", "pause", false]))?;
-    }
-    Ok(())
-}
-
-/// Returns whether the player has this recording open. One that has not opened anything yet counts
-/// as if it had.
-fn is_playing(ipc: &mut Ipc, recording: &Path) -> bool {
-    let Ok(path) = ipc.get("path") else { return true };
-    let real = |path: &Path| fs::canonicalize(path).ok();
-    path.as_str()
-        .is_none_or(|path| Path::new(path) == recording || real(Path::new(path)) == real(recording))
-}
-
-/// Opens another recording in the player.
-///
-/// # Errors
-///
-/// As [`steer`].
-pub fn load(ipc: &mut Ipc, recording: &Path, at: Position) -> Result<()> {
-    let start = match at {
-        Position::Seconds(seconds) => seconds.max(0.0).to_string(),
-        Position::Byte { offset, total } => format!("{}%", follow::percent(offset, total)),
-        Position::Live => "100%".to_owned(),
-    };
-    let Some(file) = recording.to_str() else {
-        let what = "a path that is not UTF-8 cannot be opened in a player that is open already";
-        return Err(Error::new(Stage::Playback, what).path(recording));
-    };
-    let options = json!({ "start": start });
-    let command =
-        json!({ "name": "loadfile", "url": file, "flags": "replace", "options": options });
-    ipc.command(command)?;
-    if at == Position::Live {
-        ipc.command(json!(["set_property", "pause", false]))?;
-    }
-    Ok(())
-}
-
-/// Seeks to a time. If mpv has seen the file grow and it no longer grows, every read at
-/// the end of the file takes mpv 2 s, and a seek by time reads there a dozen times. In
-/// this case, opening the file again is faster.
-fn seek(ipc: &mut Ipc, recording: &Path, seconds: f64) -> Result<()> {
-    if has_stopped_growing(ipc, recording)
-        && load(ipc, recording, Position::Seconds(seconds)).is_ok()
-    {
-        return Ok(());
-    }
-    ipc.command(json!(["seek", seconds, "absolute+exact"])).map(drop)
-}
-
-/// Returns whether the recording has grown since the player was started, but not
-/// recently.
-fn has_stopped_growing(ipc: &Ipc, recording: &Path) -> bool {
-    let (Ok(file), Ok(opened)) = (fs::metadata(recording), fs::metadata(ipc.socket())) else {
-        return false;
-    };
-    // A name that is not UTF-8 cannot be passed as JSON.
-    recording.to_str().is_some() && age(&file) > IDLE_TIME && age(&file) < age(&opened)
+    Ok(PlayOutcome::Steered)
 }
 
 /// Waits until the recording is long enough for mpv to find every stream. Returns false
@@ -302,26 +224,21 @@ fn lock(path: &Path) -> Result<Option<File>> {
     }
 }
 
-/// Connects to a player that another process has started or is starting.
-fn connect_to_other(socket: &Path) -> Result<Ipc> {
+/// Returns the supervisor's lock, or a connection to the player that another process has started or is
+/// starting.
+fn own_or_connect(socket: &Path) -> Result<std::result::Result<File, Ipc>> {
     let start = Instant::now();
     loop {
+        if let Some(lock) = lock(&socket.with_extension("lock"))? {
+            return Ok(Ok(lock));
+        }
         match Ipc::connect(socket) {
-            Ok(ipc) => return Ok(ipc),
+            Ok(ipc) => return Ok(Err(ipc)),
             Err(_) if start.elapsed() < START_TIMEOUT => thread::sleep(Duration::from_millis(50)),
             Err(cause) => {
                 let what = "the open player does not answer";
                 return Err(cause).context(Stage::Playback, socket, what);
             }
         }
-    }
-}
-
-/// Removes the socket that mpv leaves behind.
-fn remove_stale(socket: &Path) {
-    if let Err(error) = fs::remove_file(socket)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::debug!("{}: cannot remove: {error}", socket.display());
     }
 }

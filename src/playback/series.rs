@@ -3,60 +3,104 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
+use super::neighbors::continuations;
 use super::{is_long_enough, socket_path};
+use crate::pipeline::evidence::Target;
+use crate::session::Session;
 
-/// Returns the recording that is being written. It changes when a recorder rotates.
-pub type CurrentRecording<'a> = &'a (dyn Fn() -> PathBuf + Sync);
+/// A folder that has changed is looked at again for this long: a session is complete soon after its folder
+/// was created.
+const SETTLE_TIME: Duration = Duration::from_secs(2);
 
-/// The recordings that a recorder has written while the player was open.
-pub struct PlayedSeries<'a> {
-    current: CurrentRecording<'a>,
-    /// Oldest first.
-    recordings: Vec<PathBuf>,
+/// The recordings that continue the one that a player has open.
+pub struct PlayedSeries {
+    /// The session that is open; `None` for a file on its own.
+    session: Option<Session>,
+    /// Whether it was being recorded while it was open.
+    was_recorded: bool,
+    /// Those that continue it, oldest first.
+    later: Vec<Session>,
+    /// When the folder of the sessions had changed last when it was read.
+    read: Option<SystemTime>,
     /// Socket of the player, named for the recording with which it was opened.
     socket: PathBuf,
-    /// The same socket, named for the recordings after that: `play` finds the player by any of
+    /// The same socket, named for other recordings of the series: `play` finds the player by any of
     /// them.
     links: Vec<PathBuf>,
 }
 
-impl<'a> PlayedSeries<'a> {
-    /// Returns a series that begins with `first`. Its player listens on `socket`.
-    pub fn new(first: &Path, socket: &Path, current: CurrentRecording<'a>) -> Self {
-        let (recordings, links) = (vec![first.to_owned()], Vec::new());
-        PlayedSeries { current, recordings, socket: socket.to_owned(), links }
+impl PlayedSeries {
+    /// Returns the series of a player that listens on `socket`, and has opened nothing yet.
+    pub fn new(socket: &Path) -> Self {
+        let (socket, links) = (socket.to_owned(), Vec::new());
+        PlayedSeries {
+            session: None,
+            was_recorded: false,
+            later: Vec::new(),
+            read: None,
+            socket,
+            links,
+        }
     }
 
-    /// Looks whether another recording has begun.
+    /// The player has opened a recording.
+    pub fn opened(&mut self, target: &Target) {
+        self.session = target.session().cloned();
+        (self.was_recorded, self.read) = (false, None);
+        self.later.clear();
+        self.link(&target.recording());
+    }
+
+    /// Looks whether other recordings have begun. Reads the folder of the sessions only if it has changed.
     pub fn look(&mut self) {
-        let current = (self.current)();
-        if self.recordings.contains(&current) || !current.is_file() {
+        let Some(session) = &self.session else { return };
+        self.was_recorded = self.was_recorded || session.is_recorded();
+        let folder = session.folder().parent().unwrap_or(session.folder());
+        let Ok(changed) = fs::metadata(folder).and_then(|found| found.modified()) else { return };
+        let is_settled = changed.elapsed().is_ok_and(|age| age > SETTLE_TIME);
+        if self.read == Some(changed) && is_settled {
             return;
         }
-        match socket_path(&current) {
-            Ok(link) => {
-                // A player of an earlier recorder may have left its own.
-                let _ = fs::remove_file(&link);
-                match symlink(&self.socket, &link) {
-                    Ok(()) => self.links.push(link),
-                    Err(error) => tracing::debug!("{}: cannot link: {error}", link.display()),
-                }
-            }
-            Err(error) => tracing::debug!("{error}"),
+        match continuations(session, self.was_recorded) {
+            Ok(later) => self.later = later,
+            Err(error) => return tracing::debug!("{error}"),
         }
-        self.recordings.push(current);
+        self.read = is_settled.then_some(changed);
+        let recordings: Vec<PathBuf> = self.later.iter().map(Session::recording_ts).collect();
+        recordings.iter().for_each(|recording| self.link(recording));
     }
 
-    /// Returns the recording after `recording`, once it is long enough to be opened. Those that
+    /// Returns the recording after the one that is open, once it is long enough to be opened. Those that
     /// were deleted since are passed over.
-    pub fn after(&self, recording: &Path) -> Option<&Path> {
-        let at = self.recordings.iter().position(|known| known == recording)?;
-        let next = self.recordings[at + 1..].iter().find_map(|next| {
-            let found = fs::metadata(next).ok()?;
-            Some((next, found))
+    pub fn next(&self) -> Option<&Session> {
+        let mut found = self.later.iter().filter_map(|session| {
+            let found = fs::metadata(session.recording_ts()).ok()?;
+            Some((session, found))
         });
-        next.and_then(|(next, found)| is_long_enough(&found).then_some(&**next))
+        found.next().and_then(|(session, found)| is_long_enough(&found).then_some(session))
+    }
+
+    /// Returns the sessions that continue the one that is open, oldest first.
+    pub fn later(&self) -> &[Session] {
+        &self.later
+    }
+
+    /// Names the socket for another recording.
+    fn link(&mut self, recording: &Path) {
+        let link = match socket_path(recording) {
+            Ok(link) => link,
+            Err(error) => return tracing::debug!("{error}"),
+        };
+        if link == self.socket || self.links.contains(&link) {
+            return;
+        }
+        match symlink(&self.socket, &link) {
+            Ok(()) => self.links.push(link),
+            // Another player has that recording open.
+            Err(error) => tracing::debug!("{}: cannot link: {error}", link.display()),
+        }
     }
 
     /// Removes the names of the socket; called when the player has ended.
@@ -70,30 +114,31 @@ impl<'a> PlayedSeries<'a> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
 
     #[test]
     fn the_next_recording_is_known_once_it_has_begun_and_its_player_is_found() {
         let folder = tempfile::tempdir().unwrap();
-        let [first, second] = ["1.ts", "2.ts"].map(|name| folder.path().join(name));
-        fs::write(&first, "x").unwrap();
-        let current = Mutex::new(first.clone());
-        let written = || current.lock().unwrap().clone();
+        let session = |name: &str| {
+            (*Session::at(&folder.path().join(name)).unwrap().into_owned().unwrap()).clone()
+        };
+        let (first, second) = (session("s"), session("s_2"));
+        fs::write(first.recording_ts(), "x").unwrap();
         let socket = folder.path().join("player.sock");
         fs::write(&socket, "").unwrap();
-        let mut series = PlayedSeries::new(&first, &socket, &written);
-        *current.lock().unwrap() = second.clone();
+        let mut series = PlayedSeries::new(&socket);
+        series.opened(&Target::Session(first));
         series.look();
-        assert_eq!(series.after(&first), None, "it does not exist yet");
-        fs::write(&second, vec![0; super::super::OPENING_BYTES as usize]).unwrap();
+        assert_eq!(series.next(), None, "it has no recording yet");
+        fs::write(second.recording_ts(), vec![0; super::super::OPENING_BYTES as usize]).unwrap();
         series.look();
-        assert_eq!(series.after(&first), Some(&*second));
-        assert_eq!(series.after(&second), None);
-        series.recordings.insert(1, folder.path().join("deleted.ts"));
-        assert_eq!(series.after(&first), Some(&*second));
-        let link = socket_path(&second).unwrap();
+        assert_eq!(series.next(), Some(&second));
+        let third = session("s_3");
+        fs::write(third.recording_ts(), vec![0; super::super::OPENING_BYTES as usize]).unwrap();
+        series.look();
+        fs::remove_file(second.recording_ts()).unwrap();
+        assert_eq!(series.next(), Some(&third), "the second one was deleted");
+        let link = socket_path(&third.recording_ts()).unwrap();
         assert_eq!(fs::canonicalize(&link).unwrap(), fs::canonicalize(&socket).unwrap());
         series.remove_links();
         assert!(!link.is_symlink());

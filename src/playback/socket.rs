@@ -1,8 +1,9 @@
 //! Path of the socket of a recording's player.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use super::ipc::Ipc;
 use crate::error::{Context, Result, Stage};
 use crate::host::runtime_folder;
 
@@ -18,6 +19,42 @@ pub fn socket_path(recording: &Path) -> Result<PathBuf> {
     let folder = runtime_folder::make(Stage::Playback)?;
     let name = format!("mpv-{}.sock", runtime_folder::name_of(&real));
     runtime_folder::socket(Stage::Playback, &folder, &name)
+}
+
+/// Removes the sockets of players that are gone, and the names of such sockets, from the folder of
+/// `socket`. Those of a player that another process has just started stay.
+pub fn remove_stale(socket: &Path) {
+    let Some(folder) = socket.parent() else { return };
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let is_player = |path: &&PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.starts_with("mpv-") && name.ends_with(".sock")
+    };
+    let (links, sockets): (Vec<_>, Vec<_>) =
+        paths.iter().filter(is_player).partition(|path| path.is_symlink());
+    for path in sockets {
+        // Whoever starts a player holds the lock before it listens.
+        let is_idle =
+            !path.with_extension("lock").exists() || is_unlocked(&path.with_extension("lock"));
+        if is_idle && Ipc::connect(path).is_err() {
+            remove(path);
+        }
+    }
+    links.into_iter().filter(|link| !link.exists()).for_each(|link| remove(link));
+}
+
+fn is_unlocked(lock: &Path) -> bool {
+    File::open(lock).is_ok_and(|lock| lock.try_lock_shared().is_ok())
+}
+
+/// Removes the socket that mpv leaves behind.
+pub fn remove(socket: &Path) {
+    if let Err(error) = fs::remove_file(socket)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::debug!("{}: cannot remove: {error}", socket.display());
+    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,13 @@ use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 use scenetap_testkit as testkit;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
+use crate::pipeline::evidence::Moment;
+use crate::session::Session;
+use steer::IDLE_TIME;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -51,30 +54,45 @@ fn recording(folder: &TempDir) -> PathBuf {
     folder.path().join("recording.ts")
 }
 
-fn player(bytes: &[u8], at: Position) -> TestPlayer {
+fn at(seconds: f64) -> Destination {
+    Destination::Moment(Moment::FromStart(seconds))
+}
+
+fn connect_to_other(socket: &Path) -> Ipc {
+    let start = Instant::now();
+    loop {
+        match Ipc::connect(socket) {
+            Ok(ipc) => return ipc,
+            Err(error) => assert!(start.elapsed() < DEADLINE, "{error}"),
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn player(bytes: &[u8], to: Destination) -> TestPlayer {
     let folder = tempfile::tempdir().unwrap();
     fs::write(recording(&folder), bytes).unwrap();
     let stop = Arc::new(AtomicBool::new(false));
-    let playing = open_again(&folder, at, &stop, options());
+    let playing = open_again(&folder, to, &stop, options());
     let _closer = Closer(socket_path(&recording(&folder)).unwrap());
     TestPlayer { _closer, folder, stop, playing }
 }
 
 fn open_again(
     folder: &TempDir,
-    at: Position,
+    to: Destination,
     stop: &Arc<AtomicBool>,
     options: PlayOptions,
 ) -> JoinHandle<Result<PlayOutcome>> {
     let (path, stop) = (recording(folder), stop.clone());
-    thread::spawn(move || play(&path, at, &options, &stop))
+    thread::spawn(move || play(&Target::File(path), to, &options, &stop))
 }
 
 impl TestPlayer {
     /// Returns a second connection to the player, once it has loaded the recording.
     fn ipc(&self) -> Ipc {
         let socket = socket_path(&recording(&self.folder)).unwrap();
-        let mut ipc = connect_to_other(&socket).unwrap();
+        let mut ipc = connect_to_other(&socket);
         wait_for(&mut ipc, "time-pos", |time| time.is_f64());
         ipc
     }
@@ -122,7 +140,7 @@ fn beyond(seconds: f64) -> impl Fn(&Value) -> bool {
 fn a_sender_that_pauses_ends_nothing_and_playing_goes_on_with_new_bytes() {
     let Some(bytes) = material() else { return };
     let (third, two_thirds) = (bytes.len() / 3, bytes.len() * 2 / 3);
-    let player = player(&bytes[..third], Position::Seconds(8.0));
+    let player = player(&bytes[..third], at(8.0));
     let mut ipc = player.ipc();
     // The recording has not grown yet: mpv reaches its end without a pause.
     wait_for(&mut ipc, "eof-reached", |eof| *eof == json!(true));
@@ -148,7 +166,7 @@ fn a_sender_that_pauses_ends_nothing_and_playing_goes_on_with_new_bytes() {
 #[test]
 fn a_second_play_steers_the_open_player_and_keeps_a_pause_unless_it_goes_live() {
     let Some(bytes) = material() else { return };
-    let player = player(&bytes, Position::Seconds(10.0));
+    let player = player(&bytes, at(10.0));
     let mut ipc = player.ipc();
     wait_for(&mut ipc, "time-pos", beyond(9.9));
     ipc.command(json!(["set_property", "pause", true])).unwrap();
@@ -157,16 +175,16 @@ fn a_second_play_steers_the_open_player_and_keeps_a_pause_unless_it_goes_live() 
         move |time: &Value| time.as_f64().is_some_and(|time| (time - seconds).abs() < tolerance)
     };
     let unused = AtomicBool::new(false);
-    let steer = |at| {
-        assert_eq!(play(&path, at, &options(), &unused).unwrap(), PlayOutcome::Steered);
+    let file = Target::File(path);
+    let steer = |to| {
+        assert_eq!(play(&file, to, &options(), &unused).unwrap(), PlayOutcome::Steered);
     };
-    steer(Position::Seconds(3.0));
+    steer(at(3.0));
     wait_for(&mut ipc, "time-pos", near(3.0, 0.04));
-    let total = bytes.len() as u64;
-    steer(Position::Byte { offset: total / 2, total });
-    wait_for(&mut ipc, "time-pos", near(14.0, 3.0));
+    steer(Destination::Moment(Moment::BeforeNewest(14.0)));
+    wait_for(&mut ipc, "time-pos", near(14.0, 0.1));
     assert_eq!(ipc.get("pause").unwrap(), json!(true));
-    steer(Position::Live);
+    steer(Destination::Live);
     wait_for(&mut ipc, "time-pos", beyond(26.0));
     assert_eq!(ipc.get("pause").unwrap(), json!(false));
     player.quit(ipc);
@@ -176,7 +194,7 @@ fn a_second_play_steers_the_open_player_and_keeps_a_pause_unless_it_goes_live() 
 fn a_recording_that_has_come_to_rest_is_still_scrubbed_at_once() {
     let Some(bytes) = material() else { return };
     let half = bytes.len() / 2;
-    let player = player(&bytes[..half], Position::Seconds(12.0));
+    let player = player(&bytes[..half], at(12.0));
     let mut ipc = player.ipc();
     player.append(bytes[half..].to_vec(), bytes.len()).join().unwrap();
     wait_for(&mut ipc, "time-pos", beyond(15.0));
@@ -185,7 +203,7 @@ fn a_recording_that_has_come_to_rest_is_still_scrubbed_at_once() {
         thread::sleep(Duration::from_millis(20));
     }
     let start = Instant::now();
-    play(&path, Position::Seconds(5.0), &options(), &AtomicBool::new(false)).unwrap();
+    play(&Target::File(path), at(5.0), &options(), &AtomicBool::new(false)).unwrap();
     // Wait until mpv plays there: a pending seek already shows its target as the time.
     wait_for(&mut ipc, "time-pos", |time| time.as_f64().is_some_and(|t| t > 5.2 && t < 9.0));
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
@@ -195,13 +213,13 @@ fn a_recording_that_has_come_to_rest_is_still_scrubbed_at_once() {
 #[test]
 fn a_recorder_that_leaves_leaves_the_player_open_and_the_next_one_takes_it_over() {
     let Some(bytes) = material() else { return };
-    let player = player(&bytes, Position::Seconds(1.0));
+    let player = player(&bytes, at(1.0));
     let mut ipc = player.ipc();
     player.stop.store(true, Ordering::Relaxed);
     assert_eq!(player.playing.join().unwrap().unwrap(), PlayOutcome::Stopped);
     let recorder = PlayOptions { is_recorder: true, ..options() };
     let stop = Arc::new(AtomicBool::new(false));
-    let playing = open_again(&player.folder, Position::Seconds(6.0), &stop, recorder);
+    let playing = open_again(&player.folder, at(6.0), &stop, recorder);
     wait_for(&mut ipc, "time-pos", beyond(5.9));
     ipc.command(json!(["quit"])).unwrap();
     assert_eq!(playing.join().unwrap().unwrap(), PlayOutcome::Ended(None));
@@ -210,7 +228,7 @@ fn a_recorder_that_leaves_leaves_the_player_open_and_the_next_one_takes_it_over(
 #[test]
 fn a_player_that_is_killed_is_told() {
     let Some(bytes) = material() else { return };
-    let player = player(&bytes, Position::Seconds(1.0));
+    let player = player(&bytes, at(1.0));
     let pid = player.ipc().get("pid").unwrap().as_i64().unwrap();
     kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
     let error = player.playing.join().unwrap().unwrap_err().to_string();
@@ -222,7 +240,7 @@ fn a_file_that_mpv_cannot_play_is_told_in_its_words() {
     if material().is_none() {
         return;
     }
-    let player = player(&[1; 600_000], Position::Live);
+    let player = player(&[1; 600_000], Destination::Live);
     let error = player.playing.join().unwrap().unwrap_err().to_string();
     assert!(error.starts_with("playback: mpv exited with status 2: "), "{error}");
 }
@@ -234,7 +252,8 @@ fn a_missing_mpv_is_one_line_that_says_what_to_do() {
     fs::write(&path, vec![0x47; 600_000]).unwrap();
     let options = PlayOptions { program: folder.path().join("no-mpv"), ..options() };
     let stop = AtomicBool::new(false);
-    let error = play(&path, Position::Live, &options, &stop).unwrap_err().to_string();
+    let target = Target::File(path.clone());
+    let error = play(&target, Destination::Live, &options, &stop).unwrap_err().to_string();
     let path = path.display();
     let expected = "playback: cannot start mpv: not found; install mpv or open";
     assert_eq!(error, format!("{expected} {path} in any player"));
@@ -246,10 +265,11 @@ fn an_empty_recording_is_told_and_a_recorder_waits_until_it_is_stopped() {
     let path = recording(&folder);
     fs::write(&path, b"").unwrap();
     let stop = Arc::new(AtomicBool::new(false));
-    let error = play(&path, Position::Live, &options(), &stop).unwrap_err().to_string();
+    let target = Target::File(path);
+    let error = play(&target, Destination::Live, &options(), &stop).unwrap_err().to_string();
     assert!(error.ends_with("recording.ts: nothing has been recorded yet"), "{error}");
     let recorder = PlayOptions { is_recorder: true, ..options() };
-    let playing = open_again(&folder, Position::Live, &stop, recorder);
+    let playing = open_again(&folder, Destination::Live, &stop, recorder);
     stop.store(true, Ordering::Relaxed);
     assert_eq!(playing.join().unwrap().unwrap(), PlayOutcome::Stopped);
 }
@@ -258,35 +278,43 @@ fn an_empty_recording_is_told_and_a_recorder_waits_until_it_is_stopped() {
 fn a_player_goes_on_with_the_next_recording_of_a_series_and_is_found_by_each_of_them() {
     let Some(bytes) = material() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let [first, second] = ["1.ts", "2.ts"].map(|name| folder.path().join(name));
-    fs::write(&first, &bytes[..bytes.len() / 3]).unwrap();
+    let session = |name: &str| Session::at(&folder.path().join(name)).unwrap();
+    let [first, second] = ["s", "s_2"].map(session);
+    let record = |session: &Session, length: usize| {
+        drop(session.clone().into_owned().unwrap());
+        fs::write(session.recording_ts(), &bytes[..length]).unwrap();
+    };
+    record(&first, bytes.len() / 3);
     let stop = AtomicBool::new(false);
-    let current = std::sync::Mutex::new(first.clone());
-    let written = || current.lock().unwrap().clone();
-    let start = |at| play_series(&first, Some(&written), at, &options(), &stop);
+    let play = |session: &Session, to| {
+        play(&Target::Session(session.clone()), to, &options(), &stop).unwrap()
+    };
     thread::scope(|scope| {
-        let playing = scope.spawn(move || start(Position::Seconds(8.0)));
-        let _closer = Closer(socket_path(&first).unwrap());
-        let mut ipc = connect_to_other(&socket_path(&first).unwrap()).unwrap();
+        let socket = socket_path(&first.recording_ts()).unwrap();
+        let playing = scope.spawn(|| play(&first, at(8.0)));
+        let _closer = Closer(socket.clone());
+        let mut ipc = connect_to_other(&socket);
         wait_for(&mut ipc, "eof-reached", |eof| *eof == json!(true));
-        fs::write(&second, &bytes[..bytes.len() / 2]).unwrap();
-        *current.lock().unwrap() = second.clone();
-        let is_second = |path: &Value| path.as_str() == second.to_str();
-        wait_for(&mut ipc, "path", is_second);
+        record(&second, bytes.len() / 2);
+        let is_open = |session: &Session| {
+            let recording = session.recording_ts();
+            move |path: &Value| path.as_str() == recording.to_str()
+        };
+        wait_for(&mut ipc, "path", is_open(&second));
         wait_for(&mut ipc, "time-pos", beyond(0.2));
         // No recorder deletes what is played.
-        let is_locked = |path| File::open(path).unwrap().try_lock().is_err();
+        let is_locked =
+            |session: &Session| File::open(session.recording_ts()).unwrap().try_lock().is_err();
         assert!(is_locked(&second) && !is_locked(&first));
 
-        let again = |path, at| play(path, at, &options(), &AtomicBool::new(false)).unwrap();
-        assert_eq!(again(&second, Position::Seconds(5.0)), PlayOutcome::Steered);
+        assert_eq!(play(&second, at(5.0)), PlayOutcome::Steered);
         wait_for(&mut ipc, "time-pos", beyond(5.0));
         // Back to the first one, from which it goes on again.
-        assert_eq!(again(&first, Position::Seconds(8.0)), PlayOutcome::Steered);
-        wait_for(&mut ipc, "path", |path| path.as_str() == first.to_str());
-        wait_for(&mut ipc, "path", is_second);
+        assert_eq!(play(&first, at(8.0)), PlayOutcome::Steered);
+        wait_for(&mut ipc, "path", is_open(&first));
+        wait_for(&mut ipc, "path", is_open(&second));
         ipc.command(json!(["quit"])).unwrap();
-        assert!(matches!(playing.join().unwrap().unwrap(), PlayOutcome::Ended(Some(_))));
-        assert!(!socket_path(&second).unwrap().is_symlink());
+        assert!(matches!(playing.join().unwrap(), PlayOutcome::Ended(Some(_))));
+        assert!(!socket_path(&second.recording_ts()).unwrap().is_symlink());
     });
 }

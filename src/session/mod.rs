@@ -20,7 +20,7 @@ pub use deletable::{Deletable, OpenedBy, Protection};
 pub use names::SeriesName;
 pub use series::{OpenedSessions, Series};
 pub use state::{LastPicture, STATE_NAME, SenderState, SessionState};
-pub use stored::{StoredRecording, StoredSession, stored_sessions, successor};
+pub use stored::{StoredRecording, StoredSession, series_of, stored_sessions, successor};
 
 /// The folders in a session's folder.
 const PARTS: [&str; 4] = ["stream", "frames", "transcript", "agent"];

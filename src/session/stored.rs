@@ -70,17 +70,27 @@ pub fn stored_sessions(sessions_dir: &Path) -> Result<Vec<StoredSession>> {
     Ok(sessions)
 }
 
-/// Returns the session that comes after another one in its series, if there is one.
+/// Returns the sessions of the series to which `session` belongs, oldest first.
 ///
 /// # Errors
 ///
 /// Returns an error if the folder of the sessions cannot be read.
-pub fn successor(session: &Session) -> Result<Option<Session>> {
+pub fn series_of(session: &Session) -> Result<Vec<StoredSession>> {
     let sessions_dir = session.folder.parent().unwrap_or(&session.folder);
-    let (series, place) = SeriesName::of_session(&session.id());
-    // Series by series, the oldest of each first.
-    let stored = stored_sessions(sessions_dir)?.into_iter();
-    let mut later = stored.filter(|other| other.series == series && other.place > place);
+    let (series, _) = SeriesName::of_session(&session.id());
+    let mut stored = stored_sessions(sessions_dir)?;
+    stored.retain(|other| other.series == series);
+    Ok(stored)
+}
+
+/// Returns the session that comes after another one in its series, if there is one.
+///
+/// # Errors
+///
+/// As [`series_of`].
+pub fn successor(session: &Session) -> Result<Option<Session>> {
+    let (_, place) = SeriesName::of_session(&session.id());
+    let mut later = series_of(session)?.into_iter().filter(|other| other.place > place);
     Ok(later.next().map(|found| found.session))
 }
 

@@ -30,7 +30,6 @@ const MAY_IMPORT: [(&str, &[&str]); 27] = [
     ("detect", &["media"]),
     ("catalog", &["disk", "error", "media", "pause", "ts"]),
     // Players, senders and clients.
-    ("playback", &["error", "host"]),
     ("send", &["error", "media", "ts"]),
     ("status", &["error", "host", "media"]),
     ("agent", &["catalog", "error", "pause", "session", "status", "telemetry"]),
@@ -39,6 +38,7 @@ const MAY_IMPORT: [(&str, &[&str]); 27] = [
         "catalog", "decode", "demux", "detect", "disk", "error", "framing", "host", "ingest", "keyframes",
         "media", "pause", "recording", "session", "status", "tail", "telemetry", "timeline", "ts",
     ]),
+    ("playback", &["catalog", "disk", "error", "host", "media", "pipeline", "session"]),
     ("config", &["agent", "catalog", "error", "pipeline", "send", "telemetry"]),
     ("cli", &[
         "agent", "catalog", "config", "demux", "detect", "disk", "error", "host", "ingest", "media", "pipeline",
@@ -96,7 +96,7 @@ const CRATES: [(&str, &[&str]); 26] = [
     ("crossbeam_channel", &["cli", "pipeline"]),
     ("jiff", &["agent", "catalog", "cli", "config", "pipeline", "session", "telemetry"]),
     ("memchr", &["decode", "demux", "framing", "ingest", "playback", "send", "status", "ts"]),
-    ("rustix", &["agent", "catalog", "cli", "disk", "host", "ingest", "recording", "status", "telemetry"]),
+    ("rustix", &["agent", "catalog", "cli", "disk", "host", "ingest", "playback", "recording", "status", "telemetry"]),
 ];
 
 /// A source file without comments and tests.

@@ -183,19 +183,22 @@ fn no_lines() -> std::io::Lines<std::io::BufReader<std::process::ChildStdout>> {
 
 #[test]
 fn a_hangup_ends_it_like_a_signal_to_terminate_unless_it_was_started_by_nohup() {
-    let recorder = Silent::start(|command| {
+    let start = |program: &str, arguments: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(program);
+        command.args(arguments).arg(env!("CARGO_BIN_EXE_scenetap"));
+        command.args(["record", "--listen", &unused_address(), "--session", "s"]);
+        command.arg("--sessions-dir").arg(folder.path()).env("XDG_RUNTIME_DIR", folder.path());
         command.stdout(Stdio::null()).stderr(Stdio::null());
-    });
-    recorder.wait_until(|_| true);
+        let recorder = Silent { child: command.spawn().unwrap(), folder };
+        recorder.wait_until(|_| true);
+        recorder
+    };
+    // The tests themselves may have been started by nohup.
+    let recorder = start("env", &["--default-signal=HUP"]);
     assert_eq!(recorder.end(Signal::HUP), Some(0));
 
-    let folder = tempfile::tempdir().unwrap();
-    let mut nohup = Command::new("nohup");
-    nohup.arg(env!("CARGO_BIN_EXE_scenetap")).args(["record", "--listen", &unused_address()]);
-    nohup.args(["--session", "s", "--sessions-dir"]).arg(folder.path());
-    nohup.env("XDG_RUNTIME_DIR", folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
-    let recorder = Silent { child: nohup.spawn().unwrap(), folder };
-    recorder.wait_until(|_| true);
+    let recorder = start("nohup", &[]);
     kill_process(Pid::from_child(&recorder.child), Signal::HUP).unwrap();
     recorder.send(&clip());
     recorder.wait_until(|status| status["recorded_bytes"] == clip().len() as u64);

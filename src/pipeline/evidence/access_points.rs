@@ -72,9 +72,23 @@ impl<'a> AccessPoints<'a> {
     ///
     /// Returns an error if the recording or its index cannot be read, or the search was stopped.
     pub fn until(&mut self, time: Ticks) -> Result<u64> {
-        let is_before = |keyframe: &Keyframe| keyframe.time <= time;
+        self.count_while(|keyframe| keyframe.time <= time)
+    }
+
+    /// Returns the number of random access points that begin before `end`.
+    ///
+    /// # Errors
+    ///
+    /// As [`AccessPoints::until`].
+    pub fn before(&mut self, end: ByteOffset) -> Result<u64> {
+        self.count_while(|keyframe| keyframe.at < end)
+    }
+
+    /// Returns the number of random access points, from the first on, that are `wanted`: none is after
+    /// one that is not.
+    fn count_while(&mut self, wanted: impl Fn(&Keyframe) -> bool) -> Result<u64> {
         if let Some(index) = self.recording.index().filter(|_| self.indexed > 0) {
-            let found = index.partition_point(self.indexed, is_before)?;
+            let found = index.partition_point(self.indexed, &wanted)?;
             if found > 0 && found < self.indexed {
                 return Ok(found);
             }
@@ -86,7 +100,7 @@ impl<'a> AccessPoints<'a> {
                 return Ok(0);
             }
         }
-        let behind = self.behind()?.keyframes.partition_point(is_before) as u64;
+        let behind = self.behind()?.keyframes.partition_point(wanted) as u64;
         Ok(self.indexed + behind)
     }
 
@@ -103,6 +117,19 @@ impl<'a> AccessPoints<'a> {
                 Ok(self.behind()?.keyframes.get(found).copied())
             }
             (None, None) => Ok(None),
+        }
+    }
+
+    /// Returns the last random access point.
+    ///
+    /// # Errors
+    ///
+    /// As [`AccessPoints::until`].
+    pub fn last(&mut self) -> Result<Option<Keyframe>> {
+        let behind = self.behind()?.keyframes.last().copied();
+        match (behind, self.recording.index(), self.indexed.checked_sub(1)) {
+            (None, Some(index), Some(newest)) => index.record(newest).map(Some),
+            _ => Ok(behind),
         }
     }
 

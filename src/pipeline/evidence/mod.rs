@@ -5,7 +5,7 @@
 //! moment          a time, as it is typed
 //! access_points   time → where to start reading, in O(log n)
 //! units           access units, without decoding
-//! place           time → where a player finds it
+//! place           time ↔ where a player is
 //! still           the picture that is shown at a time
 //! encode          a picture as JPEG or PNG
 //! clip            packets between two times
@@ -24,7 +24,7 @@ pub use clip::{Clip, ClipRange, Cut, cut, write_clip};
 pub use encode::{StillFormat, encode};
 pub use moment::Moment;
 pub use open_recording::{OpenRecording, Target};
-pub use place::{PlayerPlace, place};
+pub use place::{PlayerKeyframe, PlayerPlace, SenderClock, Way, place, time_shown};
 pub use still::still;
 
 use crate::error::{Error, Stage};

@@ -25,6 +25,16 @@ pub enum Target {
 }
 
 impl Target {
+    /// Returns what the file at `path` is: the recording of a session, or a file on its own.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the path cannot be made absolute.
+    pub fn of_file(path: &Path) -> Result<Self> {
+        let session = Session::of_recording(path)?;
+        Ok(session.map_or_else(|| Target::File(path.to_owned()), Target::Session))
+    }
+
     /// Returns the session, if it is one.
     pub fn session(&self) -> Option<&Session> {
         match self {

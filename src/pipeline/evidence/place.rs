@@ -1,7 +1,10 @@
-//! A time of the recording → where a player finds it.
+//! A time of the recording ↔ where a player is. A player's timeline is another one after the sender's
+//! clock has started again: then bytes and the stream's clock lead from one to the other.
+
+use std::ops::ControlFlow;
 
 use super::access_points::AccessPoints;
-use super::units::Units;
+use super::units::{Units, visit};
 use super::{Moment, OpenRecording};
 use crate::error::Result;
 use crate::keyframes::Keyframe;
@@ -13,13 +16,89 @@ const CLOCK_TICKS: i64 = 1 << 33;
 /// Largest difference of two clocks that count as one: FFmpeg may take the DTS of a picture for its time.
 const MAX_DIFFERENCE: i64 = TICKS_PER_SECOND;
 
+/// Largest rounding error of a clock in seconds, in ticks.
+const ROUNDING: i64 = 2;
+
+/// A player has read more than it shows: the picture is looked for from this many key frames earlier on …
+const FIRST_STEP: u64 = 2;
+
+/// … or, if it is not there, from this many.
+const LAST_STEP: u64 = 32;
+
 /// Where a player finds a moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum PlayerPlace {
-    /// At this time in seconds: up to there, the sender's clock has not started again.
-    Seconds(f64),
-    /// At the key frame before it, which follows this byte: the player's timeline is another one.
-    Byte(ByteOffset),
+pub struct PlayerPlace {
+    /// The moment, in seconds from the start of the recording.
+    pub seconds: f64,
+    /// The key frame before it; `None` if there is none, or it has no time on the sender's clock.
+    pub keyframe: Option<PlayerKeyframe>,
+    /// How the player gets there.
+    pub way: Way,
+}
+
+/// A key frame, as a player finds it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PlayerKeyframe {
+    /// It is the first key frame after this offset.
+    pub after: ByteOffset,
+    /// Its time.
+    pub time: Ticks,
+    /// Its time on the sender's clock.
+    pub clock: SenderClock,
+}
+
+/// How a player gets to a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By its time: the player's timeline is that of the recording.
+    Time,
+    /// Perhaps by its time: the sender's clock has started again, but later. A search by time may end
+    /// in another part of the recording.
+    Both,
+    /// Only by bytes, to the key frame: the player's timeline is another one.
+    Bytes,
+}
+
+impl PlayerPlace {
+    /// Returns the place of a time of which nothing else is known.
+    pub fn by_time(seconds: f64) -> Self {
+        PlayerPlace { seconds, keyframe: None, way: Way::Time }
+    }
+
+    /// Returns the time at which a player stands that was sent there, in seconds.
+    pub fn reached(&self) -> f64 {
+        match (self.way, self.keyframe) {
+            (Way::Bytes, Some(keyframe)) => keyframe.time.seconds(),
+            _ => self.seconds,
+        }
+    }
+}
+
+/// A time on the 33-bit clock of the sender, in ticks. It starts again after 26.5 hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SenderClock(i64);
+
+impl SenderClock {
+    /// Returns the time that is `seconds` on a clock which may have been extended beyond 33 bits.
+    pub fn from_seconds(seconds: f64) -> Self {
+        // Saturates.
+        SenderClock::of(Ticks((seconds * TICKS_PER_SECOND as f64).round() as i64))
+    }
+
+    fn of(raw: Ticks) -> Self {
+        SenderClock(raw.0.rem_euclid(CLOCK_TICKS))
+    }
+
+    /// Returns the ticks since `earlier`; negative if it is later.
+    fn since(self, earlier: SenderClock) -> i64 {
+        let difference = (self.0 - earlier.0).rem_euclid(CLOCK_TICKS);
+        if difference < CLOCK_TICKS / 2 { difference } else { difference - CLOCK_TICKS }
+    }
+
+    /// Returns the seconds since `earlier`; negative if it is later.
+    pub fn seconds_since(self, earlier: SenderClock) -> f64 {
+        self.since(earlier) as f64 / TICKS_PER_SECOND as f64
+    }
 }
 
 /// Returns where a player finds `moment`. `stop` ends the search.
@@ -38,23 +117,100 @@ pub fn place(
             Some(number) => points.get(number)?,
             None => None,
         };
-        let (Some(first), Some(here)) = (points.get(0)?, here) else {
-            return Ok(PlayerPlace::Seconds(time.seconds()));
+        let last = points.last()?;
+        let mut place = PlayerPlace::by_time(time.seconds());
+        let (Some(first), Some(here), Some(last)) = (points.get(0)?, here, last) else {
+            return Ok(place);
         };
-        let raw = |keyframe: Keyframe| -> Result<Option<Ticks>> {
+        let clock = |keyframe: Keyframe| -> Result<Option<SenderClock>> {
             let unit = Units::read(recording, keyframe, None, |_| false, stop)?.first;
-            unit.map(|unit| unit.raw).ok_or_else(|| points.misplaced(&keyframe))
+            let unit = unit.ok_or_else(|| points.misplaced(&keyframe))?;
+            Ok(unit.raw.map(SenderClock::of))
         };
-        let (Some(raw_first), Some(raw_here)) = (raw(first)?, raw(here)?) else {
-            return Ok(PlayerPlace::Seconds(time.seconds()));
+        let clocks = (clock(first)?, clock(here)?, clock(last)?);
+        let (Some(clock_first), Some(clock_here), Some(clock_last)) = clocks else {
+            return Ok(place);
         };
-        let advance = (raw_here.0 - raw_first.0) - (here.time.0 - first.time.0);
-        let difference = advance.rem_euclid(CLOCK_TICKS);
-        if difference.min(CLOCK_TICKS - difference) <= MAX_DIFFERENCE {
-            return Ok(PlayerPlace::Seconds(time.seconds()));
-        }
+        let is_on_timeline = |keyframe: Keyframe, clock: SenderClock| {
+            let advance = SenderClock::of(Ticks(keyframe.time.0 - first.time.0));
+            let since = clock.since(clock_first).abs_diff(advance.since(SenderClock(0)));
+            since <= MAX_DIFFERENCE.unsigned_abs()
+        };
+        place.way = match (is_on_timeline(here, clock_here), is_on_timeline(last, clock_last)) {
+            (true, true) => Way::Time,
+            (true, false) => Way::Both,
+            (false, _) => Way::Bytes,
+        };
         // A player looks for the next packet, and for the next key frame from there on.
-        let tables = here.tables.unwrap_or(here.at);
-        Ok(PlayerPlace::Byte(ByteOffset(tables.0.saturating_sub(1))))
+        let after = ByteOffset(here.tables.unwrap_or(here.at).0.saturating_sub(1));
+        place.keyframe = Some(PlayerKeyframe { after, time: here.time, clock: clock_here });
+        Ok(place)
     })
+}
+
+/// Returns the time of the picture that a player shows at `clock`. The last packet that it has decoded
+/// starts at `read`. `None` if no such picture is near there. `stop` ends the search.
+///
+/// # Errors
+///
+/// Returns an error if the recording cannot be read, or the search was stopped.
+pub fn time_shown(
+    recording: &OpenRecording,
+    clock: SenderClock,
+    read: ByteOffset,
+    stop: &dyn Fn() -> bool,
+) -> Result<Option<Ticks>> {
+    AccessPoints::search(recording, stop, |points| {
+        let number = points.before(ByteOffset(read.0 + 1))?;
+        let mut step = FIRST_STEP;
+        loop {
+            let Some(from) = points.get(number.saturating_sub(step))? else { return Ok(None) };
+            let found = nearest(recording, from, clock, read, stop)?;
+            if found.is_some() || step >= number || step >= LAST_STEP {
+                return Ok(found);
+            }
+            step *= 2;
+        }
+    })
+}
+
+/// Returns the time of the last access unit up to `read` that is shown at `clock`, or shortly before.
+fn nearest(
+    recording: &OpenRecording,
+    from: Keyframe,
+    clock: SenderClock,
+    read: ByteOffset,
+    stop: &dyn Fn() -> bool,
+) -> Result<Option<Ticks>> {
+    let mut found: Option<(i64, Ticks)> = None;
+    visit(recording, from, stop, |unit| {
+        if unit.at > read {
+            return ControlFlow::Break(());
+        }
+        if let (Some(raw), Some(time)) = (unit.raw, unit.time) {
+            let ago = clock.since(SenderClock::of(raw));
+            let is_nearer = found.is_none_or(|(least, _)| ago <= least);
+            if (-ROUNDING..=MAX_DIFFERENCE).contains(&ago) && is_nearer {
+                found = Some((ago, time));
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found.map(|(_, time)| time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_counts_on_where_it_starts_again() {
+        let late = SenderClock::of(Ticks(CLOCK_TICKS - TICKS_PER_SECOND));
+        let early = SenderClock::from_seconds(0.5);
+        assert_eq!(early.seconds_since(late), 1.5);
+        assert_eq!(late.seconds_since(early), -1.5);
+        // libavformat adds 2^33 to what comes after that.
+        let extended = SenderClock::from_seconds((1_u64 << 33) as f64 / 90_000.0 + 0.5);
+        assert_eq!(extended, early);
+    }
 }

@@ -1,5 +1,7 @@
 //! The access units of a part of a recording, without decoding.
 
+use std::ops::ControlFlow;
+
 use super::{OpenRecording, interrupted};
 use crate::error::Result;
 use crate::keyframes::Keyframe;
@@ -48,26 +50,47 @@ impl Units {
         is_wanted: impl Fn(Option<Ticks>) -> bool,
         stop: &dyn Fn() -> bool,
     ) -> Result<Units> {
-        let mut tail = recording.read_from(Some(&from))?;
-        let mut reader = PictureReader::new(recording.program(), Some(from)).without_decoding();
         let mut units = Units::default();
-        for packets in 1_u32.. {
-            let is_end = reader.read(&mut tail, recording.is_growing())?;
-            while let Some(unit) = reader.pull_unit() {
-                units.first = units.first.or(Some(unit));
-                if end.is_some_and(|end| unit.at >= end) || !is_wanted(unit.time) {
-                    return Ok(units);
-                }
-                units.count += 1;
-                units.newest = units.newest.max(unit.time);
+        visit(recording, from, stop, |unit| {
+            units.first = units.first.or(Some(unit));
+            if end.is_some_and(|end| unit.at >= end) || !is_wanted(unit.time) {
+                return ControlFlow::Break(());
             }
-            if is_end || reader.has_missed_start() {
-                break;
-            }
-            if packets.is_multiple_of(PACKETS_PER_LOOK) && stop() {
-                return Err(interrupted());
-            }
-        }
+            units.count += 1;
+            units.newest = units.newest.max(unit.time);
+            ControlFlow::Continue(())
+        })?;
         Ok(units)
     }
+}
+
+/// Calls `take` with each access unit from a random access point on, in decoding order, until it breaks or
+/// the recording ends. If the random access point is not there, there are none.
+///
+/// # Errors
+///
+/// Returns an error if the recording cannot be read, or `stop` has ended it.
+pub fn visit(
+    recording: &OpenRecording,
+    from: Keyframe,
+    stop: &dyn Fn() -> bool,
+    mut take: impl FnMut(UnitTime) -> ControlFlow<()>,
+) -> Result<()> {
+    let mut tail = recording.read_from(Some(&from))?;
+    let mut reader = PictureReader::new(recording.program(), Some(from)).without_decoding();
+    for packets in 1_u32.. {
+        let is_end = reader.read(&mut tail, recording.is_growing())?;
+        while let Some(unit) = reader.pull_unit() {
+            if take(unit).is_break() {
+                return Ok(());
+            }
+        }
+        if is_end || reader.has_missed_start() {
+            break;
+        }
+        if packets.is_multiple_of(PACKETS_PER_LOOK) && stop() {
+            return Err(interrupted());
+        }
+    }
+    Ok(())
 }

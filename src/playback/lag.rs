@@ -1,0 +1,89 @@
+//! How far behind the newest picture a viewer is.
+
+use std::time::{Duration, Instant};
+
+use super::osd;
+use crate::session::Session;
+
+/// Time between two looks while nothing happens.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// A change that came by itself is said if it is larger than this, in seconds …
+const CHANGE_SECONDS: f64 = 2.0;
+
+/// … and larger than this share of what was said.
+const CHANGE_SHARE: f64 = 0.1;
+
+/// What a viewer was told.
+#[derive(Debug, Default)]
+pub struct Lag {
+    said: Option<f64>,
+    looked: Option<Instant>,
+}
+
+impl Lag {
+    /// Another recording was opened.
+    pub fn restart(&mut self) {
+        *self = Lag::default();
+    }
+
+    /// Returns whether to look, because the player has shown another place (`has_moved`) or time has passed.
+    pub fn is_due(&mut self, has_moved: bool) -> bool {
+        let is_due = has_moved || self.looked.is_none_or(|at| at.elapsed() >= INTERVAL);
+        if is_due {
+            self.looked = Some(Instant::now());
+        }
+        is_due
+    }
+
+    /// Returns what to say to a viewer who is `seconds` behind, if that has changed.
+    pub fn changed(&mut self, seconds: f64, has_moved: bool) -> Option<String> {
+        let seconds = seconds.max(0.0);
+        let text = osd::behind(seconds);
+        let is_change = self.said.is_none_or(|said| {
+            let change = (seconds - said).abs();
+            let is_large = change > CHANGE_SECONDS && change > CHANGE_SHARE * said;
+            text != osd::behind(said) && (has_moved || is_large)
+        });
+        if !is_change {
+            return None;
+        }
+        self.said = Some(seconds);
+        Some(text)
+    }
+}
+
+/// Returns how many seconds of pictures there are after `time` in `session` and those that continue it;
+/// `None` if nothing is being recorded.
+pub fn seconds_behind(session: &Session, later: &[Session], time: f64) -> Option<f64> {
+    if !later.last().unwrap_or(session).is_recorded() {
+        return None;
+    }
+    let newest = |session: &Session| Some(session.state()?.last_picture?.timestamp);
+    let mut behind = newest(session)? - time;
+    for session in later {
+        behind += newest(session).unwrap_or(0.0);
+    }
+    Some(behind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_viewer_is_told_of_a_change_and_only_then() {
+        let mut lag = Lag::default();
+        assert_eq!(lag.changed(0.8, true).as_deref(), Some("live"));
+        assert_eq!(lag.changed(1.2, true), None);
+        assert_eq!(lag.changed(30.0, true).as_deref(), Some("30 s behind live"));
+        assert_eq!(lag.changed(31.0, false), None, "small");
+        assert_eq!(lag.changed(31.0, true).as_deref(), Some("31 s behind live"));
+        assert_eq!(lag.changed(34.5, false).as_deref(), Some("35 s behind live"));
+        assert_eq!(lag.changed(600.0, false).as_deref(), Some("10:00 behind live"));
+        assert_eq!(lag.changed(640.0, false), None, "a small share");
+        assert_eq!(lag.changed(1.0, false).as_deref(), Some("live"));
+        lag.restart();
+        assert_eq!(lag.changed(1.0, false).as_deref(), Some("live"));
+    }
+}

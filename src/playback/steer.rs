@@ -1,0 +1,347 @@
+//! Moves a player.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+
+use super::ipc::Ipc;
+use super::neighbors::continuations;
+use super::osd;
+use super::scenes::{Scene, next_scene, previous_scene};
+use crate::error::{Error, Result, Stage};
+use crate::media::ByteOffset;
+use crate::pipeline::evidence::{
+    self, Moment, OpenRecording, PlayerKeyframe, PlayerPlace, SenderClock, Target, Way, time_shown,
+};
+
+/// A recording that was not written for this long counts as not growing.
+pub(super) const IDLE_TIME: Duration = Duration::from_secs(1);
+
+/// Time that mpv may take to show a picture after a seek.
+const SHOW_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time after which a position is asked for again that may be none.
+const SECOND_LOOK: Duration = Duration::from_millis(100);
+
+/// How often a seek by bytes is repeated: the recording grows between our look at its length and mpv's.
+const MAX_SEEKS: u32 = 3;
+
+/// A player that shows a picture within this many seconds of a key frame has found it.
+const FOUND_SECONDS: f64 = 0.5;
+
+/// Time by which a seek begins earlier than where it should end, in seconds, …
+pub const SEEK_BACK_SECONDS: f64 = 1.5;
+
+/// … or, if that is more, by which it begins in front of the key frame.
+const MARGIN_SECONDS: f64 = 0.5;
+
+/// Where to move a player.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Destination {
+    /// The live edge: the end of the newest recording of the series.
+    Live,
+    /// A moment of the recording.
+    Moment(Moment),
+    /// The next scene after the picture that is shown.
+    NextScene,
+    /// The one before.
+    PreviousScene,
+}
+
+/// Moves a player. Going live also ends a pause; other positions keep it. Returns what to say to its user,
+/// if that is more than where it stands. `opened` is what the player was opened with.
+///
+/// # Errors
+///
+/// Returns an error if there is no such place, or if the player refuses or does not answer.
+pub fn go(
+    ipc: &mut Ipc,
+    opened: &Target,
+    to: Destination,
+    stop: &dyn Fn() -> bool,
+) -> Result<Option<String>> {
+    match to {
+        Destination::Live => {
+            let playing = playing(ipc, opened);
+            let newest = newest(&playing)?;
+            if is_playing(ipc, &newest.recording()) {
+                ipc.command(json!(["seek", 100, "absolute-percent"]))?;
+            } else {
+                load(ipc, &newest.recording(), "100%")?;
+            }
+            ipc.command(json!(["set_property", "pause", false]))?;
+            Ok(None)
+        }
+        Destination::Moment(moment) => show(ipc, opened, moment, stop).map(|()| None),
+        Destination::NextScene | Destination::PreviousScene => {
+            let target = playing(ipc, opened);
+            let time = time_of_player(ipc, &target, stop)?;
+            let is_playing = ipc.get("pause")?.as_bool() == Some(false);
+            let scene = scene(&target, to, time, is_playing, stop)?;
+            let moment = Moment::FromStart(scene.entry.timestamp);
+            show(ipc, &Target::Session(scene.session.clone()), moment, stop)?;
+            Ok(Some(osd::frame_label(&scene.entry)))
+        }
+    }
+}
+
+/// Returns where a player begins that is not open yet: at the live edge, unless told otherwise.
+///
+/// # Errors
+///
+/// Returns an error if there is no such place.
+pub fn begin(
+    target: &Target,
+    to: Destination,
+    stop: &dyn Fn() -> bool,
+) -> Result<(Target, Destination)> {
+    match to {
+        // Before a window is opened, it is known whether there is such a moment.
+        Destination::Moment(moment) => place(target, moment, stop).map(|_| (target.clone(), to)),
+        Destination::Live => Ok((newest(target)?, to)),
+        Destination::NextScene | Destination::PreviousScene => {
+            let scene = scene(&newest(target)?, to, f64::INFINITY, false, stop)?;
+            let moment = Moment::FromStart(scene.entry.timestamp);
+            Ok((Target::Session(scene.session), Destination::Moment(moment)))
+        }
+    }
+}
+
+/// Returns the scene that is next to `time`, for a player that stands or plays there.
+fn scene(
+    target: &Target,
+    to: Destination,
+    time: f64,
+    is_playing: bool,
+    stop: &dyn Fn() -> bool,
+) -> Result<Scene> {
+    let Target::Session(session) = target else {
+        let what = "a file has no scenes: only a recorder keeps frames";
+        return Err(Error::new(Stage::Playback, what).path(target.recording()));
+    };
+    let (found, what) = match to {
+        Destination::PreviousScene => {
+            (previous_scene(session, time, is_playing)?, "no earlier scene")
+        }
+        _ => (next_scene(session, time, stop)?, "no later scene yet"),
+    };
+    found.ok_or_else(|| Error::new(Stage::Playback, what).path(session.folder()))
+}
+
+/// Returns the newest recording that continues `target`.
+fn newest(target: &Target) -> Result<Target> {
+    let Target::Session(session) = target else { return Ok(target.clone()) };
+    let newest = continuations(session, session.is_recorded())?.pop();
+    Ok(newest.map_or_else(|| target.clone(), Target::Session))
+}
+
+/// Returns what the player has open; `opened` if that is nothing yet.
+pub fn playing(ipc: &mut Ipc, opened: &Target) -> Target {
+    let path = ipc.get("path").ok();
+    match path.as_ref().and_then(|path| path.as_str()) {
+        Some(path) if Path::new(path) != opened.recording() => {
+            Target::of_file(Path::new(path)).unwrap_or_else(|_| opened.clone())
+        }
+        _ => opened.clone(),
+    }
+}
+
+/// Returns the time of the picture that a player shows, in seconds from the start of `target`.
+///
+/// # Errors
+///
+/// Returns an error if the player does not answer or shows nothing, or the recording cannot be read.
+pub fn time_of_player(ipc: &mut Ipc, target: &Target, stop: &dyn Fn() -> bool) -> Result<f64> {
+    let (seconds, clock) = position(ipc)?;
+    let read = ipc.get("stream-pos")?.as_u64();
+    let found = || -> Result<Option<f64>> {
+        let Some(read) = read else { return Ok(None) };
+        let recording = OpenRecording::open(target, None)?;
+        let time = time_shown(&recording, clock, ByteOffset(read), stop)?;
+        Ok(time.map(|time| time.seconds()))
+    };
+    // mpv may play what scenetap does not read.
+    let found = found().inspect_err(|error| tracing::debug!("{error}"));
+    Ok(found.ok().flatten().unwrap_or(seconds))
+}
+
+/// Returns the time of the picture that a player shows, on the player's timeline and on the stream's clock.
+fn position(ipc: &mut Ipc) -> Result<(f64, SenderClock)> {
+    let mut seconds = number(ipc, "time-pos")?;
+    if seconds == 0.0 {
+        // Where two streams were joined, mpv may tell this once.
+        thread::sleep(SECOND_LOOK);
+        seconds = number(ipc, "time-pos")?;
+    }
+    let start = number(ipc, "demuxer-start-time")?;
+    Ok((seconds, SenderClock::from_seconds(seconds + start)))
+}
+
+fn number(ipc: &mut Ipc, property: &str) -> Result<f64> {
+    let value = ipc.get(property)?.as_f64().filter(|value| value.is_finite());
+    value.ok_or_else(|| Error::new(Stage::Playback, "the player shows nothing yet"))
+}
+
+/// Shows a moment of a recording.
+fn show(ipc: &mut Ipc, target: &Target, moment: Moment, stop: &dyn Fn() -> bool) -> Result<()> {
+    let place = place(target, moment, stop)?;
+    let recording = target.recording();
+    if !is_playing(ipc, &recording) {
+        // Whatever is asked for, the player moves on from there.
+        ipc.forget_restarts();
+        allow_for(ipc, &place)?;
+        load(ipc, &recording, &place.seconds.max(0.0).to_string())?;
+        if place.way == Way::Time {
+            return Ok(());
+        }
+        ipc.wait_for_restart(SHOW_TIMEOUT).map_err(gone)?;
+    }
+    show_place(ipc, target, &place, stop)
+}
+
+/// Shows a place of the recording that the player has open.
+///
+/// # Errors
+///
+/// Returns an error if the player refuses, does not answer, or does not find it.
+pub fn show_place(
+    ipc: &mut Ipc,
+    target: &Target,
+    place: &PlayerPlace,
+    stop: &dyn Fn() -> bool,
+) -> Result<()> {
+    let recording = target.recording();
+    let keyframe = match (place.way, place.keyframe) {
+        (Way::Time, _) | (_, None) => return seek(ipc, &recording, place),
+        (Way::Both, Some(keyframe)) => {
+            ipc.forget_restarts();
+            seek(ipc, &recording, place)?;
+            if !ipc.wait_for_restart(SHOW_TIMEOUT).map_err(gone)? {
+                return Ok(());
+            }
+            let off = time_of_player(ipc, target, stop)? - place.seconds;
+            if off.abs() <= FOUND_SECONDS {
+                return Ok(());
+            }
+            tracing::debug!("the player is {off:.3} s from {:.3} s", place.seconds);
+            keyframe
+        }
+        (Way::Bytes, Some(keyframe)) => keyframe,
+    };
+    seek_bytes(ipc, &recording, &keyframe)
+}
+
+/// Returns where the player finds a moment.
+///
+/// # Errors
+///
+/// Returns an error if `moment` counts from the newest picture, and there is none.
+pub fn place(target: &Target, moment: Moment, stop: &dyn Fn() -> bool) -> Result<PlayerPlace> {
+    if moment == Moment::FromStart(0.0) {
+        return Ok(PlayerPlace::by_time(0.0));
+    }
+    let found = OpenRecording::open(target, None)
+        .and_then(|recording| evidence::place(&recording, moment, stop));
+    match (found, moment) {
+        // mpv may play what scenetap does not read.
+        (Err(error), Moment::FromStart(seconds)) => {
+            tracing::debug!("{error}");
+            Ok(PlayerPlace::by_time(seconds))
+        }
+        (found, _) => found,
+    }
+}
+
+/// Seeks to a key frame by bytes, and compares where the player then stands with the sender's clock there.
+fn seek_bytes(ipc: &mut Ipc, recording: &Path, keyframe: &PlayerKeyframe) -> Result<()> {
+    let mut off = f64::NAN;
+    for _ in 0..MAX_SEEKS {
+        let Some(percent) = percent_of(recording, keyframe.after) else { break };
+        ipc.forget_restarts();
+        ipc.command(json!(["seek", percent, "absolute-percent"]))?;
+        if !ipc.wait_for_restart(SHOW_TIMEOUT).map_err(gone)? {
+            // It may still be on its way: mpv waits for more of a recording that has grown.
+            return Ok(());
+        }
+        off = position(ipc)?.1.seconds_since(keyframe.clock);
+        if off.abs() <= FOUND_SECONDS {
+            return Ok(());
+        }
+        tracing::debug!("the player is {off:.3} s from the key frame after {}", keyframe.after);
+    }
+    let what = format!("the player stands {off:.3} s from the key frame that was looked for");
+    Err(Error::new(Stage::Playback, what).path(recording).at(keyframe.after))
+}
+
+/// Returns an offset in percent of what there is of a recording by now.
+fn percent_of(recording: &Path, offset: ByteOffset) -> Option<f64> {
+    let length = fs::metadata(recording).ok()?.len();
+    Some(super::follow::percent(offset.0, length))
+}
+
+/// Returns whether the player has this recording open. One that has not opened anything yet counts
+/// as if it had.
+fn is_playing(ipc: &mut Ipc, recording: &Path) -> bool {
+    let Ok(path) = ipc.get("path") else { return true };
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    path.as_str()
+        .is_none_or(|path| Path::new(path) == recording || real(Path::new(path)) == real(recording))
+}
+
+/// Opens another recording in the player, from `start` on, in mpv's words.
+///
+/// # Errors
+///
+/// As [`go`].
+pub fn load(ipc: &mut Ipc, recording: &Path, start: &str) -> Result<()> {
+    let Some(file) = recording.to_str() else {
+        let what = "a path that is not UTF-8 cannot be opened in a player that is open already";
+        return Err(Error::new(Stage::Playback, what).path(recording));
+    };
+    let options = json!({ "start": start });
+    let command =
+        json!({ "name": "loadfile", "url": file, "flags": "replace", "options": options });
+    ipc.command(command).map(drop)
+}
+
+/// Seeks to a time. If mpv has seen the file grow and it no longer grows, every read at
+/// the end of the file takes mpv 2 s, and a seek by time reads there a dozen times. In
+/// this case, opening the file again is faster.
+fn seek(ipc: &mut Ipc, recording: &Path, place: &PlayerPlace) -> Result<()> {
+    allow_for(ipc, place)?;
+    let seconds = place.seconds.max(0.0);
+    if has_stopped_growing(ipc, recording) && load(ipc, recording, &seconds.to_string()).is_ok() {
+        return Ok(());
+    }
+    ipc.command(json!(["seek", seconds, "absolute+exact"])).map(drop)
+}
+
+/// Makes the next exact seek begin in front of the key frame. libavformat finds a time anywhere in a group
+/// of pictures; from there, mpv shows the next key frame.
+fn allow_for(ipc: &mut Ipc, place: &PlayerPlace) -> Result<()> {
+    let Some(keyframe) = place.keyframe else { return Ok(()) };
+    let back = place.seconds - keyframe.time.seconds() + MARGIN_SECONDS;
+    let option = json!(["set_property", "hr-seek-demuxer-offset", back.max(SEEK_BACK_SECONDS)]);
+    ipc.command(option).map(drop)
+}
+
+/// Returns whether the recording has grown since the player was started, but not
+/// recently.
+fn has_stopped_growing(ipc: &Ipc, recording: &Path) -> bool {
+    let age = |path: &Path| -> Option<Duration> { age(fs::metadata(path).ok()?.modified().ok()) };
+    let (Some(file), Some(opened)) = (age(recording), age(ipc.socket())) else { return false };
+    // A name that is not UTF-8 cannot be passed as JSON.
+    recording.to_str().is_some() && file > IDLE_TIME && file < opened
+}
+
+/// Returns the time since `at`, or 0 if it lies in the future.
+fn age(at: Option<SystemTime>) -> Option<Duration> {
+    Some(at?.elapsed().unwrap_or_default())
+}
+
+fn gone(cause: std::io::Error) -> Error {
+    Error::new(Stage::Playback, "the player is gone").because(cause)
+}

@@ -1,0 +1,332 @@
+//! The loop beside an open player: keeps it at the live edge, marks kept frames, and does what its keys ask.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::chapters::Chapters;
+use super::follow::{Follower, Nudge};
+use super::ipc::{Ipc, PlayerEvent};
+use super::keys::{Action, Keys, action};
+use super::lag::{Lag, seconds_behind};
+use super::osd;
+use super::series::PlayedSeries;
+use super::steer::{Destination, go, load, place, playing, show_place, time_of_player};
+use super::still_here::write_still;
+use crate::error::Result;
+use crate::pipeline::evidence::{Moment, Target};
+
+/// Interval at which recording, index and stop flag are checked.
+const POLL: Duration = Duration::from_millis(250);
+
+/// How long the help is shown.
+const HELP_TIME: Duration = Duration::from_secs(8);
+
+/// What a key says once nobody listens to it any more.
+const LEFT: &str = "scenetap no longer runs beside this player";
+
+/// How the supervision of a player ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// The player closed its connection because it is quitting.
+    Closed,
+    /// The stop flag was set.
+    Stopped,
+}
+
+/// Keeps a player at the live edge of a growing recording.
+pub struct Supervisor<'a> {
+    ipc: Ipc,
+    /// What the player has open.
+    target: Target,
+    /// Held while the player has it open: a recorder does not delete a recording that is locked.
+    _playing: Option<File>,
+    stop: &'a AtomicBool,
+    series: PlayedSeries,
+    follower: Follower,
+    chapters: Chapters,
+    keys: Keys,
+    lag: Lag,
+    /// Name of the frame to which the player was moved, and when: it is said together with the lag.
+    label: Option<(String, Instant)>,
+    is_paused: bool,
+    /// Position to start at; `None` once the player is there.
+    begin: Option<Destination>,
+    has_told_of_silence: bool,
+    started: Instant,
+}
+
+impl<'a> Supervisor<'a> {
+    /// Supervises the player connected to `ipc`, which has `target` open. Once it has loaded that, it is
+    /// moved to `begin`; by then the end of its timeline is up to date. At the end of the recording, it
+    /// goes on with the next one of the series. `stop` ends the supervision.
+    pub fn new(
+        ipc: Ipc,
+        target: &Target,
+        begin: Option<Destination>,
+        stop: &'a AtomicBool,
+    ) -> Self {
+        let mut supervisor = Supervisor {
+            series: PlayedSeries::new(ipc.socket()),
+            ipc,
+            target: target.clone(),
+            _playing: None,
+            stop,
+            follower: Follower::default(),
+            chapters: Chapters::default(),
+            keys: Keys::default(),
+            lag: Lag::default(),
+            label: None,
+            is_paused: false,
+            begin,
+            has_told_of_silence: false,
+            started: Instant::now(),
+        };
+        supervisor.opened(target.clone());
+        supervisor
+    }
+
+    /// Runs until the player closes the connection or the stop flag is set.
+    pub fn run(mut self) -> Watch {
+        for (id, property) in ["eof-reached", "pause", "path"].into_iter().enumerate() {
+            let observed = self.ipc.command(json!(["observe_property", id + 1, property]));
+            self.note(observed);
+        }
+        match Keys::bind(&mut self.ipc) {
+            Ok(keys) => self.keys = keys,
+            Err(error) => tracing::debug!("no keys: {error}"),
+        }
+        let mut polled = None::<Instant>;
+        while !self.stop.load(Ordering::Relaxed) {
+            match self.ipc.event(POLL) {
+                Ok(Some(event)) => self.take(event),
+                Ok(None) => {}
+                Err(_) => {
+                    self.series.remove_links();
+                    return Watch::Closed;
+                }
+            }
+            if polled.is_none_or(|at| at.elapsed() >= POLL) {
+                polled = Some(Instant::now());
+                self.poll();
+            }
+            self.tell_of_silence();
+        }
+        self.keys.leave(&mut self.ipc, LEFT);
+        Watch::Stopped
+    }
+
+    fn take(&mut self, event: PlayerEvent) {
+        let now = self.started.elapsed();
+        match event {
+            PlayerEvent::Property { name, value } => match (name.as_str(), value.as_bool()) {
+                ("path", _) => {
+                    if let Some(path) = value.as_str() {
+                        self.path_changed(Path::new(path));
+                    }
+                }
+                ("eof-reached", Some(is_reached)) => {
+                    self.follower.eof_reached(is_reached, now);
+                    // The recording is loaded.
+                    self.begin();
+                }
+                ("pause", Some(is_paused)) => {
+                    self.follower.paused(is_paused, now);
+                    let was_paused = std::mem::replace(&mut self.is_paused, is_paused);
+                    if was_paused && !is_paused {
+                        self.say_lag(true);
+                    }
+                }
+                // A property without a value: nothing is loaded yet.
+                _ => {}
+            },
+            // Chapters are the player's own again.
+            PlayerEvent::FileLoaded => self.chapters.opened(&self.target),
+            PlayerEvent::PlaybackRestart => {
+                self.begin();
+                self.say_lag(true);
+            }
+            PlayerEvent::Message(words) => {
+                if let Some(action) = action(&words) {
+                    self.act(action);
+                }
+            }
+        }
+    }
+
+    /// Moves the player to where it should begin.
+    fn begin(&mut self) {
+        let Some(to) = self.begin else { return };
+        match self.go(to) {
+            Ok(_) => {
+                self.begin = None;
+                if let Some(key) = self.keys.of(Action::Help) {
+                    self.label = Some((format!("scenetap: {key} shows the keys"), Instant::now()));
+                }
+            }
+            Err(error) => tracing::debug!("cannot move the player yet: {error}"),
+        }
+    }
+
+    fn go(&mut self, to: Destination) -> Result<Option<String>> {
+        let stop = self.stop;
+        go(&mut self.ipc, &self.target, to, &|| stop.load(Ordering::Relaxed))
+    }
+
+    /// Does what a key asks. What cannot be done is said on the player's screen.
+    fn act(&mut self, action: Action) {
+        let done = match action {
+            Action::NextScene => self.go(Destination::NextScene),
+            Action::PreviousScene => self.go(Destination::PreviousScene),
+            Action::Live => self.go(Destination::Live),
+            Action::Still => self.still(),
+            Action::Help => {
+                return osd::show(&mut self.ipc, &self.keys.help(), HELP_TIME);
+            }
+        };
+        let said = match done {
+            Ok(said) => said,
+            Err(error) => {
+                tracing::debug!("{error}");
+                Some(error.to_string())
+            }
+        };
+        if let Some(said) = said {
+            osd::show(&mut self.ipc, &said, osd::BRIEFLY);
+            self.label = Some((said, Instant::now()));
+        }
+    }
+
+    /// Writes the picture that is shown.
+    fn still(&mut self) -> Result<Option<String>> {
+        let flag = self.stop;
+        let stop = || flag.load(Ordering::Relaxed);
+        let target = playing(&mut self.ipc, &self.target);
+        let time = time_of_player(&mut self.ipc, &target, &stop)?;
+        let path = write_still(&target, time, &stop)?;
+        tracing::info!("{}: the picture at {time:.6} s", path.display());
+        Ok(Some(format!("written: {}", path.display())))
+    }
+
+    fn path_changed(&mut self, path: &Path) {
+        if path == self.target.recording() {
+            return;
+        }
+        match Target::of_file(path) {
+            Ok(target) => self.opened(target),
+            Err(error) => tracing::debug!("{error}"),
+        }
+    }
+
+    /// The player has opened a file: by itself, or because of another `play`.
+    fn opened(&mut self, target: Target) {
+        self._playing = lock_shared(&target.recording());
+        self.follower.restart();
+        self.chapters.opened(&target);
+        self.lag.restart();
+        self.series.opened(&target);
+        self.target = target;
+    }
+
+    /// Four times a second: makes the player continue, or go on with the next recording; and tells it of
+    /// new frames.
+    fn poll(&mut self) {
+        // A player that does not answer is left alone.
+        if self.ipc.is_silent() {
+            return;
+        }
+        let now = self.started.elapsed();
+        // A recording that was deleted while it was played has all been played at its end.
+        let length = fs::metadata(self.target.recording()).map_or(0, |metadata| metadata.len());
+        self.series.look();
+        if self.follower.is_due(length, now) {
+            self.nudge(now);
+        } else {
+            self.go_on(length);
+        }
+        let flag = self.stop;
+        let updated = self.chapters.update(&mut self.ipc, &|| flag.load(Ordering::Relaxed));
+        self.note(updated);
+        if !self.is_paused {
+            self.say_lag(false);
+        }
+    }
+
+    /// Makes a player continue that has reached the end of what was recorded.
+    fn nudge(&mut self, now: Duration) {
+        let flag = self.stop;
+        let stop = || flag.load(Ordering::Relaxed);
+        let position = time_of_player(&mut self.ipc, &self.target, &stop).ok();
+        let sought = match self.follower.nudge(position, now) {
+            Nudge::Seconds(seconds) => place(&self.target, Moment::FromStart(seconds), &stop)
+                .and_then(|place| show_place(&mut self.ipc, &self.target, &place, &stop)),
+            Nudge::Percent(percent) => {
+                self.ipc.command(json!(["seek", percent, "absolute-percent"])).map(drop)
+            }
+        };
+        let unpause = json!(["set_property", "pause", false]);
+        let outcome = sought.and_then(|()| self.ipc.command(unpause));
+        match outcome {
+            Ok(_) => tracing::debug!(?position, "the player continues"),
+            Err(error) => tracing::debug!("the player does not continue: {error}"),
+        }
+    }
+
+    /// Opens the next recording if the player has played this one of `length` bytes to its end.
+    fn go_on(&mut self, length: u64) {
+        let Some(next) = self.series.next().filter(|_| self.follower.has_played_all(length)) else {
+            return;
+        };
+        let next = next.recording_ts();
+        match load(&mut self.ipc, &next, "0") {
+            Ok(()) => tracing::debug!("the player goes on with {}", next.display()),
+            Err(error) => tracing::debug!("the player does not go on: {error}"),
+        }
+    }
+
+    /// Says how far behind the viewer is, if that has changed.
+    fn say_lag(&mut self, has_moved: bool) {
+        if !self.lag.is_due(has_moved) {
+            return;
+        }
+        let Target::Session(session) = &self.target else { return };
+        if !session.is_recorded() && self.series.later().is_empty() {
+            return;
+        }
+        let flag = self.stop;
+        let stop = || flag.load(Ordering::Relaxed);
+        let time = time_of_player(&mut self.ipc, &self.target, &stop);
+        let behind = match time {
+            Ok(time) => seconds_behind(session, self.series.later(), time),
+            Err(error) => return tracing::debug!("{error}"),
+        };
+        let said = behind.and_then(|behind| self.lag.changed(behind, has_moved));
+        if let Some(said) = said {
+            let label = self.label.as_ref().filter(|(_, at)| at.elapsed() < osd::BRIEFLY);
+            let said = label.map_or_else(|| said.clone(), |(label, _)| format!("{label}\n{said}"));
+            osd::show(&mut self.ipc, &said, osd::BRIEFLY);
+        }
+    }
+
+    /// Says once that the player does not answer. Nothing waits for it.
+    fn tell_of_silence(&mut self) {
+        if self.ipc.is_silent() && !self.has_told_of_silence {
+            tracing::warn!("the player does not answer; it is left alone until it does");
+            self.has_told_of_silence = true;
+        }
+    }
+
+    fn note<T>(&self, outcome: Result<T>) {
+        if let Err(error) = outcome {
+            tracing::debug!("{error}");
+        }
+    }
+}
+
+/// Locks a recording against deletion. Without the lock, it is played all the same.
+fn lock_shared(recording: &Path) -> Option<File> {
+    File::open(recording).ok().filter(|file| file.try_lock_shared().is_ok())
+}
