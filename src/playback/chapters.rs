@@ -64,7 +64,12 @@ impl Chapters {
         let frames = &frames[..self.on_timeline];
         let newest = &frames[frames.len().saturating_sub(CHAPTERS_MAX)..];
         let chapters: Vec<Value> = newest.iter().map(chapter).collect();
-        ipc.command(json!(["set_property", "chapter-list", chapters])).map(drop)
+        let told = ipc.command(json!(["set_property", "chapter-list", chapters]));
+        if told.is_err() {
+            // Nothing is loaded yet.
+            self.shown = None;
+        }
+        told.map(drop)
     }
 }
 

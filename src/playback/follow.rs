@@ -4,6 +4,7 @@
 //! there; only a seek makes it read on. This module is pure: its input is events, lengths
 //! and times.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Delay from the first growth to the nudge, so that there is something to play …
@@ -15,9 +16,6 @@ const NUDGE_DELAY_MAX: Duration = Duration::from_secs(2);
 /// If the player does not reach the end for this long after a nudge, the delay is reset.
 const DELAY_RESET: Duration = Duration::from_secs(5);
 
-/// A pause this soon after the end is mpv's own, not the user's.
-const EOF_PAUSE_WINDOW: Duration = Duration::from_millis(200);
-
 /// Seconds that a nudge seeks back. mpv shows the last picture and needs an earlier one
 /// to resume.
 const SEEK_BACK_SECONDS: f64 = 0.5;
@@ -25,6 +23,9 @@ const SEEK_BACK_SECONDS: f64 = 0.5;
 /// A player that advances less than this, in seconds, has reached the end of its
 /// timeline.
 const STUCK_SECONDS: f64 = 0.05;
+
+/// Number of looks at the recording that are remembered: mpv may have met its end this long ago.
+const LOOKS_MAX: usize = 16;
 
 /// How to make the player continue.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,45 +39,51 @@ pub enum Nudge {
 /// State of the player and the recording.
 #[derive(Debug, Default)]
 pub struct Follower {
-    /// Time when the end was reached; `None` while the player plays.
-    ended_at: Option<Duration>,
-    is_paused_by_user: bool,
+    /// Whether the end was reached.
+    has_ended: bool,
     is_paused: bool,
     /// Length of the recording at the last look, in bytes.
     length: u64,
-    /// Length of the recording when the player reached the end.
+    /// The same at earlier looks, oldest first.
+    lengths: VecDeque<u64>,
+    /// Length of the recording when the player reached the end, or less.
     ended_length: u64,
+    /// Length of the recording when the player was made to read to its end again.
+    nudged_length: u64,
     grown_at: Option<Duration>,
     delay: Duration,
     last_nudge: Option<(Duration, Option<f64>)>,
 }
 
 impl Follower {
-    /// Handles a change of mpv's `eof-reached`.
-    pub fn eof_reached(&mut self, is_reached: bool, now: Duration) {
+    /// Handles a change of mpv's `eof-reached`. The last packet that mpv has decoded is at the offset
+    /// `read`.
+    pub fn eof_reached(&mut self, is_reached: bool, read: Option<u64>) {
         self.grown_at = None;
+        self.has_ended = is_reached;
         if !is_reached {
-            self.ended_at = None;
             return;
         }
-        self.ended_at.get_or_insert(now);
-        // mpv may have seen the length at the last look, but not necessarily the current
-        // one.
-        self.ended_length = self.length;
+        // mpv has seen the length of one of the last looks. Since then, the recording may have grown.
+        let seen =
+            self.lengths.iter().copied().find(|length| read.is_some_and(|read| *length > read));
+        self.ended_length = seen.unwrap_or(self.length).max(self.nudged_length);
     }
 
-    /// Handles a change of mpv's `pause`.
-    pub fn paused(&mut self, is_paused: bool, now: Duration) {
-        let is_mpv_pause =
-            self.ended_at.is_some_and(|at| now.saturating_sub(at) <= EOF_PAUSE_WINDOW);
-        self.is_paused_by_user = is_paused && (self.is_paused_by_user || !is_mpv_pause);
+    /// Handles a change of mpv's `pause`. It is the user's: mpv does not pause at the end by itself, as it
+    /// was started.
+    pub fn paused(&mut self, is_paused: bool) {
         self.is_paused = is_paused;
+    }
+
+    /// Returns whether the user has paused it.
+    pub fn is_paused(&self) -> bool {
+        self.is_paused
     }
 
     /// Starts over with another recording. The user's pause stays.
     pub fn restart(&mut self) {
-        let Follower { is_paused_by_user, is_paused, .. } = *self;
-        *self = Follower { is_paused_by_user, is_paused, ..Follower::default() };
+        *self = Follower { is_paused: self.is_paused, ..Follower::default() };
     }
 
     /// Returns whether mpv waits at the end of a recording that is `length` bytes long.
@@ -86,13 +93,17 @@ impl Follower {
 
     /// Returns whether mpv has reached the end and the user has not paused it.
     pub fn is_waiting(&self) -> bool {
-        self.ended_at.is_some() && !self.is_paused_by_user
+        self.has_ended && !self.is_paused
     }
 
     /// Returns whether to make the player continue, now that the recording is `length`
     /// bytes long.
     pub fn is_due(&mut self, length: u64, now: Duration) -> bool {
         self.length = length;
+        if self.lengths.len() >= LOOKS_MAX {
+            self.lengths.pop_front();
+        }
+        self.lengths.push_back(length);
         if !self.is_waiting() || length <= self.ended_length {
             return false;
         }
@@ -114,6 +125,7 @@ impl Follower {
     /// advanced since the last nudge, or has no position, it seeks by bytes to where it
     /// reached the end. A position of 0 is not believed: mpv may tell it where two streams were joined.
     pub fn nudge(&mut self, position: Option<f64>, now: Duration) -> Nudge {
+        self.nudged_length = self.length;
         let last = self.last_nudge.and_then(|(_, position)| position);
         let is_stuck = |position: f64| last.is_some_and(|last| position - last < STUCK_SECONDS);
         match position.filter(|position| *position >= STUCK_SECONDS) {
@@ -146,14 +158,13 @@ mod tests {
     fn at_the_end() -> Follower {
         let mut follower = Follower::default();
         assert!(!follower.is_due(1000, ms(900)));
-        follower.eof_reached(true, ms(1000));
+        follower.eof_reached(true, None);
         follower
     }
 
     #[test]
     fn a_player_at_the_end_is_nudged_when_bytes_have_come_and_not_before() {
         let mut follower = at_the_end();
-        follower.paused(true, ms(1001));
         assert!(!follower.is_due(1000, ms(60_000)));
         assert!(!follower.is_due(1001, ms(60_250)));
         assert!(follower.is_due(1500, ms(60_500)));
@@ -161,32 +172,45 @@ mod tests {
     }
 
     #[test]
+    fn what_came_while_mpv_met_the_end_is_played_too() {
+        let mut follower = Follower::default();
+        for (length, now) in [(800, 500), (1000, 750), (1000, 1000), (3000, 1250)] {
+            assert!(!follower.is_due(length, ms(now)));
+        }
+        // mpv had read 1000 bytes.
+        follower.eof_reached(true, Some(990));
+        assert!(!follower.is_due(3000, ms(1500)));
+        assert!(follower.is_due(3000, ms(1750)));
+        assert_eq!(follower.nudge(Some(7.0), ms(1750)), Nudge::Seconds(6.5));
+        // It has read all now, wherever the last packet is.
+        follower.eof_reached(false, None);
+        follower.eof_reached(true, Some(900));
+        assert!((8..30).all(|look| !follower.is_due(3000, ms(look * 250))));
+    }
+
+    #[test]
     fn all_is_played_at_the_end_of_what_was_recorded_unless_the_user_has_paused() {
         let mut follower = at_the_end();
         assert!(follower.has_played_all(1000) && !follower.has_played_all(1001));
-        follower.paused(true, ms(5000));
+        follower.paused(true);
         assert!(!follower.has_played_all(1000));
         follower.restart();
-        follower.eof_reached(true, ms(6000));
+        follower.eof_reached(true, None);
         assert!(!follower.has_played_all(0), "the pause stays");
-        follower.paused(false, ms(7000));
+        follower.paused(false);
         assert!(follower.has_played_all(0));
     }
 
     #[test]
     fn what_its_user_paused_stays_paused() {
         let mut before = Follower::default();
-        before.paused(true, ms(500));
-        before.eof_reached(true, ms(1000));
+        before.paused(true);
+        before.eof_reached(true, None);
         let mut after = at_the_end();
-        after.paused(true, ms(3000));
-        let mut again = at_the_end();
-        again.paused(true, ms(1001));
-        again.paused(false, ms(2000));
-        again.paused(true, ms(2100));
-        for mut follower in [before, after, again] {
+        after.paused(true);
+        for mut follower in [before, after] {
             assert!(!follower.is_due(5000, ms(4000)) && !follower.is_due(6000, ms(9000)));
-            follower.paused(false, ms(10_000));
+            follower.paused(false);
             assert!(!follower.is_due(7000, ms(10_000)) && follower.is_due(8000, ms(10_250)));
         }
     }
@@ -206,9 +230,9 @@ mod tests {
             }
             waits.push(now - ended);
             follower.nudge(Some(f64::from(position)), ms(now));
-            follower.eof_reached(false, ms(now));
+            follower.eof_reached(false, None);
             now += 600;
-            follower.eof_reached(true, ms(now));
+            follower.eof_reached(true, None);
         }
         assert_eq!(waits, [500, 750, 1250, 2250, 2250, 2250]);
     }
@@ -219,8 +243,8 @@ mod tests {
         follower.is_due(1250, ms(2000));
         follower.is_due(1250, ms(2250));
         assert_eq!(follower.nudge(Some(9.0), ms(2250)), Nudge::Seconds(8.5));
-        follower.eof_reached(false, ms(2260));
-        follower.eof_reached(true, ms(2800));
+        follower.eof_reached(false, None);
+        follower.eof_reached(true, None);
         follower.is_due(2500, ms(5000));
         assert_eq!(follower.nudge(Some(9.02), ms(5500)), Nudge::Percent(50.0));
         assert_eq!(at_the_end().nudge(None, ms(2000)), Nudge::Percent(100.0));

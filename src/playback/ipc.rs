@@ -33,6 +33,8 @@ pub enum PlayerEvent {
     },
     /// A file was opened.
     FileLoaded,
+    /// A seek has begun.
+    Seek,
     /// A picture is shown, after a seek or at the start.
     PlaybackRestart,
     /// Words of the command `script-message`, to which a key is bound.
@@ -184,6 +186,7 @@ impl Ipc {
                 value: message["data"].clone(),
             },
             Some("file-loaded") => PlayerEvent::FileLoaded,
+            Some("seek") => PlayerEvent::Seek,
             Some("playback-restart") => PlayerEvent::PlaybackRestart,
             Some("client-message") => {
                 let words = message["args"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -20,6 +20,9 @@ use crate::pipeline::evidence::{
 /// A recording that was not written for this long counts as not growing.
 pub(super) const IDLE_TIME: Duration = Duration::from_secs(1);
 
+/// The live edge: what is newer cannot be played without a pause yet.
+const LIVE: Moment = Moment::BeforeNewest(1.0);
+
 /// Time that mpv may take to show a picture after a seek.
 const SHOW_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -66,12 +69,7 @@ pub fn go(
     match to {
         Destination::Live => {
             let playing = playing(ipc, opened);
-            let newest = newest(&playing)?;
-            if is_playing(ipc, &newest.recording()) {
-                ipc.command(json!(["seek", 100, "absolute-percent"]))?;
-            } else {
-                load(ipc, &newest.recording(), "100%")?;
-            }
+            show(ipc, &newest(&playing)?, LIVE, stop)?;
             ipc.command(json!(["set_property", "pause", false]))?;
             Ok(None)
         }
@@ -232,6 +230,27 @@ pub fn show_place(
         (Way::Bytes, Some(keyframe)) => keyframe,
     };
     seek_bytes(ipc, &recording, &keyframe)
+}
+
+/// Moves a player back to the live edge that looks for a time after it, or at most `margin` seconds before:
+/// it would wait until the recording gets there. Returns whether it did.
+///
+/// # Errors
+///
+/// Returns an error if the recording has no pictures, or the player refuses or does not answer.
+pub fn return_to_edge(
+    ipc: &mut Ipc,
+    target: &Target,
+    margin: f64,
+    stop: &dyn Fn() -> bool,
+) -> Result<bool> {
+    let sought = number(ipc, "time-pos")?;
+    let newest = place(target, Moment::BeforeNewest(0.0), stop)?;
+    let is_beyond = newest.way == Way::Time && sought > newest.seconds - margin;
+    if is_beyond {
+        show(ipc, target, LIVE, stop)?;
+    }
+    Ok(is_beyond)
 }
 
 /// Returns where the player finds a moment.

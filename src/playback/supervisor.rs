@@ -14,13 +14,22 @@ use super::keys::{Action, Keys, action};
 use super::lag::{Lag, seconds_behind};
 use super::osd;
 use super::series::PlayedSeries;
-use super::steer::{Destination, go, load, place, playing, show_place, time_of_player};
+use super::steer::{
+    Destination, go, load, place, playing, return_to_edge, show_place, time_of_player,
+};
 use super::still_here::write_still;
 use crate::error::Result;
 use crate::pipeline::evidence::{Moment, Target};
+use crate::session::Session;
 
 /// Interval at which recording, index and stop flag are checked.
 const POLL: Duration = Duration::from_millis(250);
+
+/// A seek that takes longer may wait for what is not recorded yet …
+const SEEK_TIME: Duration = Duration::from_millis(750);
+
+/// … if it is this close to the newest picture, in seconds.
+const SEEK_MARGIN: f64 = 2.0;
 
 /// How long the help is shown.
 const HELP_TIME: Duration = Duration::from_secs(8);
@@ -52,9 +61,10 @@ pub struct Supervisor<'a> {
     lag: Lag,
     /// Name of the frame to which the player was moved, and when: it is said together with the lag.
     label: Option<(String, Instant)>,
-    is_paused: bool,
     /// Position to start at; `None` once the player is there.
     begin: Option<Destination>,
+    /// When the player began to look for the place that it does not show yet, and how long it may.
+    sought: Option<(Instant, Duration)>,
     has_told_of_silence: bool,
     started: Instant,
 }
@@ -80,8 +90,8 @@ impl<'a> Supervisor<'a> {
             keys: Keys::default(),
             lag: Lag::default(),
             label: None,
-            is_paused: false,
             begin,
+            sought: None,
             has_told_of_silence: false,
             started: Instant::now(),
         };
@@ -120,7 +130,6 @@ impl<'a> Supervisor<'a> {
     }
 
     fn take(&mut self, event: PlayerEvent) {
-        let now = self.started.elapsed();
         match event {
             PlayerEvent::Property { name, value } => match (name.as_str(), value.as_bool()) {
                 ("path", _) => {
@@ -129,13 +138,14 @@ impl<'a> Supervisor<'a> {
                     }
                 }
                 ("eof-reached", Some(is_reached)) => {
-                    self.follower.eof_reached(is_reached, now);
+                    let read = self.ipc.get("stream-pos").ok().and_then(|read| read.as_u64());
+                    self.follower.eof_reached(is_reached, read);
                     // The recording is loaded.
                     self.begin();
                 }
                 ("pause", Some(is_paused)) => {
-                    self.follower.paused(is_paused, now);
-                    let was_paused = std::mem::replace(&mut self.is_paused, is_paused);
+                    let was_paused = self.follower.is_paused();
+                    self.follower.paused(is_paused);
                     if was_paused && !is_paused {
                         self.say_lag(true);
                     }
@@ -145,7 +155,13 @@ impl<'a> Supervisor<'a> {
             },
             // Chapters are the player's own again.
             PlayerEvent::FileLoaded => self.chapters.opened(&self.target),
+            PlayerEvent::Seek => {
+                let patience = self.sought.map_or(SEEK_TIME, |(_, patience)| patience);
+                self.sought = Some((Instant::now(), patience));
+                self.return_to_edge(0.0);
+            }
             PlayerEvent::PlaybackRestart => {
+                self.sought = None;
                 self.begin();
                 self.say_lag(true);
             }
@@ -154,6 +170,22 @@ impl<'a> Supervisor<'a> {
                     self.act(action);
                 }
             }
+        }
+    }
+
+    /// Moves the player back to the live edge if it looks for a time that is not recorded yet, or for one
+    /// that is at most `margin` seconds before the newest picture.
+    fn return_to_edge(&mut self, margin: f64) {
+        let is_growing = self.target.session().is_some_and(Session::is_recorded);
+        if !is_growing || self.begin.is_some() {
+            return;
+        }
+        let flag = self.stop;
+        let stop = || flag.load(Ordering::Relaxed);
+        match return_to_edge(&mut self.ipc, &self.target, margin, &stop) {
+            Ok(true) => tracing::debug!("the player is back at the live edge"),
+            Ok(false) => {}
+            Err(error) => tracing::debug!("{error}"),
         }
     }
 
@@ -247,10 +279,17 @@ impl<'a> Supervisor<'a> {
         } else {
             self.go_on(length);
         }
+        if let Some((since, patience)) = self.sought
+            && since.elapsed() > patience
+        {
+            // Newer versions of mpv do not tell where they want to go, but where they are.
+            self.sought = Some((Instant::now(), patience * 2));
+            self.return_to_edge(SEEK_MARGIN);
+        }
         let flag = self.stop;
         let updated = self.chapters.update(&mut self.ipc, &|| flag.load(Ordering::Relaxed));
         self.note(updated);
-        if !self.is_paused {
+        if !self.follower.is_paused() {
             self.say_lag(false);
         }
     }
@@ -267,10 +306,8 @@ impl<'a> Supervisor<'a> {
                 self.ipc.command(json!(["seek", percent, "absolute-percent"])).map(drop)
             }
         };
-        let unpause = json!(["set_property", "pause", false]);
-        let outcome = sought.and_then(|()| self.ipc.command(unpause));
-        match outcome {
-            Ok(_) => tracing::debug!(?position, "the player continues"),
+        match sought {
+            Ok(()) => tracing::debug!(?position, "the player continues"),
             Err(error) => tracing::debug!("the player does not continue: {error}"),
         }
     }

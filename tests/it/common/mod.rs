@@ -11,6 +11,7 @@ pub mod random;
 pub mod series;
 pub mod studio;
 pub mod ts;
+pub mod viewer;
 
 use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
