@@ -1,7 +1,7 @@
 # Targets for development. Each one installs what it needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench instructions compare lint golden parity suite faults fuzz soak load clean
+.PHONY: help setup build demo guide test bench instructions compare lint golden parity suite faults fuzz soak load clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ build: setup ## build the optimized program: target/release/scenetap
 
 demo: build ## record a sample clip in real time and print each frame as it is kept
 	@bash scripts/demo.sh
+
+guide: build ## run the commands of docs/GUIDE.md again, and write what they print
+	@python3 scripts/guide.py $(ARGS)
 
 test: setup ## run all tests: make test ARGS="--test it parity"
 	@bash scripts/test.sh $(ARGS)

@@ -2,7 +2,7 @@
 //!
 //! [`play`] opens one player per recording. If it is already open, it moves it: the name
 //! of mpv's IPC socket is derived from the recording. While the player runs, a
-//! [`Supervisor`] stands beside it.
+//! supervisor stands beside it.
 //!
 //! ```text
 //! player      the mpv process            ipc         its JSON IPC        words  its last words
@@ -152,6 +152,7 @@ fn open(
     let mut player = Player::start(&target.recording(), socket, options)?;
     match player.connect(socket, stop) {
         Some(ipc) => {
+            tracing::info!("opened a player");
             Supervisor::new(ipc, target, Some(to), stop).run();
         }
         None => tracing::debug!("cannot control the player: no answer on its socket"),
@@ -163,13 +164,14 @@ fn open(
     Ok(outcome?.map_or(PlayOutcome::Stopped, |status| PlayOutcome::Ended(Some(status))))
 }
 
-/// Moves an open player.
+/// Moves an open player. One that has just been started shows its first picture first.
 fn steer(
     ipc: &mut Ipc,
     target: &Target,
     to: Destination,
     stop: &dyn Fn() -> bool,
 ) -> Result<PlayOutcome> {
+    steer::wait_until_open(ipc)?;
     if let Some(said) = steer::go(ipc, target, to, stop)? {
         osd::show(ipc, &said, osd::BRIEFLY);
     }

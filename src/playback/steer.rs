@@ -29,6 +29,12 @@ const SHOW_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time after which a position is asked for again that may be none.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
 
+/// Time between two looks whether a player shows a picture, …
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// … and their number. One that shows none by then, such as sound alone, is moved all the same.
+const OPENING_LOOKS: u32 = 20;
+
 /// How often a seek by bytes is repeated: the recording grows between our look at its length and mpv's.
 const MAX_SEEKS: u32 = 3;
 
@@ -52,6 +58,25 @@ pub enum Destination {
     NextScene,
     /// The one before.
     PreviousScene,
+}
+
+/// Waits until a player that has just been started shows a picture, and whoever has started it has moved
+/// it to where it should begin.
+///
+/// # Errors
+///
+/// Returns an error if the player is gone or does not answer.
+pub fn wait_until_open(ipc: &mut Ipc) -> Result<()> {
+    for look in 0..OPENING_LOOKS {
+        match ipc.get("time-pos") {
+            Ok(_) if look == 0 => return Ok(()),
+            Ok(_) => break,
+            Err(error) if ipc.is_silent() => return Err(error),
+            Err(_) => ipc.wait_for_restart(LOOK_INTERVAL).map_err(gone)?,
+        };
+    }
+    thread::sleep(LOOK_INTERVAL);
+    Ok(())
 }
 
 /// Moves a player. Going live also ends a pause; other positions keep it. Returns what to say to its user,

@@ -18,6 +18,7 @@ mod faults;
 mod following;
 mod frames;
 mod frames_follow;
+mod guide;
 mod jobs;
 mod jpeg;
 mod keyframes;
