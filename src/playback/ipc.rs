@@ -158,7 +158,7 @@ impl Ipc {
         self.events.retain(|event| *event != PlayerEvent::PlaybackRestart);
     }
 
-    /// Waits until a picture is shown. Returns false if none is within `wait`. Other events stay queued.
+    /// Waits until a picture is shown. Returns false if none is within `wait`. All events stay queued.
     ///
     /// # Errors
     ///
@@ -166,9 +166,7 @@ impl Ipc {
     pub fn wait_for_restart(&mut self, wait: Duration) -> io::Result<bool> {
         let deadline = Instant::now() + wait;
         loop {
-            let shown = |event: &PlayerEvent| *event == PlayerEvent::PlaybackRestart;
-            if let Some(at) = self.events.iter().position(shown) {
-                self.events.remove(at);
+            if self.events.contains(&PlayerEvent::PlaybackRestart) {
                 return Ok(true);
             }
             match self.message(deadline)? {

@@ -72,8 +72,11 @@ pub fn wait_until_open(ipc: &mut Ipc) -> Result<()> {
             Ok(_) if look == 0 => return Ok(()),
             Ok(_) => break,
             Err(error) if ipc.is_silent() => return Err(error),
-            Err(_) => ipc.wait_for_restart(LOOK_INTERVAL).map_err(gone)?,
-        };
+            Err(_) => {
+                ipc.forget_restarts();
+                ipc.wait_for_restart(LOOK_INTERVAL).map_err(gone)?;
+            }
+        }
     }
     thread::sleep(LOOK_INTERVAL);
     Ok(())
@@ -100,6 +103,11 @@ pub fn go(
         }
         Destination::Moment(moment) => show(ipc, opened, moment, stop).map(|()| None),
         Destination::NextScene | Destination::PreviousScene => {
+            // What counts is the picture at which a seek ends that has just begun.
+            if ipc.get("seeking").is_ok_and(|is_seeking| is_seeking == true) {
+                ipc.forget_restarts();
+                ipc.wait_for_restart(SHOW_TIMEOUT).map_err(gone)?;
+            }
             let target = playing(ipc, opened);
             let time = time_of_player(ipc, &target, stop)?;
             let is_playing = ipc.get("pause")?.as_bool() == Some(false);
@@ -179,7 +187,7 @@ pub fn playing(ipc: &mut Ipc, opened: &Target) -> Target {
 /// Returns an error if the player does not answer or shows nothing, or the recording cannot be read.
 pub fn time_of_player(ipc: &mut Ipc, target: &Target, stop: &dyn Fn() -> bool) -> Result<f64> {
     let (seconds, clock) = position(ipc)?;
-    let read = ipc.get("stream-pos")?.as_u64();
+    let read = ipc.get("stream-pos").ok().and_then(|read| read.as_u64());
     let found = || -> Result<Option<f64>> {
         let Some(read) = read else { return Ok(None) };
         let recording = OpenRecording::open(target, None)?;
