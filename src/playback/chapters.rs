@@ -25,8 +25,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub struct Chapters {
     session: Option<Session>,
     catalog: Option<SharedCatalog>,
-    /// What the player shows, with the time at which it was told; `None` if it shows nothing of ours.
-    shown: Option<(CatalogStamp, Instant)>,
+    /// What the player shows; `None` if it shows nothing of ours.
+    shown: Option<CatalogStamp>,
+    /// When it was told last, or could not be.
+    tried: Option<Instant>,
     /// Number of frames, from the first on, that the player finds by their time.
     on_timeline: usize,
 }
@@ -44,7 +46,7 @@ impl Chapters {
     /// Returns an error if the index or the recording cannot be read, or the player does not answer.
     pub fn update(&mut self, ipc: &mut Ipc, stop: &dyn Fn() -> bool) -> Result<()> {
         let Some(session) = &self.session else { return Ok(()) };
-        if self.shown.is_some_and(|(_, told)| told.elapsed() < INTERVAL) {
+        if self.tried.is_some_and(|tried| tried.elapsed() < INTERVAL) {
             return Ok(());
         }
         let catalog = match self.catalog.take() {
@@ -52,24 +54,21 @@ impl Chapters {
             None => catalog(session)?,
         };
         let stamp = catalog.stamp();
-        if self.shown.is_some_and(|(shown, _)| shown == stamp) {
+        if self.shown == Some(stamp) {
             self.catalog = Some(catalog);
             return Ok(());
         }
+        self.tried = Some(Instant::now());
         let listed = catalog.list(&Selection::default(), &[], session.is_recorded())?;
         self.catalog = Some(catalog);
-        self.shown = Some((stamp, Instant::now()));
         let frames: Vec<Entry> = listed.into_iter().map(|frame| frame.entry).collect();
         self.on_timeline = on_timeline(session, &frames, self.on_timeline, stop)?;
         let frames = &frames[..self.on_timeline];
         let newest = &frames[frames.len().saturating_sub(CHAPTERS_MAX)..];
         let chapters: Vec<Value> = newest.iter().map(chapter).collect();
-        let told = ipc.command(json!(["set_property", "chapter-list", chapters]));
-        if told.is_err() {
-            // Nothing is loaded yet.
-            self.shown = None;
-        }
-        told.map(drop)
+        ipc.command(json!(["set_property", "chapter-list", chapters]))?;
+        self.shown = Some(stamp);
+        Ok(())
     }
 }
 

@@ -104,6 +104,11 @@ impl Follower {
             self.lengths.pop_front();
         }
         self.lengths.push_back(length);
+        if length < self.ended_length {
+            // It was truncated, and begins anew.
+            (self.ended_length, self.nudged_length) = (length, 0);
+            self.lengths.clear();
+        }
         if !self.is_waiting() || length <= self.ended_length {
             return false;
         }
@@ -186,6 +191,13 @@ mod tests {
         follower.eof_reached(false, None);
         follower.eof_reached(true, Some(900));
         assert!((8..30).all(|look| !follower.is_due(3000, ms(look * 250))));
+    }
+
+    #[test]
+    fn a_recording_that_was_truncated_begins_anew() {
+        let mut follower = at_the_end();
+        assert!(!follower.is_due(300, ms(1250)) && !follower.is_due(500, ms(1500)));
+        assert!(follower.is_due(500, ms(1750)), "it has grown since");
     }
 
     #[test]

@@ -203,11 +203,11 @@ impl Ipc {
     fn message(&mut self, deadline: Instant) -> io::Result<Option<Value>> {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.received) {
-                let message = serde_json::from_slice(&self.received[..end]);
+                // mpv writes file names that are not UTF-8 unchanged.
+                let message = serde_json::from_str(&String::from_utf8_lossy(&self.received[..end]));
                 self.received.drain(..=end);
                 match message {
                     Ok(message) => return Ok(Some(message)),
-                    // mpv writes file names that are not UTF-8 unchanged.
                     Err(_) => continue,
                 }
             }
@@ -298,6 +298,17 @@ mod tests {
         assert_eq!(ipc.get("time-pos").unwrap(), json!(7.5));
         let pause = PlayerEvent::Property { name: "pause".to_owned(), value: json!(true) };
         assert_eq!(ipc.event(Duration::ZERO).unwrap(), Some(pause));
+    }
+
+    #[test]
+    fn a_file_name_that_is_not_utf8_is_an_answer_all_the_same() {
+        let (_folder, mut ipc) = player(vec![|id| {
+            let mut line = format!("{{\"request_id\":{id},\"error\":\"success\",").into_bytes();
+            line.extend(b"\"data\":\"/a/x\xff.ts\"}\n");
+            line
+        }]);
+        assert_eq!(ipc.get("path").unwrap(), json!("/a/x\u{fffd}.ts"));
+        assert!(!ipc.is_silent());
     }
 
     #[test]

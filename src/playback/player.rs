@@ -42,6 +42,8 @@ impl Player {
             .arg("--keep-open-pause=no")
             // With its cache, mpv would treat the first end it reaches as final.
             .arg("--cache=no")
+            // The end of what is recorded so far is not the end of the file.
+            .arg("--loop-file=no")
             // For seeks of its user; ours begin where they have to.
             .arg(format!("--hr-seek-demuxer-offset={SEEK_BACK_SECONDS}"))
             .arg("--force-window=yes")

@@ -72,14 +72,19 @@ impl PlayedSeries {
         recordings.iter().for_each(|recording| self.link(recording));
     }
 
-    /// Returns the recording after the one that is open, once it is long enough to be opened. Those that
-    /// were deleted since are passed over.
-    pub fn next(&self) -> Option<&Session> {
-        let mut found = self.later.iter().filter_map(|session| {
-            let found = fs::metadata(session.recording_ts()).ok()?;
-            Some((session, found))
-        });
-        found.next().and_then(|(session, found)| is_long_enough(&found).then_some(session))
+    /// Returns the recording after the one that is open, once it is long enough to be opened and
+    /// `is_playable`. Those that were deleted since, or will never be playable, are passed over.
+    pub fn next(&self, is_playable: impl Fn(&Session) -> bool) -> Option<&Session> {
+        for session in &self.later {
+            let Ok(found) = fs::metadata(session.recording_ts()) else { continue };
+            if is_long_enough(&found) && is_playable(session) {
+                return Some(session);
+            }
+            if session.is_recorded() {
+                return None;
+            }
+        }
+        None
     }
 
     /// Returns the sessions that continue the one that is open, oldest first.
@@ -129,15 +134,17 @@ mod tests {
         let mut series = PlayedSeries::new(&socket);
         series.opened(&Target::Session(first));
         series.look();
-        assert_eq!(series.next(), None, "it has no recording yet");
+        let next = |series: &PlayedSeries| series.next(|_| true).cloned();
+        assert_eq!(next(&series), None, "it has no recording yet");
         fs::write(second.recording_ts(), vec![0; super::super::OPENING_BYTES as usize]).unwrap();
         series.look();
-        assert_eq!(series.next(), Some(&second));
+        assert_eq!(next(&series), Some(second.clone()));
+        assert_eq!(series.next(|_| false), None, "it cannot be played");
         let third = session("s_3");
         fs::write(third.recording_ts(), vec![0; super::super::OPENING_BYTES as usize]).unwrap();
         series.look();
         fs::remove_file(second.recording_ts()).unwrap();
-        assert_eq!(series.next(), Some(&third), "the second one was deleted");
+        assert_eq!(next(&series), Some(third.clone()), "the second one was deleted");
         let link = socket_path(&third.recording_ts()).unwrap();
         assert_eq!(fs::canonicalize(&link).unwrap(), fs::canonicalize(&socket).unwrap());
         series.remove_links();

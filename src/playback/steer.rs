@@ -29,11 +29,18 @@ const SHOW_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time after which a position is asked for again that may be none.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
 
+/// Time after which a player that was started shows its first picture, as a rule, and was moved to where it
+/// should begin.
+const BEGIN_TIME: Duration = Duration::from_secs(1);
+
 /// Time between two looks whether a player shows a picture, …
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// … and their number. One that shows none by then, such as sound alone, is moved all the same.
 const OPENING_LOOKS: u32 = 20;
+
+/// A file that is larger is not read as a whole to find a place in it.
+const LARGE_FILE_BYTES: u64 = 64 << 20;
 
 /// How often a seek by bytes is repeated: the recording grows between our look at its length and mpv's.
 const MAX_SEEKS: u32 = 3;
@@ -67,18 +74,20 @@ pub enum Destination {
 ///
 /// Returns an error if the player is gone or does not answer.
 pub fn wait_until_open(ipc: &mut Ipc) -> Result<()> {
-    for look in 0..OPENING_LOOKS {
+    for _ in 0..OPENING_LOOKS {
+        let opened = age(fs::metadata(ipc.socket()).and_then(|socket| socket.modified()).ok());
+        let has_begun = opened.is_none_or(|opened| opened > BEGIN_TIME);
         match ipc.get("time-pos") {
-            Ok(_) if look == 0 => return Ok(()),
-            Ok(_) => break,
+            Ok(_) if has_begun => return Ok(()),
             Err(error) if ipc.is_silent() => return Err(error),
-            Err(_) => {
+            // The user has closed the file.
+            Err(_) if ipc.get("idle-active").is_ok_and(|is_idle| is_idle == true) => return Ok(()),
+            _ => {
                 ipc.forget_restarts();
                 ipc.wait_for_restart(LOOK_INTERVAL).map_err(gone)?;
             }
         }
     }
-    thread::sleep(LOOK_INTERVAL);
     Ok(())
 }
 
@@ -96,8 +105,12 @@ pub fn go(
 ) -> Result<Option<String>> {
     match to {
         Destination::Live => {
-            let playing = playing(ipc, opened);
-            show(ipc, &newest(&playing)?, LIVE, stop)?;
+            let newest = newest(opened)?;
+            if is_large_file(&newest) && is_playing(ipc, &newest.recording()) {
+                ipc.command(json!(["seek", 100, "absolute-percent"]))?;
+            } else {
+                show(ipc, &newest, LIVE, stop)?;
+            }
             ipc.command(json!(["set_property", "pause", false]))?;
             Ok(None)
         }
@@ -173,7 +186,7 @@ fn newest(target: &Target) -> Result<Target> {
 pub fn playing(ipc: &mut Ipc, opened: &Target) -> Target {
     let path = ipc.get("path").ok();
     match path.as_ref().and_then(|path| path.as_str()) {
-        Some(path) if Path::new(path) != opened.recording() => {
+        Some(path) if !is_path_of(path, &opened.recording()) => {
             Target::of_file(Path::new(path)).unwrap_or_else(|_| opened.clone())
         }
         _ => opened.clone(),
@@ -189,7 +202,7 @@ pub fn time_of_player(ipc: &mut Ipc, target: &Target, stop: &dyn Fn() -> bool) -
     let (seconds, clock) = position(ipc)?;
     let read = ipc.get("stream-pos").ok().and_then(|read| read.as_u64());
     let found = || -> Result<Option<f64>> {
-        let Some(read) = read else { return Ok(None) };
+        let Some(read) = read.filter(|_| !is_large_file(target)) else { return Ok(None) };
         let recording = OpenRecording::open(target, None)?;
         let time = time_shown(&recording, clock, ByteOffset(read), stop)?;
         Ok(time.map(|time| time.seconds()))
@@ -212,7 +225,10 @@ fn position(ipc: &mut Ipc) -> Result<(f64, SenderClock)> {
 }
 
 fn number(ipc: &mut Ipc, property: &str) -> Result<f64> {
-    let value = ipc.get(property)?.as_f64().filter(|value| value.is_finite());
+    let value = match ipc.get(property) {
+        Err(error) if ipc.is_silent() => return Err(error),
+        value => value.unwrap_or_default().as_f64().filter(|value| value.is_finite()),
+    };
     value.ok_or_else(|| Error::new(Stage::Playback, "the player shows nothing yet"))
 }
 
@@ -292,8 +308,12 @@ pub fn return_to_edge(
 ///
 /// Returns an error if `moment` counts from the newest picture, and there is none.
 pub fn place(target: &Target, moment: Moment, stop: &dyn Fn() -> bool) -> Result<PlayerPlace> {
-    if moment == Moment::FromStart(0.0) {
-        return Ok(PlayerPlace::by_time(0.0));
+    match moment {
+        Moment::FromStart(0.0) => return Ok(PlayerPlace::by_time(0.0)),
+        Moment::FromStart(seconds) if is_large_file(target) => {
+            return Ok(PlayerPlace::by_time(seconds));
+        }
+        _ => {}
     }
     let found = OpenRecording::open(target, None)
         .and_then(|recording| evidence::place(&recording, moment, stop));
@@ -334,13 +354,26 @@ fn percent_of(recording: &Path, offset: ByteOffset) -> Option<f64> {
     Some(super::follow::percent(offset.0, length))
 }
 
-/// Returns whether the player has this recording open. One that has not opened anything yet counts
-/// as if it had.
+/// Returns whether the player has this recording open.
 fn is_playing(ipc: &mut Ipc, recording: &Path) -> bool {
-    let Ok(path) = ipc.get("path") else { return true };
+    let Ok(path) = ipc.get("path") else { return false };
     let real = |path: &Path| fs::canonicalize(path).ok();
-    path.as_str()
-        .is_none_or(|path| Path::new(path) == recording || real(Path::new(path)) == real(recording))
+    path.as_str().is_some_and(|path| {
+        is_path_of(path, recording)
+            || real(Path::new(path)).is_some_and(|path| Some(path) == real(recording))
+    })
+}
+
+/// Returns whether `path` is that of a recording, as mpv tells it: what is not UTF-8 is replaced.
+pub fn is_path_of(path: &str, recording: &Path) -> bool {
+    recording.to_string_lossy() == path
+}
+
+/// Returns whether to do without what takes reading the whole file: it belongs to no session, so it has no
+/// index of key frames, and is large.
+fn is_large_file(target: &Target) -> bool {
+    let Target::File(path) = target else { return false };
+    fs::metadata(path).is_ok_and(|found| found.len() > LARGE_FILE_BYTES)
 }
 
 /// Opens another recording in the player, from `start` on, in mpv's words.

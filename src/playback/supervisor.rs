@@ -15,7 +15,7 @@ use super::lag::{Lag, seconds_behind};
 use super::osd;
 use super::series::PlayedSeries;
 use super::steer::{
-    Destination, go, load, place, playing, return_to_edge, show_place, time_of_player,
+    Destination, go, is_path_of, load, place, playing, return_to_edge, show_place, time_of_player,
 };
 use super::still_here::write_still;
 use crate::error::Result;
@@ -26,10 +26,13 @@ use crate::session::Session;
 const POLL: Duration = Duration::from_millis(250);
 
 /// A seek that takes longer may wait for what is not recorded yet …
-const SEEK_TIME: Duration = Duration::from_millis(750);
+const SEEK_TIME: Duration = Duration::from_millis(1500);
 
 /// … if it is this close to the newest picture, in seconds.
-const SEEK_MARGIN: f64 = 2.0;
+const SEEK_MARGIN: f64 = 1.0;
+
+/// Time in which a player that was opened can be moved to where it should begin.
+const BEGIN_TIME: Duration = Duration::from_secs(10);
 
 /// How long the help is shown.
 const HELP_TIME: Duration = Duration::from_secs(8);
@@ -65,6 +68,10 @@ pub struct Supervisor<'a> {
     begin: Option<Destination>,
     /// When the player began to look for the place that it does not show yet, and how long it may.
     sought: Option<(Instant, Duration)>,
+    /// Whether this program has moved the player, which does not show the place yet.
+    is_moving: bool,
+    /// Distance to the newest picture, in seconds, at which a long seek is one beyond it.
+    seek_margin: f64,
     has_told_of_silence: bool,
     started: Instant,
 }
@@ -92,6 +99,8 @@ impl<'a> Supervisor<'a> {
             label: None,
             begin,
             sought: None,
+            is_moving: false,
+            seek_margin: 0.0,
             has_told_of_silence: false,
             started: Instant::now(),
         };
@@ -104,6 +113,9 @@ impl<'a> Supervisor<'a> {
         for (id, property) in ["eof-reached", "pause", "path"].into_iter().enumerate() {
             let observed = self.ipc.command(json!(["observe_property", id + 1, property]));
             self.note(observed);
+        }
+        if !self.tells_where_it_seeks() {
+            self.seek_margin = SEEK_MARGIN;
         }
         match Keys::bind(&mut self.ipc) {
             Ok(keys) => self.keys = keys,
@@ -129,12 +141,19 @@ impl<'a> Supervisor<'a> {
         Watch::Stopped
     }
 
+    /// Returns whether `time-pos` is the place to which the player seeks, as in mpv 0.35; in 0.40 and
+    /// later, it is where it looks for that.
+    fn tells_where_it_seeks(&mut self) -> bool {
+        let version = self.ipc.get("mpv-version").unwrap_or_default();
+        version.as_str().is_some_and(|version| version.contains(" 0.35."))
+    }
+
     fn take(&mut self, event: PlayerEvent) {
         match event {
             PlayerEvent::Property { name, value } => match (name.as_str(), value.as_bool()) {
                 ("path", _) => {
                     if let Some(path) = value.as_str() {
-                        self.path_changed(Path::new(path));
+                        self.path_changed(path);
                     }
                 }
                 ("eof-reached", Some(is_reached)) => {
@@ -155,13 +174,15 @@ impl<'a> Supervisor<'a> {
             },
             // Chapters are the player's own again.
             PlayerEvent::FileLoaded => self.chapters.opened(&self.target),
-            PlayerEvent::Seek => {
+            PlayerEvent::Seek if !self.is_moving => {
                 let patience = self.sought.map_or(SEEK_TIME, |(_, patience)| patience);
                 self.sought = Some((Instant::now(), patience));
                 self.return_to_edge(0.0);
             }
+            PlayerEvent::Seek => {}
             PlayerEvent::PlaybackRestart => {
                 self.sought = None;
+                self.is_moving = false;
                 self.begin();
                 self.say_lag(true);
             }
@@ -183,7 +204,10 @@ impl<'a> Supervisor<'a> {
         let flag = self.stop;
         let stop = || flag.load(Ordering::Relaxed);
         match return_to_edge(&mut self.ipc, &self.target, margin, &stop) {
-            Ok(true) => tracing::debug!("the player is back at the live edge"),
+            Ok(true) => {
+                self.is_moving = true;
+                tracing::debug!("the player is back at the live edge");
+            }
             Ok(false) => {}
             Err(error) => tracing::debug!("{error}"),
         }
@@ -192,6 +216,10 @@ impl<'a> Supervisor<'a> {
     /// Moves the player to where it should begin.
     fn begin(&mut self) {
         let Some(to) = self.begin else { return };
+        if self.started.elapsed() > BEGIN_TIME {
+            self.begin = None;
+            return;
+        }
         match self.go(to) {
             Ok(_) => {
                 self.begin = None;
@@ -205,7 +233,10 @@ impl<'a> Supervisor<'a> {
 
     fn go(&mut self, to: Destination) -> Result<Option<String>> {
         let stop = self.stop;
-        go(&mut self.ipc, &self.target, to, &|| stop.load(Ordering::Relaxed))
+        self.is_moving = true;
+        let gone = go(&mut self.ipc, &self.target, to, &|| stop.load(Ordering::Relaxed));
+        self.is_moving = gone.is_ok();
+        gone
     }
 
     /// Does what a key asks. What cannot be done is said on the player's screen.
@@ -243,11 +274,11 @@ impl<'a> Supervisor<'a> {
         Ok(Some(format!("written: {}", path.display())))
     }
 
-    fn path_changed(&mut self, path: &Path) {
-        if path == self.target.recording() {
+    fn path_changed(&mut self, path: &str) {
+        if is_path_of(path, &self.target.recording()) {
             return;
         }
-        match Target::of_file(path) {
+        match Target::of_file(Path::new(path)) {
             Ok(target) => self.opened(target),
             Err(error) => tracing::debug!("{error}"),
         }
@@ -282,9 +313,8 @@ impl<'a> Supervisor<'a> {
         if let Some((since, patience)) = self.sought
             && since.elapsed() > patience
         {
-            // Newer versions of mpv do not tell where they want to go, but where they are.
             self.sought = Some((Instant::now(), patience * 2));
-            self.return_to_edge(SEEK_MARGIN);
+            self.return_to_edge(self.seek_margin);
         }
         let flag = self.stop;
         let updated = self.chapters.update(&mut self.ipc, &|| flag.load(Ordering::Relaxed));
@@ -306,6 +336,7 @@ impl<'a> Supervisor<'a> {
                 self.ipc.command(json!(["seek", percent, "absolute-percent"])).map(drop)
             }
         };
+        self.is_moving = sought.is_ok();
         match sought {
             Ok(()) => tracing::debug!(?position, "the player continues"),
             Err(error) => tracing::debug!("the player does not continue: {error}"),
@@ -314,9 +345,17 @@ impl<'a> Supervisor<'a> {
 
     /// Opens the next recording if the player has played this one of `length` bytes to its end.
     fn go_on(&mut self, length: u64) {
-        let Some(next) = self.series.next().filter(|_| self.follower.has_played_all(length)) else {
+        if !self.follower.has_played_all(length) {
             return;
+        }
+        let flag = self.stop;
+        let stop = || flag.load(Ordering::Relaxed);
+        // mpv ends if it cannot open a file.
+        let is_playable = |session: &Session| {
+            let target = Target::Session(session.clone());
+            place(&target, Moment::BeforeNewest(0.0), &stop).is_ok()
         };
+        let Some(next) = self.series.next(is_playable) else { return };
         let next = next.recording_ts();
         match load(&mut self.ipc, &next, "0") {
             Ok(()) => tracing::debug!("the player goes on with {}", next.display()),

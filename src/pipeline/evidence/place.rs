@@ -13,8 +13,11 @@ use crate::media::{ByteOffset, TICKS_PER_SECOND, Ticks};
 /// The stream's clock has 33 bits (ISO/IEC 13818-1, 2.4.3.7).
 const CLOCK_TICKS: i64 = 1 << 33;
 
-/// Largest difference of two clocks that count as one: FFmpeg may take the DTS of a picture for its time.
-const MAX_DIFFERENCE: i64 = TICKS_PER_SECOND;
+/// Largest difference of two clocks that count as one. ffmpeg, too, lets the clock go back by so much.
+const MAX_DIFFERENCE: i64 = TICKS_PER_SECOND / 10;
+
+/// Longest time for which a picture is shown that is found by its time.
+const MAX_SHOWN: i64 = TICKS_PER_SECOND;
 
 /// Largest rounding error of a clock in seconds, in ticks.
 const ROUNDING: i64 = 2;
@@ -190,7 +193,7 @@ fn nearest(
         if let (Some(raw), Some(time)) = (unit.raw, unit.time) {
             let ago = clock.since(SenderClock::of(raw));
             let is_nearer = found.is_none_or(|(least, _)| ago <= least);
-            if (-ROUNDING..=MAX_DIFFERENCE).contains(&ago) && is_nearer {
+            if (-ROUNDING..=MAX_SHOWN).contains(&ago) && is_nearer {
                 found = Some((ago, time));
             }
         }
