@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! player      the mpv process            ipc         its JSON IPC        words  its last words
-//! socket      the name of its socket     steer       moves it to a place
+//! socket      the name of its socket     position    where it stands     steer  moves it
 //! supervisor  the loop beside it         follow      … when it has reached the end
 //! chapters    kept frames on its bar     keys        its keys            osd    its screen
 //! scenes      the next and previous one  lag         behind live         still_here  a picture as a file
@@ -21,6 +21,7 @@ mod lag;
 mod neighbors;
 mod osd;
 mod player;
+mod position;
 mod scenes;
 mod series;
 mod socket;

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
@@ -10,11 +9,12 @@ use serde_json::json;
 use super::ipc::Ipc;
 use super::neighbors::continuations;
 use super::osd;
+use super::position::{is_large_file, number, position, time_of_player};
 use super::scenes::{Scene, next_scene, previous_scene};
 use crate::error::{Error, Result, Stage};
 use crate::media::ByteOffset;
 use crate::pipeline::evidence::{
-    self, Moment, OpenRecording, PlayerKeyframe, PlayerPlace, SenderClock, Target, Way, time_shown,
+    self, Moment, OpenRecording, PlayerKeyframe, PlayerPlace, Target, Way,
 };
 
 /// A recording that was not written for this long counts as not growing.
@@ -26,9 +26,6 @@ const LIVE: Moment = Moment::BeforeNewest(1.0);
 /// Time that mpv may take to show a picture after a seek.
 const SHOW_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Time after which a position is asked for again that may be none.
-const SECOND_LOOK: Duration = Duration::from_millis(100);
-
 /// Time after which a player that was started shows its first picture, as a rule, and was moved to where it
 /// should begin.
 const BEGIN_TIME: Duration = Duration::from_secs(1);
@@ -38,9 +35,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// … and their number. One that shows none by then, such as sound alone, is moved all the same.
 const OPENING_LOOKS: u32 = 20;
-
-/// A file that is larger is not read as a whole to find a place in it.
-const LARGE_FILE_BYTES: u64 = 64 << 20;
 
 /// How often a seek by bytes is repeated: the recording grows between our look at its length and mpv's.
 const MAX_SEEKS: u32 = 3;
@@ -105,12 +99,7 @@ pub fn go(
 ) -> Result<Option<String>> {
     match to {
         Destination::Live => {
-            let newest = newest(opened)?;
-            if is_large_file(&newest) && is_playing(ipc, &newest.recording()) {
-                ipc.command(json!(["seek", 100, "absolute-percent"]))?;
-            } else {
-                show(ipc, &newest, LIVE, stop)?;
-            }
+            show_edge(ipc, &newest(opened)?, stop)?;
             ipc.command(json!(["set_property", "pause", false]))?;
             Ok(None)
         }
@@ -193,43 +182,16 @@ pub fn playing(ipc: &mut Ipc, opened: &Target) -> Target {
     }
 }
 
-/// Returns the time of the picture that a player shows, in seconds from the start of `target`.
-///
-/// # Errors
-///
-/// Returns an error if the player does not answer or shows nothing, or the recording cannot be read.
-pub fn time_of_player(ipc: &mut Ipc, target: &Target, stop: &dyn Fn() -> bool) -> Result<f64> {
-    let (seconds, clock) = position(ipc)?;
-    let read = ipc.get("stream-pos").ok().and_then(|read| read.as_u64());
-    let found = || -> Result<Option<f64>> {
-        let Some(read) = read.filter(|_| !is_large_file(target)) else { return Ok(None) };
-        let recording = OpenRecording::open(target, None)?;
-        let time = time_shown(&recording, clock, ByteOffset(read), stop)?;
-        Ok(time.map(|time| time.seconds()))
-    };
-    // mpv may play what scenetap does not read.
-    let found = found().inspect_err(|error| tracing::debug!("{error}"));
-    Ok(found.ok().flatten().unwrap_or(seconds))
-}
-
-/// Returns the time of the picture that a player shows, on the player's timeline and on the stream's clock.
-fn position(ipc: &mut Ipc) -> Result<(f64, SenderClock)> {
-    let mut seconds = number(ipc, "time-pos")?;
-    if seconds == 0.0 {
-        // Where two streams were joined, mpv may tell this once.
-        thread::sleep(SECOND_LOOK);
-        seconds = number(ipc, "time-pos")?;
+/// Shows the live edge of a recording. Without pictures that scenetap decodes, that is the end of the file.
+fn show_edge(ipc: &mut Ipc, target: &Target, stop: &dyn Fn() -> bool) -> Result<()> {
+    let recording = target.recording();
+    if !is_large_file(target) && place(target, LIVE, stop).is_ok() {
+        return show(ipc, target, LIVE, stop);
     }
-    let start = number(ipc, "demuxer-start-time")?;
-    Ok((seconds, SenderClock::from_seconds(seconds + start)))
-}
-
-fn number(ipc: &mut Ipc, property: &str) -> Result<f64> {
-    let value = match ipc.get(property) {
-        Err(error) if ipc.is_silent() => return Err(error),
-        value => value.unwrap_or_default().as_f64().filter(|value| value.is_finite()),
-    };
-    value.ok_or_else(|| Error::new(Stage::Playback, "the player shows nothing yet"))
+    if is_playing(ipc, &recording) {
+        return ipc.command(json!(["seek", 100, "absolute-percent"])).map(drop);
+    }
+    load(ipc, &recording, "100%")
 }
 
 /// Shows a moment of a recording.
@@ -367,13 +329,6 @@ fn is_playing(ipc: &mut Ipc, recording: &Path) -> bool {
 /// Returns whether `path` is that of a recording, as mpv tells it: what is not UTF-8 is replaced.
 pub fn is_path_of(path: &str, recording: &Path) -> bool {
     recording.to_string_lossy() == path
-}
-
-/// Returns whether to do without what takes reading the whole file: it belongs to no session, so it has no
-/// index of key frames, and is large.
-fn is_large_file(target: &Target) -> bool {
-    let Target::File(path) = target else { return false };
-    fs::metadata(path).is_ok_and(|found| found.len() > LARGE_FILE_BYTES)
 }
 
 /// Opens another recording in the player, from `start` on, in mpv's words.

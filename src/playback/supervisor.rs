@@ -13,10 +13,9 @@ use super::ipc::{Ipc, PlayerEvent};
 use super::keys::{Action, Keys, action};
 use super::lag::{Lag, seconds_behind};
 use super::osd;
+use super::position::time_of_player;
 use super::series::PlayedSeries;
-use super::steer::{
-    Destination, go, is_path_of, load, place, playing, return_to_edge, show_place, time_of_player,
-};
+use super::steer::{Destination, go, is_path_of, load, place, playing, return_to_edge, show_place};
 use super::still_here::write_still;
 use crate::error::Result;
 use crate::pipeline::evidence::{Moment, Target};
