@@ -26,15 +26,14 @@ const LIVE: Moment = Moment::BeforeNewest(1.0);
 /// Time that mpv may take to show a picture after a seek.
 const SHOW_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Time after which a player that was started shows its first picture, as a rule, and was moved to where it
-/// should begin.
-const BEGIN_TIME: Duration = Duration::from_secs(1);
+/// The option of a player, among those for its scripts, that says that it is where it should begin.
+const BEGUN: &str = "scenetap-begun";
 
-/// Time between two looks whether a player shows a picture, …
+/// Time between two looks whether it is, …
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// … and their number. One that shows none by then, such as sound alone, is moved all the same.
-const OPENING_LOOKS: u32 = 20;
+/// … and their number. One that is not by then is moved all the same.
+const OPENING_LOOKS: u32 = 40;
 
 /// How often a seek by bytes is repeated: the recording grows between our look at its length and mpv's.
 const MAX_SEEKS: u32 = 3;
@@ -61,21 +60,16 @@ pub enum Destination {
     PreviousScene,
 }
 
-/// Waits until a player that has just been started shows a picture, and whoever has started it has moved
-/// it to where it should begin.
+/// Waits until a player that has just been started was moved to where it should begin.
 ///
 /// # Errors
 ///
 /// Returns an error if the player is gone or does not answer.
 pub fn wait_until_open(ipc: &mut Ipc) -> Result<()> {
     for _ in 0..OPENING_LOOKS {
-        let opened = age(fs::metadata(ipc.socket()).and_then(|socket| socket.modified()).ok());
-        let has_begun = opened.is_none_or(|opened| opened > BEGIN_TIME);
-        match ipc.get("time-pos") {
-            Ok(_) if has_begun => return Ok(()),
+        match ipc.get("script-opts") {
+            Ok(options) if options.get(BEGUN).is_some() => return Ok(()),
             Err(error) if ipc.is_silent() => return Err(error),
-            // The user has closed the file.
-            Err(_) if ipc.get("idle-active").is_ok_and(|is_idle| is_idle == true) => return Ok(()),
             _ => {
                 ipc.forget_restarts();
                 ipc.wait_for_restart(LOOK_INTERVAL).map_err(gone)?;
@@ -83,6 +77,16 @@ pub fn wait_until_open(ipc: &mut Ipc) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Tells every other `play` that a player is where it should begin.
+///
+/// # Errors
+///
+/// Returns an error if the player refuses or does not answer.
+pub fn set_begun(ipc: &mut Ipc) -> Result<()> {
+    let option = format!("{BEGUN}=yes");
+    ipc.command(json!(["change-list", "script-opts", "append", option])).map(drop)
 }
 
 /// Moves a player. Going live also ends a pause; other positions keep it. Returns what to say to its user,

@@ -15,7 +15,9 @@ use super::lag::{Lag, seconds_behind};
 use super::osd;
 use super::position::time_of_player;
 use super::series::PlayedSeries;
-use super::steer::{Destination, go, is_path_of, load, place, playing, return_to_edge, show_place};
+use super::steer::{
+    Destination, go, is_path_of, load, place, playing, return_to_edge, set_begun, show_place,
+};
 use super::still_here::write_still;
 use crate::error::Result;
 use crate::pipeline::evidence::{Moment, Target};
@@ -215,19 +217,20 @@ impl<'a> Supervisor<'a> {
     /// Moves the player to where it should begin.
     fn begin(&mut self) {
         let Some(to) = self.begin else { return };
-        if self.started.elapsed() > BEGIN_TIME {
-            self.begin = None;
-            return;
-        }
         match self.go(to) {
+            Err(error) if self.started.elapsed() < BEGIN_TIME => {
+                return tracing::debug!("cannot move the player yet: {error}");
+            }
+            Err(error) => tracing::debug!("cannot move the player: {error}"),
             Ok(_) => {
-                self.begin = None;
                 if let Some(key) = self.keys.of(Action::Help) {
-                    self.label = Some((format!("scenetap: {key} shows the keys"), Instant::now()));
+                    self.say(format!("scenetap: {key} shows the keys"));
                 }
             }
-            Err(error) => tracing::debug!("cannot move the player yet: {error}"),
         }
+        self.begin = None;
+        let told = set_begun(&mut self.ipc);
+        self.note(told);
     }
 
     fn go(&mut self, to: Destination) -> Result<Option<String>> {
@@ -257,9 +260,14 @@ impl<'a> Supervisor<'a> {
             }
         };
         if let Some(said) = said {
-            osd::show(&mut self.ipc, &said, osd::BRIEFLY);
-            self.label = Some((said, Instant::now()));
+            self.say(said);
         }
+    }
+
+    /// Shows a message, to which the lag is added if that changes.
+    fn say(&mut self, text: String) {
+        osd::show(&mut self.ipc, &text, osd::BRIEFLY);
+        self.label = Some((text, Instant::now()));
     }
 
     /// Writes the picture that is shown.
