@@ -173,7 +173,7 @@ fn steer(
     stop: &dyn Fn() -> bool,
 ) -> Result<PlayOutcome> {
     steer::wait_until_open(ipc)?;
-    if let Some(said) = steer::go(ipc, target, to, stop)? {
+    if let Some(said) = steer::go_as_asked(ipc, target, to, stop)? {
         osd::show(ipc, &said, osd::BRIEFLY);
     }
     Ok(PlayOutcome::Steered)

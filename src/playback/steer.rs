@@ -89,8 +89,7 @@ pub fn set_begun(ipc: &mut Ipc) -> Result<()> {
     ipc.command(json!(["change-list", "script-opts", "append", option])).map(drop)
 }
 
-/// Moves a player. Going live also ends a pause; other positions keep it. Returns what to say to its user,
-/// if that is more than where it stands. `opened` is what the player was opened with.
+/// Moves a player. A pause stays one. Returns what to say to its user, if that is more than where it stands. `opened` is what the player was opened with.
 ///
 /// # Errors
 ///
@@ -102,11 +101,7 @@ pub fn go(
     stop: &dyn Fn() -> bool,
 ) -> Result<Option<String>> {
     match to {
-        Destination::Live => {
-            show_edge(ipc, &newest(opened)?, stop)?;
-            ipc.command(json!(["set_property", "pause", false]))?;
-            Ok(None)
-        }
+        Destination::Live => show_edge(ipc, &newest(opened)?, stop).map(|()| None),
         Destination::Moment(moment) => show(ipc, opened, moment, stop).map(|()| None),
         Destination::NextScene | Destination::PreviousScene => {
             // What counts is the picture at which a seek ends that has just begun.
@@ -123,6 +118,24 @@ pub fn go(
             Ok(Some(osd::frame_label(&scene.entry)))
         }
     }
+}
+
+/// As [`go`], for a user who asks for it: going live also ends a pause.
+///
+/// # Errors
+///
+/// As [`go`].
+pub fn go_as_asked(
+    ipc: &mut Ipc,
+    opened: &Target,
+    to: Destination,
+    stop: &dyn Fn() -> bool,
+) -> Result<Option<String>> {
+    let said = go(ipc, opened, to, stop)?;
+    if to == Destination::Live {
+        ipc.command(json!(["set_property", "pause", false]))?;
+    }
+    Ok(said)
 }
 
 /// Returns where a player begins that is not open yet: at the live edge, unless told otherwise.

@@ -16,7 +16,8 @@ use super::osd;
 use super::position::time_of_player;
 use super::series::PlayedSeries;
 use super::steer::{
-    Destination, go, is_path_of, load, place, playing, return_to_edge, set_begun, show_place,
+    Destination, go, go_as_asked, is_path_of, load, place, playing, return_to_edge, set_begun,
+    show_place,
 };
 use super::still_here::write_still;
 use crate::error::Result;
@@ -35,11 +36,17 @@ const SEEK_MARGIN: f64 = 1.0;
 /// Time in which a player that was opened can be moved to where it should begin.
 const BEGIN_TIME: Duration = Duration::from_secs(10);
 
+/// mpv recognizes a recording that has more pictures than this, in seconds.
+const PLAYABLE_SECONDS: f64 = 0.5;
+
 /// How long the help is shown.
 const HELP_TIME: Duration = Duration::from_secs(8);
 
 /// What a key says once nobody listens to it any more.
 const LEFT: &str = "scenetap no longer runs beside this player";
+
+/// Moves a player: see [`go`] and [`go_as_asked`].
+type Go = fn(&mut Ipc, &Target, Destination, &dyn Fn() -> bool) -> Result<Option<String>>;
 
 /// How the supervision of a player ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,7 +224,7 @@ impl<'a> Supervisor<'a> {
     /// Moves the player to where it should begin.
     fn begin(&mut self) {
         let Some(to) = self.begin else { return };
-        match self.go(to) {
+        match self.moved(to, go) {
             Err(error) if self.started.elapsed() < BEGIN_TIME => {
                 return tracing::debug!("cannot move the player yet: {error}");
             }
@@ -233,7 +240,8 @@ impl<'a> Supervisor<'a> {
         self.note(told);
     }
 
-    fn go(&mut self, to: Destination) -> Result<Option<String>> {
+    /// Moves the player.
+    fn moved(&mut self, to: Destination, go: Go) -> Result<Option<String>> {
         let stop = self.stop;
         self.is_moving = true;
         let gone = go(&mut self.ipc, &self.target, to, &|| stop.load(Ordering::Relaxed));
@@ -244,9 +252,9 @@ impl<'a> Supervisor<'a> {
     /// Does what a key asks. What cannot be done is said on the player's screen.
     fn act(&mut self, action: Action) {
         let done = match action {
-            Action::NextScene => self.go(Destination::NextScene),
-            Action::PreviousScene => self.go(Destination::PreviousScene),
-            Action::Live => self.go(Destination::Live),
+            Action::NextScene => self.moved(Destination::NextScene, go_as_asked),
+            Action::PreviousScene => self.moved(Destination::PreviousScene, go_as_asked),
+            Action::Live => self.moved(Destination::Live, go_as_asked),
             Action::Still => self.still(),
             Action::Help => {
                 return osd::show(&mut self.ipc, &self.keys.help(), HELP_TIME);
@@ -360,7 +368,8 @@ impl<'a> Supervisor<'a> {
         // mpv ends if it cannot open a file.
         let is_playable = |session: &Session| {
             let target = Target::Session(session.clone());
-            place(&target, Moment::BeforeNewest(0.0), &stop).is_ok()
+            let newest = place(&target, Moment::BeforeNewest(0.0), &stop);
+            newest.is_ok_and(|newest| newest.seconds > PLAYABLE_SECONDS)
         };
         let Some(next) = self.series.next(is_playable) else { return };
         let next = next.recording_ts();

@@ -110,6 +110,11 @@ impl Viewer {
         }
     }
 
+    /// Waits until the player is where it should begin.
+    pub fn wait_until_begun(&self) {
+        self.wait_for("script-opts", |options| options["scenetap-begun"] == "yes");
+    }
+
     /// Waits until the player is at `seconds`, or less than `tolerance` after it.
     pub fn wait_for_time(&self, seconds: f64, tolerance: f64) {
         let range = seconds - 0.001..seconds + tolerance;

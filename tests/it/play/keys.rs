@@ -43,6 +43,7 @@ fn kept_frames_are_chapters_as_they_come_and_free_keys_go_to_them() {
         bindings.as_array().unwrap().iter().filter(|binding| binding["key"] == "n").collect();
     assert!(own.len() == 1 && own[0]["cmd"] == "show-text mine", "{own:?}");
     assert_eq!(still, "Ctrl+s");
+    viewer.wait_until_begun();
     viewer.log_screen();
 
     let chapters = |viewer: &Viewer| {

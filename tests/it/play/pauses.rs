@@ -47,7 +47,7 @@ impl Broadcast {
     fn watch(&self) -> std::process::Child {
         let mut play = self.viewer.scenetap();
         let player = play.args(["-v", "play"]).arg(&self.recorder.session).spawn().unwrap();
-        // It has moved there.
+        self.viewer.wait_until_begun();
         self.viewer.wait_for_time_after(self.viewer.newest(&self.recorder.session) - 1.2);
         player
     }

@@ -15,6 +15,7 @@ use crate::common::{Recorder, fixture, has};
 /// Opens a player on a session, and pauses it once it is beyond `begun`.
 fn open(viewer: &Viewer, session: &Path, arguments: &[&str], begun: f64) -> Child {
     let player = viewer.scenetap().arg("play").arg(session).args(arguments).spawn().unwrap();
+    viewer.wait_until_begun();
     viewer.wait_for_time_after(begun);
     viewer.set("pause", true);
     player

@@ -77,6 +77,7 @@ fn scenes_and_the_live_edge_are_found_in_later_and_earlier_sessions_of_a_series(
         move |value: &Value| value.as_str() == path.to_str()
     };
     let mut player = viewer.scenetap().arg("play").arg(&first).args(["--at", "1"]).spawn().unwrap();
+    viewer.wait_until_begun();
     viewer.wait_for_time_after(0.99);
     viewer.set("pause", true);
     viewer.play(&first, &["--frame", &last.0]);
