@@ -54,6 +54,9 @@ impl Broadcast {
 
     /// Waits until mpv has met the end of the file, which takes it 2 s if it has seen the file grow.
     fn wait_for_end(&self) {
+        // It may still have met the one before.
+        let newest = self.viewer.newest(&self.recorder.session);
+        self.viewer.wait_for_time_after(newest - 0.3);
         self.viewer.wait_for("eof-reached", |is_reached| *is_reached == json!(true));
     }
 
