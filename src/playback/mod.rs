@@ -165,7 +165,7 @@ fn open(
     Ok(outcome?.map_or(PlayOutcome::Stopped, |status| PlayOutcome::Ended(Some(status))))
 }
 
-/// Moves an open player. One that has just been started shows its first picture first.
+/// Moves an open player. Waits for one that was just started until it is where it should begin.
 fn steer(
     ipc: &mut Ipc,
     target: &Target,

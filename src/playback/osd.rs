@@ -1,4 +1,4 @@
-//! What is shown on the player's screen.
+//! Messages on the player's screen (OSD), and the words for times in them.
 
 use std::time::Duration;
 

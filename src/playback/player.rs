@@ -44,7 +44,7 @@ impl Player {
             .arg("--cache=no")
             // The end of what is recorded so far is not the end of the file.
             .arg("--loop-file=no")
-            // Its time 0 is the start of the recording.
+            // Time 0 of the timeline is the start of the recording.
             .arg("--rebase-start-time=yes")
             // For seeks of its user; ours begin where they have to.
             .arg(format!("--hr-seek-demuxer-offset={SEEK_BACK_SECONDS}"))

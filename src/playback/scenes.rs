@@ -23,7 +23,7 @@ const AGO_SECONDS: f64 = 1.0;
 pub struct Scene {
     /// The session of which it is.
     pub session: Session,
-    /// Its entry in the index.
+    /// The entry in the index.
     pub entry: Entry,
 }
 

@@ -20,7 +20,7 @@ pub struct PlayedSeries {
     session: Option<Session>,
     /// Whether it was being recorded while it was open.
     was_recorded: bool,
-    /// Those that continue it, oldest first.
+    /// Sessions that continue the open one, oldest first.
     later: Vec<Session>,
     /// When the folder of the sessions had changed last when it was read.
     read: Option<SystemTime>,

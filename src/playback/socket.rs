@@ -34,7 +34,7 @@ pub fn remove_stale(socket: &Path) {
     let (links, sockets): (Vec<_>, Vec<_>) =
         paths.iter().filter(is_player).partition(|path| path.is_symlink());
     for path in sockets {
-        // Whoever starts a player holds the lock before it listens.
+        // The process that starts a player takes the lock before the player listens.
         let is_idle =
             !path.with_extension("lock").exists() || is_unlocked(&path.with_extension("lock"));
         if is_idle && Ipc::connect(path).is_err() {

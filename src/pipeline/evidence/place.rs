@@ -42,11 +42,11 @@ pub struct PlayerPlace {
 /// A key frame, as a player finds it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PlayerKeyframe {
-    /// It is the first key frame after this offset.
+    /// Offset after which no key frame comes before this one.
     pub after: ByteOffset,
-    /// Its time.
+    /// Time from the start of the recording, in ticks.
     pub time: Ticks,
-    /// Its time on the sender's clock.
+    /// Time on the sender's 33-bit clock.
     pub clock: SenderClock,
 }
 

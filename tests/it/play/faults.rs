@@ -54,7 +54,7 @@ fn a_player_that_is_killed_is_told_once_and_the_recording_is_whole() {
     assert!(line.ends_with("recording continues"), "{line}");
     let log = finish(recorder);
     assert!(!log.iter().any(|line| line.contains("mpv") || line.contains("player")), "{log:?}");
-    // Its socket is gone, so the next player is a new one.
+    // The socket is gone, so the next player is a new one.
     let left = fs::read_dir(viewer.sockets()).unwrap().flatten();
     let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".sock")), "{left:?}");
