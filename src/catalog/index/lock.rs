@@ -5,7 +5,7 @@
 //! when it is free.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -26,6 +26,14 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A lock that is held for longer is logged.
 const LOG_AFTER: Duration = Duration::from_secs(5);
+
+/// Bytes of /proc/locks that one system call may return. The kernel returns at most a page, some 70
+/// locks.
+const LOCKS_CHUNK: usize = 64 * 1024;
+
+/// Number of times that /proc/locks is read to find a lock: longer than a page, it can still lack
+/// one.
+const LOCKS_READS: usize = 3;
 
 /// The lock file of a frames folder.
 #[derive(Debug)]
@@ -130,11 +138,33 @@ impl IndexLock {
     fn holder(&self) -> String {
         let pid = || {
             let metadata = self.file.metadata().ok()?;
-            let locks = fs::read_to_string("/proc/locks").ok()?;
-            holder_of(&locks, metadata.dev(), metadata.ino())
+            (0..LOCKS_READS).find_map(|_| {
+                let locks = read_locks().ok()?;
+                holder_of(&locks, metadata.dev(), metadata.ino())
+            })
         };
         pid().map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
     }
+}
+
+/// Reads /proc/locks in as few system calls as possible. The kernel resumes the list by position at
+/// each call: when a lock is released between two calls, the next line is skipped.
+/// `fs::read_to_string` begins with a call for 32 bytes, in the middle of the first line.
+fn read_locks() -> io::Result<String> {
+    let mut file = File::open("/proc/locks")?;
+    let mut bytes = vec![0; LOCKS_CHUNK];
+    let mut length = 0;
+    loop {
+        bytes.resize(length + LOCKS_CHUNK, 0);
+        match file.read(&mut bytes[length..]) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(length);
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Returns the process that holds `flock` on the file with this device and inode, by /proc/locks
@@ -200,6 +230,28 @@ mod tests {
         assert_eq!(holder_of(&locks, device, 7), Some(400));
         assert_eq!(holder_of(&locks, 99, 7), None, "two files, neither on this device");
         assert_eq!(holder_of(&locks, 99, 77), Some(200));
+    }
+
+    #[test]
+    fn the_holder_is_named_while_other_locks_come_and_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = IndexLock::open(folder.path()).unwrap();
+        let files: Vec<File> = (0..20).map(|_| tempfile::tempfile().unwrap()).collect();
+        let other = File::open(folder.path().join(LOCK_NAME)).unwrap();
+        other.lock().unwrap();
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    files.iter().for_each(|file| file.lock().unwrap());
+                    files.iter().for_each(|file| file.unlock().unwrap());
+                }
+            });
+            let named = format!("process {}", std::process::id());
+            let unnamed = (0..2000).filter(|_| lock.holder() != named).count();
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(unnamed, 0);
+        });
     }
 
     #[test]
