@@ -4,7 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scenetap=${CARGO_TARGET_DIR:-target}/release/scenetap
+scenetap=${SCENETAP:-${CARGO_TARGET_DIR:-target}/release/scenetap}
+# Read no configuration file of this host.
+export SCENETAP_CONFIG=
 clip=${1:-fixtures/bbb_h264_bframes_scenecut_360p24.ts}
 sessions=${SESSIONS_DIR:-sessions}
 work=$(mktemp -d)

@@ -5,6 +5,8 @@
 #   parity.sh [--markdown] [FILE...]      without files: the fixtures
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Read no configuration file of this host.
+export SCENETAP_CONFIG=
 
 scenetap=${SCENETAP:-target/release/scenetap}
 work=$(mktemp -d)

@@ -7,6 +7,8 @@
 # their absence a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Read no configuration file of this host.
+export SCENETAP_CONFIG=
 
 SCENETAP_LEFT_OUT=$(mktemp)
 trap 'rm -f "$SCENETAP_LEFT_OUT"' EXIT

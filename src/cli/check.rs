@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::output::JsonLines;
 use super::pictures::PictureOptions;
 use super::progress::ScanBar;
-use super::{CommandContext, ExitStatus, pictures};
+use super::{CommandContext, ExitStatus, complete, pictures};
 use crate::catalog::examine::Examined;
 use crate::config::{CheckConfig, Layers, key};
 use crate::error::{Error, Result, Stage};
@@ -23,7 +23,7 @@ use crate::telemetry::Counters;
 #[command(after_help = super::help::CHECK_EXAMPLES)]
 pub struct CheckArgs {
     /// Session name or session folder
-    #[arg(value_name = "SESSION")]
+    #[arg(value_name = "SESSION", add = complete::session())]
     session: PathBuf,
 
     /// Repair: truncate a torn packet and restore missing frames

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::output::JsonLines;
 use super::target::find_target;
-use super::{CommandContext, ExitStatus, file_output};
+use super::{CommandContext, ExitStatus, complete, file_output};
 use crate::config::{ClipConfig, Layers, key};
 use crate::error::{Error, Result, Stage};
 use crate::media::Ticks;
@@ -22,7 +22,7 @@ use crate::pipeline::evidence::{self, Clip, ClipRange, Cut, Moment, OpenRecordin
 #[command(after_help = super::help::CLIP_EXAMPLES)]
 pub struct ClipArgs {
     /// Session name, session folder or MPEG-TS file
-    #[arg(value_name = "SESSION-OR-FILE")]
+    #[arg(value_name = "SESSION-OR-FILE", add = complete::session_or_file())]
     target: PathBuf,
 
     /// The beginning: seconds or [HH:]MM:SS from the start; with a minus sign, before the newest picture

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::output::{JsonLines, WriteOutcome};
-use super::{CommandContext, ExitStatus, frame_table};
+use super::{CommandContext, ExitStatus, complete, frame_table};
 use crate::agent::{self, FollowOptions, FrameOutlet, LeaseOptions};
 use crate::catalog::Entry;
 use crate::catalog::handouts::{Selection, SharedCatalog, Since};
@@ -30,7 +30,7 @@ type Timeout = Option<Duration>;
 #[command(after_help = super::help::FRAMES_EXAMPLES)]
 pub struct FramesArgs {
     /// Session name or session folder
-    #[arg(value_name = "SESSION")]
+    #[arg(value_name = "SESSION", add = complete::session())]
     session: PathBuf,
 
     /// Only frames that were not delivered: sent_to_agent is false

@@ -33,10 +33,11 @@ pub struct GlobalArgs {
     #[arg(display_order = 903)]
     log_format: Option<LogFormat>,
 
-    /// Read options from a TOML file, one per line as in scene-threshold = 0.4
+    /// Read options from this TOML file, one per line as in scene-threshold = 0.4
     ///
     /// Keys are option names without the dashes; all commands share one flat list. An
-    /// unknown key is an error.
+    /// unknown key is an error. Without this option, the file in
+    /// ~/.config/scenetap/config.toml or /etc/scenetap/config.toml is read, if there is one.
     #[arg(long, global = true, value_name = "FILE.toml", display_order = 904)]
     pub config: Option<PathBuf>,
 }

@@ -21,14 +21,20 @@ pub(super) const AFTER_SHORT: &str =
 pub(super) const AFTER_LONG: &str = "\
 Where options come from:
   Each option can be given as the flag --some-name, as the environment variable
-  SCENETAP_SOME_NAME, or as the line some-name = VALUE in the --config file. Only
+  SCENETAP_SOME_NAME, or as the line some-name = VALUE in the configuration file. Only
   flags are what says what to do now: --ack, --release and --renew of frames, --frame
   of play and still, --next-scene and --prev-scene of play, --from and --to of clip,
-  --output of still and clip. A flag overrides a variable, a variable overrides the file, and the file overrides the
-  default. Five older variables (STREAM_HOST, STREAM_PORT, SCENE_THRESHOLD,
-  MAX_FRAME_INTERVAL, SESSIONS_DIR) rank between SCENETAP_ variables and the file.
-  In variables, switches are yes or no (true or false, 1 or 0). An empty variable
-  counts as unset.
+  --output of still and clip. A flag overrides a variable, a variable overrides the
+  file, and the file overrides the default. Five older variables (STREAM_HOST,
+  STREAM_PORT, SCENE_THRESHOLD, MAX_FRAME_INTERVAL, SESSIONS_DIR) rank between
+  SCENETAP_ variables and the file. In variables, switches are yes or no (true or
+  false, 1 or 0). An empty variable counts as unset.
+
+Configuration file:
+  The first of these that exists is read: the file of --config; of the variable
+  SCENETAP_CONFIG (empty: none); $XDG_CONFIG_HOME/scenetap/config.toml, which is
+  ~/.config/scenetap/config.toml by default; /etc/scenetap/config.toml.
+  scenetap config --print-default prints an example.
 
 Examples:
   Record, and send a file from another terminal:
@@ -160,12 +166,29 @@ Examples:
   scenetap check 20240601_201500 --repair
   for session in sessions/*; do scenetap check \"$session\"; done";
 
+pub(super) const CONFIG_EXAMPLES: &str = "\
+Examples:
+  scenetap config --print-default > ~/.config/scenetap/config.toml
+  scenetap config --check /etc/scenetap/config.toml";
+
+pub(super) const VERSION_EXAMPLES: &str = "\
+Examples:
+  scenetap version
+  scenetap version --json | jq -r .ffmpeg.version";
+
+pub(super) const GENERATE_EXAMPLES: &str = "\
+Examples:
+  scenetap generate --man ~/.local/share/man/man1
+  source <(scenetap generate --completion bash)";
+
 /// The flags that say what to do now, by command: no variable and no file gives them.
-const ORDERS: [(&str, &[&str]); 4] = [
+const ORDERS: [(&str, &[&str]); 6] = [
     ("play", &["frame", "next-scene", "prev-scene"]),
     ("frames", &["ack", "release", "renew"]),
     ("still", &["frame", "output"]),
     ("clip", &["from", "to", "output"]),
+    ("config", &["print-default", "check"]),
+    ("generate", &["man", "completion"]),
 ];
 
 /// Returns whether no variable and no file gives the flag of a command.

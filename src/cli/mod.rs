@@ -6,15 +6,20 @@
 
 mod check;
 mod clip;
+mod complete;
+mod config_file;
 mod exit_status;
 mod file_output;
 mod frame_lines;
 mod frame_table;
 mod frames;
+mod generate;
 mod global;
 mod help;
 mod list;
+mod man_pages;
 mod on_frame;
+mod option_list;
 mod output;
 mod pictures;
 mod play;
@@ -33,6 +38,7 @@ mod still;
 mod target;
 mod terminal;
 mod tls;
+mod version;
 
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -41,7 +47,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{CONFIG_VARIABLE, Environment, File, Layers};
+use crate::config::{Environment, File, Layers, SYSTEM_CONFIG, config_path};
 use crate::error::{Error, Result};
 use crate::host::shutdown::Shutdown;
 use crate::telemetry::{self, Troubles};
@@ -74,6 +80,17 @@ enum Command {
     Status(status::StatusArgs),
     Sessions(sessions::SessionsArgs),
     Check(check::CheckArgs),
+    Config(config_file::ConfigArgs),
+    Version(version::VersionArgs),
+    Generate(generate::GenerateArgs),
+}
+
+impl Command {
+    /// Returns whether the command reads options from the configuration file. The others must work
+    /// when that file is invalid.
+    fn reads_config_file(&self) -> bool {
+        !matches!(self, Command::Config(_) | Command::Version(_) | Command::Generate(_))
+    }
 }
 
 /// What a command needs besides its arguments.
@@ -97,6 +114,15 @@ pub fn main(
     arguments: impl IntoIterator<Item = OsString>,
     environment: Environment<'_>,
 ) -> ExitStatus {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match complete::answer(&arguments) {
+        Ok(true) => return ExitStatus::Done,
+        Ok(false) => {}
+        Err(error) => {
+            let _ = error.print();
+            return ExitStatus::Usage;
+        }
+    }
     let cli = match parse(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -121,16 +147,17 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
 }
 
 fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
-    let without_file = Layers::new(environment, None);
-    let config_path = cli.global.config.clone();
-    let config_path =
-        config_path.or_else(|| without_file.variable(CONFIG_VARIABLE).map(Into::into));
-    let file = config_path.map(|path| File::read(&path)).transpose()?;
+    let config_path = config_path(cli.global.config.clone(), environment, SYSTEM_CONFIG.as_ref())
+        .filter(|_| cli.command.reads_config_file());
+    let file = config_path.as_deref().map(File::read).transpose()?;
     let layers = Layers::new(environment, file);
 
     let log = cli.global.resolve(&layers)?;
     let terminal = if log.progress { Terminal::stderr() } else { Terminal::without_live_lines() };
     let troubles = telemetry::init(&log, terminal.clone(), environment)?;
+    if let Some(path) = &config_path {
+        tracing::debug!("options are read from {}", path.display());
+    }
     let shutdown = Shutdown::new();
     shutdown.install_signal_handlers()?;
 
@@ -147,6 +174,9 @@ fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
         Command::Status(args) => status::run(args, &context),
         Command::Sessions(args) => sessions::run(args, &context),
         Command::Check(args) => check::run(args, &context),
+        Command::Config(args) => config_file::run(&args, &context),
+        Command::Version(args) => version::run(&args, &context),
+        Command::Generate(args) => generate::run(&args, &context),
     };
     // Not written directly: that would block forever if nothing reads stderr.
     let status = result.unwrap_or_else(|error| {
@@ -225,6 +255,7 @@ mod tests {
             ("frames", &["a"]),
             ("still", &["a", "-o", "a.jpg"]),
             ("clip", &["a", "-o", "a.ts"]),
+            ("version", &[]),
         ] {
             let cli = Cli::command();
             let arguments = cli.find_subcommand(command).unwrap().get_arguments();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::target::{find_target, moment_of_frame};
-use super::{CommandContext, ExitStatus};
+use super::{CommandContext, ExitStatus, complete};
 use crate::config::{Layer, Layers, PlayConfig, SceneStep, key};
 use crate::error::Result;
 use crate::pipeline::evidence::Moment;
@@ -18,7 +18,7 @@ use crate::playback::{self, Destination, PlayOptions, PlayOutcome};
 #[command(after_help = super::help::PLAY_EXAMPLES)]
 pub struct PlayArgs {
     /// Session name, session folder or MPEG-TS file
-    #[arg(value_name = "SESSION-OR-FILE")]
+    #[arg(value_name = "SESSION-OR-FILE", add = complete::session_or_file())]
     target: PathBuf,
 
     /// Start at the live edge and follow it; --live=no starts at the beginning

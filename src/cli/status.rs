@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::output::JsonLines;
 use super::status_text::to_text;
-use super::{CommandContext, ExitStatus};
+use super::{CommandContext, ExitStatus, complete};
 use crate::config::{Layers, StatusConfig, key};
 use crate::error::{Error, Result, Stage};
 use crate::session::Session;
@@ -28,7 +28,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 #[command(after_help = super::help::STATUS_EXAMPLES)]
 pub struct StatusArgs {
     /// Session name or session folder
-    #[arg(value_name = "SESSION")]
+    #[arg(value_name = "SESSION", add = complete::session())]
     session: Option<PathBuf>,
 
     /// Folder that contains the session folders

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::output::JsonLines;
 use super::target::{find_target, moment_of_frame};
-use super::{CommandContext, ExitStatus, file_output};
+use super::{CommandContext, ExitStatus, complete, file_output};
 use crate::catalog::JpegOptions;
 use crate::config::{Layers, StillConfig, key};
 use crate::error::{Context, Error, Result, Stage};
@@ -22,7 +22,7 @@ use crate::pipeline::evidence::{self, Moment, OpenRecording, StillFormat, Target
 #[command(after_help = super::help::STILL_EXAMPLES)]
 pub struct StillArgs {
     /// Session name, session folder or MPEG-TS file
-    #[arg(value_name = "SESSION-OR-FILE")]
+    #[arg(value_name = "SESSION-OR-FILE", add = complete::session_or_file())]
     target: PathBuf,
 
     /// The moment: seconds or [HH:]MM:SS from the start; with a minus sign, before the newest picture

@@ -67,6 +67,12 @@ impl File {
         Ok(File { path: path.to_owned(), settings })
     }
 
+    /// Returns the number of options that the file sets.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.settings.len()
+    }
+
     /// Returns the value of the option `name`, in the form in which it would be typed.
     pub(super) fn get(&self, name: &str) -> Option<&OsString> {
         self.settings.get(name).map(|setting| &setting.value)

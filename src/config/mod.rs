@@ -4,12 +4,13 @@
 //! An option is a [`Key`]: one name for the flag, the variable and the key of the file,
 //! and one parser for all three. [`Layers`] picks the value of the highest layer that
 //! gives the option: flag, then `SCENETAP_…`, then the older system's variable, then
-//! `--config FILE.toml`, then the default. The values of the structs below are validated;
+//! the [configuration file](config_path), then the default. The values of the structs below are validated;
 //! their users check nothing again.
 
 mod file;
 mod keys;
 mod layers;
+mod places;
 mod values;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub use file::File;
 pub use keys::{ALL, AnyKey, CONFIG_VARIABLE, Key, ValueKind, key};
 pub use layers::{Environment, Layer, Layers, Ranked};
+pub use places::{SYSTEM_CONFIG, config_path};
 pub use values::{CommandWords, HostPort};
 
 use crate::agent::FrameCommand;

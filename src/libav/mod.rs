@@ -4,10 +4,12 @@
 //! ```text
 //! context  fields of a codec context that `ffmpeg-next` does not offer
 //! log      counts the errors that libavcodec reports only in its log
+//! linked   the libraries that the program was linked to
 //! parser   libavcodec's parsers, which read the headers of pictures and audio frames
 //! ```
 
 pub mod context;
+pub mod linked;
 pub mod log;
 mod parser;
 

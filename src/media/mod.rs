@@ -60,6 +60,10 @@ pub enum VideoCodec {
 }
 
 impl VideoCodec {
+    /// All codecs that the program reads.
+    pub const ALL: [VideoCodec; 4] =
+        [VideoCodec::Mpeg2, VideoCodec::Mpeg4, VideoCodec::H264, VideoCodec::Hevc];
+
     /// Returns FFmpeg's name of the codec.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -9,7 +9,8 @@ use std::process::{Command, Output, Stdio};
 fn scenetap() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_scenetap"));
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.stdin(Stdio::null());
+    // Read no configuration file of the host.
+    command.env("SCENETAP_CONFIG", "").stdin(Stdio::null());
     command
 }
 

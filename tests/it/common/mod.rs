@@ -63,6 +63,8 @@ pub fn scenetap() -> Command {
             command.env_remove(name);
         }
     }
+    // Read no configuration file of the user or the host.
+    command.env("SCENETAP_CONFIG", "");
     // Retry almost at once.
     command.env("SCENETAP_PAUSES", "0.02");
     command.env("NO_COLOR", "1").stdin(Stdio::null());

@@ -1,0 +1,100 @@
+//! Completion in a shell, by the program itself: the scripts call it at each TAB.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::PathBuf;
+
+use clap::CommandFactory;
+use clap_complete::CompleteEnv;
+use clap_complete::engine::{
+    ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
+};
+use clap_complete::env::Shells;
+
+use super::{Cli, help};
+use crate::config::{File, Layers, SYSTEM_CONFIG, config_path, key};
+use crate::session::stored_sessions;
+
+/// Variable with which a script asks for candidates. It is not an option, and not clap's
+/// `COMPLETE`: a recorder must start with whatever is in its environment.
+const VARIABLE: &str = "_SCENETAP_COMPLETE";
+
+/// Answers the script of a shell, if it has started the program. Returns whether it has.
+///
+/// # Errors
+///
+/// Returns an error if the shell is unknown, or stdout cannot be written.
+pub(super) fn answer(arguments: &[OsString]) -> clap::error::Result<bool> {
+    let command = || help::annotate(Cli::command());
+    let folder = std::env::current_dir().ok();
+    CompleteEnv::with_factory(command).var(VARIABLE).try_complete(arguments, folder.as_deref())
+}
+
+/// Returns the script for a shell: bash, zsh or fish.
+///
+/// # Errors
+///
+/// Returns an error if the shell is unknown.
+pub(super) fn script(shell: &str) -> io::Result<String> {
+    let name = "scenetap";
+    let shells = Shells::builtins();
+    let shell_script = shells.completer(shell).ok_or(io::ErrorKind::InvalidInput)?;
+    let mut script = Vec::new();
+    shell_script.write_registration(VARIABLE, name, name, name, &mut script)?;
+    Ok(String::from_utf8_lossy(&script).trim_start().to_owned())
+}
+
+/// Completes the name of a session.
+pub(super) fn session() -> ArgValueCompleter {
+    ArgValueCompleter::new(session_candidates)
+}
+
+/// Completes the name of a session, or the path of a file.
+pub(super) fn session_or_file() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let mut candidates = session_candidates(typed);
+        candidates.extend(PathCompleter::any().complete(typed));
+        candidates
+    })
+}
+
+/// Without a folder of sessions that can be read, there are no candidates: nobody reads an error
+/// beside the line that is being typed.
+fn session_candidates(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let sessions = stored_sessions(&sessions_dir()).unwrap_or_default();
+    let ids = sessions.into_iter().map(|stored| stored.session.id());
+    let typed = typed.to_string_lossy();
+    ids.filter(|id| id.starts_with(&*typed)).map(CompletionCandidate::new).collect()
+}
+
+/// Returns the folder of the sessions that the command being typed would use.
+fn sessions_dir() -> PathBuf {
+    let words: Vec<OsString> = std::env::args_os().skip_while(|word| word != "--").collect();
+    let typed = words.windows(2).rev().find_map(|pair| {
+        if pair[0] == "--sessions-dir" {
+            return Some(pair[1].clone());
+        }
+        pair[1].to_str()?.strip_prefix("--sessions-dir=").map(OsString::from)
+    });
+    let environment = |name: &str| std::env::var_os(name);
+    let file = config_path(None, &environment, SYSTEM_CONFIG.as_ref());
+    let file = file.and_then(|path| File::read(&path).ok());
+    let layers = Layers::new(&environment, file);
+    layers.required(typed.map(PathBuf::from), &key::SESSIONS_DIR).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_shell_has_a_script_that_calls_the_program() {
+        for shell in ["bash", "zsh", "fish"] {
+            let script = script(shell).unwrap();
+            assert!(script.contains(VARIABLE), "{shell}: {script}");
+            assert!(script.contains("scenetap"), "{shell}: {script}");
+        }
+        assert!(script("csh").is_err());
+    }
+}
