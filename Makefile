@@ -1,7 +1,7 @@
 # Targets for development. Each one installs what it needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo guide test bench instructions compare lint golden parity suite faults fuzz soak load clean
+.PHONY: help setup build dist demo guide test bench instructions compare lint golden parity suite faults fuzz soak load clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,8 +12,13 @@ setup: ## install what this machine lacks (Debian, Ubuntu)
 build: setup ## build the optimized program: target/release/scenetap
 	cargo build --release --locked
 
-demo: build ## record a sample clip in real time and print each frame as it is kept
-	@bash scripts/demo.sh
+dist: ## build a release: archive, packages, digests and SBOM in dist/
+	@sh scripts/setup.sh dist
+	@bash scripts/dist.sh
+
+# With DIST=1: with the program of `make dist`.
+demo: $(if $(DIST),,build) ## record a sample clip in real time and print each frame as it is kept
+	@$(if $(DIST),SCENETAP=target/dist/package/scenetap )bash scripts/demo.sh
 
 guide: build ## run the commands of docs/GUIDE.md again, and write what they print
 	@python3 scripts/guide.py $(ARGS)

@@ -10,6 +10,11 @@
 #   valgrind                        counts instructions
 #   jq                              runs the loop in docs/AGENTS.md
 #   python3                         runs the script that mangles streams, which is beside the real streams
+#
+#   setup.sh dist                   also what scripts/dist.sh needs
+#   python3-venv                    for the tools that are Python packages
+#   make, xz-utils                  to build FFmpeg
+#   dpkg                            to write a .deb
 set -eu
 
 packages=""
@@ -38,6 +43,12 @@ need ffmpeg command -v ffmpeg
 need valgrind command -v valgrind
 need python3 command -v python3
 need jq command -v jq
+if [ "${1:-}" = dist ]; then
+    need python3-venv python3 -c "import venv, ensurepip"
+    need make command -v make
+    need xz-utils command -v xz
+    need dpkg-dev command -v dpkg-shlibdeps
+fi
 
 if [ -z "$packages" ]; then
     echo "setup: everything is installed"

@@ -16,8 +16,9 @@ use crate::error::{Context, Error, Result, Stage};
 /// (unix(7)).
 const SOCKET_PATH_MAX_BYTES: usize = 107;
 
-/// Folder of `packaging/scenetap.service`, for processes outside of the service.
-const SERVICE_FOLDER: &str = "/run/scenetap";
+/// Parent of the folders of `packaging/systemd/scenetap.service`, which is `scenetap`, and of
+/// `scenetap@NAME.service`, `scenetap-NAME`. For processes outside of the services.
+const SERVICES_PARENT: &str = "/run";
 
 /// Returns the folder of this process. Creates it if needed, and ensures that only its
 /// user can access it. `stage` is used in the error.
@@ -89,6 +90,7 @@ struct CandidateFolders {
     /// `XDG_RUNTIME_DIR`: the parent of the folder.
     xdg: Option<PathBuf>,
     temp: PathBuf,
+    services_parent: PathBuf,
     user_id: u32,
 }
 
@@ -110,6 +112,7 @@ impl CandidateFolders {
             service: service.filter(usable),
             xdg: variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(usable),
             temp,
+            services_parent: SERVICES_PARENT.into(),
             user_id,
         }
     }
@@ -120,7 +123,8 @@ impl CandidateFolders {
     }
 
     fn all(&self) -> Vec<PathBuf> {
-        let mut folders = vec![self.first(), SERVICE_FOLDER.into()];
+        let mut folders = vec![self.first()];
+        folders.extend(self.of_services());
         folders.extend(self.xdg.as_ref().map(|xdg| xdg.join("scenetap")));
         // Any user can create a folder of that name there: sockets in another user's
         // folder are ignored.
@@ -131,6 +135,20 @@ impl CandidateFolders {
         folders.extend(Some(self.in_temp()).filter(is_own));
         let mut seen = std::collections::HashSet::new();
         folders.retain(|folder| seen.insert(folder.clone()));
+        folders
+    }
+
+    /// Only root can create folders there.
+    fn of_services(&self) -> Vec<PathBuf> {
+        let mut folders = vec![self.services_parent.join("scenetap")];
+        let entries = fs::read_dir(&self.services_parent).into_iter().flatten().flatten();
+        let is_instance = |path: &PathBuf| {
+            let name = path.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
+            name.starts_with(b"scenetap-") && path.is_dir()
+        };
+        let mut instances: Vec<_> = entries.map(|entry| entry.path()).filter(is_instance).collect();
+        instances.sort();
+        folders.extend(instances);
         folders
     }
 
@@ -203,12 +221,23 @@ mod tests {
     fn who_asks_looks_into_every_folder_that_is_not_somebody_elses() {
         let temp = tempfile::tempdir().unwrap();
         let xdg = [("XDG_RUNTIME_DIR", temp.path())];
-        let mut expected = vec![temp.path().join("scenetap"), PathBuf::from(SERVICE_FOLDER)];
-        assert_eq!(candidate_folders(&xdg, temp.path()).all(), expected);
+        let run = tempfile::tempdir().unwrap();
+        let all = || {
+            let services_parent = run.path().to_owned();
+            let of_process = candidate_folders(&xdg, temp.path());
+            CandidateFolders { services_parent, ..of_process }.all()
+        };
+        let mut expected = vec![temp.path().join("scenetap"), run.path().join("scenetap")];
+        assert_eq!(all(), expected);
+        for instance in ["scenetap-stage", "scenetap-hall", "other"] {
+            fs::create_dir(run.path().join(instance)).unwrap();
+        }
+        expected.extend(["scenetap-hall", "scenetap-stage"].map(|name| run.path().join(name)));
+        assert_eq!(all(), expected);
         let in_temp = temp.path().join(format!("scenetap-{}", current_user()));
         fs::create_dir(&in_temp).unwrap();
         expected.push(in_temp);
-        assert_eq!(candidate_folders(&xdg, temp.path()).all(), expected);
+        assert_eq!(all(), expected);
     }
 
     #[test]

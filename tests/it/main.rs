@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod common;
-mod config_file;
 
 mod agents;
 mod agents_guide;
@@ -14,7 +13,9 @@ mod bad_input;
 mod check;
 mod cli;
 mod clip;
+mod config_file;
 mod deleted;
+mod dist;
 mod faults;
 mod following;
 mod frames;

@@ -79,19 +79,22 @@ fn it_is_ready_once_it_listens_and_not_before() {
     assert!(manager.socket.recv(&mut [0; 64]).is_err(), "nothing was told");
 }
 
-fn unit_file() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/scenetap.service")
+const UNITS: [&str; 2] = ["scenetap.service", "scenetap@.service"];
+
+fn unit_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd").join(name)
 }
 
 #[test]
 fn the_units_variables_are_options() {
-    let text = std::fs::read_to_string(unit_file()).unwrap();
-    let names: Vec<String> = text
+    let texts = UNITS.map(|unit| std::fs::read_to_string(unit_file(unit)).unwrap());
+    let names: Vec<String> = texts
+        .concat()
         .split(|c: char| !c.is_ascii_uppercase() && c != '_')
         .filter(|word| word.starts_with("SCENETAP_") && *word != "SCENETAP_NAME")
         .map(str::to_owned)
         .collect();
-    assert!(names.len() > 4);
+    assert!(names.len() > 2);
     for name in names {
         let is_known = name == "SCENETAP_CONFIG" || ALL.iter().any(|key| key.variable() == name);
         assert!(is_known, "{name} is no option");
@@ -106,25 +109,37 @@ fn systemd_finds_nothing_wrong_with_the_unit_and_little_that_it_exposes() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let text = std::fs::read_to_string(unit_file()).unwrap();
-    let text = text.replace("/usr/local/bin/scenetap", env!("CARGO_BIN_EXE_scenetap"));
-    let copy = folder.path().join("scenetap.service");
-    std::fs::write(&copy, text).unwrap();
-    let verified = Command::new("systemd-analyze").arg("verify").arg(&copy).output().unwrap();
-    let message = String::from_utf8_lossy(&verified.stderr);
-    assert!(verified.status.success() && !message.contains("scenetap.service"), "{message}");
+    for unit in UNITS {
+        let text = std::fs::read_to_string(unit_file(unit)).unwrap();
+        let program = format!("ExecStart={}", env!("CARGO_BIN_EXE_scenetap"));
+        let text = text.replace("ExecStart=scenetap", &program);
+        // Verified as an instance.
+        let copy = folder.path().join(unit.replace('@', "@stage"));
+        std::fs::write(folder.path().join(unit), &text).unwrap();
+        std::fs::write(&copy, text).unwrap();
+        let verified = Command::new("systemd-analyze").arg("verify").arg(&copy).output().unwrap();
+        let message = String::from_utf8_lossy(&verified.stderr);
+        // Versions before 254 ignore the backoff.
+        let is_about_it = |line: &&str| {
+            line.contains("scenetap")
+                && !line.contains("RestartSteps")
+                && !line.contains("MaxDelaySec")
+        };
+        let wrong: Vec<&str> = message.lines().filter(is_about_it).collect();
+        assert!(verified.status.success() && wrong.is_empty(), "{unit}: {message}");
 
-    // From 0 (no exposure) to 10 (full exposure), times ten.
-    let security = Command::new("systemd-analyze")
-        .args(["security", "--offline=true", "--threshold=20"])
-        .arg(&copy)
-        .output()
-        .unwrap();
-    let report = String::from_utf8_lossy(&security.stdout);
-    // Versions before 250 lack --offline.
-    if report.is_empty() {
-        leave_out("this systemd-analyze judges no file that is not installed");
-        return;
+        // From 0 (no exposure) to 10 (full exposure), times ten.
+        let security = Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--threshold=20"])
+            .arg(&copy)
+            .output()
+            .unwrap();
+        let report = String::from_utf8_lossy(&security.stdout);
+        // Versions before 250 lack --offline.
+        if report.is_empty() {
+            leave_out("this systemd-analyze judges no file that is not installed");
+            return;
+        }
+        assert!(security.status.success(), "{unit}: {report}");
     }
-    assert!(security.status.success(), "{report}");
 }

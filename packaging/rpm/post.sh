@@ -1,0 +1,9 @@
+# shellcheck shell=sh
+# $1 is the number of versions that are installed after this one: 1 at the first installation.
+[ -d /run/systemd/system ] || exit 0
+systemctl daemon-reload || :
+if [ "$1" = 1 ]; then
+    # The distribution's policy decides whether services are enabled.
+    systemctl preset scenetap.service || :
+fi
+exit 0

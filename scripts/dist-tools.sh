@@ -1,0 +1,51 @@
+#!/bin/bash
+# Installs the tools that build a release, at fixed versions, into a folder.
+#
+#   dist-tools.sh FOLDER
+#
+#   zig                  the C compiler and linker, for an old glibc
+#   cargo-zigbuild       cargo with that linker
+#   cargo-auditable      lists the crates in the program
+#   cargo-cyclonedx      writes the SBOM
+#   cargo-deb, cargo-generate-rpm   write the packages
+#
+# Wrappers called scenetap-cc, scenetap-ar and scenetap-ranlib in FOLDER/bin have names without a
+# path: FFmpeg records them.
+set -euo pipefail
+
+folder=${1:?dist-tools.sh FOLDER}
+# The oldest glibc that the program runs with: Debian 11, Ubuntu 20.04.
+glibc=${SCENETAP_GLIBC:-2.31}
+python_packages="ziglang==0.17.1 cargo-zigbuild==0.24.1"
+crates="cargo-auditable@0.7.7 cargo-cyclonedx@0.5.9 cargo-deb@3.8.0 cargo-generate-rpm@0.21.1"
+
+mkdir -p "$folder/bin"
+folder=$(cd "$folder" && pwd)
+stamp="$python_packages $crates"
+if [ ! -e "$folder/stamp" ] || [ "$(cat "$folder/stamp")" != "$stamp" ]; then
+    echo "dist-tools: installing into $folder"
+    rm -f "$folder/stamp"
+    [ -e "$folder/python/bin/pip" ] || python3 -m venv "$folder/python"
+    # shellcheck disable=SC2086 # a list of words is meant
+    "$folder/python/bin/pip" install --quiet --disable-pip-version-check $python_packages
+    for crate in $crates; do
+        # In a target folder of their own: crates that they share are compiled once.
+        cargo install --quiet --locked --root "$folder" --target-dir "$folder/build" "$crate"
+    done
+    rm -rf "$folder/build"
+    printf '%s' "$stamp" >"$folder/stamp"
+fi
+
+zig=$(echo "$folder"/python/lib/python3*/site-packages/ziglang/zig)
+[ -x "$zig" ] || { echo "dist-tools: no zig in $folder/python" >&2; exit 1; }
+ln -sf "$zig" "$folder/bin/zig"
+ln -sf "$folder/python/bin/cargo-zigbuild" "$folder/bin/cargo-zigbuild"
+wrapper() { # NAME ARGUMENTS
+    # shellcheck disable=SC2016 # expanded by the wrapper
+    printf '#!/bin/sh\nexec "${0%%/*}/zig" %s "$@"\n' "$2" >"$folder/bin/$1"
+    chmod +x "$folder/bin/$1"
+}
+# shellcheck disable=SC2016 # expanded by the wrapper
+wrapper scenetap-cc "cc -target x86_64-linux-gnu.$glibc "'$SCENETAP_CC_FLAGS'
+wrapper scenetap-ar ar
+wrapper scenetap-ranlib ranlib

@@ -1,0 +1,109 @@
+#!/bin/bash
+# Builds a release into dist/: one program with FFmpeg in it, for x86-64 Linux with glibc 2.31 or
+# newer; an archive, a .deb and a .rpm of it, their digests and an SBOM.
+#
+#   dist.sh [FOLDER]      writes to FOLDER, dist by default
+#
+#   FFMPEG_DIR=FOLDER     link this FFmpeg instead of building one: a folder with include/ and
+#                         lib/, static libraries. See RELINKING.md in the archive.
+#   FFMPEG_TARBALL, FFMPEG_MIRROR, FFMPEG_VERSION   see ffmpeg.sh
+#   SOURCE_DATE_EPOCH     time of all files; the default is that of the last commit
+#
+# Built twice from one commit, in two folders, the files are the same byte for byte.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+dist=${1:-dist}
+work=$PWD/target/dist
+target=x86_64-unknown-linux-gnu
+glibc=2.31
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)
+name=scenetap-$version-x86_64-linux
+
+say() { echo "dist: $*"; }
+fail() {
+    echo "dist: $*" >&2
+    exit 1
+}
+
+[ "$(uname -m)" = x86_64 ] || fail "only x86-64 is supported"
+umask 022
+# The same bytes wherever and whenever it is built.
+export LC_ALL=C TZ=UTC
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
+commit=$(git rev-parse --short=12 HEAD 2>/dev/null || true)
+[ -z "$commit" ] || [ -z "$(git status --porcelain)" ] || commit=$commit-modified
+if [ -n "$commit" ]; then export SCENETAP_COMMIT=$commit; fi
+
+bash scripts/dist-tools.sh "$work/tools"
+export PATH=$work/tools/bin:$PATH
+
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+maps=("$PWD=/scenetap" "$cargo_home=/cargo")
+c_flags=-fno-sanitize=all
+rust_flags=""
+for map in "${maps[@]}"; do
+    c_flags="$c_flags -ffile-prefix-map=$map"
+    rust_flags="$rust_flags --remap-path-prefix=$map"
+done
+
+if [ -z "${FFMPEG_DIR:-}" ]; then
+    FFMPEG_DIR=$work/ffmpeg
+    # Not among FFmpeg's options, which it records.
+    export SCENETAP_CC_FLAGS="-fno-sanitize=all -ffile-prefix-map=$work/ffmpeg.work=/ffmpeg"
+    CC=scenetap-cc AR=scenetap-ar RANLIB=scenetap-ranlib bash scripts/ffmpeg.sh "$FFMPEG_DIR"
+fi
+export FFMPEG_DIR
+
+say "building scenetap $version ${commit:+of commit $commit}"
+# cargo-auditable stores the list of crates in the program. From a folder that zig is not below: it would
+# print its folders relative to it, and bindgen looks for its headers there from another one.
+(
+    cd src
+    CARGO_TARGET_DIR=$work/build RUSTFLAGS=$rust_flags CFLAGS=$c_flags CXXFLAGS=$c_flags \
+        cargo auditable zigbuild --locked --profile dist --features static --target "$target.$glibc" --bin scenetap
+)
+built=$work/build/$target/dist/scenetap
+
+# The symbols go to a file of their own, which debuggers find by the link.
+rm -rf "${work:?}/$name" "$work/symbols"
+mkdir -p "$work/$name" "$work/symbols"
+objcopy --only-keep-debug --compress-debug-sections "$built" "$work/symbols/scenetap.debug"
+objcopy --strip-all "$built" "$work/$name/scenetap"
+(cd "$work/symbols" && objcopy --add-gnu-debuglink=scenetap.debug "$work/$name/scenetap")
+program=$work/$name/scenetap
+bash scripts/dist-check.sh "$program" "$glibc"
+
+say "collecting the archive"
+export SCENETAP_CONFIG=
+mkdir -p "$work/$name"/{man,completions,systemd,licenses,docs}
+"$program" -q generate --man "$work/$name/man"
+"$program" generate --completion bash >"$work/$name/completions/scenetap.bash"
+"$program" generate --completion zsh >"$work/$name/completions/_scenetap"
+"$program" generate --completion fish >"$work/$name/completions/scenetap.fish"
+"$program" config --print-default >"$work/$name/config.toml"
+cp README.md CHANGELOG.md "$work/$name/"
+cp docs/*.md docs/*.jpg docs/*.svg "$work/$name/docs/"
+cp packaging/systemd/* "$work/$name/systemd/"
+cp LICENSE-MIT LICENSE-APACHE packaging/RELINKING.md "$work/$name/licenses/"
+[ ! -d "$FFMPEG_DIR/share" ] || cp "$FFMPEG_DIR"/share/{COPYING.LGPLv2.1,FFMPEG.txt} "$work/$name/licenses/"
+python3 scripts/licenses.py >"$work/$name/licenses/THIRD-PARTY.txt"
+
+pack() { # FOLDER NAME: writes an archive that depends on names and contents only
+    tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --mode=u+rwX,go+rX,go-w \
+        -C "$1" -cf - "$2" | gzip -n -9 >"$dist/$3"
+}
+rm -rf "$dist"
+mkdir -p "$dist"
+dist=$(cd "$dist" && pwd)
+pack "$work" "$name" "$name.tar.gz"
+pack "$work/symbols" scenetap.debug "$name.debug.tar.gz"
+
+say "writing the packages"
+bash scripts/packages.sh "$work/$name" "$dist"
+
+say "writing the SBOM"
+bash scripts/sbom.sh "$FFMPEG_DIR" "$dist/$name.cdx.json"
+
+(cd "$dist" && sha256sum -- scenetap* >SHA256SUMS)
+ls -l "$dist"

@@ -1,0 +1,34 @@
+#!/bin/bash
+# Writes the SBOM of a release: CycloneDX, the crates with FFmpeg and libjpeg-turbo added.
+#
+#   sbom.sh FFMPEG FILE    FFMPEG is the folder that ffmpeg.sh has written; called by dist.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+ffmpeg=$1 file=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"; rm -f scenetap-sbom.json' EXIT
+cargo cyclonedx --quiet --format json --spec-version 1.5 --features static \
+    --target x86_64-unknown-linux-gnu --override-filename scenetap-sbom
+
+notes=$ffmpeg/share/FFMPEG.txt
+version=unknown digest=""
+if [ -e "$notes" ]; then
+    version=$(sed -n 's/^FFmpeg \([^,]*\),.*/\1/p' "$notes")
+    digest=$(sed -n 's/^SHA-256 *//p' "$notes")
+fi
+jpeg=$(cargo metadata --locked --format-version 1 --features static | jq -r '.packages[] | select(.name == "turbojpeg-sys").manifest_path')
+jpeg_version=$(sed -n 's/^set(VERSION \([0-9.]*\))$/\1/p' "$(dirname "$jpeg")/libjpeg-turbo/CMakeLists.txt" | head -1)
+jq --arg version "$version" --arg digest "$digest" --arg jpeg "$jpeg_version" --arg time "$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)" '
+    # The same bytes at each build: a serial number and a time are optional.
+    del(.serialNumber) | .metadata.timestamp = $time
+    | .components += [
+        {type: "library", name: "FFmpeg", version: $version, purl: "pkg:generic/ffmpeg@\($version)",
+         cpe: "cpe:2.3:a:ffmpeg:ffmpeg:\($version):*:*:*:*:*:*:*",
+         licenses: [{license: {id: "LGPL-2.1-or-later"}}],
+         hashes: (if $digest == "" then [] else [{alg: "SHA-256", content: $digest}] end),
+         externalReferences: [{type: "website", url: "https://ffmpeg.org"}]},
+        {type: "library", name: "libjpeg-turbo", version: $jpeg, purl: "pkg:generic/libjpeg-turbo@\($jpeg)",
+         licenses: [{license: {id: "IJG"}}, {license: {id: "BSD-3-Clause"}}],
+         externalReferences: [{type: "website", url: "https://libjpeg-turbo.org"}]}
+      ]' scenetap-sbom.json | sed "s|$PWD|/scenetap|g; s|${CARGO_HOME:-$HOME/.cargo}|/cargo|g" >"$file"
