@@ -1,7 +1,7 @@
 # Targets for development. Each one installs what it needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build dist demo guide test bench instructions compare lint golden parity suite faults fuzz soak load clean
+.PHONY: help setup build dist distcheck demo guide test bench instructions compare lint golden parity suite faults fuzz soak load clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,10 @@ build: setup ## build the optimized program: target/release/scenetap
 dist: ## build a release: archive, packages, digests and SBOM in dist/
 	@sh scripts/setup.sh dist
 	@bash scripts/dist.sh
+
+distcheck: ## run the release in bare Debian systems and in a container, install its packages there
+	@bash scripts/distcheck.sh $(SUITES)
+	@bash scripts/containercheck.sh
 
 # With DIST=1: with the program of `make dist`.
 demo: $(if $(DIST),,build) ## record a sample clip in real time and print each frame as it is kept

@@ -71,11 +71,8 @@ fetch() { # FILE: fetches the source package
         return
     fi
     if [ -z "$mirror" ]; then
-        command -v apt-get >/dev/null || fail "set FFMPEG_TARBALL to a copy of $name, or FFMPEG_MIRROR to a mirror of Debian's archive"
-        # shellcheck disable=SC2016 # apt's own words
-        mirror=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL)' 'Created-By: Packages' \
-            | awk '$2 == "Debian" && $3 == "Debian" && !n++ { print $1 }')
-        [ -n "$mirror" ] || fail "apt knows no mirror of Debian's archive here; set FFMPEG_TARBALL or FFMPEG_MIRROR"
+        mirror=$(sh scripts/debian-mirror.sh) \
+            || fail "apt knows no mirror of Debian's archive here; set FFMPEG_TARBALL to a copy of $name, or FFMPEG_MIRROR to a mirror"
     fi
     local url=${mirror%/}/pool/main/f/ffmpeg/$name
     if [ -x /usr/lib/apt/apt-helper ]; then

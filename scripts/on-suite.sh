@@ -38,13 +38,10 @@ esac
 for tool in debootstrap chroot unshare apt-get; do
     command -v "$tool" >/dev/null || cannot "$tool is not installed"
 done
-# shellcheck disable=SC2016 # apt's own words
-mirror=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL)' 'Created-By: Packages' \
-    | awk '$2 == "Debian" && $3 == "Debian" && !n++ { print $1 }')
-[ -n "$mirror" ] || cannot "apt knows no Debian mirror here (apt-get update may help)"
+mirror=$(sh scripts/debian-mirror.sh) || cannot "apt knows no Debian mirror here (apt-get update may help)"
 there=$(mktemp)
 trap 'rm -f "$there"' EXIT
-/usr/lib/apt/apt-helper download-file "${mirror%/}/dists/$suite/InRelease" "$there" >/dev/null 2>&1 \
+/usr/lib/apt/apt-helper download-file "$mirror/dists/$suite/InRelease" "$there" >/dev/null 2>&1 \
     || cannot "the mirror has no suite $suite"
 unshare --mount --pid --fork true 2>/dev/null || cannot "mount namespaces are not allowed here"
 

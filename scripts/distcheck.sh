@@ -1,0 +1,171 @@
+#!/bin/bash
+# Runs the release in dist/ in bare Debian systems, made by debootstrap, and installs its packages
+# there.
+#
+#   distcheck.sh SUITE...     bullseye bookworm trixie forky by default; suites that the mirror does
+#                             not have are named and left out
+#
+# Nothing but Debian's base system is in the folders: no FFmpeg, no compiler. In each of them:
+#   - the archive's program records a fixture, once live and once by scan, and the kept frames are
+#     those of ffmpeg (fixtures/golden); status shows the recorder
+#   - the .deb is installed, upgraded, removed and purged, and each state is checked
+# The folders stay in target/roots; delete them to start from scratch. Needs root.
+#
+# Exit status: 0 if all passed; 1 if not; 77 if this machine cannot run it.
+# shellcheck disable=SC2317 # `check` calls the functions
+# shellcheck disable=SC2016 # what is in single quotes is expanded inside
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PATH=$PATH:/usr/sbin:/sbin
+
+cannot() {
+    echo "distcheck: $*" >&2
+    exit 77
+}
+[ "$(id -u)" = 0 ] || cannot "only root can set up a system (debootstrap, chroot)"
+for tool in debootstrap chroot unshare dpkg-deb jq; do
+    command -v "$tool" >/dev/null || cannot "$tool is not installed"
+done
+mirror=$(sh scripts/debian-mirror.sh) || cannot "apt knows no Debian mirror here (apt-get update may help)"
+archive=$(echo dist/scenetap-*-x86_64-linux.tar.gz)
+package=$(echo dist/scenetap_*_amd64.deb)
+if [ ! -e "$archive" ] || [ ! -e "$package" ]; then cannot "no release in dist/: run make dist"; fi
+
+fixture=bbb_h264_bframes_scenecut_360p24
+root=""
+
+inside() { # COMMAND: runs it in the system, with a private /proc and nothing of this environment
+    unshare --mount --pid --fork --kill-child bash -c \
+        'mount -t proc proc "$0/proc" && exec chroot "$0" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+            HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive sh -euc "$1"' "$root" "$1"
+}
+
+failed=0
+check() { # WHAT COMMAND...
+    local what=$1
+    shift
+    if "$@" >"$root.check" 2>&1; then
+        echo "    ok: $what"
+    else
+        echo "    FAILED: $what"
+        sed 's/^/        /' "$root.check"
+        failed=1
+    fi
+}
+
+# The frames that ffmpeg keeps, as time, score and reason.
+expected=$(awk -F, 'NR > 1 { printf "%.6f %.6f %s\n", $1 / 90000, $2, $3 }' "fixtures/golden/$fixture.frames.csv")
+as_ffmpeg() { # FILE JQ-FILTER
+    local got
+    got=$(jq -r "$2 | \"\(.timestamp) \(.score) \(.reason)\"" "$1" | awk '{ printf "%.6f %.6f %s\n", $1, $2, $3 }')
+    [ "$got" = "$expected" ] || { printf 'expected:\n%s\ngot:\n%s\n' "$expected" "$got"; return 1; }
+}
+
+program_runs() {
+    rm -rf "$root/srv/test"
+    mkdir -p "$root/srv/test"
+    tar -xzf "$archive" -C "$root/srv/test" --strip-components 1
+    cp "fixtures/$fixture.ts" "$root/srv/test/clip.ts"
+    inside '
+        cd /srv/test
+        if ldd scenetap | grep "not found"; then exit 1; fi
+        ./scenetap version --json >version.json
+        ./scenetap scan clip.ts --json >scan.jsonl
+        mkfifo log
+        ./scenetap record --once --listen 127.0.0.1:0 --sessions-dir sessions --session s 2>log &
+        recorder=$!
+        address=$(sed -n "s/.*listening on //p;T;q" <log)
+        cat log >/dev/null 2>&1 &
+        ./scenetap status --json >status.json
+        ./scenetap -q send clip.ts --to "$address" --speed max
+        wait "$recorder"
+        cmp clip.ts sessions/s/stream/recording.ts
+        ./scenetap check s --sessions-dir sessions
+    '
+}
+
+install_package() { # FILE
+    cp "$1" "$root/srv/scenetap.deb"
+    inside 'dpkg --force-confold -i /srv/scenetap.deb'
+}
+is_installed() {
+    inside '
+        scenetap version >/dev/null
+        scenetap config --check /etc/scenetap/config.toml
+        getent passwd scenetap | grep -q /var/lib/scenetap
+        test -e /usr/lib/systemd/system/scenetap.service
+        test -e "/usr/lib/systemd/system/scenetap@.service"
+        test -L /etc/systemd/system/multi-user.target.wants/scenetap.service
+        test -e /usr/share/bash-completion/completions/scenetap
+        test -z "$(dpkg --verify scenetap | grep -v " c /etc\| /usr/share/\(doc\|man\)")"
+    '
+}
+# What a service and its administrator would have left.
+use_it() {
+    inside '
+        mkdir -p /var/lib/scenetap/sessions/s/stream
+        echo recording >/var/lib/scenetap/sessions/s/stream/recording.ts
+        chown -R scenetap: /var/lib/scenetap
+        echo "listen = \"127.0.0.1:4445\"" >>/etc/scenetap/config.toml
+    '
+}
+is_used() { inside 'grep -q 4445 /etc/scenetap/config.toml && grep -q recording /var/lib/scenetap/sessions/s/stream/recording.ts'; }
+upgrade() {
+    local work=$root.deb
+    rm -rf "$work"
+    dpkg-deb -R "$package" "$work"
+    sed -i 's/^Version: .*/&+later/' "$work/DEBIAN/control"
+    # The new version also brings another default file.
+    echo "# Later." >>"$work/etc/scenetap/config.toml"
+    dpkg-deb --root-owner-group -b "$work" "$work.deb" >/dev/null
+    install_package "$work.deb"
+    inside 'dpkg-query -W -f "\${Version}" scenetap | grep -q later'
+    rm -rf "$work" "$work.deb"
+}
+remove() { inside 'dpkg -r scenetap'; }
+is_removed() { inside '! test -e /usr/bin/scenetap && getent passwd scenetap >/dev/null'; }
+purge() { inside 'dpkg -P scenetap'; }
+is_purged_but_for_recordings() {
+    inside '! test -e /etc/scenetap && getent passwd scenetap >/dev/null && test -e /var/lib/scenetap/sessions/s'
+}
+leaves_nothing_without_recordings() {
+    inside 'rm -rf /var/lib/scenetap' && install_package "$package" && purge \
+        && inside '! test -e /etc/scenetap && ! test -e /var/lib/scenetap && ! getent passwd scenetap'
+}
+
+[ $# -gt 0 ] || set -- bullseye bookworm trixie forky
+mkdir -p target/roots
+for suite in "$@"; do
+    root=$PWD/target/roots/$suite
+    if [ ! -e "$root/complete" ]; then
+        rm -rf --one-file-system "$root"
+        recipes=/usr/share/debootstrap/scripts
+        recipe=$recipes/$suite
+        [ -e "$recipe" ] || recipe=$recipes/sid
+        # In its own mount namespace, so that its mounts vanish even if it is killed.
+        if ! unshare --mount debootstrap --variant=minbase "$suite" "$root" "$mirror" "$recipe" >"$root.log" 2>&1; then
+            echo "$suite: left out, debootstrap failed: $(tail -n 1 "$root.log")"
+            continue
+        fi
+        touch "$root/complete"
+    fi
+    echo "$suite: $(inside '. /etc/os-release; echo "$PRETTY_NAME"; ldd --version | head -1' | paste -s -d ',')"
+    check "the program runs with nothing but libc" program_runs
+    check "recorded live, the frames are ffmpeg's" as_ffmpeg "$root/srv/test/sessions/s/frames/index.json" '.[]'
+    check "scanned, the frames are ffmpeg's" as_ffmpeg "$root/srv/test/scan.jsonl" '.'
+    check "status shows the recorder" jq -e '.session == "s"' "$root/srv/test/status.json"
+    check "FFmpeg is LGPL and static" jq -e '.ffmpeg | .linked == "static" and (.license | startswith("LGPL"))' "$root/srv/test/version.json"
+    inside 'dpkg -P scenetap >/dev/null 2>&1; rm -rf /var/lib/scenetap' || true
+    check "the package installs" install_package "$package"
+    check "installed: program, user, units, options, completions" is_installed
+    use_it
+    check "it upgrades" upgrade
+    check "upgraded: recordings and the changed options are kept" is_used
+    check "it is removed" remove
+    check "removed: recordings, options and user stay" is_used
+    check "removed: the program is gone" is_removed
+    check "it is purged" purge
+    check "purged: options are gone, recordings stay" is_purged_but_for_recordings
+    check "purged without recordings: nothing stays" leaves_nothing_without_recordings
+done
+exit "$failed"
