@@ -1,7 +1,7 @@
 # Targets for development. Each one installs what it needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build dist distcheck demo guide test bench instructions compare lint golden parity suite faults fuzz soak load clean
+.PHONY: help setup build dist distcheck tagcheck demo guide test bench instructions compare lint golden parity suite faults fuzz soak load clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,8 +17,11 @@ dist: ## build a release: archive, packages, digests and SBOM in dist/
 	@bash scripts/dist.sh
 
 distcheck: ## run the release in bare Debian systems and in a container, install its packages there
-	@bash scripts/distcheck.sh $(SUITES)
+	@MIRROR=$(MIRROR) bash scripts/distcheck.sh $(SUITES)
 	@bash scripts/containercheck.sh
+
+tagcheck: ## refuse a tag that is not the version: make tagcheck TAG=v0.1.0
+	@bash scripts/tagcheck.sh "$(TAG)"
 
 # With DIST=1: with the program of `make dist`.
 demo: $(if $(DIST),,build) ## record a sample clip in real time and print each frame as it is kept

@@ -62,3 +62,23 @@ fn ffmpegs_source_is_refused_unless_it_is_the_one_that_is_known() {
     let error = build("1.0");
     assert_eq!(error, "ffmpeg: no digest for version 1.0 is listed in scripts/ffmpeg.sh\n");
 }
+
+#[test]
+fn a_tag_that_is_not_the_version_is_refused() {
+    let check = |tag: &str| {
+        let mut command = Command::new("bash");
+        let output = command.arg(repository().join("scripts/tagcheck.sh")).arg(tag).output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (status, error) = check("v99.0.0");
+    assert_eq!(status, Some(1));
+    let version = env!("CARGO_PKG_VERSION");
+    let start = format!("tagcheck: the tag is v99.0.0, and the version in Cargo.toml is {version}:");
+    assert!(error.starts_with(&start), "{error}");
+    // Between releases, the changelog calls the next one "Unreleased".
+    let (status, error) = check(&format!("v{version}"));
+    let changelog = std::fs::read_to_string(repository().join("CHANGELOG.md")).unwrap();
+    let is_released = changelog.contains(&format!("\n## {version}"));
+    assert_eq!(status, Some(if is_released { 0 } else { 1 }), "{error}");
+}
