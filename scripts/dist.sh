@@ -5,11 +5,12 @@
 #   dist.sh [FOLDER]      writes to FOLDER, dist by default
 #
 #   FFMPEG_DIR=FOLDER     link this FFmpeg instead of building one: a folder with include/ and
-#                         lib/, static libraries. See RELINKING.md in the archive.
-#   FFMPEG_TARBALL, FFMPEG_MIRROR, FFMPEG_VERSION   see ffmpeg.sh
+#                         lib/, static libraries
+#   FFMPEG_SOURCE, FFMPEG_TARBALL, FFMPEG_MIRROR, FFMPEG_VERSION   see ffmpeg.sh
 #   SOURCE_DATE_EPOCH     time of all files; the default is that of the last commit
 #
-# Built twice from one commit, in two folders, the files are the same byte for byte.
+# Built twice from one commit by one toolchain, in two folders, the files are the same byte for byte, but for
+# the archive with symbols.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -47,6 +48,10 @@ for map in "${maps[@]}"; do
     rust_flags="$rust_flags --remap-path-prefix=$map"
 done
 
+# Made of the version, not of the contents: these include the debug information.
+build_id=$(printf 'scenetap %s %s' "$version" "$commit" | sha1sum | cut -d ' ' -f 1)
+rust_flags="$rust_flags -Clink-arg=-Wl,--build-id=0x$build_id"
+
 if [ -z "${FFMPEG_DIR:-}" ]; then
     FFMPEG_DIR=$work/ffmpeg
     # Not among FFmpeg's options, which it records.
@@ -65,12 +70,12 @@ say "building scenetap $version ${commit:+of commit $commit}"
 )
 built=$work/build/$target/dist/scenetap
 
-# The symbols go to a file of their own, which debuggers find by the link.
+# The symbols go to a file of their own, which debuggers find by the build id. It contains paths of the
+# compiler's own files, and so it depends on the folder; the program does not.
 rm -rf "${work:?}/$name" "$work/symbols"
 mkdir -p "$work/$name" "$work/symbols"
 objcopy --only-keep-debug --compress-debug-sections "$built" "$work/symbols/scenetap.debug"
 objcopy --strip-all "$built" "$work/$name/scenetap"
-(cd "$work/symbols" && objcopy --add-gnu-debuglink=scenetap.debug "$work/$name/scenetap")
 program=$work/$name/scenetap
 bash scripts/dist-check.sh "$program" "$glibc"
 
@@ -82,11 +87,11 @@ mkdir -p "$work/$name"/{man,completions,systemd,licenses,docs}
 "$program" generate --completion zsh >"$work/$name/completions/_scenetap"
 "$program" generate --completion fish >"$work/$name/completions/scenetap.fish"
 "$program" config --print-default >"$work/$name/config.toml"
-cp README.md CHANGELOG.md "$work/$name/"
+cp README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md "$work/$name/"
 cp docs/*.md docs/*.jpg docs/*.svg "$work/$name/docs/"
 cp packaging/systemd/* "$work/$name/systemd/"
 cp LICENSE-MIT LICENSE-APACHE packaging/RELINKING.md "$work/$name/licenses/"
-[ ! -d "$FFMPEG_DIR/share" ] || cp "$FFMPEG_DIR"/share/{COPYING.LGPLv2.1,FFMPEG.txt} "$work/$name/licenses/"
+[ ! -e "$FFMPEG_DIR/share/FFMPEG.txt" ] || cp "$FFMPEG_DIR"/share/{COPYING.LGPLv2.1,FFMPEG.txt} "$work/$name/licenses/"
 python3 scripts/licenses.py >"$work/$name/licenses/THIRD-PARTY.txt"
 
 pack() { # FOLDER NAME: writes an archive that depends on names and contents only

@@ -2,13 +2,14 @@
 # Runs the release in dist/ in bare Debian systems, made by debootstrap, and installs its packages
 # there.
 #
-#   distcheck.sh SUITE...     bullseye bookworm trixie forky by default; suites that the mirror does
-#                             not have are named and left out
+#   distcheck.sh SUITE...     bullseye bookworm trixie forky by default; of these, one that the mirror does
+#                             not have is named and left out
 #
 # Nothing but Debian's base system is in the folders: no FFmpeg, no compiler. In each of them:
 #   - the archive's program records a fixture, once live and once by scan, and the kept frames are
 #     those of ffmpeg (fixtures/golden); status shows the recorder
-#   - the .deb is installed, upgraded, removed and purged, and each state is checked
+#   - the .deb is installed, upgraded, removed and purged, and each state is checked; the .rpm is
+#     installed and removed, if this machine has rpm
 # The folders stay in target/roots; delete them to start from scratch. MIRROR is a mirror of Debian's
 # archive; the default is apt's. Needs root.
 #
@@ -44,9 +45,17 @@ inside() { # COMMAND: runs it in the system, with a private /proc and nothing of
 
 failed=0
 check() { # WHAT COMMAND...
-    local what=$1
+    local what=$1 status
     shift
-    if "$@" >"$root.check" 2>&1; then
+    # Not as a condition: in one, a command that fails would not end the function that is called.
+    set +e
+    (
+        set -e
+        "$@"
+    ) >"$root.check" 2>&1
+    status=$?
+    set -e
+    if [ "$status" = 0 ]; then
         echo "    ok: $what"
     else
         echo "    FAILED: $what"
@@ -95,7 +104,7 @@ is_installed() {
         scenetap version >/dev/null
         scenetap config --check /etc/scenetap/config.toml
         getent passwd scenetap | grep -q /var/lib/scenetap
-        test -e /usr/lib/systemd/system/scenetap.service
+        grep -q "^ExecStart=/usr/bin/scenetap " /usr/lib/systemd/system/scenetap.service
         test -e "/usr/lib/systemd/system/scenetap@.service"
         test -L /etc/systemd/system/multi-user.target.wants/scenetap.service
         test -e /usr/share/bash-completion/completions/scenetap
@@ -109,6 +118,9 @@ use_it() {
         echo recording >/var/lib/scenetap/sessions/s/stream/recording.ts
         chown -R scenetap: /var/lib/scenetap
         echo "listen = \"127.0.0.1:4445\"" >>/etc/scenetap/config.toml
+        echo "listen = \"127.0.0.1:4446\"" >/etc/scenetap/stage.toml
+        ln -s /usr/lib/systemd/system/scenetap@.service \
+            /etc/systemd/system/multi-user.target.wants/scenetap@stage.service
     '
 }
 is_used() { inside 'grep -q 4445 /etc/scenetap/config.toml && grep -q recording /var/lib/scenetap/sessions/s/stream/recording.ts'; }
@@ -125,18 +137,59 @@ upgrade() {
     rm -rf "$work" "$work.deb"
 }
 remove() { inside 'dpkg -r scenetap'; }
-is_removed() { inside '! test -e /usr/bin/scenetap && getent passwd scenetap >/dev/null'; }
+is_removed() {
+    inside '
+        test ! -e /usr/bin/scenetap
+        getent passwd scenetap >/dev/null
+        test -z "$(find /etc/systemd/system -name "scenetap@*")"
+    '
+}
 purge() { inside 'dpkg -P scenetap'; }
 is_purged_but_for_recordings() {
-    inside '! test -e /etc/scenetap && getent passwd scenetap >/dev/null && test -e /var/lib/scenetap/sessions/s'
+    inside '
+        test ! -e /etc/scenetap/config.toml
+        test -e /etc/scenetap/stage.toml
+        getent passwd scenetap >/dev/null
+        test -e /var/lib/scenetap/sessions/s
+    '
 }
-leaves_nothing_without_recordings() {
-    inside 'rm -rf /var/lib/scenetap' && install_package "$package" && purge \
-        && inside '! test -e /etc/scenetap && ! test -e /var/lib/scenetap && ! getent passwd scenetap'
+leaves_no_folder_without_recordings() {
+    inside 'rm -rf /var/lib/scenetap /etc/scenetap'
+    install_package "$package"
+    purge
+    inside 'test ! -e /etc/scenetap && test ! -e /var/lib/scenetap'
+}
+# The .rpm, by this machine's rpm: its scripts run inside.
+rpm_is_installed_and_removed() {
+    local rpm
+    rpm=$(echo "$PWD"/dist/scenetap-*.x86_64.rpm)
+    rpm --root "$root" --nodeps -i "$rpm"
+    inside '
+        scenetap config --check /etc/scenetap/config.toml
+        getent passwd scenetap
+        test -e /usr/lib/systemd/system/scenetap@.service
+        mkdir -p /var/lib/scenetap/sessions/s
+        echo "# Changed." >>/etc/scenetap/config.toml
+        ln -s /usr/lib/systemd/system/scenetap@.service \
+            /etc/systemd/system/multi-user.target.wants/scenetap@stage.service
+    '
+    rpm --root "$root" -e scenetap
+    inside '
+        test ! -e /usr/bin/scenetap
+        test -e /var/lib/scenetap/sessions/s
+        grep -q Changed /etc/scenetap/config.toml.rpmsave
+        test -z "$(find /etc/systemd/system -name "scenetap@*")"
+        rm -r /var/lib/scenetap /etc/scenetap
+    '
 }
 
-[ $# -gt 0 ] || set -- bullseye bookworm trixie forky
+is_optional=""
+if [ $# = 0 ]; then
+    is_optional=yes
+    set -- bullseye bookworm trixie forky
+fi
 mkdir -p target/roots
+checked=0
 for suite in "$@"; do
     root=$PWD/target/roots/$suite
     if [ ! -e "$root/complete" ]; then
@@ -146,7 +199,8 @@ for suite in "$@"; do
         [ -e "$recipe" ] || recipe=$recipes/sid
         # In its own mount namespace, so that its mounts vanish even if it is killed.
         if ! unshare --mount debootstrap --variant=minbase "$suite" "$root" "$mirror" "$recipe" >"$root.log" 2>&1; then
-            echo "$suite: left out, debootstrap failed: $(tail -n 1 "$root.log")"
+            echo "$suite: debootstrap failed: $(tail -n 1 "$root.log")"
+            [ -n "$is_optional" ] || failed=1
             continue
         fi
         touch "$root/complete"
@@ -168,6 +222,13 @@ for suite in "$@"; do
     check "removed: the program is gone" is_removed
     check "it is purged" purge
     check "purged: options are gone, recordings stay" is_purged_but_for_recordings
-    check "purged without recordings: nothing stays" leaves_nothing_without_recordings
+    check "purged without recordings: no folder stays" leaves_no_folder_without_recordings
+    if command -v rpm >/dev/null; then
+        check "the .rpm is installed and removed; recordings and changed options stay" rpm_is_installed_and_removed
+    else
+        echo "    not checked: the .rpm; rpm is not installed"
+    fi
+    checked=$((checked + 1))
 done
-exit "$failed"
+[ "$failed" = 0 ] || exit 1
+[ "$checked" -gt 0 ] || cannot "no system could be set up"

@@ -9,7 +9,8 @@
 #   FFMPEG_TARBALL=FILE    a local copy of ffmpeg_VERSION.orig.tar.xz
 #   FFMPEG_MIRROR=URL      a mirror of Debian's archive
 #   apt's own mirror
-# Its SHA-256 must be the one below, wherever it comes from.
+# Its SHA-256 must be the one below, wherever it comes from. FFMPEG_SOURCE=FOLDER builds a source tree of
+# your own instead, changed as you like.
 #
 #   CC, AR, RANLIB         the compiler, if not cc: scripts/dist.sh sets them
 #   FFMPEG_VERSION         one of the versions below; the default is the first
@@ -35,6 +36,7 @@ fail() {
 out=${1:?ffmpeg.sh FOLDER}
 version=${FFMPEG_VERSION:-9.0.2}
 digest=$(digest_of "$version") || fail "no digest for version $version is listed in scripts/ffmpeg.sh"
+# Of Debian, who take FFmpeg's own as it is.
 name=ffmpeg_$version.orig.tar.xz
 
 # What scenetap opens: `libav::codec_id` and `libav::parser`. tests/it/dist.rs holds the two lists
@@ -52,9 +54,9 @@ options=(
     --arch=x86_64 --target-os=linux --enable-cross-compile
     "--cc=${CC:-cc}" "--ar=${AR:-ar}" "--ranlib=${RANLIB:-ranlib}"
 )
-# One line for each cause of another result.
-stamp=$(printf '%s\n' "$digest" "${options[@]}")
-if [ -e "$out/stamp" ] && [ "$(cat "$out/stamp")" = "$stamp" ]; then
+# What another result can come from: this script, the compiler and its flags.
+stamp=$(sha256sum <scripts/ffmpeg.sh; printf '%s\n' "$version" "${options[@]}" "${SCENETAP_CC_FLAGS:-}"; ${CC:-cc} --version)
+if [ -z "${FFMPEG_SOURCE:-}" ] && [ -e "$out/stamp" ] && [ "$(cat "$out/stamp")" = "$stamp" ]; then
     echo "ffmpeg: $version is built"
     exit 0
 fi
@@ -82,15 +84,21 @@ fetch() { # FILE: fetches the source package
     fi || fail "cannot fetch $url; set FFMPEG_TARBALL to a copy of $name"
 }
 
-# A tarball that was fetched before is kept beside the build.
-tarball=$(dirname "$out")/$name
 is_whole() { echo "$digest  $1" | sha256sum --check --status 2>/dev/null; }
-if [ -n "${FFMPEG_TARBALL:-}" ] || ! is_whole "$tarball"; then
-    fetch "$work/$name"
-    is_whole "$work/$name" || fail "the SHA-256 of $name is $(sha256sum "$work/$name" | cut -d ' ' -f 1), not $digest"
-    mv "$work/$name" "$tarball"
+if [ -n "${FFMPEG_SOURCE:-}" ]; then
+    cp -a "$FFMPEG_SOURCE/." "$work/"
+    version=$(cat "$work/RELEASE" 2>/dev/null || echo unknown)
+    name="a source tree, FFMPEG_SOURCE" digest="-"
+else
+    # A tarball that was fetched before is kept beside the build.
+    tarball=$(dirname "$out")/$name
+    if [ -n "${FFMPEG_TARBALL:-}" ] || ! is_whole "$tarball"; then
+        fetch "$work/$name"
+        is_whole "$work/$name" || fail "the SHA-256 of $name is $(sha256sum "$work/$name" | cut -d ' ' -f 1), not $digest"
+        mv "$work/$name" "$tarball"
+    fi
+    tar -xJf "$tarball" -C "$work" --strip-components 1
 fi
-tar -xJf "$tarball" -C "$work" --strip-components 1
 
 echo "ffmpeg: building $version"
 (
@@ -101,7 +109,7 @@ echo "ffmpeg: building $version"
     sed -i 's/^#define HAVE_SYSCTL 1/#define HAVE_SYSCTL 0/' config.h
     grep -q '^License: LGPL version 2.1 or later$' configure.log || { echo "ffmpeg: not under the LGPL 2.1" >&2; exit 1; }
     make -j"$(nproc)" >make.log 2>&1 || { tail -n 20 make.log >&2; exit 1; }
-    make install DESTDIR="$work/installed" >>make.log 2>&1
+    make install DESTDIR="$work/installed" >>make.log 2>&1 || { tail -n 20 make.log >&2; exit 1; }
 )
 mv "$work/installed/usr/local" "$out"
 rm -rf "$out/share" "$out/lib/pkgconfig"
@@ -110,7 +118,7 @@ cp "$work/COPYING.LGPLv2.1" "$out/share/"
 cat >"$out/share/FFMPEG.txt" <<TEXT
 FFmpeg $version, https://ffmpeg.org, under the GNU LGPL version 2.1 or later
 
-Source package   $name of Debian
+Source package   $name
 SHA-256          $digest
 Configured by    ./configure ${options[*]}
 TEXT

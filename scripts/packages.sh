@@ -13,18 +13,11 @@ cp -a "$folder" "$package"
 
 # The service's file: everything in it is commented out.
 mkdir "$package/etc"
-{
-    cat <<'TEXT'
-# Configuration of scenetap.service, and of the command line of all users.
-#
-# The service keeps its sessions in /var/lib/scenetap/sessions. With this line, commands find
-# them by name:
-#sessions-dir = "/var/lib/scenetap/sessions"
-
-TEXT
-    # Below, the option is listed again with the default of the command line.
-    cat "$package/config.toml"
-} >"$package/etc/config.toml"
+sed 's|^#sessions-dir = .*|# The service keeps its sessions in /var/lib/scenetap/sessions; with this line, commands find them by name.\n#sessions-dir = "/var/lib/scenetap/sessions"|' \
+    "$package/config.toml" >"$package/etc/config.toml"
+grep -q '^#sessions-dir = "/var/lib/scenetap/sessions"$' "$package/etc/config.toml"
+# Never a program that was installed by hand, which the path has first.
+sed -i 's|^ExecStart=scenetap |ExecStart=/usr/bin/scenetap |' "$package"/systemd/*.service
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)
 maintainer=$(sed -n 's/^maintainer = "\(.*\)"$/\1/p' Cargo.toml)
 cat >"$package/changelog.Debian" <<TEXT
@@ -34,7 +27,6 @@ scenetap ($version-1) unstable; urgency=medium
 
  -- $maintainer  $(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")
 TEXT
-cp "$package/CHANGELOG.md" "$package/docs/"
 # The same time for each file: packages contain it.
 find "$package" -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
 

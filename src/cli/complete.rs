@@ -30,18 +30,35 @@ pub(super) fn answer(arguments: &[OsString]) -> clap::error::Result<bool> {
     CompleteEnv::with_factory(command).var(VARIABLE).try_complete(arguments, folder.as_deref())
 }
 
+/// The script for bash. That of clap takes the words as bash splits them, at `=` and `:`, and quotes
+/// nothing.
+const BASH: &str = include_str!("complete.bash");
+
 /// Returns the script for a shell: bash, zsh or fish.
 ///
 /// # Errors
 ///
 /// Returns an error if the shell is unknown.
 pub(super) fn script(shell: &str) -> io::Result<String> {
+    if shell == "bash" {
+        return Ok(BASH.replace("VARIABLE", VARIABLE));
+    }
     let name = "scenetap";
     let shells = Shells::builtins();
     let shell_script = shells.completer(shell).ok_or(io::ErrorKind::InvalidInput)?;
     let mut script = Vec::new();
     shell_script.write_registration(VARIABLE, name, name, name, &mut script)?;
-    Ok(String::from_utf8_lossy(&script).trim_start().to_owned())
+    let script = String::from_utf8_lossy(&script).trim().to_owned();
+    if shell != "zsh" {
+        return Ok(script);
+    }
+    // zsh loads the file at the first TAB and calls it: then it has to complete, too.
+    let register = "compdef _clap_dynamic_completer_scenetap scenetap";
+    let complete_or_register = format!(
+        "if [[ $funcstack[1] == _scenetap ]]; then\n    _clap_dynamic_completer_scenetap \"$@\"\n\
+         else\n    {register}\nfi"
+    );
+    Ok(script.replace(register, &complete_or_register))
 }
 
 /// Completes the name of a session.
@@ -70,17 +87,26 @@ fn session_candidates(typed: &OsStr) -> Vec<CompletionCandidate> {
 /// Returns the folder of the sessions that the command being typed would use.
 fn sessions_dir() -> PathBuf {
     let words: Vec<OsString> = std::env::args_os().skip_while(|word| word != "--").collect();
-    let typed = words.windows(2).rev().find_map(|pair| {
-        if pair[0] == "--sessions-dir" {
-            return Some(pair[1].clone());
-        }
-        pair[1].to_str()?.strip_prefix("--sessions-dir=").map(OsString::from)
-    });
     let environment = |name: &str| std::env::var_os(name);
-    let file = config_path(None, &environment, SYSTEM_CONFIG.as_ref());
+    let file = config_path(typed(&words, "--config"), &environment, SYSTEM_CONFIG.as_ref());
     let file = file.and_then(|path| File::read(&path).ok());
     let layers = Layers::new(&environment, file);
-    layers.required(typed.map(PathBuf::from), &key::SESSIONS_DIR).unwrap_or_default()
+    layers.required(typed(&words, "--sessions-dir"), &key::SESSIONS_DIR).unwrap_or_default()
+}
+
+/// Returns the path that was typed last for a flag. A shell has not replaced `~` yet.
+fn typed(words: &[OsString], flag: &str) -> Option<PathBuf> {
+    let value = words.windows(2).rev().find_map(|pair| {
+        if pair[0] == flag {
+            return Some(pair[1].clone());
+        }
+        pair[1].to_str()?.strip_prefix(flag)?.strip_prefix('=').map(OsString::from)
+    })?;
+    let path = PathBuf::from(value);
+    match (path.strip_prefix("~"), std::env::home_dir()) {
+        (Ok(below), Some(home)) => Some(home.join(below)),
+        _ => Some(path),
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +121,7 @@ mod tests {
             assert!(script.contains(VARIABLE), "{shell}: {script}");
             assert!(script.contains("scenetap"), "{shell}: {script}");
         }
+        assert!(script("zsh").unwrap().contains("$funcstack[1] == _scenetap"));
         assert!(script("csh").is_err());
     }
 }

@@ -14,7 +14,7 @@ use crate::error::{Error, Result, Stage};
 /// Print an example of the configuration file, or check a file
 ///
 /// Options can be given in a TOML file, one per line. Without --config, scenetap reads the first of
-/// these that exists: $XDG_CONFIG_HOME/scenetap/config.toml, ~/.config/scenetap/config.toml,
+/// these files that exists: $XDG_CONFIG_HOME/scenetap/config.toml, ~/.config/scenetap/config.toml,
 /// /etc/scenetap/config.toml.
 #[derive(Debug, Default, clap::Args)]
 #[group(id = "action", required = true, multiple = false)]
@@ -70,7 +70,7 @@ pub(super) fn default_file() -> String {
 # share the list; each option is listed with the first command that has it.
 #
 # A flag overrides this file, and so does a variable: SCENETAP_SCENE_THRESHOLD=0.4. The
-# lines below show the defaults; in capitals, what stands for a value that has none.
+# lines below show the defaults; words in capitals stand for a value, text in quotes.
 # To check the file: scenetap config --check FILE
 "
     .to_owned();

@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result, Stage};
 #[group(id = "what", required = true, multiple = false)]
 #[command(after_help = super::help::GENERATE_EXAMPLES)]
 pub struct GenerateArgs {
-    /// Write the manual pages to this folder
+    /// Write the manual pages to this folder, below man1 and man5
     #[arg(long, value_name = "DIR")]
     man: Option<PathBuf>,
 

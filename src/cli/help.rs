@@ -31,8 +31,8 @@ Where options come from:
   false, 1 or 0). An empty variable counts as unset.
 
 Configuration file:
-  The first of these that exists is read: the file of --config; of the variable
-  SCENETAP_CONFIG (empty: none); $XDG_CONFIG_HOME/scenetap/config.toml, which is
+  That of --config; else that of the variable SCENETAP_CONFIG (empty: none); else the
+  first of these that exists: $XDG_CONFIG_HOME/scenetap/config.toml, which is
   ~/.config/scenetap/config.toml by default; /etc/scenetap/config.toml.
   scenetap config --print-default prints an example.
 
@@ -168,7 +168,7 @@ Examples:
 
 pub(super) const CONFIG_EXAMPLES: &str = "\
 Examples:
-  scenetap config --print-default > ~/.config/scenetap/config.toml
+  scenetap config --print-default > scenetap.toml
   scenetap config --check /etc/scenetap/config.toml";
 
 pub(super) const VERSION_EXAMPLES: &str = "\
@@ -178,7 +178,7 @@ Examples:
 
 pub(super) const GENERATE_EXAMPLES: &str = "\
 Examples:
-  scenetap generate --man ~/.local/share/man/man1
+  scenetap generate --man ~/.local/share/man
   source <(scenetap generate --completion bash)";
 
 /// The flags that say what to do now, by command: no variable and no file gives them.

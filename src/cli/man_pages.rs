@@ -16,19 +16,21 @@ const SOURCE: &str = concat!("scenetap ", env!("CARGO_PKG_VERSION"));
 /// What stands at the top of each page.
 const MANUAL: &str = "scenetap manual";
 
-/// Writes the pages to a folder: `scenetap.1`, one for each command, and `scenetap.toml.5`. Returns
-/// their number.
+/// Writes the pages below a folder: `man1/scenetap.1`, one for each command, and
+/// `man5/scenetap.toml.5`. Returns their number.
 ///
 /// # Errors
 ///
 /// Returns an error if the folder or a page cannot be written.
 pub(super) fn write_to(folder: &Path) -> io::Result<usize> {
-    fs::create_dir_all(folder)?;
+    let (commands, files) = (folder.join("man1"), folder.join("man5"));
+    fs::create_dir_all(&commands)?;
+    fs::create_dir_all(&files)?;
     let mut program = help::annotate(Cli::command()).disable_help_subcommand(true);
     program.build();
     let mut count = 1;
-    write_page_and_below(&program, folder, &mut count)?;
-    fs::write(folder.join("scenetap.toml.5"), page_of_file()?)?;
+    write_page_and_below(&program, &commands, &mut count)?;
+    fs::write(files.join("scenetap.toml.5"), page_of_file()?)?;
     Ok(count)
 }
 
@@ -106,10 +108,18 @@ fn page_of_file() -> io::Result<Vec<u8>> {
          the file.",
     )]);
     roff.control("PP", []);
+    roff.text([roman(
+        "Below, options that have a default are shown with it. Words in capitals stand for a value; text \
+         is in quotes, as in session = \"cam\" and keep-for = \"7d\".",
+    )]);
+    roff.control("SH", ["FILES"]);
     roff.text([
-        roman("The first of these files that exists is read, and no other: the one of "),
+        roman("The file of "),
         bold("--config"),
-        roman("; that of the variable SCENETAP_CONFIG, where an empty value means no file;"),
+        roman(
+            " is read; else that of the variable SCENETAP_CONFIG, where an empty value means no file; \
+             else the first of these that exists:",
+        ),
     ]);
     for path in ["$XDG_CONFIG_HOME/scenetap/config.toml", "/etc/scenetap/config.toml"] {
         roff.control("TP", []).text([bold(path)]).text([roman(match path.starts_with('$') {
@@ -117,6 +127,12 @@ fn page_of_file() -> io::Result<Vec<u8>> {
             false => "The administrator's file, for all users and the service.",
         })]);
     }
+    roff.control("PP", []);
+    roff.text([
+        roman("The service "),
+        bold("scenetap@NAME"),
+        roman(" reads /etc/scenetap/NAME.toml instead."),
+    ]);
     for (command, options) in listed_options(&Cli::command()) {
         roff.control("SH", [format!("OPTIONS OF {}", command.to_uppercase()).as_str()]);
         for option in options {
@@ -155,13 +171,13 @@ mod tests {
     fn each_command_has_a_page_and_the_file_has_one_with_every_option() {
         let folder = tempfile::tempdir().unwrap();
         let count = write_to(folder.path()).unwrap();
-        let pages: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
-        assert_eq!(pages.len(), count);
+        let pages = |section| fs::read_dir(folder.path().join(section)).unwrap().count();
+        assert_eq!(pages("man1") + pages("man5"), count);
         for name in ["scenetap.1", "scenetap-record.1", "scenetap-sessions-prune.1"] {
-            let page = fs::read_to_string(folder.path().join(name)).unwrap();
+            let page = fs::read_to_string(folder.path().join("man1").join(name)).unwrap();
             assert!(page.contains(".SH NAME") && page.contains(".SH EXAMPLES"), "{name}: {page}");
         }
-        let page = fs::read_to_string(folder.path().join("scenetap.toml.5")).unwrap();
+        let page = fs::read_to_string(folder.path().join("man5/scenetap.toml.5")).unwrap();
         for key in ALL {
             let name = key.name().replace('-', "\\-");
             assert!(page.contains(&format!("{name} = ")), "{name}");

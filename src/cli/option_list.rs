@@ -40,7 +40,7 @@ impl ListedOption {
                 ValueKind::Switch => (default == "yes").to_string(),
                 ValueKind::Number | ValueKind::Whole => default.to_owned(),
                 ValueKind::NumberOrText if default.parse::<f64>().is_ok() => default.to_owned(),
-                ValueKind::NumberOrText | ValueKind::Text | ValueKind::Words => {
+                ValueKind::NumberOrText | ValueKind::Text | ValueKind::Words | ValueKind::List => {
                     format!("\"{default}\"")
                 }
             },

@@ -11,11 +11,11 @@ use ipnet::IpNet;
 use super::frame_lines::FrameLines;
 use super::pictures::PictureOptions;
 use super::status_line::{StatusLine, summary};
-use super::{CommandContext, ExitStatus, on_frame, pictures, retention, tls};
+use super::{CommandContext, ExitStatus, complete, on_frame, pictures, retention, tls};
 use crate::agent::FrameRunner;
 use crate::catalog::Entry;
 use crate::config::{HostPort, Layers, RecordConfig, key};
-use crate::error::Result;
+use crate::error::{Error, Result, Stage};
 use crate::host::descriptors;
 use crate::ingest;
 use crate::pipeline::evidence::Target;
@@ -86,10 +86,11 @@ pub struct RecordArgs {
 
     /// Session name; an existing session is resumed
     ///
-    /// Letters, digits, dots, underscores and dashes. Default: the local time,
-    /// YYYYMMDD_HHMMSS, always as a new session.
+    /// Letters, digits, dots, underscores and dashes. Default: SCENETAP_DEFAULT_SESSION, which
+    /// the systemd units set; without it, the local time, YYYYMMDD_HHMMSS, always as a new
+    /// session.
     #[arg(long, help_heading = "Session")]
-    #[arg(value_name = "NAME", value_parser = key::SESSION.parser())]
+    #[arg(value_name = "NAME", value_parser = key::SESSION.parser(), add = complete::session())]
     session: Option<String>,
 
     /// Sync to disk at least this often, in seconds, more than 0 and up to 3600
@@ -153,6 +154,19 @@ pub struct RecordArgs {
     on_frame: on_frame::OnFrameArgs,
 }
 
+/// Variable that names the session if no option does, not even in the file: systemd's units set it to
+/// the time of their start.
+const DEFAULT_SESSION_VARIABLE: &str = "SCENETAP_DEFAULT_SESSION";
+
+fn session_name(flag: Option<String>, layers: &Layers<'_>) -> Result<Option<String>> {
+    let name = layers.optional(flag, &key::SESSION)?;
+    let default = layers.variable(DEFAULT_SESSION_VARIABLE).filter(|_| name.is_none());
+    let Some(default) = default else { return Ok(name) };
+    key::SESSION.parse(&default).map(Some).map_err(|what| {
+        Error::new(Stage::Config, format!("{DEFAULT_SESSION_VARIABLE} {what}, not {default:?}"))
+    })
+}
+
 impl RecordArgs {
     /// Resolves each option from the command line, the environment and the file.
     ///
@@ -184,7 +198,7 @@ impl RecordArgs {
             record: RecordOptions {
                 network,
                 sessions_dir: layers.required(self.sessions_dir, &key::SESSIONS_DIR)?,
-                session: layers.optional(self.session, &key::SESSION)?,
+                session: session_name(self.session, layers)?,
                 rotation,
                 retention,
                 min_free_bytes,
@@ -349,6 +363,21 @@ mod tests {
         let moved = Rule { scene_threshold: 0.25, max_frame_interval_s: 12.5 };
         assert_eq!(config.detect.rule, moved);
         assert_eq!(config.sessions_dir, Path::new("/srv/sessions"));
+    }
+
+    #[test]
+    fn the_units_name_of_a_session_counts_least() {
+        let environment = |name: &str| {
+            let names_it = name == "SCENETAP_DEFAULT_SESSION";
+            names_it.then(|| "20261130_201500".into())
+        };
+        let session = |file: &str| {
+            let file = File::parse(Path::new("f"), file).unwrap();
+            let layers = Layers::new(&environment, Some(file));
+            RecordArgs::default().resolve(&layers).unwrap().record.session
+        };
+        assert_eq!(session(""), Some("20261130_201500".to_owned()));
+        assert_eq!(session("session = \"cam\""), Some("cam".to_owned()));
     }
 
     #[test]

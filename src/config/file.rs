@@ -122,11 +122,17 @@ fn typed_form(key: &dyn AnyKey, value: Value) -> Result<OsString, String> {
         ValueKind::Whole => "a whole number",
         ValueKind::Switch => "true or false",
         ValueKind::NumberOrText => "a number or a string in quotes",
-        ValueKind::Words => "a string in quotes, or an array of them",
+        ValueKind::Words | ValueKind::List => "a string in quotes, or an array of them",
     };
     let text = match (key.kind(), &value) {
-        (ValueKind::Text | ValueKind::NumberOrText | ValueKind::Words, Value::String(text)) => {
-            text.clone()
+        (
+            ValueKind::Text | ValueKind::NumberOrText | ValueKind::Words | ValueKind::List,
+            Value::String(text),
+        ) => text.clone(),
+        (ValueKind::List, Value::Array(items)) => {
+            let items: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+            let wrong = || format!("`{}` must be {expected}, not {value}", key.name());
+            items.ok_or_else(wrong)?.join(",")
         }
         (ValueKind::Words, Value::Array(words)) => quoted(words)
             .ok_or_else(|| format!("`{}` must be {expected}, not {value}", key.name()))?,

@@ -34,6 +34,8 @@ pub enum ValueKind {
     Switch,
     /// A number or a quoted string.
     NumberOrText,
+    /// A quoted string, or an array of them, which counts as one string with commas.
+    List,
     /// A quoted string, which is split as a shell does; or an array of them, taken as it is.
     Words,
 }
@@ -137,7 +139,7 @@ pub mod key {
     pub static SESSION: Key<String> = Key::new("session", ValueKind::Text, values::session);
     pub static ONCE: Key<bool> =
         Key::new("once", ValueKind::Switch, values::switch).with_default("no");
-    pub static ALLOW: Key<Vec<IpNet>> = Key::new("allow", ValueKind::Text, values::networks);
+    pub static ALLOW: Key<Vec<IpNet>> = Key::new("allow", ValueKind::List, values::networks);
     pub static IDLE_TIMEOUT: Key<Option<Duration>> =
         Key::new("idle-timeout", ValueKind::Number, values::idle_timeout).with_default("0");
     pub static TAKEOVER: Key<bool> =

@@ -30,8 +30,8 @@ pub fn config_path(
         return (!path.is_empty()).then(|| path.into());
     }
     // A folder that this user may not search counts as one without the file: `sudo -u` keeps
-    // HOME. A file that cannot be read is an error.
-    let exists = |path: &PathBuf| path.try_exists().unwrap_or(false);
+    // HOME. A file that cannot be read is an error, and so is a link that leads nowhere.
+    let exists = |path: &PathBuf| path.symlink_metadata().is_ok();
     user_config(environment).filter(exists).or_else(|| Some(system.to_owned()).filter(exists))
 }
 
@@ -106,6 +106,9 @@ mod tests {
         assert_eq!(found, user, "a relative path is ignored");
         let found = host.read(None, &[home, xdg(host.path("nowhere"))]);
         assert_eq!(found, Some("etc.toml".into()));
+        fs::remove_file(host.path("etc.toml")).unwrap();
+        std::os::unix::fs::symlink("nowhere", host.path("etc.toml")).unwrap();
+        assert_eq!(host.read(None, &[]), Some("etc.toml".into()), "to report that it is broken");
         fs::remove_file(host.path("etc.toml")).unwrap();
         assert_eq!(host.read(None, &[]), None);
     }

@@ -97,39 +97,76 @@ fn the_version_names_ffmpeg_its_license_and_what_it_decodes() {
     assert!(text(&output.stdout).contains(&line), "{output:?}");
 }
 
-#[test]
-fn a_shell_completes_commands_options_and_the_names_of_sessions() {
-    let folder = tempfile::tempdir().unwrap();
-    for session in ["monday", "morning", "tuesday"] {
-        let stream = folder.path().join(session).join("stream");
-        fs::create_dir_all(&stream).unwrap();
-        fs::write(stream.join("recording.ts"), "").unwrap();
+/// A folder with sessions, and the completions of bash.
+struct Shell {
+    folder: tempfile::TempDir,
+    script: String,
+}
+
+impl Shell {
+    fn new() -> Shell {
+        let folder = tempfile::tempdir().unwrap();
+        for session in ["monday", "morning", "tuesday"] {
+            let stream = folder.path().join("sessions").join(session).join("stream");
+            fs::create_dir_all(&stream).unwrap();
+            fs::write(stream.join("recording.ts"), "").unwrap();
+        }
+        fs::create_dir(folder.path().join("sessions/mo_is_no_session")).unwrap();
+        fs::write(folder.path().join("my film.ts"), "").unwrap();
+        let script = scenetap().args(["generate", "--completion", "bash"]).output().unwrap();
+        Shell { folder, script: text(&script.stdout) }
     }
-    fs::create_dir(folder.path().join("mo_is_no_session")).unwrap();
-    let script = scenetap().args(["generate", "--completion", "bash"]).output().unwrap();
-    let script = text(&script.stdout);
-    let complete = |words: &[&str]| {
-        // bash calls the function with the word to complete.
-        let program = Path::new(env!("CARGO_BIN_EXE_scenetap"));
+
+    /// Returns what bash offers for a line that is split into `words` as bash does: at = and :, too.
+    fn complete(&self, line: &str, words: &[&str]) -> Vec<String> {
         let ask = format!(
-            "{script}\nCOMP_WORDS=(scenetap {}); COMP_CWORD={}; COMP_TYPE=9\n\
-             _clap_complete_scenetap scenetap {:?} x; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
-            words.join(" "),
-            words.len(),
-            words.last().unwrap(),
+            "{}\ncompopt() {{ :; }}; COMP_LINE={line:?}; COMP_POINT={}; COMP_TYPE=9\n\
+             COMP_WORDS=({}); COMP_CWORD={}\n\
+             _scenetap; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            self.script,
+            line.len(),
+            words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
+            words.len() - 1,
         );
+        let program = Path::new(env!("CARGO_BIN_EXE_scenetap"));
         let path = format!("{}:/usr/bin:/bin", program.parent().unwrap().display());
         let mut command = Command::new("bash");
         command.args(["--norc", "-c", &ask]).env("PATH", path).env("SCENETAP_CONFIG", "");
-        command.env("SCENETAP_SESSIONS_DIR", folder.path());
+        command.env("HOME", self.folder.path()).current_dir(self.folder.path());
         let output = command.output().unwrap();
-        text(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
-    };
-    assert_eq!(complete(&["still", "mo"]), ["monday", "morning"]);
-    assert_eq!(complete(&["sc"]), ["scan"]);
-    assert_eq!(complete(&["record", "--rotate-b"]), ["--rotate-bytes"]);
-    let elsewhere = tempfile::tempdir().unwrap();
-    let elsewhere = elsewhere.path().to_str().unwrap();
-    let words = ["frames", "--sessions-dir", elsewhere, "mo"];
-    assert_eq!(complete(&words).join(""), "");
+        let lines = text(&output.stdout);
+        lines.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn a_shell_completes_commands_options_and_the_names_of_sessions() {
+    let shell = Shell::new();
+    let complete = |line: &str| shell.complete(line, &line.split(' ').collect::<Vec<_>>());
+    assert_eq!(complete("scenetap sc"), ["scan"]);
+    assert_eq!(complete("scenetap record --rotate-b"), ["--rotate-bytes"]);
+    assert_eq!(complete("scenetap still mo"), ["monday", "morning"]);
+    assert_eq!(complete("scenetap record --session t"), ["tuesday"]);
+    assert_eq!(complete("scenetap frames --sessions-dir /nowhere mo"), [""; 0]);
+    assert_eq!(complete("scenetap frames --sessions-dir ~/sessions t"), ["tuesday"]);
+    fs::write(shell.folder.path().join("a.toml"), "sessions-dir = \"/nowhere\"").unwrap();
+    assert_eq!(complete("scenetap --config a.toml frames mo"), [""; 0]);
+}
+
+#[test]
+fn a_shell_that_splits_at_signs_or_quotes_words_completes_them_all_the_same() {
+    let shell = Shell::new();
+    let complete = |line, words: &[&str]| shell.complete(line, words);
+    let line = "scenetap scan a:";
+    assert_eq!(complete(line, &["scenetap", "scan", "a", ":"]), [""; 0], "there is no such file");
+    let line = "scenetap check --sessions-dir=sessions t";
+    let words = ["scenetap", "check", "--sessions-dir", "=", "sessions", "t"];
+    assert_eq!(complete(line, &words), ["tuesday"]);
+    let line = "scenetap check --sessions-dir=ses";
+    let words = ["scenetap", "check", "--sessions-dir", "=", "ses"];
+    assert_eq!(complete(line, &words), ["sessions/"], "only the last part is replaced");
+    let line = "scenetap scan my\\ f";
+    assert_eq!(complete(line, &["scenetap", "scan", "my\\ f"]), ["my film.ts"]);
+    // bash quotes it.
+    assert!(shell.script.contains("compopt -o filenames"));
 }

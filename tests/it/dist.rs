@@ -74,7 +74,8 @@ fn a_tag_that_is_not_the_version_is_refused() {
     let (status, error) = check("v99.0.0");
     assert_eq!(status, Some(1));
     let version = env!("CARGO_PKG_VERSION");
-    let start = format!("tagcheck: the tag is v99.0.0, and the version in Cargo.toml is {version}:");
+    let start =
+        format!("tagcheck: the tag is v99.0.0, and the version in Cargo.toml is {version}:");
     assert!(error.starts_with(&start), "{error}");
     // Between releases, the changelog calls the next one "Unreleased".
     let (status, error) = check(&format!("v{version}"));

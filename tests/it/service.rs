@@ -96,7 +96,8 @@ fn the_units_variables_are_options() {
         .collect();
     assert!(names.len() > 2);
     for name in names {
-        let is_known = name == "SCENETAP_CONFIG" || ALL.iter().any(|key| key.variable() == name);
+        let is_known = ["SCENETAP_CONFIG", "SCENETAP_DEFAULT_SESSION"].contains(&name.as_str())
+            || ALL.iter().any(|key| key.variable() == name);
         assert!(is_known, "{name} is no option");
     }
 }
