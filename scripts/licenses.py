@@ -6,13 +6,15 @@ text is listed with the name of its license. FFmpeg's license is in a file of it
 """
 
 import collections
+import html
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
 TARGET = "x86_64-unknown-linux-gnu"
-NAMES = ("license", "licence", "copying", "copyright", "notice", "unlicense")
+NAMES = ("license", "licence", "licenses", "copying", "copyright", "notice", "unlicense", "readme.ijg")
 
 
 def linked_packages(metadata):
@@ -35,9 +37,30 @@ def texts(package):
     """Returns the license texts of a package, also of what it contains (libjpeg-turbo)."""
     folder = pathlib.Path(package["manifest_path"]).parent
     found = {}
-    for path in sorted(folder.glob("*")) + sorted(folder.glob("*/*")):
-        if path.is_file() and path.name.lower().split(".")[0].split("-")[0] in NAMES and path.suffix != ".rs":
-            found[str(path.relative_to(folder))] = path.read_text(errors="replace").strip()
+    for path in sorted(folder.rglob("*")):
+        below = path.relative_to(folder)
+        if path.is_file() and path.suffix not in (".rs", ".c", ".h", ".asm", ".html") and is_license(below):
+            found[str(below)] = path.read_text(errors="replace").strip()
+    return found
+
+
+def is_license(path):
+    """Returns whether a file is a license by its name, or by that of its folder (LICENSES/MIT.txt)."""
+    return any(part.lower() in NAMES or part.lower().replace("_", "-").split(".")[0].split("-")[0] in NAMES for part in path.parts)
+
+
+def of_toolchain():
+    """Returns the license texts of Rust's standard library, where the toolchain has them."""
+    sysroot = subprocess.run(["rustc", "--print", "sysroot"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    folder = pathlib.Path(sysroot) / "share/doc/rust"
+    found = {}
+    for path in [*sorted(folder.glob("licenses/*")), folder / "COPYRIGHT-library.html"]:
+        if path.is_file():
+            text = path.read_text(errors="replace")
+            if path.suffix == ".html":
+                text = html.unescape(re.sub(r"<[^>]*>", "", text))
+                text = re.sub(r"\n\s*\n+", "\n\n", text)
+            found[path.name] = text.strip()
     return found
 
 
@@ -55,6 +78,8 @@ def main():
             without.append(package)
         for name, text in found.items():
             users[text].append(f"{package['name']} {package['version']} ({name})")
+    for name, text in of_toolchain().items():
+        users[text].append(f"Rust's standard library ({name})")
     print("Licenses of the crates in scenetap, and of what they contain\n")
     for package in packages:
         print(f"  {package['name']} {package['version']}: {package['license'] or 'see its text'}")

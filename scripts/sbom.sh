@@ -19,16 +19,21 @@ if [ -e "$notes" ]; then
 fi
 jpeg=$(cargo metadata --locked --format-version 1 --features static | jq -r '.packages[] | select(.name == "turbojpeg-sys").manifest_path')
 jpeg_version=$(sed -n 's/^set(VERSION \([0-9.]*\))$/\1/p' "$(dirname "$jpeg")/libjpeg-turbo/CMakeLists.txt" | head -1)
+[ -n "$jpeg_version" ] || { echo "sbom: no version of libjpeg-turbo in $(dirname "$jpeg")" >&2; exit 1; }
 jq --arg version "$version" --arg digest "$digest" --arg jpeg "$jpeg_version" --arg time "$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)" '
     # The same bytes at each build: a serial number and a time are optional.
     del(.serialNumber) | .metadata.timestamp = $time
+    | "pkg:generic/ffmpeg@\($version)" as $ffmpeg | "pkg:generic/libjpeg-turbo@\($jpeg)" as $turbo
+    | .metadata.component["bom-ref"] as $root
+    | (.dependencies[] | select(.ref == $root).dependsOn) += [$ffmpeg, $turbo]
+    | .dependencies += [{ref: $ffmpeg}, {ref: $turbo}]
     | .components += [
-        {type: "library", name: "FFmpeg", version: $version, purl: "pkg:generic/ffmpeg@\($version)",
+        {type: "library", "bom-ref": $ffmpeg, name: "FFmpeg", version: $version, purl: $ffmpeg,
          cpe: "cpe:2.3:a:ffmpeg:ffmpeg:\($version):*:*:*:*:*:*:*",
          licenses: [{license: {id: "LGPL-2.1-or-later"}}],
          hashes: (if $digest == "" then [] else [{alg: "SHA-256", content: $digest}] end),
          externalReferences: [{type: "website", url: "https://ffmpeg.org"}]},
-        {type: "library", name: "libjpeg-turbo", version: $jpeg, purl: "pkg:generic/libjpeg-turbo@\($jpeg)",
+        {type: "library", "bom-ref": $turbo, name: "libjpeg-turbo", version: $jpeg, purl: $turbo,
          licenses: [{license: {id: "IJG"}}, {license: {id: "BSD-3-Clause"}}],
          externalReferences: [{type: "website", url: "https://libjpeg-turbo.org"}]}
       ]' scenetap-sbom.json | sed "s|$PWD|/scenetap|g; s|${CARGO_HOME:-$HOME/.cargo}|/cargo|g" >"$file"
