@@ -16,6 +16,8 @@ import sys
 TARGET = "x86_64-unknown-linux-gnu"
 NAMES = ("license", "licence", "licenses", "copying", "copyright", "notice", "unlicense", "readme.ijg")
 
+LIBRARY_LICENSES = ("Apache-2.0", "MIT", "BSD-2-Clause", "ISC", "LLVM-exception", "NCSA", "Unicode-3.0", "Unlicense")
+
 
 def linked_packages(metadata):
     """Returns the packages that the program depends on, without those for builds and tests."""
@@ -54,7 +56,9 @@ def of_toolchain():
     sysroot = subprocess.run(["rustc", "--print", "sysroot"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     folder = pathlib.Path(sysroot) / "share/doc/rust"
     found = {}
-    for path in [*sorted(folder.glob("licenses/*")), folder / "COPYRIGHT-library.html"]:
+    # The list of what is in it and whose, and the texts that the list names.
+    names = ["COPYRIGHT-library.html", *(f"licenses/{name}.txt" for name in LIBRARY_LICENSES)]
+    for path in (folder / name for name in names):
         if path.is_file():
             text = path.read_text(errors="replace")
             if path.suffix == ".html":
