@@ -10,7 +10,7 @@
 #   cargo-deb, cargo-generate-rpm   write the packages
 #
 # Wrappers called scenetap-cc, scenetap-ar and scenetap-ranlib in FOLDER/bin have names without a
-# path: FFmpeg records them.
+# path: FFmpeg records them. scenetap-rustc adds flags to those of cargo.
 set -euo pipefail
 
 folder=${1:?dist-tools.sh FOLDER}
@@ -49,3 +49,7 @@ wrapper() { # NAME ARGUMENTS
 wrapper scenetap-cc "cc -target x86_64-linux-gnu.$glibc "'$SCENETAP_CC_FLAGS'
 wrapper scenetap-ar ar
 wrapper scenetap-ranlib ranlib
+# cargo names the crates' symbols after RUSTFLAGS: flags that contain a path come from here.
+# shellcheck disable=SC2016 # expanded by the wrapper
+printf '#!/bin/sh\nrustc=$1\nshift\nexec "$rustc" "$@" $SCENETAP_RUSTC_FLAGS\n' >"$folder/bin/scenetap-rustc"
+chmod +x "$folder/bin/scenetap-rustc"

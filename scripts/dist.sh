@@ -42,15 +42,15 @@ export PATH=$work/tools/bin:$PATH
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 maps=("$PWD=/scenetap" "$cargo_home=/cargo")
 c_flags=-fno-sanitize=all
-rust_flags=""
+rustc_flags=""
 for map in "${maps[@]}"; do
     c_flags="$c_flags -ffile-prefix-map=$map"
-    rust_flags="$rust_flags --remap-path-prefix=$map"
+    rustc_flags="$rustc_flags --remap-path-prefix=$map"
 done
 
 # Made of the version, not of the contents: these include the debug information.
 build_id=$(printf 'scenetap %s %s' "$version" "$commit" | sha1sum | cut -d ' ' -f 1)
-rust_flags="$rust_flags -Clink-arg=-Wl,--build-id=0x$build_id"
+rust_flags=-Clink-arg=-Wl,--build-id=0x$build_id
 
 if [ -z "${FFMPEG_DIR:-}" ]; then
     FFMPEG_DIR=$work/ffmpeg
@@ -65,7 +65,8 @@ say "building scenetap $version ${commit:+of commit $commit}"
 # print its folders relative to it, and bindgen looks for its headers there from another one.
 (
     cd src
-    CARGO_TARGET_DIR=$work/build RUSTFLAGS=$rust_flags CFLAGS=$c_flags CXXFLAGS=$c_flags \
+    CARGO_TARGET_DIR=$work/build RUSTFLAGS=$rust_flags RUSTC_WRAPPER=scenetap-rustc SCENETAP_RUSTC_FLAGS=$rustc_flags \
+        CFLAGS=$c_flags CXXFLAGS=$c_flags \
         cargo auditable zigbuild --locked --profile dist --features static --target "$target.$glibc" --bin scenetap
 )
 built=$work/build/$target/dist/scenetap

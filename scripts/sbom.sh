@@ -21,7 +21,8 @@ jpeg=$(cargo metadata --locked --format-version 1 --features static | jq -r '.pa
 jpeg_version=$(sed -n 's/^set(VERSION \([0-9.]*\))$/\1/p' "$(dirname "$jpeg")/libjpeg-turbo/CMakeLists.txt" | head -1)
 [ -n "$jpeg_version" ] || { echo "sbom: no version of libjpeg-turbo in $(dirname "$jpeg")" >&2; exit 1; }
 jq --arg version "$version" --arg digest "$digest" --arg jpeg "$jpeg_version" --arg time "$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)" '
-    # The same bytes at each build: a serial number and a time are optional.
+    # The same bytes at each build: a serial number and a time are optional. (Below: cargo leaves out the
+    # name of a package whose folder has it.)
     del(.serialNumber) | .metadata.timestamp = $time
     | "pkg:generic/ffmpeg@\($version)" as $ffmpeg | "pkg:generic/libjpeg-turbo@\($jpeg)" as $turbo
     | .metadata.component["bom-ref"] as $root
@@ -36,4 +37,4 @@ jq --arg version "$version" --arg digest "$digest" --arg jpeg "$jpeg_version" --
         {type: "library", "bom-ref": $turbo, name: "libjpeg-turbo", version: $jpeg, purl: $turbo,
          licenses: [{license: {id: "IJG"}}, {license: {id: "BSD-3-Clause"}}],
          externalReferences: [{type: "website", url: "https://libjpeg-turbo.org"}]}
-      ]' scenetap-sbom.json | sed "s|$PWD|/scenetap|g; s|${CARGO_HOME:-$HOME/.cargo}|/cargo|g" >"$file"
+      ]' scenetap-sbom.json | sed -E "s|$PWD|/scenetap|g; s|${CARGO_HOME:-$HOME/.cargo}|/cargo|g; s|(file:///scenetap)#([0-9])|\\1#scenetap@\\2|g" >"$file"
