@@ -163,6 +163,9 @@ leaves_no_folder_without_recordings() {
 rpm_is_installed_and_removed() {
     local rpm
     rpm=$(echo "$PWD"/dist/scenetap-*.x86_64.rpm)
+    # What an earlier run may have left.
+    rpm --root "$root" -e scenetap || true
+    inside 'rm -rf /var/lib/scenetap /etc/scenetap'
     rpm --root "$root" --nodeps -i "$rpm"
     inside '
         scenetap config --check /etc/scenetap/config.toml
@@ -170,6 +173,7 @@ rpm_is_installed_and_removed() {
         test -e /usr/lib/systemd/system/scenetap@.service
         mkdir -p /var/lib/scenetap/sessions/s
         echo "# Changed." >>/etc/scenetap/config.toml
+        mkdir -p /etc/systemd/system/multi-user.target.wants
         ln -s /usr/lib/systemd/system/scenetap@.service \
             /etc/systemd/system/multi-user.target.wants/scenetap@stage.service
     '
