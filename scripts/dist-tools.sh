@@ -10,7 +10,8 @@
 #   cargo-deb, cargo-generate-rpm   write the packages
 #
 # Wrappers called scenetap-cc, scenetap-ar and scenetap-ranlib in FOLDER/bin have names without a
-# path: FFmpeg records them. scenetap-rustc adds flags to those of cargo.
+# path: FFmpeg records them. scenetap-rustc adds flags to those of cargo;
+# cargo-auditable starts cargo through scenetap-cargo.
 set -euo pipefail
 
 folder=${1:?dist-tools.sh FOLDER}
@@ -53,3 +54,6 @@ wrapper scenetap-ranlib ranlib
 # shellcheck disable=SC2016 # expanded by the wrapper
 printf '#!/bin/sh\nrustc=$1\nshift\nexec "$rustc" "$@" $SCENETAP_RUSTC_FLAGS\n' >"$folder/bin/scenetap-rustc"
 chmod +x "$folder/bin/scenetap-rustc"
+# The path of a workspace wrapper is part of the names, too: in place of the one that cargo-auditable sets, its name.
+printf '#!/bin/sh\nRUSTC_WORKSPACE_WRAPPER=cargo-auditable exec cargo "$@"\n' >"$folder/bin/scenetap-cargo"
+chmod +x "$folder/bin/scenetap-cargo"

@@ -67,7 +67,7 @@ say "building scenetap $version ${commit:+of commit $commit}"
     cd src
     CARGO_TARGET_DIR=$work/build RUSTFLAGS=$rust_flags RUSTC_WRAPPER=scenetap-rustc SCENETAP_RUSTC_FLAGS=$rustc_flags \
         CFLAGS=$c_flags CXXFLAGS=$c_flags \
-        cargo auditable zigbuild --locked --profile dist --features static --target "$target.$glibc" --bin scenetap
+        CARGO=scenetap-cargo cargo-auditable auditable zigbuild --locked --profile dist --features static --target "$target.$glibc" --bin scenetap
 )
 built=$work/build/$target/dist/scenetap
 
