@@ -134,9 +134,13 @@ impl Sender {
         let sent = sent.map(|(bytes, _)| bytes);
         let start = Instant::now();
         loop {
-            let resumed = life.log.try_iter().any(|line| line.contains("recording resumes"));
+            // Refused: the recorder has not seen yet that the connection before this one was closed.
+            let is_over = |line: String| {
+                line.contains("recording resumes") || sent.is_none() && line.contains("refused ")
+            };
+            let is_over = life.log.try_iter().any(is_over);
             let recorded = self.progress.recorded();
-            if sent == Some(recorded) || resumed || life.has_exited() {
+            if sent == Some(recorded) || is_over || life.has_exited() {
                 return recorded;
             }
             assert!(sent.is_none_or(|sent| recorded < sent), "{recorded} bytes, sent {sent:?}");
