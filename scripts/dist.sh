@@ -50,7 +50,7 @@ done
 
 # Made of the version, not of the contents: these include the debug information.
 build_id=$(printf 'scenetap %s %s' "$version" "$commit" | sha1sum | cut -d ' ' -f 1)
-rust_flags=-Clink-arg=-Wl,--build-id=0x$build_id
+rustc_flags="$rustc_flags -Clink-arg=-Wl,--build-id=0x$build_id"
 
 if [ -z "${FFMPEG_DIR:-}" ]; then
     FFMPEG_DIR=$work/ffmpeg
@@ -65,7 +65,7 @@ say "building scenetap $version ${commit:+of commit $commit}"
 # print its folders relative to it, and bindgen looks for its headers there from another one.
 (
     cd src
-    CARGO_TARGET_DIR=$work/build RUSTFLAGS=$rust_flags RUSTC_WRAPPER=scenetap-rustc SCENETAP_RUSTC_FLAGS=$rustc_flags \
+    CARGO_TARGET_DIR=$work/build RUSTC_WRAPPER=scenetap-rustc SCENETAP_RUSTC_FLAGS=$rustc_flags \
         CFLAGS=$c_flags CXXFLAGS=$c_flags \
         CARGO=scenetap-cargo cargo-auditable auditable zigbuild --locked --profile dist --features static --target "$target.$glibc" --bin scenetap
 )
