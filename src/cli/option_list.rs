@@ -9,13 +9,13 @@ const ALL_COMMANDS: &str = "all commands";
 
 /// An option of the configuration file.
 pub(super) struct ListedOption {
-    /// Its name, its default and the type of its value.
+    /// Name, default and type of the value.
     pub key: &'static dyn AnyKey,
-    /// What stands for the value in the help, such as `DIR`.
+    /// Placeholder of the value in the help, such as `DIR`.
     pub placeholder: String,
-    /// The first line of its help.
+    /// First line of the help.
     pub help: String,
-    /// All of its help.
+    /// The whole help.
     pub long_help: String,
 }
 
