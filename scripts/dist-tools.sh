@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the tools that build a release, at fixed versions, into a folder.
 #
-#   dist-tools.sh FOLDER
+#   dist-tools.sh FOLDER GLIBC     GLIBC is the oldest version that a release runs with
 #
 #   zig                  the C compiler and linker, for an old glibc
 #   cargo-zigbuild       cargo with that linker
@@ -14,9 +14,7 @@
 # cargo-auditable starts cargo through scenetap-cargo.
 set -euo pipefail
 
-folder=${1:?dist-tools.sh FOLDER}
-# The oldest glibc that the program runs with: Debian 11, Ubuntu 20.04.
-glibc=${SCENETAP_GLIBC:-2.31}
+folder=${1:?dist-tools.sh FOLDER GLIBC} glibc=${2:?dist-tools.sh FOLDER GLIBC}
 python_packages="ziglang==0.17.1 cargo-zigbuild==0.24.1"
 crates="cargo-auditable@0.7.7 cargo-cyclonedx@0.5.9 cargo-deb@3.8.0 cargo-generate-rpm@0.21.1"
 

@@ -17,6 +17,7 @@ cd "$(dirname "$0")/.."
 dist=${1:-dist}
 work=$PWD/target/dist
 target=x86_64-unknown-linux-gnu
+# That of Debian 11 and Ubuntu 20.04.
 glibc=2.31
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)
 name=scenetap-$version-x86_64-linux
@@ -36,7 +37,7 @@ commit=$(git rev-parse --short=12 HEAD 2>/dev/null || true)
 [ -z "$commit" ] || [ -z "$(git status --porcelain)" ] || commit=$commit-modified
 if [ -n "$commit" ]; then export SCENETAP_COMMIT=$commit; fi
 
-bash scripts/dist-tools.sh "$work/tools"
+bash scripts/dist-tools.sh "$work/tools" "$glibc"
 export PATH=$work/tools/bin:$PATH
 
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
@@ -88,7 +89,10 @@ mkdir -p "$work/$name"/{man,completions,systemd,licenses,docs}
 "$program" generate --completion zsh >"$work/$name/completions/_scenetap"
 "$program" generate --completion fish >"$work/$name/completions/scenetap.fish"
 "$program" config --print-default >"$work/$name/config.toml"
-cp README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md "$work/$name/"
+cp CHANGELOG.md CONTRIBUTING.md SECURITY.md "$work/$name/"
+# Its links lead to where the files are in the archive.
+sed 's|(packaging/systemd/|(systemd/|; s|(packaging/RELINKING|(licenses/RELINKING|; s|(LICENSE-|(licenses/LICENSE-|g; s|\[\(CC BY 3.0\)\](fixtures/README.md)|\1|' \
+    README.md >"$work/$name/README.md"
 cp docs/*.md docs/*.jpg docs/*.svg "$work/$name/docs/"
 cp packaging/systemd/* "$work/$name/systemd/"
 cp LICENSE-MIT LICENSE-APACHE packaging/RELINKING.md "$work/$name/licenses/"

@@ -88,8 +88,8 @@ fn at_the_edge_playing_goes_on_by_itself_where_it_was_at_any_speed() {
             broadcast.viewer.wait_for_time_after(newest - 0.7);
         }
         let before = broadcast.send_part();
-        // What was shown before is within half a second of what was the newest then: detection may
-        // have found newer pictures since.
+        // The player shows a time at most half a second before the newest picture of that moment;
+        // detection may have found newer pictures since.
         broadcast.viewer.wait_for("time-pos", |time| {
             let time = time.as_f64().unwrap_or(newest);
             assert!(time > newest - 1.5, "it has gone back from {newest} to {time}");
