@@ -1,16 +1,18 @@
 //! Follows the frames of a session, and of those that come after it in its series.
 
-use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::follow_options::FollowOptions;
 use super::following::Following;
+use super::outlet::{FrameOutlet, Halt, Sink};
 use super::wake::Wake;
-use crate::catalog::handouts::{JOURNAL_NAME, Selection};
-use crate::catalog::{Entry, INDEX_NAME};
-use crate::error::{Error, Result};
+use crate::catalog::INDEX_NAME;
+use crate::catalog::Selection;
+use crate::catalog::handouts::JOURNAL_NAME;
+use crate::error::Result;
 use crate::session::{STATE_NAME, SeriesName, Session, successor};
 use crate::status::FeedReader;
 
@@ -27,76 +29,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How soon a request to stop is seen.
 const STOP_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How to follow.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FollowOptions {
-    /// Which frames. The limit is for all sessions together; of the later sessions, all frames are
-    /// after [`Selection::since`].
-    pub selection: Selection,
-    /// Lease the frames, instead of listing them.
-    pub lease: Option<LeaseOptions>,
-    /// Maximum time without a recorder, once one has died.
-    pub timeout: Option<Duration>,
-    /// Time to wait for the lock on the index.
-    pub lock_timeout: Duration,
-}
-
-/// How frames are leased.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LeaseOptions {
-    /// For how long.
-    pub length: Duration,
-    /// To whom.
-    pub holder: Option<String>,
-}
-
-/// Where frames go, and when that ends.
-pub struct FrameOutlet<'a> {
-    /// Takes a frame. Returns false if no more are wanted.
-    pub take: &'a mut dyn FnMut(&Session, &Entry) -> bool,
-    /// The descriptor to which frames are written: following ends when its reader leaves.
-    pub output: Option<BorrowedFd<'a>>,
-    /// Returns whether to stop.
-    pub stop: &'a dyn Fn() -> bool,
-}
-
-/// Why following ends before the last session has.
-#[derive(Debug)]
-pub(super) enum Halt {
-    /// No more frames are wanted.
-    Stopped,
-    /// It cannot go on.
-    Failed(Error),
-}
-
-impl From<Error> for Halt {
-    fn from(error: Error) -> Self {
-        Halt::Failed(error)
-    }
-}
-
-/// The outlet, and how many more frames it takes.
-pub(super) struct Sink<'a> {
-    outlet: FrameOutlet<'a>,
-    remaining: Option<usize>,
-}
-
-impl Sink<'_> {
-    /// Returns how many more frames are wanted.
-    pub(super) fn remaining(&self) -> Option<usize> {
-        self.remaining
-    }
-
-    /// Passes a frame on.
-    pub(super) fn take(&mut self, session: &Session, entry: &Entry) -> Result<(), Halt> {
-        if self.remaining == Some(0) || !(self.outlet.take)(session, entry) {
-            return Err(Halt::Stopped);
-        }
-        self.remaining = self.remaining.map(|remaining| remaining - 1);
-        if self.remaining == Some(0) { Err(Halt::Stopped) } else { Ok(()) }
-    }
-}
-
 /// Passes the frames of `session` and its successors to `outlet`, as they come, until the last session
 /// has ended and all frames are handed out.
 ///
@@ -109,7 +41,7 @@ pub fn follow<'a>(
     options: &'a FollowOptions,
     outlet: FrameOutlet<'a>,
 ) -> Result<()> {
-    let sink = Sink { outlet, remaining: options.selection.limit };
+    let sink = Sink::new(outlet, options.selection.limit);
     let (series, _) = SeriesName::of_session(&session.id());
     let (feeds, wake) = (FeedReader::default(), Wake::watch(&WATCHED));
     let mut follower = Follower { options, series, feeds, wake, sessions: Vec::new(), sink };

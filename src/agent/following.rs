@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::follow::{FollowOptions, Halt, LeaseOptions, Sink};
-use crate::catalog::handouts::{CatalogStamp, ListedFrame, Selection, SharedCatalog};
+use super::follow_options::{FollowOptions, LeaseOptions};
+use super::outlet::{Halt, Sink};
+use crate::catalog::{CatalogStamp, ListedFrame, Selection, SharedCatalog};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::session::Session;
 use crate::status::KeptFrameLine;

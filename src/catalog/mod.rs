@@ -28,6 +28,7 @@ mod options;
 mod pace;
 pub mod publish;
 mod quarantine;
+mod shared;
 mod syncer;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub use kept::{EncodedFrame, Encoder, KeptFrame};
 pub use options::{CatalogOptions, JpegOptions};
 pub use pace::AT_ONCE_ENTRIES;
 pub use quarantine::QUARANTINE_NAME;
+pub use shared::{CatalogStamp, ListedFrame, Selection, SharedCatalog, Since};
 pub use syncer::{FramesJob, NewCheckpoint, SyncFile, SyncJob, SyncRecording, Syncer};
 
 use frames::frame_number;

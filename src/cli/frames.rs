@@ -11,7 +11,7 @@ use super::output::{JsonLines, WriteOutcome};
 use super::{CommandContext, ExitStatus, complete, frame_table};
 use crate::agent::{self, FollowOptions, FrameOutlet, LeaseOptions};
 use crate::catalog::Entry;
-use crate::catalog::handouts::{Selection, SharedCatalog, Since};
+use crate::catalog::{Selection, SharedCatalog, Since};
 use crate::config::{FramesConfig, Layers, key};
 use crate::error::Result;
 use crate::session::Session;

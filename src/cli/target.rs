@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::catalog::handouts::{Selection, SharedCatalog};
+use crate::catalog::{Selection, SharedCatalog};
 use crate::error::{Error, Result, Stage};
 use crate::pipeline::evidence::{Moment, Target};
 use crate::session::Session;

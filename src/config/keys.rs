@@ -13,7 +13,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use ipnet::IpNet;
 
 use super::values::{self, CommandWords, HostPort, Parsed};
-use crate::catalog::handouts::Since;
+use crate::catalog::Since;
 use crate::pipeline::evidence::Moment;
 use crate::send::Speed;
 use crate::telemetry::LogFormat;

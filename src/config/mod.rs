@@ -24,7 +24,7 @@ pub use values::{CommandWords, HostPort};
 
 use crate::agent::FrameCommand;
 use crate::catalog::JpegOptions;
-use crate::catalog::handouts::Selection;
+use crate::catalog::Selection;
 use crate::pipeline::evidence::{ClipRange, Moment, StillFormat};
 use crate::pipeline::{DetectOptions, RecordOptions, ScanOptions};
 

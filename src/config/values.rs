@@ -14,8 +14,8 @@ use ipnet::IpNet;
 use jiff::{Span, SpanRelativeTo};
 use tracing_subscriber::EnvFilter;
 
+use crate::catalog::Since;
 use crate::catalog::frames::frame_number;
-use crate::catalog::handouts::Since;
 use crate::pipeline::evidence::Moment;
 use crate::send::Speed;
 use crate::telemetry::LogFormat;

@@ -10,6 +10,7 @@ mod colors;
 mod jfif;
 mod picture;
 mod pixel_format;
+mod planes;
 mod probe;
 mod raw_decoder;
 mod raw_frame;

@@ -9,6 +9,7 @@ use ffmpeg_next as ffmpeg;
 use super::colors::Colors;
 use super::jfif;
 use super::pixel_format::PixelFormat;
+use super::planes::Planes;
 use super::raw_frame;
 use super::scaler::Scaler;
 use crate::error::{Error, Result, Stage};
@@ -95,7 +96,7 @@ impl DecodedPicture {
     fn converted<T>(
         &self,
         max_width: Option<u32>,
-        of_planes: impl Fn(&jfif::Planes<'_>, Colors) -> T,
+        of_planes: impl Fn(&Planes<'_>, Colors) -> T,
         of_rgb: impl Fn(Vec<u8>, (u32, u32)) -> T,
     ) -> Result<T> {
         let size = (self.frame.width(), self.frame.height());

@@ -7,8 +7,8 @@ use std::ffi::c_int;
 use ffmpeg::ffi;
 use ffmpeg_next as ffmpeg;
 
-use super::jfif::{Planes, Samples};
 use super::pixel_format::{PixelFormat, PlanarLayout};
+use super::planes::{Planes, Samples};
 use crate::error::{Error, Result, Stage};
 
 /// Returns the pixel format of a frame.

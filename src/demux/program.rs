@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::packet::{Packet, PacketParser};
-use super::psi::{Content, PatEntry, Pmt};
+use super::psi::{Content, PatEntry, Pmt, PmtStream};
 use super::scrambling::Scrambling;
 use crate::media::{AudioCodec, AudioStream, VideoCodec};
 use crate::ts::{NULL_PID, TS_PACKET_BYTES};
@@ -148,6 +148,18 @@ impl fmt::Display for NoVideo {
     }
 }
 
+/// Returns a table that lists one video stream.
+fn pmt_of_video(video: VideoStream) -> Pmt {
+    let stream_type = match video.codec {
+        VideoCodec::Mpeg2 => 0x02,
+        VideoCodec::Mpeg4 => 0x10,
+        VideoCodec::H264 => 0x1b,
+        VideoCodec::Hevc => 0x24,
+    };
+    let stream = PmtStream { stream_type, pid: video.pid, descriptors: Vec::new() };
+    Pmt { program: video.program, program_descriptors: Vec::new(), streams: vec![stream] }
+}
+
 /// The current tables.
 #[derive(Debug, Default)]
 pub struct Tables {
@@ -168,7 +180,7 @@ impl Tables {
         });
         let mut tables = Tables::default();
         if listed.map_pid != 0 {
-            tables.pmts.push((listed.map_pid, Pmt::of_video(listed)));
+            tables.pmts.push((listed.map_pid, pmt_of_video(listed)));
         }
         tables
     }

@@ -4,7 +4,6 @@
 //! after a pointer field, over several packets, or several in one packet. ISO/IEC
 //! 13818-1, 2.4.4.
 
-use super::program::VideoStream;
 use crate::media::{AudioCodec, VideoCodec};
 use crate::ts::{crc32_mpeg2, pid};
 
@@ -68,18 +67,6 @@ pub enum Content {
 }
 
 impl Pmt {
-    /// Returns a table that lists one video stream.
-    pub fn of_video(video: VideoStream) -> Self {
-        let stream_type = match video.codec {
-            VideoCodec::Mpeg2 => 0x02,
-            VideoCodec::Mpeg4 => 0x10,
-            VideoCodec::H264 => 0x1b,
-            VideoCodec::Hevc => 0x24,
-        };
-        let stream = PmtStream { stream_type, pid: video.pid, descriptors: Vec::new() };
-        Pmt { program: video.program, program_descriptors: Vec::new(), streams: vec![stream] }
-    }
-
     /// Returns the content of `stream`, from its type and, if that is private, its
     /// descriptors. The tables are those of FFmpeg's `mpegts.c` (`ISO_types`,
     /// `HDMV_types`, `MISC_types`, `REGD_types`, `DESC_types`).

@@ -8,7 +8,7 @@ use super::ipc::Ipc;
 use super::osd;
 use super::scenes::catalog;
 use crate::catalog::Entry;
-use crate::catalog::handouts::{CatalogStamp, Selection, SharedCatalog};
+use crate::catalog::{CatalogStamp, Selection, SharedCatalog};
 use crate::error::Result;
 use crate::pipeline::evidence::{self, Moment, OpenRecording, Target, Way};
 use crate::session::Session;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::neighbors::{following, preceding};
 use crate::catalog::Entry;
-use crate::catalog::handouts::{Selection, SharedCatalog};
+use crate::catalog::{Selection, SharedCatalog};
 use crate::error::Result;
 use crate::media::Reason;
 use crate::pipeline::evidence::{self, Moment, OpenRecording, Target};

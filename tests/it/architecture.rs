@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+mod circles;
 mod tables;
 
 use tables::{CRATES, MAY_IMPORT, PIPELINE};
@@ -270,6 +271,12 @@ fn imports_run_one_way() {
             );
         }
     }
+}
+
+#[test]
+fn the_files_of_a_folder_do_not_import_each_other_in_a_circle() {
+    let circles = circles::circles(&sources());
+    assert!(circles.is_empty(), "{circles:#?}");
 }
 
 #[test]

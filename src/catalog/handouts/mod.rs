@@ -3,15 +3,13 @@
 //! ```text
 //! event    one line of the journal
 //! journal  frames/handouts.jsonl: appended to, synced, compacted
-//! shared   lists and hands out the frames of a folder that a recorder may own
 //! ```
 //!
 //! The journal is the truth. The index only shows it (`sent_to_agent`, `leased_until`,
 //! `lease_holder`): a program that writes back a stale index undoes nothing.
 
-mod event;
+pub(super) mod event;
 mod journal;
-mod shared;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +18,6 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use event::Event;
 pub use journal::JOURNAL_NAME;
-pub use shared::{CatalogStamp, ListedFrame, Selection, SharedCatalog, Since};
 
 pub(super) use journal::Journal;
 

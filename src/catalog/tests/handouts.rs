@@ -5,7 +5,8 @@ use std::io::Write;
 use serde_json::json;
 
 use super::*;
-use crate::catalog::handouts::{JOURNAL_NAME, Selection, SharedCatalog, Since};
+use crate::catalog::handouts::JOURNAL_NAME;
+use crate::catalog::{Selection, SharedCatalog, Since};
 
 const LONG: Duration = Duration::from_secs(3600);
 

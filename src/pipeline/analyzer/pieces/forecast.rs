@@ -3,7 +3,7 @@
 //! A wrong forecast costs time and changes nothing: a kept picture that was not foreseen is decoded
 //! again.
 
-use super::worker::PiecePicture;
+use super::lane::PiecePicture;
 use crate::detect::score::{Mafd, scene_score};
 use crate::detect::{Difference, Rule};
 use crate::media::Ticks;

@@ -14,7 +14,9 @@
 
 mod forecast;
 mod history;
+mod lane;
 mod piece;
+mod redecoder;
 mod stitcher;
 mod worker;
 
@@ -31,10 +33,10 @@ use crate::detect::Rule;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::media::{AccessUnit, ByteOffset, Picture, RandomAccess, Ticks, VideoCodec};
 use forecast::Forecast;
+pub use lane::{Lane, PiecePicture};
 use piece::StreamPiece;
 pub use piece::{PieceLength, Workers};
 use stitcher::Stitcher;
-pub use worker::{Lane, PiecePicture};
 use worker::{Outcome, Task};
 
 /// Maximum number of access units of a piece, and of their bytes. If there is no cut point, the rest

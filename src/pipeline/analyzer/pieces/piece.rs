@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::Lane;
+use super::lane::Lane;
 use crate::decode::{RawDecoder, Settings};
 use crate::detect::Comparer;
 use crate::error::{Error, Result, Stage};

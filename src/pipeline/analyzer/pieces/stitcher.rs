@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::history::History;
+use super::lane::{Lane, PiecePicture, Source};
 use super::piece::StreamPiece;
-use super::worker::{Again, Lane, Outcome, PiecePicture, Source};
+use super::redecoder::Redecoder;
+use super::worker::Outcome;
 use crate::decode::{Origin, RawDecoder};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::media::{ByteOffset, Picture};
@@ -34,7 +36,7 @@ pub struct Stitcher {
     /// The piece that the decoder of the previous one goes through, and the next access unit.
     redone: Option<(Arc<StreamPiece>, usize)>,
     /// The piece of the stitched pictures, to decode it again.
-    stitched_piece: Option<(Arc<StreamPiece>, Option<Again>)>,
+    stitched_piece: Option<(Arc<StreamPiece>, Option<Redecoder>)>,
     /// Access units and pictures that failed to decode, of decoders that are closed.
     undecodable: u64,
     redone_count: u64,
@@ -243,7 +245,7 @@ impl Stitcher {
             return Err(Error::new(Stage::Pipeline, what).of_kind(Kind::Bug));
         };
         if again.is_none() {
-            *again = Some(Again::new(piece)?);
+            *again = Some(Redecoder::new(piece)?);
         }
         match again {
             Some(again) => again.find(&piece.units, &picture.origin),

@@ -8,17 +8,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Event, Handout, Handouts, JOURNAL_NAME, Journal, Lease};
-use crate::catalog::clock::SystemClock;
-use crate::catalog::frames::{frame_number, jpeg_name};
-use crate::catalog::handouts::event::Change;
-use crate::catalog::index::entries::Entries;
-use crate::catalog::index::reading::Reader;
-use crate::catalog::index::slot::Slot;
-use crate::catalog::index::stamp::Stamp;
-use crate::catalog::index::{CORRUPT_GRACE, Entry, INDEX_NAME, IndexFile};
-use crate::catalog::pace::AT_ONCE_ENTRIES;
-use crate::catalog::quarantine::quarantined_numbers;
+use super::clock::SystemClock;
+use super::frames::{frame_number, jpeg_name};
+use super::handouts::event::Change;
+use super::handouts::{Event, Handout, Handouts, JOURNAL_NAME, Journal, Lease};
+use super::index::entries::Entries;
+use super::index::reading::Reader;
+use super::index::slot::Slot;
+use super::index::stamp::Stamp;
+use super::index::{CORRUPT_GRACE, Entry, INDEX_NAME, IndexFile};
+use super::pace::AT_ONCE_ENTRIES;
+use super::quarantine::quarantined_numbers;
 use crate::disk::{EntryKind, Folder};
 use crate::error::{Context, Error, Result, Stage};
 
