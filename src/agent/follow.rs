@@ -44,7 +44,7 @@ pub fn follow<'a>(
     let sink = Sink::new(outlet, options.selection.limit);
     let (series, _) = SeriesName::of_session(&session.id());
     let (feeds, wake) = (FeedReader::default(), Wake::watch(&WATCHED));
-    let mut follower = Follower { options, series, feeds, wake, sessions: Vec::new(), sink };
+    let mut follower = SeriesFollower { options, series, feeds, wake, sessions: Vec::new(), sink };
     match follower.run(session) {
         Ok(()) | Err(Halt::Stopped) => Ok(()),
         Err(Halt::Failed(error)) => Err(error),
@@ -52,7 +52,7 @@ pub fn follow<'a>(
 }
 
 /// Follows the sessions of a series.
-struct Follower<'a> {
+struct SeriesFollower<'a> {
     options: &'a FollowOptions,
     series: SeriesName,
     feeds: FeedReader,
@@ -62,7 +62,7 @@ struct Follower<'a> {
     sink: Sink<'a>,
 }
 
-impl Follower<'_> {
+impl SeriesFollower<'_> {
     fn run(&mut self, first: Session) -> Result<(), Halt> {
         // Whatever is told from here on, nothing is missed.
         self.feeds.connect();

@@ -35,7 +35,7 @@ pub(super) struct Following<'a> {
     /// Whether frames before these may be missing.
     has_gap: bool,
     listed: Option<CatalogStamp>,
-    found: Found,
+    found: ListedHandouts,
     has_ended: bool,
     /// Since when the state says so, while a recorder holds the session.
     ended_since: Option<Instant>,
@@ -47,7 +47,7 @@ pub(super) struct Following<'a> {
 
 /// State of the frames when the index was read last.
 #[derive(Default)]
-struct Found {
+struct ListedHandouts {
     /// No frame is left that was not handed out.
     is_handed_out: bool,
     /// Nothing will have to be handed out again.
@@ -75,7 +75,7 @@ impl<'a> Following<'a> {
             told: Vec::new(),
             has_gap: false,
             listed: None,
-            found: Found::default(),
+            found: ListedHandouts::default(),
             has_ended: false,
             ended_since: None,
             dead_since: None,
@@ -211,7 +211,7 @@ impl<'a> Following<'a> {
                     }
                 }
                 let is_handed_out = !self.has_gap;
-                self.found = Found { is_handed_out, is_acknowledged: true, until: None };
+                self.found = ListedHandouts { is_handed_out, is_acknowledged: true, until: None };
             }
         }
         // Passed on by now, unless they wait for the gap or for a lease.
@@ -247,7 +247,7 @@ impl<'a> Following<'a> {
             self.passed.get(&frame.number).is_some_and(|until| *until == frame.entry.leased_until)
         };
         let is_leased_by_us = |frame| ends(frame).is_some() && is_ours(frame);
-        self.found = Found {
+        self.found = ListedHandouts {
             is_handed_out: !self.has_gap && frames.iter().all(is_leased_by_us),
             is_acknowledged: frames.is_empty(),
             until: frames.iter().filter_map(ends).min(),

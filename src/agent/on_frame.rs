@@ -39,7 +39,7 @@ pub struct FrameCommand {
 
 /// A frame for the command.
 #[derive(Debug)]
-struct Task {
+struct FrameTask {
     id: String,
     /// Variables of the command's environment.
     variables: [(&'static str, String); 4],
@@ -50,20 +50,20 @@ struct Task {
 /// Runs the command, on threads of its own.
 #[derive(Debug)]
 pub struct FrameRunner {
-    shared: Arc<Shared>,
+    shared: Arc<RunnerState>,
     threads: Vec<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct RunnerState {
     command: FrameCommand,
-    queue: Mutex<Queue>,
+    queue: Mutex<FrameQueue>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
-    tasks: VecDeque<Task>,
+struct FrameQueue {
+    tasks: VecDeque<FrameTask>,
     running: usize,
     dropped: Report,
     /// No more frames come.
@@ -81,7 +81,7 @@ impl FrameRunner {
     pub fn start(command: FrameCommand) -> Result<Self> {
         let jobs = command.jobs.get();
         let (queue, changed) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { command, queue, changed });
+        let shared = Arc::new(RunnerState { command, queue, changed });
         let threads = (0..jobs)
             .map(|_| {
                 let shared = Arc::clone(&shared);
@@ -94,7 +94,7 @@ impl FrameRunner {
 
     /// Queues a frame. Never waits.
     pub fn push(&self, session: &Session, entry: &Entry) {
-        let task = Task {
+        let task = FrameTask {
             id: entry.id.clone(),
             variables: [
                 ("SCENETAP_FRAME_ID", entry.id.clone()),
@@ -160,8 +160,8 @@ impl FrameRunner {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+impl RunnerState {
+    fn lock(&self) -> MutexGuard<'_, FrameQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -178,7 +178,7 @@ impl Shared {
         }
     }
 
-    fn next(&self) -> Option<Task> {
+    fn next(&self) -> Option<FrameTask> {
         let mut queue = self.lock();
         loop {
             if queue.is_stopped {
@@ -195,7 +195,7 @@ impl Shared {
         }
     }
 
-    fn run(&self, task: &Task) {
+    fn run(&self, task: &FrameTask) {
         for attempt in 0..=self.command.retries {
             let what = match run::run(&self.command, task, &|| self.is_stopped()) {
                 Ok(RunEnd::Successfully) => return,

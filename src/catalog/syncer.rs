@@ -180,17 +180,17 @@ fn sync_file(path: &Path) -> Result<()> {
 
 /// The thread that syncs. At most one job waits; later ones are merged into it.
 pub struct Syncer {
-    shared: Arc<Shared>,
+    shared: Arc<SyncerQueue>,
     thread: Option<JoinHandle<Result<()>>>,
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct SyncerQueue {
+    state: Mutex<SyncerJobs>,
     submitted: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct SyncerJobs {
     waiting: Option<SyncJob>,
     finished: bool,
 }
@@ -202,7 +202,7 @@ impl Syncer {
     ///
     /// Returns an error if the thread cannot be created.
     pub fn start() -> Result<Syncer> {
-        let shared = Arc::new(Shared { state: Mutex::default(), submitted: Condvar::new() });
+        let shared = Arc::new(SyncerQueue { state: Mutex::default(), submitted: Condvar::new() });
         let worker = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("syncer".into())
@@ -248,8 +248,8 @@ impl Drop for Syncer {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl SyncerQueue {
+    fn state(&self) -> MutexGuard<'_, SyncerJobs> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -142,7 +142,7 @@ pub fn run(args: ClipArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
 
 fn json_line(cut: &Cut, clip: Clip, target: &Target, path: &Path) -> String {
     #[derive(Serialize)]
-    struct Line {
+    struct ClipJson {
         #[serde(skip_serializing_if = "Option::is_none")]
         session: Option<String>,
         from: f64,
@@ -155,7 +155,7 @@ fn json_line(cut: &Cut, clip: Clip, target: &Target, path: &Path) -> String {
     }
     let micros = |seconds: f64| (seconds * 1e6).round() / 1e6;
     let seconds = |time: Ticks| micros(time.seconds());
-    let line = Line {
+    let line = ClipJson {
         session: target.session().map(|session| session.id()),
         from: seconds(cut.start.time),
         to: seconds(cut.to),

@@ -8,16 +8,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::output::{JsonLines, WriteOutcome};
-use super::{CommandContext, ExitStatus, complete, frame_table};
+use super::{CommandContext, ExitStatus, Timeout, complete, frame_table};
 use crate::agent::{self, FollowOptions, FrameOutlet, LeaseOptions};
 use crate::catalog::Entry;
 use crate::catalog::{Selection, SharedCatalog, Since};
 use crate::config::{FramesConfig, Layers, key};
 use crate::error::Result;
 use crate::session::Session;
-
-/// An alias, because clap reads `Option<Option<T>>` as an option whose value may be omitted.
-type Timeout = Option<Duration>;
 
 /// List the frames of a session, or hand them out
 ///
@@ -239,14 +236,14 @@ impl Output {
 /// Returns the entry with the session's id in front.
 fn json_line(session: &Session, entry: &Entry) -> String {
     #[derive(Serialize)]
-    struct Line<'a> {
+    struct FrameJson<'a> {
         session: &'a str,
         #[serde(flatten)]
         entry: &'a Entry,
     }
     let id = session.id();
     // As for the entry itself, this never fails.
-    serde_json::to_string(&Line { session: &id, entry }).unwrap_or_default()
+    serde_json::to_string(&FrameJson { session: &id, entry }).unwrap_or_default()
 }
 
 fn table_head() -> String {

@@ -188,6 +188,10 @@ fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
     Ok(status)
 }
 
+/// A time limit, or `None` for no limit. An alias, because clap reads `Option<Option<T>>` as an option whose
+/// value may be omitted.
+type Timeout = Option<Duration>;
+
 /// Time to wait at the end until stderr has taken the log, unless the command has an option for it.
 const STDERR_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::rate::Rate;
+use super::rate::CounterRate;
 use super::terminal::Terminal;
 use crate::host::shutdown::Shutdown;
 use crate::telemetry::Counters;
@@ -82,7 +82,7 @@ impl ScanBar {
     /// `recorded_bytes`, `pictures` and `frames_kept`.
     pub fn start(terminal: &Terminal, counters: Arc<Counters>) -> Self {
         let bar = ProgressBar::no_length().with_style(style(SCAN_TEMPLATE));
-        let mut rate = Rate::default();
+        let mut rate = CounterRate::default();
         let refresher = Refresher::start(terminal, bar, move |bar| {
             let snapshot = counters.snapshot();
             let pictures_per_s = rate.sample(Instant::now(), snapshot.pictures);

@@ -8,11 +8,11 @@ const WINDOW: Duration = Duration::from_secs(2);
 
 /// The rate of a counter over the last two seconds.
 #[derive(Debug, Default)]
-pub(super) struct Rate {
+pub(super) struct CounterRate {
     samples: VecDeque<(Instant, u64)>,
 }
 
-impl Rate {
+impl CounterRate {
     /// Adds a sample and returns the growth per second; 0 until there are two samples.
     pub(super) fn sample(&mut self, now: Instant, count: u64) -> f64 {
         self.samples.push_back((now, count));
@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn a_rate_is_that_of_the_last_two_seconds() {
         let start = Instant::now();
-        let mut rate = Rate::default();
+        let mut rate = CounterRate::default();
         assert_eq!(rate.sample(start, 500), 0.0);
         let mut last = 0.0;
         for quarter in 1..=40 {

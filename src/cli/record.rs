@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::frame_lines::FrameLines;
 use super::pictures::PictureOptions;
 use super::status_line::{StatusLine, summary};
-use super::{CommandContext, ExitStatus, complete, on_frame, pictures, retention, tls};
+use super::{CommandContext, ExitStatus, Timeout, complete, on_frame, pictures, retention, tls};
 use crate::agent::FrameRunner;
 use crate::catalog::Entry;
 use crate::config::{HostPort, Layers, RecordConfig, key};
@@ -23,10 +23,6 @@ use crate::pipeline::{self, DetectOptions, RecordOptions, RotationLimits, Sessio
 use crate::playback::{self, Destination, PlayOptions, PlayOutcome};
 use crate::session::Session;
 use crate::telemetry::Counters;
-
-/// An alias, because clap reads `Option<Option<T>>` as an option whose value may be
-/// omitted.
-type Timeout = Option<Duration>;
 
 /// Receive a stream over TCP, record it, and keep a frame of each new scene
 ///

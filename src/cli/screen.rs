@@ -21,7 +21,7 @@ const QUEUED_MESSAGES: usize = 1024;
 /// The queue to stderr.
 #[derive(Debug, Clone)]
 pub struct Screen {
-    queue: Sender<Message>,
+    queue: Sender<ScreenMessage>,
     /// Log lines that were dropped since the last report.
     dropped: Arc<AtomicU64>,
     /// stderr did not accept the queue in time: nothing waits for it again.
@@ -29,7 +29,7 @@ pub struct Screen {
 }
 
 #[derive(Debug)]
-enum Message {
+enum ScreenMessage {
     /// A log line.
     Log(Vec<u8>),
     /// A live line: the next one replaces it.
@@ -60,14 +60,14 @@ impl Screen {
 
     /// Queues a log line. Never blocks.
     pub fn log(&self, line: &[u8]) {
-        if self.queue.try_send(Message::Log(line.to_vec())).is_err() {
+        if self.queue.try_send(ScreenMessage::Log(line.to_vec())).is_err() {
             self.dropped.fetch_add(1, SeqCst);
         }
     }
 
     /// Queues the drawing of a live line. Never blocks.
     pub fn draw(&self, bytes: Vec<u8>) {
-        let _ = self.queue.try_send(Message::Draw(bytes));
+        let _ = self.queue.try_send(ScreenMessage::Draw(bytes));
     }
 
     /// Blocks while the queue is more than half full: for data, which must not be dropped.
@@ -80,7 +80,7 @@ impl Screen {
     /// Blocks until everything queued so far is written.
     pub fn wait(&self) {
         let (done, drained) = bounded(1);
-        if self.queue.send(Message::Drained(done)).is_ok() {
+        if self.queue.send(ScreenMessage::Drained(done)).is_ok() {
             let _ = drained.recv();
         }
     }
@@ -92,7 +92,7 @@ impl Screen {
         }
         let deadline = Instant::now() + timeout;
         let (done, drained) = bounded(1);
-        let is_drained = self.queue.send_deadline(Message::Drained(done), deadline).is_ok()
+        let is_drained = self.queue.send_deadline(ScreenMessage::Drained(done), deadline).is_ok()
             && drained.recv_deadline(deadline).is_ok();
         if !is_drained {
             self.is_stuck.store(true, SeqCst);
@@ -103,10 +103,14 @@ impl Screen {
 
 /// Writes messages until the queue is closed. If stderr was closed, the rest is discarded. After
 /// any other error, such as a full disk, only that message is.
-fn write_all(messages: &Receiver<Message>, dropped: &AtomicU64, mut output: Option<impl Write>) {
+fn write_all(
+    messages: &Receiver<ScreenMessage>,
+    dropped: &AtomicU64,
+    mut output: Option<impl Write>,
+) {
     for message in messages {
         match message {
-            Message::Log(bytes) | Message::Draw(bytes) => {
+            ScreenMessage::Log(bytes) | ScreenMessage::Draw(bytes) => {
                 match output.as_mut().map(|output| output.write_all(&bytes)) {
                     Some(Err(error)) if is_closed(&error) => output = None,
                     Some(Err(_)) => {
@@ -117,7 +121,7 @@ fn write_all(messages: &Receiver<Message>, dropped: &AtomicU64, mut output: Opti
                     Some(Ok(())) | None => {}
                 }
             }
-            Message::Drained(done) => {
+            ScreenMessage::Drained(done) => {
                 let _ = done.send(());
                 continue;
             }

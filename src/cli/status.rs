@@ -68,7 +68,7 @@ pub fn run(args: StatusArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
     let mut output = JsonLines::stdout(&context.terminal);
     let mut printed = 0;
     let mut failed = None;
-    let selection = Selection::new(&config)?;
+    let selection = RecorderSelection::new(&config)?;
     for socket in status::all_sockets() {
         match status::ask(&socket, ANSWER_TIMEOUT) {
             Ok(Answer::Gone) => {}
@@ -105,7 +105,7 @@ pub fn run(args: StatusArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
 }
 
 /// The recorders whose status is requested.
-enum Selection {
+enum RecorderSelection {
     /// All recorders of this user.
     All,
     /// The recorder that records in this folder, or that started in it: the sockets are named for
@@ -115,36 +115,36 @@ enum Selection {
     Name(OsString),
 }
 
-impl Selection {
+impl RecorderSelection {
     fn new(config: &StatusConfig) -> Result<Self> {
-        let Some(session) = &config.session else { return Ok(Selection::All) };
+        let Some(session) = &config.session else { return Ok(RecorderSelection::All) };
         match Session::find(&config.sessions_dir, session) {
             Ok(session) => {
                 let sockets = status::sockets_of(session.folder())?;
-                Ok(Selection::Folder { folder: session.folder().to_owned(), sockets })
+                Ok(RecorderSelection::Folder { folder: session.folder().to_owned(), sockets })
             }
             Err(error) if session.components().count() > 1 => Err(error),
-            Err(_) => Ok(Selection::Name(session.clone().into())),
+            Err(_) => Ok(RecorderSelection::Name(session.clone().into())),
         }
     }
 
     /// Returns whether the recorder at `socket`, which answered with `status`, is selected.
     fn accepts(&self, socket: &Path, status: &Status) -> bool {
         match self {
-            Selection::All => true,
-            Selection::Folder { folder, sockets } => {
+            RecorderSelection::All => true,
+            RecorderSelection::Folder { folder, sockets } => {
                 let is_in_folder = |path: &Path| same_folder(path, folder);
                 is_in_folder(Path::new(&status.folder)) || sockets.iter().any(|path| path == socket)
             }
-            Selection::Name(name) => **name == *status.session,
+            RecorderSelection::Name(name) => **name == *status.session,
         }
     }
 
     /// Returns whether the recorder at `socket`, which does not answer, may be selected.
     fn may_match(&self, socket: &Path) -> bool {
         match self {
-            Selection::Folder { sockets, .. } => sockets.iter().any(|path| path == socket),
-            Selection::All | Selection::Name(_) => true,
+            RecorderSelection::Folder { sockets, .. } => sockets.iter().any(|path| path == socket),
+            RecorderSelection::All | RecorderSelection::Name(_) => true,
         }
     }
 }

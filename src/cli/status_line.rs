@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use indicatif::ProgressBar;
 
 use super::progress::{Refresher, style};
-use super::rate::Rate;
+use super::rate::CounterRate;
 use super::terminal::Terminal;
 use crate::media::Ticks;
 use crate::telemetry::{Counters, Snapshot};
@@ -23,7 +23,7 @@ impl StatusLine {
     /// Shows the line.
     pub fn start(terminal: &Terminal, counters: Arc<Counters>) -> Self {
         let line = ProgressBar::no_length().with_style(style("{wide_msg}"));
-        let mut rate = Rate::default();
+        let mut rate = CounterRate::default();
         let screen = terminal.clone();
         let refresher = Refresher::start(terminal, line, move |line| {
             let snapshot = counters.snapshot();

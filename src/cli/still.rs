@@ -147,7 +147,7 @@ pub fn run(args: StillArgs, context: &CommandContext<'_>) -> Result<ExitStatus> 
 
 fn json_line(still: &Frame, target: &Target, path: &Path) -> String {
     #[derive(Serialize)]
-    struct Line {
+    struct StillJson {
         #[serde(skip_serializing_if = "Option::is_none")]
         session: Option<String>,
         timestamp: f64,
@@ -157,7 +157,7 @@ fn json_line(still: &Frame, target: &Target, path: &Path) -> String {
         damaged: bool,
         path: String,
     }
-    let line = Line {
+    let line = StillJson {
         session: target.session().map(|session| session.id()),
         timestamp: (still.pts.seconds() * 1e6).round() / 1e6,
         offset: still.at.0,

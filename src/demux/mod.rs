@@ -129,7 +129,7 @@ pub struct Demuxer {
     scrambling: Scrambling,
     succession: Succession,
     /// Last continuity counter of the video stream, with the payload of its packet.
-    counter: Option<Counter>,
+    counter: Option<ContinuityCounter>,
     /// Video before this packet is skipped.
     video_from: ByteOffset,
     audio: Vec<AudioReader>,
@@ -141,7 +141,7 @@ struct Held {
 }
 
 #[derive(Debug)]
-struct Counter {
+struct ContinuityCounter {
     value: u8,
     payload: [u8; TS_PACKET_BYTES],
     payload_bytes: usize,
@@ -366,7 +366,7 @@ impl Demuxer {
         if !packet.has_payload {
             return;
         }
-        self.counter = Some(Counter::of(packet));
+        self.counter = Some(ContinuityCounter::of(packet));
         self.succession.goes_on(at, packet);
         self.video.push(packet, |part| {
             sink(match part {
@@ -388,11 +388,15 @@ fn follows(last: u8, packet: &Packet<'_>) -> bool {
     packet.continuity_counter == expected
 }
 
-impl Counter {
+impl ContinuityCounter {
     fn of(packet: &Packet<'_>) -> Self {
         let mut payload = [0; TS_PACKET_BYTES];
         payload[..packet.payload.len()].copy_from_slice(packet.payload);
-        Counter { value: packet.continuity_counter, payload, payload_bytes: packet.payload.len() }
+        ContinuityCounter {
+            value: packet.continuity_counter,
+            payload,
+            payload_bytes: packet.payload.len(),
+        }
     }
 
     fn is_repeated_by(&self, packet: &Packet<'_>) -> bool {

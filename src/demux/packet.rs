@@ -63,10 +63,10 @@ pub struct PesHeader {
 /// Parses packets, one at a time.
 ///
 /// After an error, `mpeg2ts` remains in the middle of a packet. So it reads from a
-/// [`Slot`] that holds one packet and is refilled for each: an error never affects more
+/// [`PacketSlot`] that holds one packet and is refilled for each: an error never affects more
 /// than that packet.
 pub struct PacketParser {
-    reader: TsPacketReader<Slot>,
+    reader: TsPacketReader<PacketSlot>,
 }
 
 impl std::fmt::Debug for PacketParser {
@@ -77,7 +77,7 @@ impl std::fmt::Debug for PacketParser {
 
 impl Default for PacketParser {
     fn default() -> Self {
-        PacketParser { reader: TsPacketReader::new(Slot::default()) }
+        PacketParser { reader: TsPacketReader::new(PacketSlot::default()) }
     }
 }
 
@@ -213,19 +213,19 @@ impl PesHeader {
 
 /// One packet, to be read once.
 #[derive(Default)]
-struct Slot {
+struct PacketSlot {
     packet: Cell<Option<[u8; TS_PACKET_BYTES]>>,
     read: Cell<usize>,
 }
 
-impl Slot {
+impl PacketSlot {
     fn refill(&self, packet: &[u8; TS_PACKET_BYTES]) {
         self.packet.set(Some(*packet));
         self.read.set(0);
     }
 }
 
-impl Read for Slot {
+impl Read for PacketSlot {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.read.get();
         let rest = match self.packet.get_mut() {

@@ -28,11 +28,11 @@ pub enum PesPart<'a> {
 /// Parses the PES packets of one PID.
 #[derive(Debug, Default)]
 pub struct PesParser {
-    state: State,
+    state: ParserState,
 }
 
 #[derive(Debug, Default)]
-enum State {
+enum ParserState {
     /// Skips everything until the next start.
     #[default]
     Skip,
@@ -45,7 +45,7 @@ enum State {
 impl PesParser {
     /// Returns a parser in the middle of a PES packet of unknown length.
     pub fn in_payload() -> Self {
-        PesParser { state: State::Payload { taken: 0, expected: None } }
+        PesParser { state: ParserState::Payload { taken: 0, expected: None } }
     }
 
     /// Pushes one packet of the PID; passes its parts to `sink` in order.
@@ -53,25 +53,25 @@ impl PesParser {
         // FFmpeg returns at most one PES packet per transport packet: if this one has
         // ended an open PES packet, the end of its own is not detected.
         let ends_another =
-            packet.unit_start && matches!(self.state, State::Payload { taken: 1.., .. });
+            packet.unit_start && matches!(self.state, ParserState::Payload { taken: 1.., .. });
         if let Some(Understood::PesStart(header, data)) = &packet.understood {
             self.start(*header, &mut sink);
             self.payload(data, ends_another, &mut sink);
             return;
         }
         if packet.unit_start {
-            self.state = State::Header(Vec::new());
+            self.state = ParserState::Header(Vec::new());
         }
         match &mut self.state {
-            State::Skip => {}
-            State::Payload { .. } => self.payload(packet.payload, ends_another, &mut sink),
-            State::Header(bytes) => {
+            ParserState::Skip => {}
+            ParserState::Payload { .. } => self.payload(packet.payload, ends_another, &mut sink),
+            ParserState::Header(bytes) => {
                 let before = bytes.len();
                 bytes.extend_from_slice(packet.payload);
                 match parse_header(bytes) {
-                    Header::Incomplete => {}
-                    Header::None => self.state = State::Skip,
-                    Header::Whole(header, header_bytes) => {
+                    ParsedHeader::Incomplete => {}
+                    ParsedHeader::None => self.state = ParserState::Skip,
+                    ParsedHeader::Whole(header, header_bytes) => {
                         let data = packet.payload.get(header_bytes - before..).unwrap_or(&[]);
                         self.start(header, &mut sink);
                         self.payload(data, ends_another, &mut sink);
@@ -83,10 +83,10 @@ impl PesParser {
 
     fn start<'a>(&mut self, header: PesHeader, sink: &mut impl FnMut(PesPart<'a>)) {
         if header.stream_id == PADDING_STREAM {
-            self.state = State::Skip;
+            self.state = ParserState::Skip;
             return;
         }
-        self.state = State::Payload { taken: 0, expected: header.es_bytes };
+        self.state = ParserState::Payload { taken: 0, expected: header.es_bytes };
         sink(PesPart::Start(header));
     }
 
@@ -96,7 +96,7 @@ impl PesParser {
         ends_another: bool,
         sink: &mut impl FnMut(PesPart<'a>),
     ) {
-        let State::Payload { taken, expected } = &mut self.state else { return };
+        let ParserState::Payload { taken, expected } = &mut self.state else { return };
         if data.is_empty() {
             return;
         }
@@ -113,7 +113,7 @@ impl PesParser {
         let whole = Some(*taken) == *expected && !ends_another;
         sink(PesPart::Data(data));
         if whole {
-            self.state = State::Skip;
+            self.state = ParserState::Skip;
             sink(PesPart::End);
         }
     }
@@ -121,7 +121,7 @@ impl PesParser {
 
 const PADDING_STREAM: u8 = 0xbe;
 
-enum Header {
+enum ParsedHeader {
     /// More bytes are needed.
     Incomplete,
     /// Not a PES packet.
@@ -130,24 +130,26 @@ enum Header {
     Whole(PesHeader, usize),
 }
 
-fn parse_header(bytes: &[u8]) -> Header {
+fn parse_header(bytes: &[u8]) -> ParsedHeader {
     let Some(&[zero0, zero1, one, stream_id, length_high, length_low]) = bytes.first_chunk() else {
-        return Header::Incomplete;
+        return ParsedHeader::Incomplete;
     };
     if [zero0, zero1, one] != [0, 0, 1] {
-        return Header::None;
+        return ParsedHeader::None;
     }
     let length = usize::from(u16::from_be_bytes([length_high, length_low]));
     // Streams without the optional header (table 2-21).
     if matches!(stream_id, 0xbc | 0xbf | 0xf0..=0xf2 | 0xf8 | 0xff) {
         let es_bytes = PesHeader::es_bytes(length, PesHeader::START_BYTES);
         let header = PesHeader { stream_id, es_bytes, ..PesHeader::default() };
-        return Header::Whole(header, PesHeader::START_BYTES);
+        return ParsedHeader::Whole(header, PesHeader::START_BYTES);
     }
-    let Some(&fixed) = bytes.first_chunk::<FIXED_HEADER_BYTES>() else { return Header::Incomplete };
+    let Some(&fixed) = bytes.first_chunk::<FIXED_HEADER_BYTES>() else {
+        return ParsedHeader::Incomplete;
+    };
     let header_bytes = FIXED_HEADER_BYTES + usize::from(fixed[8]);
     let Some(fields) = bytes.get(FIXED_HEADER_BYTES..header_bytes) else {
-        return Header::Incomplete;
+        return ParsedHeader::Incomplete;
     };
     let pts = if fixed[7] & 0x80 != 0 { timestamp(fields) } else { None };
     let dts = match fixed[7] & 0xc0 {
@@ -155,15 +157,15 @@ fn parse_header(bytes: &[u8]) -> Header {
         _ => pts,
     };
     let es_bytes = PesHeader::es_bytes(length, header_bytes);
-    Header::Whole(PesHeader { stream_id, pts, dts, es_bytes }, header_bytes)
+    ParsedHeader::Whole(PesHeader { stream_id, pts, dts, es_bytes }, header_bytes)
 }
 
 /// Returns the decoding time of the PES packet that begins in a payload, if its header has one, and
 /// ends in this payload.
 pub fn decoding_time(payload: &[u8]) -> Option<Ticks> {
     match parse_header(payload) {
-        Header::Whole(header, _) => header.dts,
-        Header::Incomplete | Header::None => None,
+        ParsedHeader::Whole(header, _) => header.dts,
+        ParsedHeader::Incomplete | ParsedHeader::None => None,
     }
 }
 

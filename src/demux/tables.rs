@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::packet::{Packet, Understood};
 use super::program::{NoVideo, Program, ProgramChoice, Tables};
 use super::psi::{SectionAssembler, Table};
-use super::{Counter, follows};
+use super::{ContinuityCounter, follows};
 
 /// PID of the program association table (ISO/IEC 13818-1, table 2-3).
 const PAT_PID: u16 = 0;
@@ -17,7 +17,7 @@ const MAX_TABLE_PIDS: usize = 512;
 #[derive(Debug)]
 pub struct TableReader {
     sections: HashMap<u16, SectionAssembler>,
-    counters: HashMap<u16, Counter>,
+    counters: HashMap<u16, ContinuityCounter>,
     tables: Tables,
 }
 
@@ -56,7 +56,7 @@ impl TableReader {
             Some(last) => packet.discontinuity || follows(last.value, packet),
             None => true,
         };
-        self.counters.insert(packet.pid, Counter::of(packet));
+        self.counters.insert(packet.pid, ContinuityCounter::of(packet));
         let tables = match &packet.understood {
             Some(Understood::Table(table)) => {
                 assembler.reset();

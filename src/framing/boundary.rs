@@ -47,7 +47,7 @@ pub struct BoundaryScanner {
     mpeg2: u8,
 }
 
-enum Step {
+enum ScanStep {
     /// More bytes are needed.
     More,
     /// Continue the search at this index.
@@ -85,12 +85,12 @@ impl BoundaryScanner {
                 VideoCodec::Mpeg4 => self.mpeg4(bytes, code),
             };
             match step {
-                Step::More => {
+                ScanStep::More => {
                     self.scan = code;
                     return None;
                 }
-                Step::Continue(scan) => self.scan = scan,
-                Step::Return(found, scan) => {
+                ScanStep::Continue(scan) => self.scan = scan,
+                ScanStep::Return(found, scan) => {
                     self.scan = scan;
                     return Some(found);
                 }
@@ -100,40 +100,40 @@ impl BoundaryScanner {
 
     /// `h264_find_frame_end`: a picture ends at the first SEI, SPS, PPS or delimiter
     /// after its slices, or at a slice whose first macroblock does not increase.
-    fn h264(&mut self, bytes: &[u8], code: usize) -> Step {
+    fn h264(&mut self, bytes: &[u8], code: usize) -> ScanStep {
         const HISTORY_BYTES: usize = 6;
         let header = code + 3;
-        let Some(&nal) = bytes.get(header) else { return Step::More };
+        let Some(&nal) = bytes.get(header) else { return ScanStep::More };
         // A preceding fourth zero belongs to the start code.
         let start = if code > 0 && bytes[code - 1] == 0 { code - 1 } else { code };
         match nal & 0x1f {
             6..=9 if self.in_picture => {
-                Step::Return(Mark::Boundary { start, decided: header }, header)
+                ScanStep::Return(Mark::Boundary { start, decided: header }, header)
             }
             1 | 2 | 5 => {
                 let history = &bytes[header + 1..bytes.len().min(header + 1 + HISTORY_BYTES)];
                 let Some((first_macroblock, used_bytes)) = exp_golomb(history, HISTORY_BYTES)
                 else {
-                    return Step::More;
+                    return ScanStep::More;
                 };
                 let previous = self.last_macroblock;
                 self.last_macroblock = first_macroblock;
                 if self.in_picture && first_macroblock <= previous {
                     let decided = header + used_bytes;
-                    return Step::Return(Mark::Boundary { start, decided }, header);
+                    return ScanStep::Return(Mark::Boundary { start, decided }, header);
                 }
                 self.in_picture = true;
-                Step::Continue(header + 1 + used_bytes)
+                ScanStep::Continue(header + 1 + used_bytes)
             }
-            _ => Step::Continue(header),
+            _ => ScanStep::Continue(header),
         }
     }
 
     /// `hevc_find_frame_end`: a picture ends at parameter sets, delimiters and prefix SEI
     /// after a slice, or at the first slice segment of another picture.
-    fn hevc(&mut self, bytes: &[u8], code: usize) -> Step {
+    fn hevc(&mut self, bytes: &[u8], code: usize) -> ScanStep {
         let decided = code + 5;
-        let Some(&[nal, _, slice]) = bytes.get(code + 3..=decided) else { return Step::More };
+        let Some(&[nal, _, slice]) = bytes.get(code + 3..=decided) else { return ScanStep::More };
         let ends = match (nal >> 1) & 0x3f {
             32..=37 | 39 | 41..=44 | 48..=55 => self.in_picture,
             0..=9 | 16..=21 if slice & 0x80 != 0 => {
@@ -144,15 +144,15 @@ impl BoundaryScanner {
             _ => false,
         };
         if ends {
-            Step::Return(Mark::Boundary { start: code, decided }, decided)
+            ScanStep::Return(Mark::Boundary { start: code, decided }, decided)
         } else {
-            Step::Continue(code + 3)
+            ScanStep::Continue(code + 3)
         }
     }
 
     /// `mpeg1_find_frame_end`: a picture ends at the first start code other than a slice
     /// after the slices of a frame, or of its second field.
-    fn mpeg2(&mut self, bytes: &[u8], code: usize) -> Step {
+    fn mpeg2(&mut self, bytes: &[u8], code: usize) -> ScanStep {
         const PICTURE: u8 = 0x00;
         const SEQUENCE: u8 = 0xb3;
         const EXTENSION: u8 = 0xb5;
@@ -160,55 +160,55 @@ impl BoundaryScanner {
         const PICTURE_CODING_EXTENSION: u8 = 8;
         const FRAME_PICTURE: u8 = 3;
         let at = code + 3;
-        let Some(&value) = bytes.get(at) else { return Step::More };
+        let Some(&value) = bytes.get(at) else { return ScanStep::More };
         let slice = (0x01..=0xaf).contains(&value);
         if self.mpeg2 == 0 && slice {
             self.mpeg2 = 4;
         }
         match value {
             SEQUENCE_END => {
-                return Step::Return(Mark::Boundary { start: at + 1, decided: at }, at + 1);
+                return ScanStep::Return(Mark::Boundary { start: at + 1, decided: at }, at + 1);
             }
             SEQUENCE if self.mpeg2 == 2 => self.mpeg2 = 0,
             EXTENSION if self.mpeg2 < 4 => {
-                let Some(&first) = bytes.get(at + 1) else { return Step::More };
+                let Some(&first) = bytes.get(at + 1) else { return ScanStep::More };
                 if first >> 4 != PICTURE_CODING_EXTENSION {
-                    return Step::Continue(at + 2);
+                    return ScanStep::Continue(at + 2);
                 }
-                let Some(&third) = bytes.get(at + 3) else { return Step::More };
+                let Some(&third) = bytes.get(at + 3) else { return ScanStep::More };
                 self.mpeg2 = match (third & 3, self.mpeg2) {
                     (FRAME_PICTURE, _) => 0,
                     (_, 0) => 2,
                     _ => 0,
                 };
-                return Step::Continue(at + 4);
+                return ScanStep::Continue(at + 4);
             }
             _ => {}
         }
         if self.mpeg2 == 4 && !slice {
-            return Step::Return(Mark::Boundary { start: code, decided: at }, at);
+            return ScanStep::Return(Mark::Boundary { start: code, decided: at }, at);
         }
         if self.mpeg2 == 0 && value == PICTURE {
-            return Step::Return(Mark::PictureHeader { start: code }, at);
+            return ScanStep::Return(Mark::PictureHeader { start: code }, at);
         }
-        Step::Continue(at)
+        ScanStep::Continue(at)
     }
 
     /// `mpeg4_find_frame_end`: a picture ends at the first start code after a VOP.
-    fn mpeg4(&mut self, bytes: &[u8], code: usize) -> Step {
+    fn mpeg4(&mut self, bytes: &[u8], code: usize) -> ScanStep {
         const VOP: u8 = 0xb6;
         const SLICE: u8 = 0xb7;
         const EXTENSION: u8 = 0xb8;
         let at = code + 3;
-        let Some(&value) = bytes.get(at) else { return Step::More };
+        let Some(&value) = bytes.get(at) else { return ScanStep::More };
         if self.in_picture {
             if matches!(value, SLICE | EXTENSION) {
-                return Step::Continue(at);
+                return ScanStep::Continue(at);
             }
-            return Step::Return(Mark::Boundary { start: code, decided: at }, at);
+            return ScanStep::Return(Mark::Boundary { start: code, decided: at }, at);
         }
         self.in_picture = value == VOP;
-        Step::Continue(at)
+        ScanStep::Continue(at)
     }
 }
 

@@ -40,7 +40,7 @@ pub enum ProbedConnection {
 pub struct Candidates {
     tls: Option<Tls>,
     /// Oldest first.
-    tasks: VecDeque<Task>,
+    tasks: VecDeque<ProbeTask>,
     /// A task that waits to send its result keeps its place in `tasks`.
     result_sender: mpsc::Sender<ProbedConnection>,
     results: mpsc::Receiver<ProbedConnection>,
@@ -66,7 +66,7 @@ impl Candidates {
                 let _ = result_sender.send(result).await;
             }
         });
-        self.tasks.push_back(Task { sender, handle });
+        self.tasks.push_back(ProbeTask { sender, handle });
         evicted.map(|task| task.sender)
     }
 
@@ -77,12 +77,12 @@ impl Candidates {
 }
 
 /// A probing task, aborted on drop.
-struct Task {
+struct ProbeTask {
     sender: SocketAddr,
     handle: JoinHandle<()>,
 }
 
-impl Drop for Task {
+impl Drop for ProbeTask {
     fn drop(&mut self) {
         self.handle.abort();
     }

@@ -13,17 +13,17 @@ const MAX_ARRIVALS: usize = 65_536;
 /// The length of a growing recording, published by the writer. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Written {
-    shared: Arc<Shared>,
+    shared: Arc<WrittenState>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct WrittenState {
+    state: Mutex<Progress>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct Progress {
     length: u64,
     finished: bool,
     /// Length after each burst, and its arrival.
@@ -56,8 +56,10 @@ impl Written {
     /// Returns the state for a recording that already has `length` bytes.
     pub fn new(length: u64) -> Self {
         let state =
-            State { length, finished: false, arrivals: VecDeque::new(), known_from: length };
-        Written { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) }
+            Progress { length, finished: false, arrivals: VecDeque::new(), known_from: length };
+        Written {
+            shared: Arc::new(WrittenState { state: Mutex::new(state), changed: Condvar::new() }),
+        }
     }
 
     /// Returns the current length in bytes.
@@ -103,7 +105,7 @@ impl Written {
     /// Waits until the recording is finished, or `timeout` has passed.
     pub fn wait_finished(&self, timeout: Duration) {
         let state = self.lock();
-        let waiting = |state: &mut State| !state.finished;
+        let waiting = |state: &mut Progress| !state.finished;
         drop(self.shared.changed.wait_timeout_while(state, timeout, waiting));
     }
 
@@ -111,15 +113,15 @@ impl Written {
     /// passed.
     pub fn wait_past(&self, offset: u64, timeout: Duration) -> WaitOutcome {
         let state = self.lock();
-        let waiting = |state: &mut State| state.length <= offset && !state.finished;
+        let waiting = |state: &mut Progress| state.length <= offset && !state.finished;
         let (state, _) = self
             .shared
             .changed
             .wait_timeout_while(state, timeout, waiting)
             .unwrap_or_else(PoisonError::into_inner);
         match &*state {
-            State { length, .. } if *length > offset => WaitOutcome::Grown(*length),
-            State { length, finished: true, .. } => WaitOutcome::Finished(*length),
+            Progress { length, .. } if *length > offset => WaitOutcome::Grown(*length),
+            Progress { length, finished: true, .. } => WaitOutcome::Finished(*length),
             _ => WaitOutcome::TimedOut,
         }
     }
@@ -140,7 +142,7 @@ impl Written {
         self.lock().arrivals.back().map(|(_, arrival)| *arrival)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Progress> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crossbeam_channel::Sender;
 
 use super::analyzer::{Analyzer, Outlet, PacketRead, Scored, StreamLog, drive};
-use super::live::{self, Message};
+use super::live::{self, PublisherMessage};
 use super::{ScanOptions, join, spawn};
 use crate::catalog::{Catalog, CatalogOptions, EncodedFrame, Entry, KeptFrame};
 use crate::demux::NoVideo;
@@ -82,7 +82,7 @@ fn detect(
 /// Destination of kept frames.
 enum Frames<'a> {
     /// The publisher, which writes them.
-    Published(Sender<Message>),
+    Published(Sender<PublisherMessage>),
     /// Only the callback.
     Reported { on_entry: &'a mut (dyn FnMut(&Entry) + Send), next: u64 },
 }
@@ -111,7 +111,7 @@ impl Outlet for ScanOutlet<'_> {
         let kept = KeptFrame { verdict, frame, captured_at: None };
         match &mut self.frames {
             Frames::Published(messages) => {
-                messages.send(Message::Keep(Box::new(kept), None)).map_err(publisher_gone)
+                messages.send(PublisherMessage::Keep(Box::new(kept), None)).map_err(publisher_gone)
             }
             Frames::Reported { on_entry, next } => {
                 on_entry(&Entry::new(*next, &EncodedFrame::without_jpeg(&kept), reason, None));
@@ -129,7 +129,7 @@ impl Outlet for ScanOutlet<'_> {
         }
         match &self.frames {
             Frames::Published(messages) if finished => {
-                messages.send(Message::Finished).map_err(publisher_gone)
+                messages.send(PublisherMessage::Finished).map_err(publisher_gone)
             }
             _ => Ok(()),
         }

@@ -38,7 +38,7 @@ pub enum Nudge {
 
 /// State of the player and the recording.
 #[derive(Debug, Default)]
-pub struct Follower {
+pub struct EdgeFollower {
     /// Whether the end was reached.
     has_ended: bool,
     is_paused: bool,
@@ -55,7 +55,7 @@ pub struct Follower {
     last_nudge: Option<(Duration, Option<f64>)>,
 }
 
-impl Follower {
+impl EdgeFollower {
     /// Handles a change of mpv's `eof-reached`. The last packet that mpv has decoded is at the offset
     /// `read`.
     pub fn eof_reached(&mut self, is_reached: bool, read: Option<u64>) {
@@ -83,7 +83,7 @@ impl Follower {
 
     /// Starts over with another recording. The user's pause stays.
     pub fn restart(&mut self) {
-        *self = Follower { is_paused: self.is_paused, ..Follower::default() };
+        *self = EdgeFollower { is_paused: self.is_paused, ..EdgeFollower::default() };
     }
 
     /// Returns whether mpv waits at the end of a recording that is `length` bytes long.
@@ -160,8 +160,8 @@ mod tests {
     }
 
     /// A player that reached the end at 1 s, with 1000 bytes recorded.
-    fn at_the_end() -> Follower {
-        let mut follower = Follower::default();
+    fn at_the_end() -> EdgeFollower {
+        let mut follower = EdgeFollower::default();
         assert!(!follower.is_due(1000, ms(900)));
         follower.eof_reached(true, None);
         follower
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_came_while_mpv_met_the_end_is_played_too() {
-        let mut follower = Follower::default();
+        let mut follower = EdgeFollower::default();
         for (length, now) in [(800, 500), (1000, 750), (1000, 1000), (3000, 1250)] {
             assert!(!follower.is_due(length, ms(now)));
         }
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_its_user_paused_stays_paused() {
-        let mut before = Follower::default();
+        let mut before = EdgeFollower::default();
         before.paused(true);
         before.eof_reached(true, None);
         let mut after = at_the_end();

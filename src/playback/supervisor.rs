@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::chapters::Chapters;
-use super::follow::{Follower, Nudge};
+use super::follow::{EdgeFollower, Nudge};
 use super::ipc::{Ipc, PlayerEvent};
 use super::keys::{Action, Keys, action};
 use super::lag::{Lag, seconds_behind};
@@ -66,7 +66,7 @@ pub struct Supervisor<'a> {
     _playing: Option<File>,
     stop: &'a AtomicBool,
     series: PlayedSeries,
-    follower: Follower,
+    follower: EdgeFollower,
     chapters: Chapters,
     keys: Keys,
     lag: Lag,
@@ -100,7 +100,7 @@ impl<'a> Supervisor<'a> {
             target: target.clone(),
             _playing: None,
             stop,
-            follower: Follower::default(),
+            follower: EdgeFollower::default(),
             chapters: Chapters::default(),
             keys: Keys::default(),
             lag: Lag::default(),

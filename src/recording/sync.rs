@@ -26,11 +26,11 @@ pub struct SyncHandle {
     file: Arc<File>,
     path: PathBuf,
     written: Written,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<SyncState>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct SyncState {
     /// Length that was synced last, in bytes.
     synced: u64,
     /// Offset from which on a failed sync may have lost bytes.
@@ -48,7 +48,7 @@ impl SyncHandle {
     pub(super) fn new(file: &File, path: &Path, written: Written) -> Result<Self> {
         let file = file.try_clone().context(Stage::Recording, path, "cannot duplicate")?;
         let failed_from = failed_sync(path);
-        let state = State { synced: 0, failed_from, is_remembered: failed_from.is_some() };
+        let state = SyncState { synced: 0, failed_from, is_remembered: failed_from.is_some() };
         Ok(SyncHandle {
             file: Arc::new(file),
             path: path.to_owned(),
@@ -103,7 +103,7 @@ impl SyncHandle {
 
     /// Writes a failure to the file beside the recording, unless it is there. If that fails, too,
     /// the next call tries again.
-    fn remember(&self, state: &mut State) {
+    fn remember(&self, state: &mut SyncState) {
         if state.is_remembered {
             return;
         }
@@ -120,7 +120,7 @@ impl SyncHandle {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SyncState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

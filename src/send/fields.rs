@@ -10,15 +10,15 @@ use crate::ts::{
 /// Modulus of PTS, DTS and the base of a PCR (33 bits at 90 kHz).
 pub const TIMESTAMP_WRAP: u64 = 1 << 33;
 
-type Packet = [u8; TS_PACKET_BYTES];
+type PacketBytes = [u8; TS_PACKET_BYTES];
 
 /// Sets the continuity counter to the low four bits of `counter`.
-pub fn set_continuity(packet: &mut Packet, counter: u8) {
+pub fn set_continuity(packet: &mut PacketBytes, counter: u8) {
     packet[3] = packet[3] & 0xf0 | counter & 0x0f;
 }
 
 /// Shifts PCR and OPCR by `ticks` of 90 kHz; their extensions stay.
-pub fn shift_pcr(packet: &mut Packet, ticks: u64) {
+pub fn shift_pcr(packet: &mut PacketBytes, ticks: u64) {
     for at in [pcr_at(packet), opcr_at(packet)].into_iter().flatten() {
         let base = (pcr_base(packet, at) + ticks) % TIMESTAMP_WRAP;
         packet[at..at + 4].copy_from_slice(&((base >> 1) as u32).to_be_bytes());
@@ -40,7 +40,7 @@ pub struct PesStamps {
 impl PesStamps {
     /// Finds the timestamps of the PES header that begins in `packet`. Returns `None` if
     /// the packet is scrambled, or the timestamps continue in the next packet.
-    pub fn find(packet: &Packet) -> Option<PesStamps> {
+    pub fn find(packet: &PacketBytes) -> Option<PesStamps> {
         let header = Header::of(packet);
         if !header.unit_start() || header.is_scrambled() || !header.has_payload() {
             return None;
@@ -71,18 +71,18 @@ impl PesStamps {
     }
 
     /// Returns the decoding time in 90 kHz ticks; the PTS if only that is given.
-    pub fn dts(&self, packet: &Packet) -> u64 {
+    pub fn dts(&self, packet: &PacketBytes) -> u64 {
         stamp(packet, self.dts_at.unwrap_or(self.pts_at))
     }
 
     /// Returns the presentation time in 90 kHz ticks.
     #[cfg(test)]
-    pub fn pts(&self, packet: &Packet) -> u64 {
+    pub fn pts(&self, packet: &PacketBytes) -> u64 {
         stamp(packet, self.pts_at)
     }
 
     /// Shifts PTS and DTS by `ticks`.
-    pub fn shift(&self, packet: &mut Packet, ticks: u64) {
+    pub fn shift(&self, packet: &mut PacketBytes, ticks: u64) {
         for at in [Some(self.pts_at), self.dts_at].into_iter().flatten() {
             let moved = (stamp(packet, at) + ticks) % TIMESTAMP_WRAP;
             set_stamp(packet, at, moved);
@@ -90,19 +90,19 @@ impl PesStamps {
     }
 }
 
-fn opcr_at(packet: &Packet) -> Option<usize> {
+fn opcr_at(packet: &PacketBytes) -> Option<usize> {
     let at = if pcr_at(packet).is_some() { 12 } else { 6 };
     (adaptation_field_length(packet) > at && packet[5] & 0x08 != 0).then_some(at)
 }
 
 /// Reads five bytes: 4 bits of kind, then 3 + 15 + 15 bits, each followed by a marker
 /// bit.
-fn stamp(packet: &Packet, at: usize) -> u64 {
+fn stamp(packet: &PacketBytes, at: usize) -> u64 {
     let byte = |i: usize| u64::from(packet[at + i]);
     (byte(0) >> 1 & 0x07) << 30 | byte(1) << 22 | (byte(2) >> 1) << 15 | byte(3) << 7 | byte(4) >> 1
 }
 
-fn set_stamp(packet: &mut Packet, at: usize, ticks: u64) {
+fn set_stamp(packet: &mut PacketBytes, at: usize, ticks: u64) {
     packet[at] = packet[at] & 0xf1 | ((ticks >> 30) as u8 & 0x07) << 1;
     packet[at + 1] = (ticks >> 22) as u8;
     packet[at + 2] = packet[at + 2] & 1 | ((ticks >> 15) as u8) << 1;

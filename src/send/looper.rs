@@ -36,7 +36,7 @@ pub struct Looper {
     clocks: BTreeMap<u16, ClockRange>,
     /// Video flag and times per PID, in the order of their first PES header.
     streams: Vec<(u16, bool, ClockRange)>,
-    counters: BTreeMap<u16, Counter>,
+    counters: BTreeMap<u16, LoopedCounter>,
 }
 
 /// The first and last value of a clock, and its last regular step, in 90 kHz ticks.
@@ -52,7 +52,7 @@ struct ClockRange {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Counter {
+struct LoopedCounter {
     /// The last value sent.
     last: u8,
     /// Added to the file's value; `None` until the first packet of the pass.
@@ -143,7 +143,7 @@ impl Looper {
         let (original, has_payload) =
             (Header::of(packet).continuity_counter(), Header::of(packet).has_payload());
         let counter =
-            self.counters.entry(pid).or_insert(Counter { last: original, shift: Some(0) });
+            self.counters.entry(pid).or_insert(LoopedCounter { last: original, shift: Some(0) });
         let shift = *counter.shift.get_or_insert_with(|| {
             let expected = counter.last.wrapping_add(u8::from(has_payload));
             expected.wrapping_sub(original) & 0x0f

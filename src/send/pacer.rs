@@ -38,7 +38,7 @@ pub struct Pacer {
     last: Option<Anchor>,
     /// Bytes since the last reading.
     since: u64,
-    rate: Option<Rate>,
+    rate: Option<ClockRate>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +48,7 @@ struct Anchor {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Rate {
+struct ClockRate {
     ticks: u64,
     bytes: u64,
 }
@@ -91,7 +91,7 @@ impl Pacer {
             (Some(reading), Some(last)) => match self.step(reading, last) {
                 Some(step) => {
                     if step > 0 && self.since > 0 {
-                        self.rate = Some(Rate { ticks: step, bytes: self.since });
+                        self.rate = Some(ClockRate { ticks: step, bytes: self.since });
                     }
                     begin.max(last.elapsed + step)
                 }

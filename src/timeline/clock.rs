@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::interpolate::{Interpolation, Stamps};
-use super::jumps::{Shared, StreamClock};
+use super::jumps::{InputClock, StreamClock};
 use super::rescale;
 use crate::media::{
     AudioFrame, ByteOffset, Fraction, PictureTiming, TICKS_PER_SECOND, Ticks, Times,
@@ -25,7 +25,7 @@ pub struct RecordingClock {
     pub demuxed: VideoTimes,
     /// The offset that all streams share.
     #[serde(flatten)]
-    pub shared: Shared,
+    pub shared: InputClock,
     /// The video stream's clock.
     pub video: StreamClock,
     /// The audio streams' clocks.

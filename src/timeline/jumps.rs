@@ -20,7 +20,7 @@ const JUMP_BACK: i64 = 100_000;
 
 /// State shared by all streams (`InputFile`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Shared {
+pub struct InputClock {
     /// `ts_offset`: added to every time.
     #[serde(rename = "offset_us")]
     pub offset: i64,
@@ -46,7 +46,7 @@ pub struct StreamClock {
     pub next: Option<i64>,
 }
 
-impl Shared {
+impl InputClock {
     /// Returns whether the packet's decoding time jumps.
     pub fn jumps(&self, stream: &StreamClock, stamps: Stamps) -> bool {
         self.delta(stream, stamps.dts).is_some()

@@ -20,14 +20,14 @@ use std::collections::VecDeque;
 
 pub use clock::{AudioClock, RecordingClock, VideoTimes};
 pub use interpolate::{Interpolation, Stamps};
-pub use jumps::{Shared, StreamClock};
+pub use jumps::{InputClock, StreamClock};
 
 use crate::media::{
     AccessUnit, AudioFrame, AudioStream, ByteOffset, Fraction, PictureTiming, Ticks, Times,
     VideoCodec,
 };
 use interpolate::Anchored;
-use start::Start;
+use start::StartSearch;
 
 /// An access unit whose times count from the start of the recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub struct Timeline {
     /// Duration of the last picture that passed, if its headers state it.
     last_duration: Option<Fraction>,
     /// Determines where the recording begins; `None` once that is done.
-    start: Option<Start>,
+    start: Option<StartSearch>,
     /// Items that wait for the start, or for the first known time.
     held: VecDeque<Item>,
     held_bytes: usize,
@@ -78,7 +78,7 @@ pub struct Timeline {
     /// Audio that had passed before a restart: PID, and offset of the PES packet.
     passed_audio: Vec<(u16, ByteOffset)>,
     /// The incomplete video PES packet, as FFmpeg sees it.
-    open: OpenPes,
+    open: PesInProgress,
     /// A picture that jumps, and those after it, until that packet is complete.
     jumped: VecDeque<Box<VideoItem>>,
     ready: VecDeque<TimedUnit>,
@@ -106,7 +106,7 @@ struct VideoItem {
 /// between may jump first. If audio jumps after a picture that was not held, the clock is
 /// set back, and the picture is applied again after the audio.
 #[derive(Debug, Default)]
-struct OpenPes {
+struct PesInProgress {
     before: Option<RecordingClock>,
     pictures: Vec<(Stamps, PictureTiming)>,
     /// Whether audio has jumped since the packet began.
@@ -119,11 +119,11 @@ impl Timeline {
         let clock = RecordingClock {
             demuxed: VideoTimes::default(),
             start: Ticks(0),
-            shared: Shared::default(),
+            shared: InputClock::default(),
             video: StreamClock::default(),
             audio: Vec::new(),
         };
-        Timeline { start: Some(Start::default()), ..Timeline::resume(clock) }
+        Timeline { start: Some(StartSearch::default()), ..Timeline::resume(clock) }
     }
 
     /// Returns a timeline that resumes with the `clock` from before the next access unit.
@@ -137,7 +137,7 @@ impl Timeline {
             held_bytes: 0,
             waits: false,
             given_up: false,
-            open: OpenPes::default(),
+            open: PesInProgress::default(),
             jumped: VecDeque::new(),
             ready: VecDeque::new(),
         }
@@ -242,7 +242,7 @@ impl Timeline {
     fn hold(&mut self, item: Item, bytes: usize) {
         self.held.push_back(item);
         self.held_bytes += bytes;
-        if self.start.as_ref().is_some_and(Start::is_settled) {
+        if self.start.as_ref().is_some_and(StartSearch::is_settled) {
             self.settle();
         }
         if self.held_bytes > MAX_HELD_BYTES {
@@ -302,7 +302,7 @@ impl Timeline {
         while let Some(video) = self.jumped.pop_front() {
             self.pass_video(*video);
         }
-        self.open = OpenPes::default();
+        self.open = PesInProgress::default();
     }
 
     fn pass_video(&mut self, video: VideoItem) {
@@ -355,7 +355,7 @@ impl VideoItem {
         Interpolation::is_relative(self.stamps.pts) || Interpolation::is_relative(self.stamps.dts)
     }
 
-    fn update_start(&self, start: &mut Start) {
+    fn update_start(&self, start: &mut StartSearch) {
         if !self.waits() {
             start.video(self.stamps.pts);
             self.stamps.dts.into_iter().for_each(|dts| start.reached(dts));

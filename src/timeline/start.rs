@@ -12,7 +12,7 @@ const SETTLE_TICKS: i64 = TICKS_PER_SECOND;
 
 /// State of the search for the start. Times are unwrapped.
 #[derive(Debug, Default)]
-pub struct Start {
+pub struct StartSearch {
     /// Audio streams without a time yet.
     pending_audio: Vec<u16>,
     seen_audio: Vec<u16>,
@@ -22,7 +22,7 @@ pub struct Start {
     span: i64,
 }
 
-impl Start {
+impl StartSearch {
     /// Sets the audio streams of the tables.
     pub fn expect_audio(&mut self, streams: &[AudioStream]) {
         for AudioStream { pid, .. } in streams {

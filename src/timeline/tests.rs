@@ -420,7 +420,7 @@ proptest! {
             step: next(),
             interpolation,
         };
-        let shared = Shared { offset: next(), last: next() };
+        let shared = InputClock { offset: next(), last: next() };
         let start = Ticks(next());
         feed(
             &mut Timeline::resume(RecordingClock { start, demuxed, shared, video, audio: vec![audio] }),

@@ -29,7 +29,7 @@ pub enum Aligned<'a> {
 
 /// A packet in the buffer, or bytes that belong to none.
 #[derive(Debug, Clone, Copy)]
-enum Found {
+enum BufferedSpan {
     Packet {
         /// Index of the first byte that belongs to it.
         start: usize,
@@ -63,7 +63,7 @@ pub struct Aligner {
     /// Whether no more bytes follow.
     at_end: bool,
     /// Found by [`Aligner::has_found`], and to be returned by [`Aligner::find`].
-    found: Option<Found>,
+    found: Option<BufferedSpan>,
 }
 
 impl Aligner {
@@ -100,13 +100,13 @@ impl Aligner {
     /// are needed.
     pub fn find(&mut self) -> Option<Aligned<'_>> {
         match self.take()? {
-            Found::Packet { start, sync, end } => {
+            BufferedSpan::Packet { start, sync, end } => {
                 let at = ByteOffset(self.base + sync as u64);
                 let bytes = self.buffer.get(sync..)?.first_chunk()?;
                 let raw = self.buffer.get(start..end)?;
                 Some(Aligned::Packet(TsPacket { at, bytes, size: self.size, raw }))
             }
-            Found::SyncLost { at, skipped_bytes } => {
+            BufferedSpan::SyncLost { at, skipped_bytes } => {
                 Some(Aligned::SyncLost { at: ByteOffset(at), skipped_bytes })
             }
         }
@@ -147,7 +147,7 @@ impl Aligner {
         self.end_input();
         let mut is_found = false;
         while let Some(found) = self.take() {
-            is_found |= matches!(found, Found::Packet { .. });
+            is_found |= matches!(found, BufferedSpan::Packet { .. });
         }
         self.at_end = false;
         let kept = usize::try_from(self.whole_until.saturating_sub(self.base)).unwrap_or(0);
@@ -175,15 +175,15 @@ impl Aligner {
         self.base + self.buffer.len() as u64
     }
 
-    fn take(&mut self) -> Option<Found> {
+    fn take(&mut self) -> Option<BufferedSpan> {
         self.found.take().or_else(|| self.search())
     }
 
-    fn search(&mut self) -> Option<Found> {
+    fn search(&mut self) -> Option<BufferedSpan> {
         loop {
             if let Some(lost_at) = self.lost_at {
                 if let Some(skipped_bytes) = self.resync(lost_at)? {
-                    return Some(Found::SyncLost { at: lost_at, skipped_bytes });
+                    return Some(BufferedSpan::SyncLost { at: lost_at, skipped_bytes });
                 }
                 continue;
             }
@@ -210,7 +210,7 @@ impl Aligner {
             let last = self.next + whole_end.min(rest.len());
             self.next = sync + TS_PACKET_BYTES;
             self.gap_bytes = self.size.bytes() - TS_PACKET_BYTES;
-            return Some(Found::Packet { start, sync, end: last });
+            return Some(BufferedSpan::Packet { start, sync, end: last });
         }
     }
 

@@ -219,10 +219,10 @@ fn no_file_is_longer_than_can_be_read_at_a_sitting() {
 }
 
 #[test]
-fn no_two_public_types_have_the_same_name() {
+fn no_two_types_have_the_same_name() {
     let mut places: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for source in sources() {
-        for name in public_types(&source.code) {
+        for name in declared_types(&source.code) {
             places.entry(name).or_default().push(source.path.clone());
         }
     }
@@ -231,14 +231,20 @@ fn no_two_public_types_have_the_same_name() {
     assert!(places.is_empty(), "{places:#?}");
 }
 
-/// Returns the types that `code` declares with any kind of `pub`.
-fn public_types(code: &str) -> Vec<String> {
+/// Returns the types that `code` declares, with and without `pub`; associated types have no name
+/// of their own.
+fn declared_types(code: &str) -> Vec<String> {
     let declared = |line: &str| {
-        let rest = line.trim_start().strip_prefix("pub")?;
-        let rest = if rest.starts_with('(') { rest.split_once(')')?.1 } else { rest };
-        let (keyword, rest) = rest.trim_start().split_once(' ')?;
+        let is_associated = line.starts_with(' ');
+        let line = line.trim_start();
+        let rest = match line.strip_prefix("pub") {
+            Some(rest) if rest.starts_with('(') => rest.split_once(')')?.1.trim_start(),
+            rest => rest.map_or(line, str::trim_start),
+        };
+        let (keyword, rest) = rest.split_once(' ')?;
         let name: String = rest.chars().take_while(|c| c.is_alphanumeric()).collect();
-        matches!(keyword, "struct" | "enum" | "trait" | "type" | "union").then_some(name)
+        let is_type = matches!(keyword, "struct" | "enum" | "trait" | "union");
+        (is_type || keyword == "type" && !is_associated).then_some(name)
     };
     code.lines().filter_map(declared).collect()
 }
@@ -398,8 +404,10 @@ fn an_import_is_seen_however_it_is_written() {
     };
     assert_eq!(deep.pipeline_modules().into_iter().collect::<Vec<_>>(), ["analyzer", "live"]);
     assert_eq!(
-        public_types("pub(in crate::a) enum One {\n pub struct Two<T>(T);\n struct No;"),
-        ["One", "Two"]
+        declared_types(
+            "pub(in crate::a) enum One {\n pub struct Two<T>(T);\n struct Three;\ntype Four = u8;\n type No = u8;"
+        ),
+        ["One", "Two", "Three", "Four"]
     );
     let main =
         Source { path: "main.rs".into(), module: vec![], code: "scenetap::disk::x()".into() };

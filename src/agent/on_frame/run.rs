@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use super::{FrameCommand, Task};
+use super::{FrameCommand, FrameTask};
 use crate::pause;
 
 /// Time between asking a command to end and killing it.
@@ -48,7 +48,7 @@ pub(super) enum RunEnd {
 /// Returns an error if it cannot be started.
 pub(super) fn run(
     command: &FrameCommand,
-    task: &Task,
+    task: &FrameTask,
     is_stopped: &dyn Fn() -> bool,
 ) -> io::Result<RunEnd> {
     let (output, output_writer) = pipe()?;

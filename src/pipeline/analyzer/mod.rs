@@ -54,7 +54,7 @@ use crate::ts::TsPacket;
 use decoders::Decoders;
 use keyframes::KeyframeCollector;
 use parallel::Parallel;
-use restart::{Decided, RestartPoints};
+use restart::{DecidedPicture, RestartPoints};
 use timer::UnitTimer;
 use units::{UnitEvent, UnitReader};
 
@@ -85,7 +85,7 @@ pub struct Analyzer {
     last: Option<(ByteOffset, Ticks)>,
     /// Offset of the last access unit.
     newest: Option<ByteOffset>,
-    /// See [`restart::Decided::final_through`].
+    /// See [`restart::DecidedPicture::final_through`].
     final_through: Option<ByteOffset>,
     ready: VecDeque<Scored>,
     no_video: Option<NoVideo>,
@@ -236,7 +236,7 @@ impl Analyzer {
             None => self.detector.state(),
         };
         let final_through = self.final_through;
-        let decided = Decided { offset, pts, detector, final_through };
+        let decided = DecidedPicture { offset, pts, detector, final_through };
         let first_delays = self.timer.first_delays(candidate.offset());
         Some(candidate.point(self.decoders.delay(), first_delays, decided))
     }

@@ -38,7 +38,7 @@ pub struct PictureReader {
     keyframes: KeyframeCollector,
     /// Whether pictures are decoded.
     decodes: bool,
-    start: Start,
+    start: StartState,
     units: VecDeque<UnitTime>,
     pictures: VecDeque<Frame>,
     no_video: Option<NoVideo>,
@@ -48,7 +48,7 @@ pub struct PictureReader {
 
 /// Where the reader starts.
 #[derive(Debug, Clone, Copy)]
-enum Start {
+enum StartState {
     /// Earlier access units are skipped. This one has not come yet.
     Before(Keyframe),
     /// It is being decoded. What to add to the time of an access unit to get that of the recording; and
@@ -74,7 +74,7 @@ impl PictureReader {
             decoders: Decoders::default(),
             keyframes: KeyframeCollector::default(),
             decodes: true,
-            start: keyframe.map_or(Start::Reached(0, 0), Start::Before),
+            start: keyframe.map_or(StartState::Reached(0, 0), StartState::Before),
             units: VecDeque::new(),
             pictures: VecDeque::new(),
             no_video: None,
@@ -155,7 +155,7 @@ impl PictureReader {
     /// Returns the random access points that were found since the last call.
     pub fn take_keyframes(&mut self) -> Vec<Keyframe> {
         let mut found = self.keyframes.take();
-        if let Start::Reached(_, shift) = self.start {
+        if let StartState::Reached(_, shift) = self.start {
             found.iter_mut().for_each(|keyframe| keyframe.time.0 += shift);
         }
         found
@@ -170,7 +170,7 @@ impl PictureReader {
     /// Returns whether the random access point is not where it should be, or its picture does not come.
     /// Then none does.
     pub fn has_missed_start(&self) -> bool {
-        matches!(self.start, Start::Missed)
+        matches!(self.start, StartState::Missed)
     }
 
     /// Returns whether something was damaged so far. How FFmpeg conceals that also depends on what it has
@@ -201,7 +201,7 @@ impl PictureReader {
                 UnitEvent::PesComplete => self.timer.pes_complete(&mut self.decoders)?,
                 UnitEvent::AccessUnit(unit) => {
                     let is_early =
-                        matches!(self.start, Start::Before(keyframe) if unit.at < keyframe.at);
+                        matches!(self.start, StartState::Before(keyframe) if unit.at < keyframe.at);
                     if !is_early {
                         self.timer.unit(unit, &mut self.decoders)?;
                     }
@@ -222,15 +222,17 @@ impl PictureReader {
 
     fn take_unit(&mut self, timed: &TimedUnit) {
         let unit = &timed.unit;
-        if let Start::Before(keyframe) = self.start {
+        if let StartState::Before(keyframe) = self.start {
             let is_it = unit.at == keyframe.at && unit.random_access != RandomAccess::None;
             self.start = match unit.pts.map(|time| keyframe.time.0 - time.0) {
-                Some(shift) if is_it && self.decodes => Start::Decoding(keyframe, shift, 0),
-                Some(shift) if is_it => Start::Reached(shift, shift),
-                _ => Start::Missed,
+                Some(shift) if is_it && self.decodes => StartState::Decoding(keyframe, shift, 0),
+                Some(shift) if is_it => StartState::Reached(shift, shift),
+                _ => StartState::Missed,
             };
         }
-        let (Start::Reached(shift, _) | Start::Decoding(_, shift, _)) = self.start else { return };
+        let (StartState::Reached(shift, _) | StartState::Decoding(_, shift, _)) = self.start else {
+            return;
+        };
         self.keyframes.unit_passed(timed, self.decodes);
         let time = unit.pts.map(|time| Ticks(time.0 + shift));
         self.units.push_back(UnitTime { at: unit.at, time, raw: timed.raw.pts });
@@ -250,16 +252,16 @@ impl PictureReader {
         while let Some(Decoded { shown, picture }) = self.decoders.pull() {
             let Shown { at, pts, keyframe_at, damaged, .. } = shown;
             self.start = match self.start {
-                Start::Decoding(keyframe, of_units, _) if at == keyframe.at => {
-                    Start::Reached(of_units, keyframe.time.0 - pts.0)
+                StartState::Decoding(keyframe, of_units, _) if at == keyframe.at => {
+                    StartState::Reached(of_units, keyframe.time.0 - pts.0)
                 }
-                Start::Decoding(.., MAX_EARLIER_PICTURES) => Start::Missed,
-                Start::Decoding(keyframe, shift, earlier) => {
-                    Start::Decoding(keyframe, shift, earlier + 1)
+                StartState::Decoding(.., MAX_EARLIER_PICTURES) => StartState::Missed,
+                StartState::Decoding(keyframe, shift, earlier) => {
+                    StartState::Decoding(keyframe, shift, earlier + 1)
                 }
                 start => start,
             };
-            let Start::Reached(_, shift) = self.start else { continue };
+            let StartState::Reached(_, shift) = self.start else { continue };
             self.keyframes.picture_decoded(at, pts);
             self.is_damaged |= damaged;
             let pts = Ticks(pts.0 + shift);

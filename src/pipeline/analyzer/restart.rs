@@ -48,7 +48,7 @@ pub struct RestartPoint {
     /// State of the decoder at `read_from`.
     pub decoder: DecoderState,
     /// The last picture that has a verdict, in presentation order, and the detector's state.
-    pub decided: Decided,
+    pub decided: DecidedPicture,
 }
 
 /// A random access point from which to read again.
@@ -104,7 +104,7 @@ impl DecoderState {
 
 /// The last picture that has a verdict, and the detector's state after it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Decided {
+pub struct DecidedPicture {
     /// Offset of the packet in which the picture starts.
     pub offset: ByteOffset,
     /// Time of the picture from the start of the recording.
@@ -325,7 +325,12 @@ impl Candidate {
 
     /// Returns the restart point at this candidate. `delay` is the output delay of the stream's
     /// first decoder in pictures.
-    pub fn point(&self, delay: u32, first_delays: FirstDelays, decided: Decided) -> RestartPoint {
+    pub fn point(
+        &self,
+        delay: u32,
+        first_delays: FirstDelays,
+        decided: DecidedPicture,
+    ) -> RestartPoint {
         let Settings { reorder, parameter_sets, size } = self.settings.clone();
         RestartPoint {
             read_from: self.read_from.clone(),

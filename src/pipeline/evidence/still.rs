@@ -66,7 +66,7 @@ struct Search<'a> {
 
 /// The pictures up to the time.
 #[derive(Default)]
-struct Found {
+struct NearestPictures {
     /// Pictures so far, from that of the random access point on, and access units.
     count: u64,
     units: u64,
@@ -87,7 +87,7 @@ impl Search<'_> {
         let mut tail = self.recording.read_from(keyframe.as_ref())?;
         let mut reader = PictureReader::new(self.recording.program(), keyframe);
         let copies = keyframe.is_none() || self.retries < MAX_RETRIES;
-        let mut found = Found { copies, ..Found::default() };
+        let mut found = NearestPictures { copies, ..NearestPictures::default() };
         let mut packets = 0;
         loop {
             let is_end = reader.read(&mut tail, self.recording.is_growing())?;
@@ -143,7 +143,7 @@ impl Search<'_> {
     }
 }
 
-impl Found {
+impl NearestPictures {
     fn take(&mut self, frame: Frame, keyframe: Option<&Keyframe>, time: Ticks) -> Result<()> {
         // Leading pictures of an open GOP need pictures in front of it.
         if keyframe.is_some_and(|keyframe| frame.pts < keyframe.time) {

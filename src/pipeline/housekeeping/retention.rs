@@ -44,14 +44,14 @@ pub struct Retention<'a> {
     min_free: u64,
     counters: &'a Counters,
     /// Never held while a file is deleted: the writer takes it at each rotation.
-    opened: Mutex<OpenedSessions>,
+    opened: Mutex<OwnSessions>,
     /// Held while files are deleted.
     pass: Mutex<Pass>,
 }
 
 /// The sessions that this process has opened.
 #[derive(Default)]
-struct OpenedSessions {
+struct OwnSessions {
     /// The one that was opened last, which is recorded. Held, so that it stays locked.
     current: Option<Arc<OwnedSession>>,
     all: Vec<Opened>,
@@ -407,7 +407,7 @@ impl<'a> Retention<'a> {
         }
     }
 
-    fn opened_sessions(&self) -> MutexGuard<'_, OpenedSessions> {
+    fn opened_sessions(&self) -> MutexGuard<'_, OwnSessions> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 use crossbeam_channel::Sender;
 
-pub use publisher::{Message, queue, run as publish_frames};
+pub use publisher::{PublisherMessage, queue, run as publish_frames};
 pub use retry::run;
 pub use state::{StateSource, StateWriter};
 
@@ -252,7 +252,7 @@ impl<'a> Live<'a> {
     fn analyze(
         &mut self,
         start: Option<RestartPoint>,
-        messages: Sender<Message>,
+        messages: Sender<PublisherMessage>,
         publishes: &AtomicBool,
     ) -> Result<Ended> {
         let DetectOptions { rule, program, jobs, .. } = *self.options;
@@ -322,7 +322,7 @@ impl Drop for ClearOnDrop<'_> {
 struct LiveOutlet<'a> {
     marks: &'a Marks,
     written: &'a Written,
-    messages: Sender<Message>,
+    messages: Sender<PublisherMessage>,
     /// Whether the publisher is running. While no frames are sent, no failed send reveals that it
     /// has ended.
     publishes: &'a AtomicBool,
@@ -349,7 +349,7 @@ impl LiveOutlet<'_> {
         }
     }
 
-    fn send(&self, message: Message) -> Result<()> {
+    fn send(&self, message: PublisherMessage) -> Result<()> {
         self.messages.send(message).map_err(|_| publisher_gone())
     }
 }
@@ -380,7 +380,7 @@ impl Outlet for LiveOutlet<'_> {
                 scored: Instant::now(),
             });
             let kept = KeptFrame { verdict, frame, captured_at };
-            self.send(Message::Keep(Box::new(kept), detected))?;
+            self.send(PublisherMessage::Keep(Box::new(kept), detected))?;
         }
         Ok(())
     }
@@ -400,17 +400,17 @@ impl Outlet for LiveOutlet<'_> {
         // Before the checkpoint that covers them.
         if !self.keyframes.is_empty() {
             let keyframes = std::mem::take(&mut self.keyframes);
-            self.send(Message::Keyframes(keyframes))?;
+            self.send(PublisherMessage::Keyframes(keyframes))?;
         }
         // At the end, also if no picture has come since: the checkpoint then covers the whole file.
         let is_news = |start: &RestartPoint| finished || self.last_start.as_ref() != Some(start);
         if let Some(start) = analyzer.restart_point().filter(is_news) {
             self.last_start = Some(start.clone());
-            self.send(Message::Decided { start: Box::new(start), read })?;
+            self.send(PublisherMessage::Decided { start: Box::new(start), read })?;
         }
         if finished {
             self.stream_log.finish(read);
-            self.send(Message::Finished)?;
+            self.send(PublisherMessage::Finished)?;
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ use crate::telemetry::{Latency, Passage};
 const MAX_QUEUED: usize = 8;
 
 /// Messages from the detection thread, in order.
-pub enum Message {
+pub enum PublisherMessage {
     /// A frame to keep, and when detection had found it.
     Keep(Box<KeptFrame>, Option<DetectionTimes>),
     /// Detection can resume at a new point.
@@ -65,7 +65,7 @@ pub struct CheckpointOptions {
 }
 
 /// Creates the queue that [`run`] reads.
-pub fn queue() -> (Sender<Message>, Receiver<Message>) {
+pub fn queue() -> (Sender<PublisherMessage>, Receiver<PublisherMessage>) {
     bounded(MAX_QUEUED)
 }
 
@@ -76,7 +76,7 @@ pub fn queue() -> (Sender<Message>, Receiver<Message>) {
 ///
 /// Returns an error if the catalog cannot be written.
 pub fn run(
-    messages: &Receiver<Message>,
+    messages: &Receiver<PublisherMessage>,
     catalog: Catalog,
     checkpoints: Option<CheckpointOptions>,
     on_entry: &mut dyn FnMut(&Entry),
@@ -113,7 +113,7 @@ struct Publisher<'a> {
     syncer: Option<Syncer>,
     on_entry: &'a mut dyn FnMut(&Entry),
     /// Content of the next checkpoint.
-    decided: Option<Decided>,
+    decided: Option<UnpublishedPoint>,
     synced: Instant,
     /// Frames that the index does not name yet, and when they were encoded.
     unpublished: Vec<(DetectionTimes, Instant)>,
@@ -122,20 +122,20 @@ struct Publisher<'a> {
 
 impl Publisher<'_> {
     /// Encodes the queued frames in parallel, and commits them in order.
-    fn publish(&mut self, batch: Vec<Message>) -> Result<()> {
+    fn publish(&mut self, batch: Vec<PublisherMessage>) -> Result<()> {
         let encoder = self.catalog.encoder();
         let catalog = &self.catalog;
-        let encode = |message: Message| match message {
-            Message::Decided { start, read } => Step::Decided(start, read),
-            Message::Keyframes(found) => Step::Keyframes(found),
-            Message::Finished => Step::Finished,
-            Message::Keep(kept, _) if catalog.is_known(&kept.verdict) => {
-                Step::Commit(EncodedFrame::without_jpeg(&kept), None)
+        let encode = |message: PublisherMessage| match message {
+            PublisherMessage::Decided { start, read } => PublishStep::Decided(start, read),
+            PublisherMessage::Keyframes(found) => PublishStep::Keyframes(found),
+            PublisherMessage::Finished => PublishStep::Finished,
+            PublisherMessage::Keep(kept, _) if catalog.is_known(&kept.verdict) => {
+                PublishStep::Commit(EncodedFrame::without_jpeg(&kept), None)
             }
-            Message::Keep(kept, detected) => {
+            PublisherMessage::Keep(kept, detected) => {
                 let encoded = encoder.encode(&kept);
                 let times = detected.map(|detected| (detected, Instant::now()));
-                Step::Commit(encoded, times)
+                PublishStep::Commit(encoded, times)
             }
         };
         // A single frame is encoded here: waking another thread would take longer.
@@ -146,20 +146,20 @@ impl Publisher<'_> {
         };
         for step in steps {
             match step {
-                Step::Decided(start, read) => {
+                PublishStep::Decided(start, read) => {
                     // Later frames may be kept before the checkpoint is written.
                     let kept = self.catalog.kept();
-                    self.decided = Some(Decided { start, read, kept });
+                    self.decided = Some(UnpublishedPoint { start, read, kept });
                 }
-                Step::Keyframes(found) => {
+                PublishStep::Keyframes(found) => {
                     if let Some(checkpoints) = &mut self.checkpoints {
                         checkpoints.keyframes.append(&found)?;
                     }
                 }
-                Step::Finished => {
+                PublishStep::Finished => {
                     self.catalog.quarantine_unfound()?;
                 }
-                Step::Commit(frame, times) => {
+                PublishStep::Commit(frame, times) => {
                     // After a restart, detection finds frames again that were already
                     // reported.
                     let is_news = !self.catalog.is_known(&frame.verdict);
@@ -218,7 +218,7 @@ impl Publisher<'_> {
         let decided = if self.catalog.is_published() { self.decided.take() } else { None };
         let checkpoint = match decided {
             None => None,
-            Some(Decided { start, read, kept }) => {
+            Some(UnpublishedPoint { start, read, kept }) => {
                 let recording = recording.fingerprint(read.0)?;
                 let checkpoint = Checkpoint { recording, frames_kept: kept, point: *start };
                 let (path, bytes) = (checkpoints.path.clone(), checkpoint.to_json()?);
@@ -249,7 +249,7 @@ impl Publisher<'_> {
 }
 
 /// A point at which detection can resume, for the next checkpoint.
-struct Decided {
+struct UnpublishedPoint {
     start: Box<RestartPoint>,
     /// Offset after the bytes that detection had read.
     read: ByteOffset,
@@ -257,7 +257,7 @@ struct Decided {
     kept: u64,
 }
 
-enum Step {
+enum PublishStep {
     /// A frame for the catalog; when detection had found it, and when it was encoded.
     Commit(EncodedFrame, Option<(DetectionTimes, Instant)>),
     Decided(Box<RestartPoint>, ByteOffset),

@@ -32,11 +32,11 @@ pub fn run<'a>(
 ) -> Result<()> {
     let mut outcome = Ok(());
     let mut detected_before = Detected::default();
-    let mut queue = Queue::new(jobs);
+    let mut queue = RecordingQueue::new(jobs);
     while let Some(task) = queue.next() {
         let (mut live, is_new) = match task {
-            Task::New(job) => (Live::new(job, detected_before, options, counters), true),
-            Task::Deferred(live) => (*live, false),
+            Turn::New(job) => (Live::new(job, detected_before, options, counters), true),
+            Turn::Deferred(live) => (*live, false),
         };
         let id = live.session_id();
         let written = live.written().clone();
@@ -71,27 +71,27 @@ pub fn run<'a>(
 
 /// Recordings to analyze, in order; those whose index was locked, or whose disk was full, come again
 /// when no other waits.
-struct Queue<'a> {
+struct RecordingQueue<'a> {
     jobs: &'a Receiver<Job>,
     /// Received from `jobs` ahead of time.
     received: VecDeque<Job>,
     deferred: VecDeque<Live<'a>>,
 }
 
-enum Task<'a> {
+enum Turn<'a> {
     New(Job),
     Deferred(Box<Live<'a>>),
 }
 
-impl<'a> Queue<'a> {
+impl<'a> RecordingQueue<'a> {
     fn new(jobs: &'a Receiver<Job>) -> Self {
-        Queue { jobs, received: VecDeque::new(), deferred: VecDeque::new() }
+        RecordingQueue { jobs, received: VecDeque::new(), deferred: VecDeque::new() }
     }
 
     /// Waits for the next recording. `None` if the recorder ends and none is left.
-    fn next(&mut self) -> Option<Task<'a>> {
+    fn next(&mut self) -> Option<Turn<'a>> {
         if let Some(job) = self.received.pop_front() {
-            return Some(Task::New(job));
+            return Some(Turn::New(job));
         }
         let job = if self.deferred.is_empty() {
             self.jobs.recv().ok()
@@ -99,8 +99,8 @@ impl<'a> Queue<'a> {
             self.jobs.recv_timeout(pause::of(FIRST_PAUSE)).ok()
         };
         match job {
-            Some(job) => Some(Task::New(job)),
-            None => self.deferred.pop_front().map(|live| Task::Deferred(Box::new(live))),
+            Some(job) => Some(Turn::New(job)),
+            None => self.deferred.pop_front().map(|live| Turn::Deferred(Box::new(live))),
         }
     }
 

@@ -37,7 +37,7 @@ pub use lane::{Lane, PiecePicture};
 use piece::StreamPiece;
 pub use piece::{PieceLength, Workers};
 use stitcher::Stitcher;
-use worker::{Outcome, Task};
+use worker::{Outcome, PieceTask};
 
 /// Maximum number of access units of a piece, and of their bytes. If there is no cut point, the rest
 /// is decoded one picture after the other.
@@ -234,7 +234,7 @@ impl Backlog {
         let mut forecast = Forecast::new(self.rule, kept);
         self.submitted.iter().for_each(|before| forecast.pass(&before.piece.times));
         let piece = Arc::new(piece);
-        let task = Task {
+        let task = PieceTask {
             piece: Arc::clone(&piece),
             overlap,
             boundary,

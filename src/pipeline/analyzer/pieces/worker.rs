@@ -32,7 +32,7 @@ pub struct Outcome {
 }
 
 /// What a worker decodes.
-pub struct Task {
+pub struct PieceTask {
     /// The piece.
     pub piece: Arc<StreamPiece>,
     /// The first access units of the next piece, and the offset of the first.
@@ -45,7 +45,7 @@ pub struct Task {
     pub cancelled: Arc<AtomicBool>,
 }
 
-impl Task {
+impl PieceTask {
     /// Decodes the piece. `None` if it was cancelled.
     pub fn run(mut self) -> Option<Result<Outcome>> {
         let piece = Arc::clone(&self.piece);

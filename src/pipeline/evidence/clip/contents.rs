@@ -23,7 +23,7 @@ pub struct Contents {
     clocks: HashMap<u16, (ByteOffset, u64)>,
     /// Places at which a clock starts again.
     pub restarts: Vec<ClockRestart>,
-    open: HashMap<u16, OpenPes>,
+    open: HashMap<u16, IncompletePes>,
     has_clock_behind: bool,
     /// Offsets of the packets behind the range that complete PES packets of it.
     pub behind: HashSet<ByteOffset>,
@@ -31,7 +31,7 @@ pub struct Contents {
 
 /// A PES packet that has begun.
 #[derive(Debug, Clone, Copy)]
-struct OpenPes {
+struct IncompletePes {
     at: ByteOffset,
     /// Bytes still to come; `None` if its header does not state a length.
     missing: Option<usize>,
@@ -80,7 +80,7 @@ impl Contents {
                 return;
             }
         };
-        self.open.insert(header.pid(), OpenPes { at: packet.at, missing });
+        self.open.insert(header.pid(), IncompletePes { at: packet.at, missing });
     }
 
     /// Takes the next packet behind the range.
