@@ -1,8 +1,8 @@
 //! Cost of keeping one more frame, and of related operations, by the length of the index.
 //!
-//! Up to 5,000 entries, the index is written for every frame; beyond that, as often as
-//! its cost allows. So the cost of a frame stays constant, and writing takes at most a
-//! twentieth of the time.
+//! Up to 5,000 entries, the index is written for every frame; beyond that, as often as its cost
+//! allows. So the cost of a frame stays constant, and writing takes at most a twentieth of the
+//! time.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::path::Path;

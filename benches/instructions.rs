@@ -13,7 +13,7 @@ use scenetap::catalog::encode_jpeg;
 use scenetap::detect::score::sad_on_one_thread;
 use scenetap::media::{Luma, Picture};
 
-/// A hot path: its name, and how it is set up, which is not counted.
+/// A hot path: its name, and its setup, which is not counted.
 type HotPath = (&'static str, fn() -> Box<dyn Fn()>);
 
 const PATHS: [HotPath; 6] = [
@@ -63,7 +63,7 @@ fn score(bit_depth: u32) -> Box<dyn Fn()> {
     })
 }
 
-/// The instructions of this function are counted: its name is in the script.
+/// The function whose instructions are counted: the script contains its name.
 #[inline(never)]
 fn counted(run: &dyn Fn()) {
     run();
@@ -74,11 +74,12 @@ fn main() {
     match PATHS.iter().find(|path| path.0 == name) {
         Some((_, set_up)) => {
             let run = set_up();
-            // What happens once only is not counted: choosing an instruction set, growing the heap.
+            // Warm up: one-time work is not counted, such as choosing an instruction set and
+            // growing the heap.
             run();
             counted(&run);
         }
-        // `cargo bench` runs it without a name.
+        // `cargo bench` passes no name.
         None => PATHS.iter().for_each(|(name, _)| println!("{name}")),
     }
 }

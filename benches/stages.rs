@@ -1,5 +1,5 @@
-//! Each stage by itself, on a fixture: tail, demux, decode, score, JPEG, and all of them
-//! together. In bytes or pictures per second.
+//! Each stage alone, on a fixture: tail, demux, decode, score, JPEG, and all of them together. In
+//! bytes or pictures per second.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod clip;
@@ -56,8 +56,8 @@ fn by_pictures(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Scoring on one thread and on all threads of pools of one and two, beside a copy of the same
-/// bytes: where all threads begin to pay is `PARALLEL_BYTES` of `detect::score`.
+/// Scoring on one thread and on all threads of pools of one and two, compared with a copy of the
+/// same bytes. `PARALLEL_BYTES` of `detect::score` is the size from which all threads are faster.
 fn score(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("score");
     let pools =

@@ -1,4 +1,4 @@
-//! The position that data and errors carry through the pipeline.
+//! The position that accompanies data and errors through the pipeline.
 
 use std::fmt;
 

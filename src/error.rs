@@ -1,7 +1,7 @@
 //! The crate's error type: stage, file, byte offset and cause.
 //!
 //! A stage creates the error; callers that know the path or the offset add it.
-//! [`Display`](fmt::Display) is the line that a user reads.
+//! The [`Display`](fmt::Display) output is the line that a user reads.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -76,12 +76,12 @@ pub enum Kind {
     Configuration,
     /// scenetap has a bug.
     Bug,
-    /// Any other error.
+    /// Any other kind.
     Other,
 }
 
 impl Kind {
-    /// Returns the kind of an error of the operating system.
+    /// Returns the kind of an operating system error.
     fn of_io(error: &io::Error) -> Kind {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::NoSpace,
@@ -120,21 +120,21 @@ impl Error {
         self
     }
 
-    /// Adds the file or folder concerned.
+    /// Sets the affected file or folder.
     #[must_use]
     pub fn path(mut self, path: impl AsRef<Path>) -> Self {
         self.path = Some(path.as_ref().to_owned());
         self
     }
 
-    /// Adds the file or folder concerned, unless there is one.
+    /// Sets the affected file or folder, unless it is already set.
     #[must_use]
     pub fn or_path(mut self, path: impl AsRef<Path>) -> Self {
         self.path.get_or_insert_with(|| path.as_ref().to_owned());
         self
     }
 
-    /// Adds the byte offset concerned.
+    /// Sets the affected byte offset.
     #[must_use]
     pub fn at(mut self, at: ByteOffset) -> Self {
         self.at = Some(at);

@@ -1,8 +1,8 @@
-//! `stream/keyframes.idx`: where in a recording decoding can start.
+//! `stream/keyframes.idx`: the random access points of a recording.
 //!
-//! A header and records of a fixed size, in the order of the recording, so that a time or an offset is
-//! found without reading the file. Only appended to; each record has a checksum. A record that a crash
-//! has torn, and what follows it, is cut off by the next writer and ignored by readers.
+//! A header and records of a fixed size, in the order of the recording, so that a time or an offset is found
+//! without reading the whole file. The file is only appended to, and each record has a checksum. A record
+//! that a crash has torn, and all later ones, are removed by the next writer and ignored by readers.
 //!
 //! ```text
 //! header  magic  8 bytes  "scenekey"      record  offset  u64  of the TS packet in which the access unit starts
@@ -14,7 +14,7 @@
 //!                                                 crc32   u32  of the above
 //! ```
 //!
-//! All numbers are little endian. `tables` has all bits set if there are none.
+//! All numbers are little endian. If there are no tables, `tables` has all bits set.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -41,11 +41,11 @@ pub struct Keyframe {
     pub at: ByteOffset,
     /// Time at which its picture is shown, from the start of the recording.
     pub time: Ticks,
-    /// Offset of the packet in which the PAT before it starts; `None` if there is none.
+    /// Offset of the packet in which the preceding PAT starts; `None` if the recording has no PAT there.
     pub tables: Option<ByteOffset>,
-    /// How decoding can start there. Not [`RandomAccess::None`].
+    /// Kind of the random access point. Never [`RandomAccess::None`].
     pub random_access: RandomAccess,
-    /// Whether the parameter sets that a decoder needs are in the access unit.
+    /// Whether the access unit contains the parameter sets that a decoder needs.
     pub has_parameter_sets: bool,
     /// Whether packets are missing in or before the access unit.
     pub damaged: bool,
@@ -72,7 +72,7 @@ impl Keyframe {
         record
     }
 
-    /// Returns `None` if a bit has changed, or another version has written it.
+    /// Parses a record. Returns `None` if a bit has changed, or another version has written the record.
     fn from_bytes(record: &[u8; RECORD_BYTES]) -> Option<Keyframe> {
         let pictures = u16::from_le_bytes([record[26], record[27]]);
         let random_access = match (is_sealed(record), record[24]) {
@@ -126,13 +126,13 @@ pub fn to_bytes(keyframes: &[Keyframe]) -> Vec<u8> {
     bytes
 }
 
-/// Returns the offset from which on the index is complete; `None` if it is no header of this version.
+/// Returns the offset from which on the index is complete; `None` if this is not a header of this version.
 fn from_header(bytes: &[u8; HEADER_BYTES]) -> Option<ByteOffset> {
     let from = ByteOffset(number(bytes, 16));
     (*bytes == header(from)).then_some(from)
 }
 
-/// An index that is read while it may be appended to.
+/// An index opened for reading, while another process may append to it.
 #[derive(Debug)]
 pub struct KeyframeIndex {
     file: File,
@@ -141,12 +141,12 @@ pub struct KeyframeIndex {
 }
 
 impl KeyframeIndex {
-    /// Opens the index at `path`. A symbolic link in its place is not followed.
+    /// Opens the index at `path`. Does not follow a symbolic link.
     ///
     /// # Errors
     ///
-    /// Returns an error if it cannot be read; of [`Kind::Gone`] if it does not exist, and of
-    /// [`Kind::Corrupt`] if it is no index, or one of another version.
+    /// Returns an error if the file cannot be read; of [`Kind::Gone`] if it does not exist; of
+    /// [`Kind::Corrupt`] if it is not an index, or of another version.
     pub fn open(path: &Path) -> Result<Self> {
         let open = || {
             let folder = disk::Folder::open(path.parent().unwrap_or(path))?;
@@ -168,13 +168,13 @@ impl KeyframeIndex {
         Ok(KeyframeIndex { file, path: path.to_owned(), from })
     }
 
-    /// Returns the offset from which on it is complete. Earlier random access points are missing if the
-    /// index was lost while the recording grew.
+    /// Returns the offset from which on the index is complete. Earlier random access points are missing if
+    /// the index was lost while the recording grew.
     pub fn complete_from(&self) -> ByteOffset {
         self.from
     }
 
-    /// Returns the number of whole records, which may be more than the valid ones.
+    /// Returns the number of whole records. Some of them may be invalid.
     ///
     /// # Errors
     ///
@@ -183,7 +183,8 @@ impl KeyframeIndex {
         Ok(self.record_bytes()? / RECORD_BYTES as u64)
     }
 
-    /// Returns whether it ends in the middle of a record: one is being written, or a crash has torn it.
+    /// Returns whether the file ends in the middle of a record, which is being written or was torn by a
+    /// crash.
     ///
     /// # Errors
     ///
@@ -197,11 +198,11 @@ impl KeyframeIndex {
         Ok(found.len().saturating_sub(HEADER_BYTES as u64))
     }
 
-    /// Returns a record; `None` if there is none, or it is not valid.
+    /// Returns a record; `None` if it does not exist or is invalid.
     ///
     /// # Errors
     ///
-    /// Returns an error if it cannot be read.
+    /// Returns an error if the file cannot be read.
     pub fn get(&self, index: u64) -> Result<Option<Keyframe>> {
         let mut record = [0; RECORD_BYTES];
         let at = HEADER_BYTES as u64 + index * RECORD_BYTES as u64;
@@ -215,8 +216,8 @@ impl KeyframeIndex {
         }
     }
 
-    /// Returns the number of records up to the last valid one with an offset below `length`. Those that
-    /// follow were torn, or the recording has lost what they name.
+    /// Returns the number of records up to the last valid one with an offset below `length`. Later ones were
+    /// torn, or describe bytes that the recording has lost.
     ///
     /// # Errors
     ///
@@ -230,11 +231,11 @@ impl KeyframeIndex {
         Ok(0)
     }
 
-    /// Returns a record that something valid follows.
+    /// Returns a record that is followed by a valid one.
     ///
     /// # Errors
     ///
-    /// Returns an error if it cannot be read; of [`Kind::Corrupt`] if it is not valid.
+    /// Returns an error if the file cannot be read; of [`Kind::Corrupt`] if the record is invalid.
     pub fn record(&self, number: u64) -> Result<Keyframe> {
         self.get(number)?.ok_or_else(|| {
             let what = format!("its record {} is not valid", number + 1);
@@ -242,9 +243,8 @@ impl KeyframeIndex {
         })
     }
 
-    /// Returns the number of records, from the first on, that satisfy `is_before`, which must hold for
-    /// none after one for which it does not. Looks at the first `count`, of which it reads as many as
-    /// that number has bits.
+    /// Returns the number of records, from the first on, that satisfy `is_before`, by a binary search in the
+    /// first `count`. No record that satisfies `is_before` may follow one that does not.
     ///
     /// # Errors
     ///
@@ -277,8 +277,8 @@ pub struct KeyframeWriter {
 
 impl KeyframeWriter {
     /// Opens the index at `path` of a recording of `length` bytes, to continue at the random access point
-    /// `from`. Cuts off what a crash has torn, and what the recording has lost. If there is no index that
-    /// this version reads, or `from` is missing in it, a new one begins there.
+    /// `from`. Removes records that a crash has torn, or that describe lost bytes. If no index of this
+    /// version exists, or `from` is missing in it, a new one begins there.
     ///
     /// # Errors
     ///
@@ -307,11 +307,11 @@ impl KeyframeWriter {
         Ok(KeyframeWriter { file: Arc::new(file), path: path.to_owned(), last })
     }
 
-    /// Appends those that it does not have yet. See [`KeyframeWriter::syncer`].
+    /// Appends the random access points that the index does not contain yet. See [`KeyframeWriter::syncer`].
     ///
     /// # Errors
     ///
-    /// Returns an error if the file cannot be written. Then it must be opened again.
+    /// Returns an error if the file cannot be written. In that case, the index must be opened again.
     pub fn append(&mut self, keyframes: &[Keyframe]) -> Result<()> {
         let new = keyframes.iter().filter(|keyframe| Some(keyframe.at) > self.last);
         let bytes: Vec<u8> = new.flat_map(|keyframe| keyframe.to_bytes()).collect();
@@ -327,14 +327,14 @@ impl KeyframeWriter {
         Ok(())
     }
 
-    /// Returns a function that makes everything durable that is in the file by then.
+    /// Returns a function that makes the content of the file at the time of its call durable.
     pub fn syncer(&self) -> Arc<dyn Fn() -> Result<()> + Send + Sync> {
         let (file, path) = (Arc::clone(&self.file), self.path.clone());
         Arc::new(move || disk::sync_data(&file).context(Stage::Recording, &path, "cannot sync it"))
     }
 }
 
-/// Returns the offsets in the valid records, from the first on, of a recording of `length` bytes.
+/// Returns the offsets in the leading valid records, for a recording of `length` bytes.
 fn valid_records(bytes: &[u8], length: u64) -> Vec<ByteOffset> {
     let mut offsets: Vec<ByteOffset> = Vec::new();
     for record in bytes.as_chunks::<RECORD_BYTES>().0 {
@@ -410,7 +410,7 @@ mod tests {
         for length in 0..whole.len() {
             fs::write(&path, &whole[..length]).unwrap();
             let mut writer = KeyframeWriter::open(&path, ByteOffset(0), LONG).unwrap();
-            // Detection passes some of them again.
+            // Detection passes some random access points again.
             writer.append(&(0..5).map(keyframe).collect::<Vec<_>>()).unwrap();
             assert!(fs::read(&path).unwrap() == whole, "torn at {length}");
         }

@@ -18,8 +18,8 @@
 //!
 //! `docs/ARCHITECTURE.md` lists which file to open for which fault.
 
-// Only `libav` and `decode` contain unsafe code, a checked wrapper for each of FFmpeg's pointers; and
-// `host::descriptors`.
+// Unsafe code is allowed only in `libav` and `decode`, as checked wrappers of FFmpeg's pointers, and
+// in `host::descriptors`.
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 // The base modules: errors, packets, the types that pass through the pipeline, the disk, FFmpeg's
@@ -55,7 +55,7 @@ pub mod playback;
 pub mod send;
 pub mod status;
 
-// What an agent is given: frames as they come.
+// For agents: frames as they are kept.
 pub mod agent;
 
 // The wiring of the stages, its configuration, and the command line.

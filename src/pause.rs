@@ -1,18 +1,18 @@
 //! Pauses before an operation is retried or a file is read again.
 //!
-//! In debug builds, the environment variable `SCENETAP_PAUSES` scales all of them by a
-//! factor between 0 and 1, so that tests do not wait.
+//! In debug builds, the environment variable `SCENETAP_PAUSES` scales all pauses by a factor
+//! between 0 and 1, so that tests do not wait.
 
 use std::time::Duration;
 
-/// Returns the pause to make: `pause`, scaled in tests.
+/// Returns the actual pause: `pause`, scaled in tests.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn of(pause: Duration) -> Duration {
     pause
 }
 
-/// Returns the pause to make: `pause`, scaled in tests.
+/// Returns the actual pause: `pause`, scaled in tests.
 #[cfg(debug_assertions)]
 pub fn of(pause: Duration) -> Duration {
     use std::sync::LazyLock;

@@ -1,7 +1,7 @@
 //! Growing file → aligned packets.
 //!
-//! [`FileTail`] reads a file into an [`Aligner`]: a growing one up to the length that its
-//! writer publishes, or a finished one.
+//! [`FileTail`] reads a file through an [`Aligner`]: a growing one up to the length published by
+//! its writer, or a finished one.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -24,7 +24,7 @@ const PROBED_BYTES: usize = 64 << 10;
 /// End of a file.
 #[derive(Debug, Clone)]
 pub enum End {
-    /// The file is being written; ends at the published length.
+    /// The file is being written: its end is the published length.
     Growing(Written),
     /// The file is finished; its length in bytes.
     Finished(u64),
@@ -37,7 +37,7 @@ pub enum Next<'a> {
     Packet(TsPacket<'a>),
     /// Bytes that belong to no packet.
     SyncLost {
-        /// Offset of the first of them.
+        /// Offset of the first of these bytes.
         at: ByteOffset,
         /// Number of these bytes.
         skipped_bytes: u64,
@@ -57,7 +57,7 @@ impl<'a> From<Aligned<'a>> for Next<'a> {
     }
 }
 
-/// Reads the packets of a file, including those that are still to be written.
+/// Reads the packets of a file, including packets that are not written yet.
 #[derive(Debug)]
 pub struct FileTail {
     file: File,
@@ -68,7 +68,7 @@ pub struct FileTail {
 }
 
 impl FileTail {
-    /// Opens `path` to read it from the byte on that `aligner` expects next.
+    /// Opens `path` for reading, from the byte that `aligner` expects next.
     ///
     /// # Errors
     ///
@@ -78,13 +78,13 @@ impl FileTail {
         Ok(FileTail::of(file, path, aligner, end))
     }
 
-    /// Reads an open file from the byte on that `aligner` expects next. `path` only appears in
+    /// Reads an open file from the byte that `aligner` expects next. `path` appears only in
     /// messages.
     pub fn of(file: File, path: &Path, aligner: Aligner, end: End) -> Self {
         FileTail { file, path: path.to_owned(), end, aligner, scratch: vec![0; READ_BYTES] }
     }
 
-    /// Returns the number of bytes that are there.
+    /// Returns the number of bytes available.
     pub fn length(&self) -> u64 {
         match &self.end {
             End::Finished(length) => *length,
@@ -92,22 +92,22 @@ impl FileTail {
         }
     }
 
-    /// Returns whether everything has been read of a file that still grows.
+    /// Returns whether all available bytes of a growing file have been read.
     pub fn has_caught_up(&self) -> bool {
         matches!(self.end, End::Growing(_)) && self.aligner.end() >= self.length()
     }
 
-    /// Returns the next packet, or why there is none. Waits at most a quarter of a
+    /// Returns the next packet, or the reason why there is none. Waits at most a quarter of a
     /// second.
     ///
     /// # Errors
     ///
-    /// Returns an error if the file cannot be read, or if it is shorter than its writer says: of
-    /// [`Kind::Gone`].
+    /// Returns an error if the file cannot be read; of [`Kind::Gone`] if it is shorter than the
+    /// published length.
     pub fn next_packet(&mut self) -> Result<Next<'_>> {
         loop {
-            // Search twice: returning the borrowed packet ends the function, which the
-            // borrow checker cannot see in a loop.
+            // Search twice: returning the borrowed packet ends the function, which the borrow
+            // checker cannot see in a loop.
             if self.aligner.has_found() {
                 return Ok(self.aligner.find().map_or(Next::Waiting, Next::from));
             }
@@ -135,7 +135,7 @@ impl FileTail {
         }
     }
 
-    /// Reads more bytes, never beyond `limit`. Returns false if there are none.
+    /// Reads more bytes, never beyond `limit`. Returns false if no bytes are available.
     fn read(&mut self, from: u64, limit: u64) -> Result<bool> {
         let available = usize::try_from(limit.saturating_sub(from)).unwrap_or(READ_BYTES);
         let buffer = &mut self.scratch[..available.min(READ_BYTES)];
@@ -170,7 +170,7 @@ pub fn probe_file(path: &Path) -> Result<(u64, PacketSize)> {
     probe_open_file(&file, path)
 }
 
-/// As [`probe_file`], for an open regular file. `path` only appears in messages.
+/// As [`probe_file`], for an open regular file. `path` appears only in messages.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The clip that the benches run on, and its way through the first stages.
+//! The clip for the benches, and its first stages.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub fn bytes() -> Vec<u8> {
     std::fs::read("fixtures/bbb_h264_bframes_scenecut_360p24.ts").unwrap()
 }
 
-/// Finds the packets, in bytes that come in pieces, as from a socket.
+/// Finds the packets in bytes that arrive in pieces, as from a socket.
 pub fn packets(bytes: &[u8], mut receive: impl FnMut(TsPacket<'_>)) {
     let mut aligner = Aligner::begin(ByteOffset(0), PacketSize::Plain);
     for piece in bytes.chunks(64 << 10) {

@@ -49,7 +49,7 @@ fn events(pieces: &[&[u8]], choice: ProgramChoice) -> Vec<UnitEvent> {
     events
 }
 
-/// Asserts what holds for access units of any stream.
+/// Asserts properties of the access units of any stream.
 fn assert_sound(events: &[UnitEvent], stream: &[u8]) {
     let units = || {
         events.iter().filter_map(|event| match event {

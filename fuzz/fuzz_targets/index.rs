@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use libfuzzer_sys::fuzz_target;
 use scenetap::catalog::index::fuzzing::Index;
 
-// The input holds both, separated by a NUL.
+// The input contains both, separated by a NUL.
 fuzz_target!(|input: &str| {
     let (earlier, theirs) = input.split_once('\0').unwrap_or((input, input));
     let Ok(mut index) = Index::load(earlier) else { return };
@@ -34,7 +34,7 @@ fuzz_target!(|input: &str| {
         assert!(Index::load(&now).is_ok());
         text = now;
     }
-    // A merge of our own text brings nothing new.
+    // Merging our own text changes nothing.
     let merged = index.merge(&text, false).expect("our own text");
     assert!(!merged.changed && !merged.lacking);
 });

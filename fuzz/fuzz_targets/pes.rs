@@ -14,7 +14,7 @@ fuzz_target!(|input: &[u8]| {
     assert!(data.len() <= bytes.len() && headers.len() <= 1);
     let (split_headers, split_data) = read(&pieces, |n| n == 0);
     assert_eq!(split_headers.first(), headers.first(), "its header");
-    // A length is trusted until the data contradicts it: then the split matters.
+    // A length is trusted until the data contradicts it; in that case, the split matters.
     if headers.first().is_some_and(|header| header.es_bytes.is_none()) {
         assert_eq!((split_headers, split_data), (headers, data), "its bytes");
     }

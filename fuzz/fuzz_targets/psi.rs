@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use scenetap::demux::fuzzing::{SectionAssembler, Table};
 use scenetap_fuzz::{pieces, repair_sections, with_cuts};
 
-/// If a section is truncated because it is too long, the split matters.
+/// Maximum size of a section: a longer one is truncated, and the split then matters.
 const MAX_SECTION_BYTES: usize = 4096;
 
 fuzz_target!(|input: &[u8]| {
@@ -30,7 +30,7 @@ fuzz_target!(|input: &[u8]| {
     {
         assert_eq!(read(&mut SectionAssembler::default(), &pieces), whole, "in pieces");
     }
-    // Whatever an assembler contains, a new start is read as in a new one.
+    // A new start is read in the same way, whatever the assembler contained before.
     let mut used = SectionAssembler::default();
     read(&mut used, &pieces);
     let again = read(&mut used, &[&payload]);

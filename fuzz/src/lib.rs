@@ -4,7 +4,7 @@ use scenetap::media::ByteOffset;
 use scenetap::ts::{self, Aligner, PacketSize, SYNC_BYTE, TS_PACKET_BYTES, TsPacket};
 use scenetap_testkit::crc32;
 
-/// Maximum number of bytes at the end of an input that are sizes of pieces.
+/// Maximum number of bytes at the end of an input that specify the sizes of pieces.
 const MAX_CUTS: usize = 16;
 
 /// Separates an input into the bytes to parse and the sizes of the pieces. The sizes are
@@ -31,7 +31,7 @@ pub fn pieces<'a>(mut bytes: &'a [u8], cuts: &[u8]) -> Vec<&'a [u8]> {
 /// there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// A whole packet, and its size with what is added to it.
+    /// A whole packet, and its size including additional bytes.
     Packet(u64, [u8; TS_PACKET_BYTES], usize),
     /// Bytes that belong to no packet.
     Lost(u64, u64),
@@ -48,8 +48,8 @@ impl From<ts::Aligned<'_>> for Found {
     }
 }
 
-/// Finds the packets in a stream that is read in `pieces`; they have this `size` unless the bytes
-/// tell another.
+/// Finds the packets in a stream that is read in `pieces`. Packets have this `size` unless the
+/// bytes show another.
 pub fn align(pieces: &[&[u8]], size: PacketSize) -> Vec<Found> {
     let mut aligner = Aligner::begin(ByteOffset(0), size);
     let mut all = Vec::new();

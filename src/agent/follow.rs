@@ -1,4 +1,4 @@
-//! Follows the frames of a session, and of those that come after it in its series.
+//! Follows the frames of a session, and of its successors in the series.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,26 +16,27 @@ use crate::error::Result;
 use crate::session::{STATE_NAME, SeriesName, Session, successor};
 use crate::status::FeedReader;
 
-/// What may bring news, besides what recorders tell.
+/// Files whose changes may bring new frames, in addition to the feeds of recorders.
 const WATCHED: [&str; 3] = [INDEX_NAME, JOURNAL_NAME, STATE_NAME];
 
-/// While recorders tell of each frame, the index is read no more often than this.
+/// While a recorder reports each frame in its feed, the minimum interval between two reads of the
+/// index.
 const LIST_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How often it is looked for a recorder that has begun or died; and for changes where files cannot be
+/// Interval at which started and dead recorders are detected; also changes, where files cannot be
 /// watched.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How soon a request to stop is seen.
+/// Maximum delay until a request to stop is noticed.
 const STOP_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Passes the frames of `session` and its successors to `outlet`, as they come, until the last session
-/// has ended and all frames are handed out.
+/// Passes the frames of `session` and its successors to `outlet` as they arrive, until the last
+/// session has ended and all frames are handed out.
 ///
 /// # Errors
 ///
-/// Returns an error if an index cannot be read, or no recorder has come within the timeout after one
-/// has died.
+/// Returns an error if an index cannot be read, or if a recorder has died and no other has started
+/// within the timeout.
 pub fn follow<'a>(
     session: Session,
     options: &'a FollowOptions,
@@ -57,14 +58,14 @@ struct SeriesFollower<'a> {
     series: SeriesName,
     feeds: FeedReader,
     wake: Wake<'a>,
-    /// The newest session, and those before it of which frames may have to be handed out again.
+    /// The newest session, and earlier ones with frames that may have to be handed out again.
     sessions: Vec<Following<'a>>,
     sink: Sink<'a>,
 }
 
 impl SeriesFollower<'_> {
     fn run(&mut self, first: Session) -> Result<(), Halt> {
-        // Whatever is told from here on, nothing is missed.
+        // Connect before the index is read, so that no frame is missed.
         self.feeds.connect();
         self.add(first, self.options.selection)?;
         let mut is_due = true;
@@ -90,7 +91,7 @@ impl SeriesFollower<'_> {
         Ok(())
     }
 
-    /// Goes on with the next session once the newest has ended. Returns whether there is one.
+    /// Continues with the next session once the newest has ended. Returns whether there is one.
     fn advance(&mut self) -> Result<bool, Halt> {
         self.sessions.retain(|session| !session.is_done());
         let Some(newest) = self.sessions.last_mut().filter(|newest| newest.has_ended()) else {
@@ -103,7 +104,7 @@ impl SeriesFollower<'_> {
         Ok(true)
     }
 
-    /// Waits until the sessions should be looked at. Returns whether something has changed.
+    /// Waits until the sessions should be checked. Returns whether something has changed.
     fn wait(&mut self) -> Result<bool, Halt> {
         let started = Instant::now();
         let until = self.sessions.iter().filter_map(Following::lease_ends).min();
@@ -130,7 +131,7 @@ impl SeriesFollower<'_> {
         }
     }
 
-    /// Takes what recorders have told. Returns whether the sessions should be looked at now.
+    /// Reads the feeds of recorders. Returns whether the sessions should be checked now.
     fn read_feeds(&mut self) -> Result<bool, Halt> {
         let mut has_missed = false;
         let told = self.feeds.read(&mut || has_missed = true);
@@ -146,7 +147,7 @@ impl SeriesFollower<'_> {
         Ok(is_due)
     }
 
-    /// Returns whether a recorder of this series tells of each frame.
+    /// Returns whether a recorder of this series reports each frame in its feed.
     fn is_told(&self) -> bool {
         let folder = self.sessions.last().and_then(|newest| newest.session().folder().parent());
         let sessions_dir = folder.and_then(|folder| folder.canonicalize().ok());

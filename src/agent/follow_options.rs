@@ -4,25 +4,25 @@ use std::time::Duration;
 
 use crate::catalog::Selection;
 
-/// How to follow.
+/// Options of `follow`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FollowOptions {
-    /// Which frames. The limit is for all sessions together; of the later sessions, all frames are
-    /// after [`Selection::since`].
+    /// Selected frames. The limit applies to all sessions together; [`Selection::since`] applies only
+    /// to the first session.
     pub selection: Selection,
-    /// Lease the frames, instead of listing them.
+    /// Lease the frames instead of listing them.
     pub lease: Option<LeaseOptions>,
-    /// Maximum time without a recorder, once one has died.
+    /// Maximum time to wait for another recorder after one has died.
     pub timeout: Option<Duration>,
     /// Time to wait for the lock on the index.
     pub lock_timeout: Duration,
 }
 
-/// How frames are leased.
+/// Options of a lease.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LeaseOptions {
-    /// For how long.
+    /// Length of a lease.
     pub length: Duration,
-    /// To whom.
+    /// Name of the client.
     pub holder: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! One session that is followed: which of its frames were handed out.
+//! One followed session, and the frames that were already handed out.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -14,45 +14,45 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::session::Session;
 use crate::status::KeptFrameLine;
 
-/// Another program may hold the lock on the index for so long, until it is tried again.
+/// Maximum time to wait for the lock on the index before other work continues.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A recorder that takes a session up again says within this time that it has not ended.
+/// Time within which a recorder that resumes a session reports that it has not ended.
 const TAKE_UP: Duration = Duration::from_millis(300);
 
-/// A session that is followed.
+/// A followed session.
 pub(super) struct Following<'a> {
     session: Session,
     selection: Selection,
     options: &'a FollowOptions,
-    /// The folder, as recorders name it.
+    /// Canonical path of the folder, for comparison with the feeds of recorders.
     real_folder: Option<PathBuf>,
     catalog: SharedCatalog,
-    /// Numbers of the frames that were passed on, and until when they were leased.
+    /// Numbers of the frames that were passed on, each with the end of its lease.
     passed: HashMap<u64, Option<String>>,
-    /// Frames that recorders have told of, and that the index may not name yet.
+    /// Frames reported by recorders that the index may not list yet.
     told: Vec<ListedFrame>,
     /// Whether frames before these may be missing.
     has_gap: bool,
     listed: Option<CatalogStamp>,
     found: ListedHandouts,
     has_ended: bool,
-    /// Since when the state says so, while a recorder holds the session.
+    /// Time since which the state has been `ended` while a recorder holds the session.
     ended_since: Option<Instant>,
     dead_since: Option<Instant>,
     is_lock_busy: bool,
-    /// Whether the session after it is followed.
+    /// Whether the next session is followed.
     is_succeeded: bool,
 }
 
-/// State of the frames when the index was read last.
+/// State of the frames when the index was last read.
 #[derive(Default)]
 struct ListedHandouts {
-    /// No frame is left that was not handed out.
+    /// Whether every frame was handed out.
     is_handed_out: bool,
-    /// Nothing will have to be handed out again.
+    /// Whether no frame will have to be handed out again.
     is_acknowledged: bool,
-    /// When the next lease ends.
+    /// End of the earliest lease.
     until: Option<Timestamp>,
 }
 
@@ -88,41 +88,41 @@ impl<'a> Following<'a> {
         &self.session
     }
 
-    /// Returns whether no more frames come.
+    /// Returns whether no more frames will follow.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// Returns whether nothing is left to hand out. What this process has leased may not be acknowledged
+    /// Returns whether every frame was handed out. Frames leased by this process may not be acknowledged
     /// yet.
     pub(super) fn is_over(&self) -> bool {
         self.has_ended && self.found.is_handed_out
     }
 
-    /// Returns whether nothing will have to be handed out again, and the session after it is followed.
+    /// Returns whether no frame will have to be handed out again, and the next session is followed.
     pub(super) fn is_done(&self) -> bool {
         self.is_succeeded && self.is_over() && self.found.is_acknowledged
     }
 
-    /// Returns when the next lease ends.
+    /// Returns the end of the earliest lease.
     pub(super) fn lease_ends(&self) -> Option<Timestamp> {
         self.found.until
     }
 
-    /// The session after it is followed from now on.
+    /// Records that the next session is followed.
     pub(super) fn set_succeeded(&mut self) {
         self.is_succeeded = true;
     }
 
-    /// Frames may have come that no recorder has told of.
+    /// Records that recorders may not have reported all frames.
     pub(super) fn may_have_missed(&mut self) {
         self.has_gap = true;
     }
 
-    /// Looks whether the session has ended and, if it `is_due` or something has changed, reads the index
-    /// and hands out what is new.
+    /// Checks whether the session has ended. If `is_due` or something has changed, reads the index and
+    /// hands out new frames.
     pub(super) fn look(&mut self, is_due: bool, sink: &mut Sink<'_>) -> Result<(), Halt> {
-        // Before the index: when the session has ended, the index names every frame.
+        // Check before reading the index: once the session has ended, the index lists every frame.
         let has_ended = self.ends()?;
         let stamp = self.catalog.stamp();
         let lease_has_ended = self.found.until.is_some_and(|until| until <= Timestamp::now());
@@ -135,11 +135,11 @@ impl<'a> Following<'a> {
         Ok(())
     }
 
-    /// Returns whether no more frames come.
+    /// Returns whether no more frames will follow.
     fn ends(&mut self) -> Result<bool> {
         let (state, is_recorded) = (self.session.state(), self.session.is_recorded());
         if state.as_ref().is_some_and(|state| state.ended) {
-            // Told by the recorder that holds it, or by one before it.
+            // Written by the recorder that holds the session, or by an earlier one.
             let since = *self.ended_since.get_or_insert_with(Instant::now);
             return Ok(!is_recorded || since.elapsed() >= TAKE_UP);
         }
@@ -148,7 +148,7 @@ impl<'a> Following<'a> {
             self.dead_since = None;
             return Ok(false);
         }
-        // Recorded by a version that tells nothing.
+        // Recorded by a version that writes no state.
         if state.is_none() {
             return Ok(true);
         }
@@ -167,8 +167,8 @@ impl<'a> Following<'a> {
         }
     }
 
-    /// Takes a frame that a recorder has told of, if it is of this session. Returns whether the session
-    /// should be looked at now.
+    /// Takes a frame reported by a recorder, if it belongs to this session. Returns whether the session
+    /// should be checked now.
     pub(super) fn take_told(
         &mut self,
         line: &KeptFrameLine,
@@ -189,7 +189,8 @@ impl<'a> Following<'a> {
         Ok(!self.has_gap)
     }
 
-    /// Passes on, or leases, what the index names, or recorders have told of, and was not passed on yet.
+    /// Passes on, or leases, all frames in the index or reported by recorders that were not passed on
+    /// yet.
     fn hand_out(&mut self, sink: &mut Sink<'_>) -> Result<(), Halt> {
         let selection = Selection { limit: None, ..self.selection };
         let is_recorded = self.session.is_recorded();
@@ -197,7 +198,7 @@ impl<'a> Following<'a> {
         let told: HashSet<u64> = self.told.iter().map(|frame| frame.number).collect();
         let listed = frames.iter().rfind(|frame| !told.contains(&frame.number));
         let listed_through = listed.map_or(0, |last| last.number);
-        // The gap is closed once the index reaches the first frame that a recorder has told of.
+        // The gap is closed once the index lists all frames before the first one reported by a recorder.
         self.has_gap &= self.told.first().is_some_and(|told| told.number > listed_through + 1);
         if self.has_gap {
             frames.retain(|frame| !told.contains(&frame.number));
@@ -214,7 +215,7 @@ impl<'a> Following<'a> {
                 self.found = ListedHandouts { is_handed_out, is_acknowledged: true, until: None };
             }
         }
-        // Passed on by now, unless they wait for the gap or for a lease.
+        // By now, these are passed on, unless they wait for the gap to close or for a lease.
         let is_wanted = self.has_gap || self.options.lease.is_some();
         self.told.retain(|frame| is_wanted && frame.number > listed_through);
         Ok(())
@@ -242,7 +243,7 @@ impl<'a> Following<'a> {
                 }
             }
         }
-        // What another has leased comes again if it is not acknowledged.
+        // A frame leased by another client is handed out again if it is not acknowledged.
         let is_ours = |frame: &ListedFrame| {
             self.passed.get(&frame.number).is_some_and(|until| *until == frame.entry.leased_until)
         };
@@ -255,7 +256,7 @@ impl<'a> Following<'a> {
         Ok(())
     }
 
-    /// Leases what is free; nothing while another program holds the lock on the index.
+    /// Leases free frames. Returns none while another program holds the lock on the index.
     fn lease(&mut self, lease: &LeaseOptions, limit: Option<usize>) -> Result<Vec<ListedFrame>> {
         let selection = Selection { limit, ..self.selection };
         let told: &[ListedFrame] = if self.has_gap { &[] } else { &self.told };

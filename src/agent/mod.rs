@@ -1,11 +1,11 @@
-//! Hands frames out as they come: to whoever follows a series, and to a command.
+//! Hands out frames as they arrive: to clients that follow a series, and to a command.
 //!
 //! ```text
 //! on_frame  runs a command for each frame that a recorder keeps
 //! follow    the loop: from session to session, until the last one has ended
-//! following one session that is followed
-//! outlet    where its frames go
-//! wake      wakes it: files that change, recorders that tell, a reader that leaves
+//! following one followed session
+//! outlet    destination of its frames
+//! wake      waits: for changed files, recorders' feeds, and a reader that leaves
 //! ```
 
 mod follow;

@@ -4,8 +4,8 @@
 //! run      one run of the command: its input, its output, its time limit
 //! ```
 //!
-//! The recorder never waits: frames go through a queue, from which the oldest is dropped when it is
-//! full.
+//! The recorder never waits for the command: frames go through a queue. If the queue is full, its
+//! oldest frame is dropped.
 
 mod run;
 
@@ -21,7 +21,7 @@ use crate::session::Session;
 use crate::telemetry::Report;
 use run::RunEnd;
 
-/// Frames that may wait for the command.
+/// Maximum number of frames that wait for the command.
 const MAX_QUEUED: usize = 64;
 
 /// The command that is run for each frame.
@@ -29,11 +29,11 @@ const MAX_QUEUED: usize = 64;
 pub struct FrameCommand {
     /// The program and its arguments.
     pub words: Vec<String>,
-    /// Time after which a run is ended.
+    /// Time after which a run is terminated.
     pub timeout: Duration,
-    /// Number of runs at the same time.
+    /// Number of simultaneous runs.
     pub jobs: NonZeroUsize,
-    /// How often a run that failed is repeated.
+    /// Number of times that a failed run is repeated.
     pub retries: u32,
 }
 
@@ -41,13 +41,13 @@ pub struct FrameCommand {
 #[derive(Debug)]
 struct FrameTask {
     id: String,
-    /// Variables of the command's environment.
+    /// Environment variables of the command.
     variables: [(&'static str, String); 4],
-    /// One line of JSON.
+    /// The entry as one line of JSON.
     input: String,
 }
 
-/// Runs the command, on threads of its own.
+/// Runs the command on its own threads.
 #[derive(Debug)]
 pub struct FrameRunner {
     shared: Arc<RunnerState>,
@@ -66,9 +66,9 @@ struct FrameQueue {
     tasks: VecDeque<FrameTask>,
     running: usize,
     dropped: Report,
-    /// No more frames come.
+    /// No more frames follow.
     is_closed: bool,
-    /// Runs are ended, and no more begin.
+    /// Runs are terminated, and no more begin.
     is_stopped: bool,
 }
 
@@ -92,7 +92,7 @@ impl FrameRunner {
         Ok(FrameRunner { shared, threads })
     }
 
-    /// Queues a frame. Never waits.
+    /// Queues a frame without waiting.
     pub fn push(&self, session: &Session, entry: &Entry) {
         let task = FrameTask {
             id: entry.id.clone(),
@@ -119,11 +119,12 @@ impl FrameRunner {
         }
     }
 
-    /// Waits until the command has run for every frame, at most `timeout`. Then ends it.
+    /// Waits until the command has run for every frame, at most `timeout`. Then terminates it.
     ///
     /// # Errors
     ///
-    /// Returns an error of [`Kind::Busy`] if it was not run, or not to its end, for some frames.
+    /// Returns an error of [`Kind::Busy`] if the command did not run, or not to its end, for some
+    /// frames.
     pub fn finish(self, timeout: Duration) -> Result<()> {
         let deadline = Instant::now() + timeout;
         let mut queue = self.shared.lock();
@@ -146,7 +147,7 @@ impl FrameRunner {
         }
         self.shared.changed.notify_all();
         for thread in self.threads {
-            // It panics on no input; the frames are in the index.
+            // No input makes it panic; the frames are in the index.
             let _ = thread.join();
         }
         if unfinished == 0 {
@@ -199,7 +200,7 @@ impl RunnerState {
         for attempt in 0..=self.command.retries {
             let what = match run::run(&self.command, task, &|| self.is_stopped()) {
                 Ok(RunEnd::Successfully) => return,
-                // The end of the program reports it.
+                // Reported by `finish`.
                 Ok(RunEnd::Stopped) => return,
                 Ok(RunEnd::Failed(status)) => status,
                 Ok(RunEnd::TimedOut) => format!("ended after {:?}", self.command.timeout),

@@ -1,4 +1,4 @@
-//! Where followed frames go, and how many more are wanted.
+//! Destination of followed frames, and the number still wanted.
 
 use std::os::fd::BorrowedFd;
 
@@ -6,22 +6,22 @@ use crate::catalog::Entry;
 use crate::error::{Error, Result};
 use crate::session::Session;
 
-/// Where frames go, and when that ends.
+/// Destination of the frames, and conditions that end following.
 pub struct FrameOutlet<'a> {
-    /// Takes a frame. Returns false if no more are wanted.
+    /// Takes a frame. Returns false to end following.
     pub take: &'a mut dyn FnMut(&Session, &Entry) -> bool,
-    /// The descriptor to which frames are written: following ends when its reader leaves.
+    /// Descriptor to which frames are written: following ends when its reader closes it.
     pub output: Option<BorrowedFd<'a>>,
     /// Returns whether to stop.
     pub stop: &'a dyn Fn() -> bool,
 }
 
-/// Why following ends before the last session has.
+/// Reason why following ends before the last session.
 #[derive(Debug)]
 pub(super) enum Halt {
     /// No more frames are wanted.
     Stopped,
-    /// It cannot go on.
+    /// Following cannot continue.
     Failed(Error),
 }
 
@@ -31,7 +31,7 @@ impl From<Error> for Halt {
     }
 }
 
-/// The outlet, and how many more frames it takes.
+/// The outlet, and the number of frames that it still takes.
 pub(super) struct Sink<'a> {
     pub(super) outlet: FrameOutlet<'a>,
     remaining: Option<usize>,
@@ -43,12 +43,12 @@ impl<'a> Sink<'a> {
         Sink { outlet, remaining: limit }
     }
 
-    /// Returns how many more frames are wanted.
+    /// Returns the number of frames still wanted; `None` without a limit.
     pub(super) fn remaining(&self) -> Option<usize> {
         self.remaining
     }
 
-    /// Passes a frame on.
+    /// Passes a frame to the outlet.
     pub(super) fn take(&mut self, session: &Session, entry: &Entry) -> Result<(), Halt> {
         if self.remaining == Some(0) || !(self.outlet.take)(session, entry) {
             return Err(Halt::Stopped);

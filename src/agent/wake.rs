@@ -1,4 +1,4 @@
-//! Waits for several things at once.
+//! Waits for several kinds of events at once.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,25 +8,25 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 
-/// Reasons why a wait has ended; none of them after its timeout.
+/// Events that have ended a wait; none after a timeout.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Woken {
     /// A watched file was replaced or written.
     pub changed: bool,
-    /// Nobody reads the output any more.
+    /// The reader of the output has closed it.
     pub reader_left: bool,
 }
 
 /// Watches files.
 #[derive(Debug)]
 pub struct Wake<'a> {
-    /// `None` where the system or the file system has no inotify(7).
+    /// `None` if the system or the file system has no inotify(7).
     inotify: Option<OwnedFd>,
     names: &'a [&'a str],
 }
 
 impl<'a> Wake<'a> {
-    /// Watches files with these `names`, in folders that are added.
+    /// Returns a watch for files with these `names`, in the folders added later.
     pub fn watch(names: &'a [&'a str]) -> Self {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK);
         let inotify =
@@ -34,7 +34,7 @@ impl<'a> Wake<'a> {
         Wake { inotify, names }
     }
 
-    /// Watches the files in `folder`, too, whether they exist or not.
+    /// Also watches the files in `folder`, whether they exist or not.
     pub fn add(&self, folder: &Path) {
         let Some(inotify) = &self.inotify else { return };
         let written = WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE | WatchFlags::MODIFY;
@@ -43,8 +43,8 @@ impl<'a> Wake<'a> {
         }
     }
 
-    /// Waits until something happens to a file, on one of `others`, or to the reader of `output`; at
-    /// most `timeout`.
+    /// Waits for a change of a file, for an event on one of `others`, or for the end of the reader
+    /// of `output`; at most `timeout`.
     pub fn wait<'f>(
         &self,
         others: impl Iterator<Item = BorrowedFd<'f>>,
@@ -53,12 +53,12 @@ impl<'a> Wake<'a> {
     ) -> Woken {
         let others: Vec<_> = others.collect();
         let mut fds: Vec<PollFd<'_>> = Vec::new();
-        // Hanging up is always reported.
+        // A hang-up is always reported.
         fds.extend(output.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::empty())));
         fds.extend(others.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
         let inotify = self.inotify.as_ref().map(AsFd::as_fd);
         fds.extend(inotify.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
-        // Fits: callers wait for seconds.
+        // In range: callers wait for seconds.
         let timeout = Timespec::try_from(timeout).ok();
         if poll(&mut fds, timeout.as_ref()).is_err() {
             return Woken::default();
@@ -69,7 +69,7 @@ impl<'a> Wake<'a> {
         Woken { changed: self.read_changes(), reader_left }
     }
 
-    /// Returns whether one of the files has changed since the last call.
+    /// Returns whether a watched file has changed since the last call.
     fn read_changes(&self) -> bool {
         let Some(inotify) = &self.inotify else { return false };
         let mut buffer = [MaybeUninit::uninit(); 4096];
@@ -77,7 +77,7 @@ impl<'a> Wake<'a> {
         let mut changed = false;
         while let Ok(event) = reader.next() {
             let name = event.file_name().and_then(|name| name.to_str().ok());
-            // After an overflow, there is no name.
+            // After a queue overflow, the event has no name.
             changed |= name.is_none_or(|name| self.names.contains(&name));
         }
         changed

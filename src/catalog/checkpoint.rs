@@ -1,11 +1,11 @@
 //! The format of `checkpoint.json`: a state, sealed with a version and a checksum.
 //!
-//! The state itself is defined by the caller (`pipeline/live/checkpoint.rs`). A checkpoint is only
-//! written after everything that it covers.
+//! The state itself is defined by the caller (`pipeline/live/checkpoint.rs`). A checkpoint is
+//! written only after everything that it covers.
 //!
-//! A checkpoint is trusted only if every byte is as written: the file is parsed,
-//! serialized again in memory, and must be identical. It also contains a checksum, so
-//! that a changed number is detected.
+//! A checkpoint is trusted only if every byte is as written: the file is parsed and serialized
+//! again in memory, and both must be identical. It also contains a checksum, so that a changed
+//! number is detected.
 
 use std::path::Path;
 
@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Kind, Result, Stage};
 
-/// Version of the format: it is written, and no other version is read.
+/// Version of the format. Files of other versions are rejected.
 pub const VERSION: u32 = 5;
 
-/// The whole file.
+/// Content of the file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sealed<T> {
@@ -28,7 +28,7 @@ struct Sealed<T> {
     state: T,
 }
 
-/// The part that all versions of the file have.
+/// Fields that exist in all versions of the file.
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,

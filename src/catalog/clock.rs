@@ -1,9 +1,9 @@
-//! The clock used by the catalog, so that tests need not wait.
+//! The clock used by the catalog. Tests replace it to avoid waiting.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-/// Returns the time and waits.
+/// A clock that can also wait.
 pub trait TimeSource: Debug + Send + Sync {
     /// Returns the current time.
     fn now(&self) -> Instant;

@@ -21,18 +21,18 @@ pub struct Examined {
     pub problems: Vec<Error>,
     /// Length of the recording in bytes.
     pub recording_bytes: u64,
-    /// Number of packets that fit into it. The caller knows their size.
+    /// Number of packets in the recording. Set by the caller, who knows their size.
     pub packets: u64,
     /// Number of entries in the index.
     pub entries: u64,
     /// Number of entries whose JPEG exists and is complete.
     pub frames: u64,
-    /// A frame or an entry is missing, which only detection can restore.
+    /// Whether a frame or an entry is missing, which only detection can restore.
     pub lacks_frames: bool,
 }
 
-/// Where a sender starts again, the pictures that the decoder still held have later times than the
-/// first ones after them, also in ffmpeg: by as much as pictures are reordered.
+/// Maximum step back of the timestamps. Where a sender restarts, pictures still in the decoder have
+/// later times than the first pictures after them, also in ffmpeg: by the depth of reordering.
 const MAX_STEP_BACK_S: f64 = 1.0;
 
 impl Examined {
@@ -41,8 +41,8 @@ impl Examined {
     }
 }
 
-/// Compares the frames folder `folder` with the recording, which has `recording_bytes`.
-/// If it `is_recorded` at the moment, files that come and go are not problems.
+/// Compares the frames folder `folder` with the recording, which has `recording_bytes`. If it
+/// `is_recorded` at the moment, temporary files are not problems.
 ///
 /// # Errors
 ///
@@ -59,7 +59,7 @@ pub fn examine(
     let entries = read_entries(folder, needs_index, &mut found)?;
     let file = File::open(recording).context(Stage::Catalog, recording, "cannot open")?;
     let recording_bytes = if is_recorded {
-        // The recording and the index have grown since.
+        // Both the recording and the index may have grown meanwhile.
         file.metadata().context(Stage::Catalog, recording, "cannot read")?.len()
     } else {
         recording_bytes
@@ -151,7 +151,7 @@ fn begins_packet(recording: &File, at: u64) -> bool {
     recording.read_exact_at(&mut byte, at).is_ok() && byte == [SYNC_BYTE]
 }
 
-/// Reports JPEGs that no entry names, and temporary files.
+/// Reports JPEGs that no entry refers to, and temporary files.
 fn report_strays(folder: &Path, ids: &HashSet<&str>, found: &mut Examined) -> Result<()> {
     for path in strays(folder, |id| ids.contains(id))? {
         found.problem(&path, "not listed in the index");
@@ -179,7 +179,7 @@ fn strays(folder: &Path, is_known: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>
     Ok(found)
 }
 
-/// Quarantines JPEGs that no entry names. Returns how many there were.
+/// Quarantines JPEGs that no entry refers to. Returns their number.
 ///
 /// # Errors
 ///

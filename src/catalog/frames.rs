@@ -42,7 +42,7 @@ pub fn jpeg_name(id: &str) -> String {
 ///
 /// Chroma is not subsampled, so that titles and saturated edges keep their color.
 ///
-/// By libjpeg-turbo: for a picture of 1080p, the encoder of the `image` crate takes 7 to 8 times as
+/// Uses libjpeg-turbo: for a 1080p picture, the encoder of the `image` crate takes 7 to 8 times as
 /// long, and `jpeg-encoder` 3 times. FFmpeg's encoder takes about as long, but quantizes the mean of
 /// each block in steps of a whole level (`ff_mpv_encode_picture` in `libavcodec/mpegvideo_enc.c`).
 ///
@@ -79,14 +79,13 @@ pub fn encode_jpeg(picture: &JfifPicture, quality: u8) -> Result<Vec<u8>> {
     compressor.compress_yuv_planes_to_vec(&image).map_err(failed)
 }
 
-/// Returns whether the file is a JPEG from its first marker to its last. A symbolic link in its place
-/// is none.
+/// Returns whether the file is a complete JPEG. Returns false for a symbolic link.
 ///
 /// After a power loss, a file may have its length but not its content. Only the headers and the end
 /// are checked.
 pub fn is_whole_jpeg(path: &Path) -> bool {
     const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
-    /// More than the headers of a JPEG by [`encode_jpeg`], and of most others.
+    /// Large enough for the headers of a JPEG by [`encode_jpeg`], and of most others.
     const HEADER_BYTES: u64 = 64 << 10;
     fn head_and_end(path: &Path) -> std::io::Result<(Vec<u8>, [u8; 2])> {
         let (mut head, mut end) = (Vec::new(), [0; 2]);

@@ -11,12 +11,13 @@ use super::publish::{Durable, publish};
 use crate::error::Result;
 use crate::media::{ByteOffset, Reason, Verdict};
 
-/// An entry of the older system has no offset, and its time was rounded to milliseconds.
+/// Tolerance for entries of the older system: they have no offset, and their times were rounded to
+/// milliseconds.
 const OLD_ENTRY_TOLERANCE_MICROS: u64 = 1_000;
 
 impl Catalog {
-    /// Returns the entry of the last kept frame if it is this frame: the call then
-    /// repeats a failed one.
+    /// Returns the last kept frame's entry if `verdict` belongs to it: the call then repeats a
+    /// failed one.
     pub(super) fn kept_last(&self, verdict: &Verdict) -> Option<Entry> {
         let micros = micros_of_ticks(verdict.pts);
         let last = self.entries.kept().last()?;
@@ -26,8 +27,8 @@ impl Catalog {
     pub(super) fn keep_new(&mut self, frame: &EncodedFrame, reason: Reason) -> Result<Entry> {
         let number = self.next_number(frame)?;
         let path = match &frame.jpeg {
-            // A crash after this leaves a JPEG that no entry names; it is overwritten by
-            // an equal one.
+            // A crash after this leaves a JPEG that no entry refers to; an identical one overwrites
+            // it.
             Some(jpeg) => Some(self.write_jpeg(number, jpeg)?),
             None => None,
         };
@@ -58,7 +59,7 @@ impl Catalog {
         {
             entry.path = Some(self.jpeg_path(number).to_string_lossy().into_owned());
         } else if self.encoder.write_jpegs && !self.has_jpeg(number) {
-            // It was removed, and the picture cannot be encoded.
+            // The JPEG was removed, and the picture cannot be encoded.
             entry.path = None;
         }
         entry.score.get_or_insert(round_score(frame.verdict.score));
@@ -80,8 +81,8 @@ impl Catalog {
         })
     }
 
-    /// Returns the next free number. Earlier entries that detection has passed can no
-    /// longer be found again, and are quarantined.
+    /// Returns the next free number. Quarantines earlier entries that detection has passed: they
+    /// cannot be found again.
     fn next_number(&mut self, frame: &EncodedFrame) -> Result<u64> {
         let next = self.last_number + 1;
         let micros = micros_of_ticks(frame.verdict.pts);
@@ -95,9 +96,8 @@ impl Catalog {
         Ok((next..).find(|&number| !self.entries.is_taken(number)).unwrap_or(next))
     }
 
-    /// Quarantines the entries whose picture starts at or after `end`, the length of the
-    /// recording after a power loss. Their ids are not reused. Returns how many there
-    /// were.
+    /// Quarantines the entries whose picture starts at or after `end`, the length of the recording
+    /// after a power loss. Their ids are not reused. Returns the number of quarantined entries.
     ///
     /// # Errors
     ///
@@ -108,9 +108,9 @@ impl Catalog {
         })
     }
 
-    /// Quarantines the entries of an earlier run that were not found again. Must only be
-    /// called when detection has reached the end of the recording. Returns how many there
-    /// were.
+    /// Quarantines the entries of an earlier run that were not found again. Must be called only
+    /// when detection has reached the end of the recording. Returns the number of quarantined
+    /// entries.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ impl Catalog {
     ) -> Result<usize> {
         let slots = self.entries.take(is_affected);
         self.unwritten |= !slots.is_empty();
-        // A crash after this leaves them in the index as well; the next run removes them.
+        // After a crash here, the index contains them as well; the next run removes them.
         self.quarantined.add(&slots, reason)?;
         Ok(slots.len())
     }

@@ -7,27 +7,27 @@ use super::frames::encode_jpeg;
 use crate::error::Result;
 use crate::media::{ByteOffset, Frame, Verdict};
 
-/// A frame that the detector has kept.
+/// A picture that the analyzer has kept.
 #[derive(Clone)]
 pub struct KeptFrame {
-    /// The detector's verdict: score, and reason why the frame is kept.
+    /// Score, and reason why the picture is kept.
     pub verdict: Verdict,
     /// Picture and position.
     pub frame: Frame,
-    /// Time when its first byte arrived; `None` for a scanned file.
+    /// Time at which the picture's first byte arrived; `None` for a scanned file.
     pub captured_at: Option<SystemTime>,
 }
 
-/// What the catalog writes of a kept frame. No longer holds the picture.
+/// The data of a kept frame that the catalog writes. Does not contain the picture.
 #[derive(Debug, Clone)]
 pub struct EncodedFrame {
-    /// The detector's verdict: score, and reason why the frame is kept.
+    /// Score, and reason why the picture is kept.
     pub verdict: Verdict,
-    /// Offset at which decoding has to start to show it.
+    /// Offset at which decoding has to start to show the picture.
     pub keyframe_at: ByteOffset,
-    /// Whether FFmpeg concealed an error in it.
+    /// Whether FFmpeg concealed an error in the picture.
     pub damaged: bool,
-    /// Time when its first byte arrived; `None` for a scanned file.
+    /// Time at which the picture's first byte arrived; `None` for a scanned file.
     pub captured_at: Option<SystemTime>,
     /// The JPEG; `None` if JPEGs are disabled, the picture cannot be encoded, or the file
     /// already exists.
@@ -59,9 +59,9 @@ pub struct Encoder {
 impl Encoder {
     /// Converts and encodes the picture, if JPEGs are enabled.
     ///
-    /// A picture that cannot be converted, or is too large for JPEG, is tried twice, because
-    /// memory may have been short. Then it is logged and has no JPEG: one picture must not stop
-    /// detection.
+    /// A picture that cannot be converted, or is too large for JPEG, is tried twice, because memory
+    /// may have been short. After that, a warning is logged and the frame has no JPEG: one picture
+    /// must not stop detection.
     pub fn encode(&self, kept: &KeptFrame) -> EncodedFrame {
         let mut encoded = EncodedFrame::without_jpeg(kept);
         if self.write_jpegs {

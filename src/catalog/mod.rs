@@ -1,12 +1,12 @@
 //! The catalog: JPEGs and `index.json`, and how they become durable.
 //!
-//! For each frame, first its JPEG ([`frames`]) is written, then the index that lists it.
-//! Both are replaced atomically ([`publish`]), so that a reader never sees part of a
-//! file. [`Syncer`] makes them durable in the background, and then the checkpoint.
+//! For each frame, first the JPEG ([`frames`]) is written, then the index that lists it. Both are
+//! replaced atomically ([`publish`]), so that a reader never sees a partial file. [`Syncer`] makes
+//! them durable in the background, and then the checkpoint.
 //!
 //! After a restart, detection repeats the last pictures and produces the same frames:
-//! [`Catalog::keep_encoded`] finds their entries by offset and time, and keeps what other
-//! programs wrote to them.
+//! [`Catalog::keep_encoded`] finds their entries by offset and time, and keeps the changes by other
+//! programs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,10 +51,10 @@ use index::{IndexFile, Published, synced_copy};
 use pace::Pace;
 use quarantine::QuarantinedEntries;
 
-/// Time after which an index that another process has locked is tried again.
+/// Retry interval while another process holds the lock on the index.
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The kept frames of a session or of a scanned file. A folder must have only one.
+/// The kept frames of a session or of a scanned file. Only one catalog may be open per folder.
 #[derive(Debug)]
 pub struct Catalog {
     folder: PathBuf,
@@ -69,7 +69,8 @@ pub struct Catalog {
     lacking: u64,
     /// Whether the index on disk is incomplete.
     unwritten: bool,
-    /// When the index could not be written last, because another process held its lock.
+    /// Time of the last attempt to write the index that failed because another process held its
+    /// lock.
     locked_at: Option<Instant>,
     writing: Pace,
     reading: Pace,
@@ -87,8 +88,8 @@ impl Catalog {
         Catalog::open_with(options, Arc::new(SystemClock), CORRUPT_GRACE)
     }
 
-    /// Opens the catalog like [`Catalog::open`], with another clock, and another time after which
-    /// an index that is not a JSON array counts as corrupt.
+    /// Like [`Catalog::open`], but with a given clock, and a given time after which an index that
+    /// is not a JSON array counts as corrupt.
     ///
     /// # Errors
     ///
@@ -179,7 +180,7 @@ impl Catalog {
     }
 
     /// Returns whether the index already lists this frame from an earlier run, and its JPEG (if
-    /// enabled) is complete: then the frame need not be encoded or reported again.
+    /// enabled) is complete. Such a frame need not be encoded or reported again.
     pub fn is_known(&self, verdict: &Verdict) -> bool {
         let found = self.find_earlier(verdict).and_then(|at| self.entries.earlier().get(at));
         found.is_some_and(|slot| !self.encoder.write_jpegs || self.has_jpeg(slot.number))
@@ -187,10 +188,10 @@ impl Catalog {
 
     /// Keeps a frame. Frames must be passed in presentation order.
     ///
-    /// A frame that an earlier run has listed in the index keeps its id and what other
-    /// programs wrote to its entry. Any other frame gets the next free id. If a frame
-    /// shows that entries of an earlier run belong to another recording, or to bytes that
-    /// were lost, these entries are quarantined and logged.
+    /// A frame that an earlier run has listed in the index keeps its id and the changes by other
+    /// programs. Any other frame gets the next free id. If a frame proves that entries of an
+    /// earlier run belong to another recording, or to lost bytes, these entries are quarantined and
+    /// logged.
     ///
     /// # Errors
     ///
@@ -256,7 +257,8 @@ impl Catalog {
     /// Returns an error if the folder cannot be written.
     pub fn flush(&mut self) -> Result<()> {
         self.poll()?;
-        // If the index is still changed, another program is writing it: at the end, wait for it.
+        // If the index has still changed, another program is writing it: at the end, wait for that
+        // program.
         if self.unwritten || self.index.is_changed() {
             let started = self.clock.now();
             let published = self.index.publish_patiently(&mut self.entries)?;
@@ -268,8 +270,8 @@ impl Catalog {
     fn write(&mut self) -> Result<()> {
         let started = self.clock.now();
         match self.index.publish(&mut self.entries)? {
-            // The entries wait in memory, their JPEGs on disk. Detection finds them again if the
-            // program ends before the lock is free.
+            // The entries stay in memory, their JPEGs on disk. If the program ends before the lock
+            // is free, detection finds them again.
             Published::Locked => self.locked_at = Some(self.clock.now()),
             published => self.written(started, published),
         }

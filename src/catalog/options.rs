@@ -11,10 +11,10 @@ const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How kept pictures are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JpegOptions {
-    /// 1 to 100.
+    /// JPEG quality, 1 to 100.
     pub quality: u8,
-    /// Wider pictures are scaled down to this width in pixels, 16 to 65,535. `None` keeps
-    /// the size of every picture.
+    /// Maximum width in pixels, 16 to 65,535: wider pictures are scaled down. `None` keeps the size
+    /// of every picture.
     pub max_width_px: Option<u32>,
 }
 
@@ -33,11 +33,11 @@ pub struct CatalogOptions {
     pub write_jpegs: bool,
     /// How pictures are encoded.
     pub jpeg: JpegOptions,
-    /// Number of frames kept according to the checkpoint: [`super::Catalog::kept`] when
-    /// it was made.
+    /// Number of kept frames according to the checkpoint: the value of [`super::Catalog::kept`] at
+    /// that time.
     pub next_ordinal: u64,
-    /// Path of the synced copy of the index, if one is wanted. Entries that a power loss
-    /// or another program removed from the index are restored from it.
+    /// Path of the synced copy of the index, if enabled. Entries that a power loss or another
+    /// program removed from the index are restored from the copy.
     pub index_copy: Option<PathBuf>,
     /// Time to wait for the lock on the index when the folder is opened, and at the end.
     pub lock_timeout: Duration,

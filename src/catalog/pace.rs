@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-/// Up to this many entries, the index is written for every frame.
+/// Number of entries up to which the index is written for every frame.
 pub const AT_ONCE_ENTRIES: usize = 5_000;
 
-/// Beyond that, at most once per this interval …
+/// Beyond that number, the index is written at most once per this interval …
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// … and at most once per this multiple of the duration of the last write.

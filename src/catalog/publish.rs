@@ -1,4 +1,4 @@
-//! Replaces files so that a reader never sees part of one.
+//! Replaces files so that a reader never sees a partial file.
 //!
 //! Every file of the catalog is written to a temporary file in the same folder and then
 //! renamed. A temporary file is named `.NAME.tmp…`; those left behind by a crash are
@@ -15,7 +15,7 @@ use crate::error::{Context, Result, Stage};
 /// When a published file has to be durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durable {
-    /// Before the call returns: the file survives a power loss.
+    /// Before the call returns.
     Now,
     /// When the operating system or [`super::Syncer`] syncs it. Until then it survives a
     /// crash of this program, but not a power loss.
@@ -44,7 +44,7 @@ pub fn publish(path: &Path, bytes: &[u8], durable: Durable) -> Result<()> {
     written.context(Stage::Catalog, path, "cannot write it")
 }
 
-/// Writes the temporary file. A crash here leaves a file that is never read.
+/// Writes the temporary file. After a crash here, the file is never read.
 fn write_temp(temp: &Path, bytes: &[u8], durable: Durable) -> io::Result<()> {
     let file = disk::create(temp)?;
     disk::write_all(&file, bytes)?;
@@ -52,8 +52,8 @@ fn write_temp(temp: &Path, bytes: &[u8], durable: Durable) -> io::Result<()> {
     if durable == Durable::Now { disk::sync(&file) } else { Ok(()) }
 }
 
-/// Quarantines a file: renames it to `TARGET.LABEL-1`, or to the next free number, so
-/// that nothing is destroyed. Returns the new name, or `None` if the file does not exist.
+/// Quarantines a file by renaming it to `TARGET.LABEL-1`, or to the next free number, so that no
+/// data is destroyed. Returns the new name, or `None` if the file does not exist.
 ///
 /// # Errors
 ///
@@ -128,7 +128,7 @@ pub fn left_overs(folder: &Path, is_target: impl Fn(&str) -> bool) -> io::Result
 /// Removes the temporary files that a crash left in `folder`, for targets that satisfy
 /// `is_target`.
 ///
-/// Only the owner of these targets may call this: unfinished files of others would be
+/// Must be called only by the owner of these targets: unfinished files of other processes would be
 /// removed too.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! Quarantined entries, which no longer match a picture in the recording.
 //!
-//! They are never deleted: `index.set-aside.json` lists them in an array like the index,
-//! and their ids are not reused.
+//! Such entries are never deleted: `index.set-aside.json` lists them in an array like the index, and
+//! their ids are not reused.
 
 use std::fs;
 use std::io;
@@ -30,8 +30,8 @@ pub(super) struct QuarantinedEntries {
 }
 
 impl QuarantinedEntries {
-    /// Reads the entries that earlier runs quarantined in `folder`. A file that is not a
-    /// JSON array is renamed, since its ids cannot be read.
+    /// Reads the entries that earlier runs quarantined in `folder`. If the file is not a JSON array, it
+    /// is renamed, since its ids cannot be read.
     pub fn open(folder: &Path) -> Result<QuarantinedEntries> {
         let path = folder.join(QUARANTINE_NAME);
         let mut items = Vec::new();
@@ -58,7 +58,7 @@ impl QuarantinedEntries {
         self.items.iter().filter_map(id)
     }
 
-    /// Quarantines entries and logs them. Durable at once, so that the ids stay retired.
+    /// Quarantines entries and logs them. The file is durable on return, so that the ids stay retired.
     ///
     /// # Errors
     ///
@@ -81,8 +81,8 @@ impl QuarantinedEntries {
     }
 }
 
-/// Returns the numbers of the ids that were quarantined in `folder`, without changing anything: none if
-/// the file cannot be read.
+/// Returns the numbers of the ids that were quarantined in `folder`, without changing anything. Empty
+/// if the file cannot be read.
 pub(super) fn quarantined_numbers(folder: &Path) -> Vec<u64> {
     let mut items = Vec::new();
     let text = fs::read_to_string(folder.join(QUARANTINE_NAME)).unwrap_or_default();

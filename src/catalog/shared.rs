@@ -1,4 +1,4 @@
-//! The frames of a folder that a recorder may own: listed, and handed out.
+//! Lists and hands out the frames of a folder that a recorder may own.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -22,12 +22,12 @@ use super::quarantine::quarantined_numbers;
 use crate::disk::{EntryKind, Folder};
 use crate::error::{Context, Error, Result, Stage};
 
-/// A frame of the index, and what the journal says about it.
+/// A frame of the index, with its state in the journal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListedFrame {
     /// Number in the id.
     pub number: u64,
-    /// The entry, which shows the journal.
+    /// The entry, updated from the journal.
     pub entry: Entry,
 }
 
@@ -45,14 +45,14 @@ pub enum Since {
 pub struct Selection {
     /// Only frames that were not delivered.
     pub unsent: bool,
-    /// Only frames after this.
+    /// Only frames after this position.
     pub since: Option<Since>,
     /// At most this many, the oldest first.
     pub limit: Option<usize>,
 }
 
 impl Selection {
-    /// Returns whether it contains the frame, whatever the limit is.
+    /// Returns whether the selection contains the frame, regardless of the limit.
     pub fn contains(&self, frame: &ListedFrame) -> bool {
         let is_since = match self.since {
             None => true,
@@ -63,7 +63,7 @@ impl Selection {
     }
 }
 
-/// The frames folder of a session. Any number of processes may have it open beside its recorder.
+/// The frames folder of a session. Any number of processes may open it in addition to its recorder.
 #[derive(Debug)]
 pub struct SharedCatalog {
     path: PathBuf,
@@ -73,21 +73,21 @@ pub struct SharedCatalog {
 }
 
 impl SharedCatalog {
-    /// Opens the frames folder at `path`. `index_copy` is the synced copy of its index. Another process
-    /// may hold the lock on the index for up to `lock_timeout`.
+    /// Opens the frames folder at `path`. `index_copy` is the synced copy of its index. `lock_timeout` is the
+    /// time to wait for the lock on the index.
     ///
     /// # Errors
     ///
-    /// Returns an error if it is not a folder.
+    /// Returns an error if `path` is not a folder.
     pub fn open(path: &Path, index_copy: &Path, lock_timeout: Duration) -> Result<SharedCatalog> {
         let folder = Folder::open(path).context(Stage::Catalog, path, "cannot open it")?;
         let (path, index_copy) = (path.to_owned(), index_copy.to_owned());
         Ok(SharedCatalog { path, folder, index_copy, lock_timeout })
     }
 
-    /// Returns the selected frames in presentation order, then those `told` of that the index does not
-    /// name. Waits for no lock. Unless it `is_recorded`,
-    /// entries that other programs have deleted come back: a recorder restores them itself.
+    /// Returns the selected frames in presentation order, followed by the frames of `told` that the index
+    /// does not list. Waits for no lock. Unless it `is_recorded`, restores entries that other programs have
+    /// deleted; a recorder restores them itself.
     ///
     /// # Errors
     ///
@@ -119,25 +119,25 @@ impl SharedCatalog {
         Ok(selected.take(selection.limit.unwrap_or(usize::MAX)).collect())
     }
 
-    /// Returns the copy from which entries are restored.
+    /// Returns the copy from which missing entries are restored.
     fn copy(&self, is_recorded: bool) -> Option<&Path> {
         (!is_recorded).then_some(&self.index_copy)
     }
 
-    /// Returns what changes with the index and the journal.
+    /// Returns a stamp of the index and the journal.
     pub fn stamp(&self) -> CatalogStamp {
         CatalogStamp([INDEX_NAME, JOURNAL_NAME].map(|name| Stamp::at(&self.path.join(name))))
     }
 
-    /// Leases the oldest of the selected frames that are neither sent nor leased, and have a picture.
-    /// Returns them. `told` are further frames, which the index may not name yet. `is_recorded` tells that a recorder has the session open, which shows the leases
-    /// in a long index when it writes that next.
+    /// Leases the oldest selected frames that have a picture and are neither sent nor leased, and returns
+    /// them. `told` contains further frames, which the index may not list yet. `is_recorded` states that a
+    /// recorder has the session open: in a long index, the recorder then shows the leases at its next write.
     ///
     /// # Errors
     ///
     /// Returns an error if the index or the journal cannot be read or written; of
-    /// [`Kind::Busy`](crate::error::Kind::Busy) if another process holds the lock on the index. Then
-    /// nothing is leased.
+    /// [`Kind::Busy`](crate::error::Kind::Busy) if another process holds the lock on the index. In both
+    /// cases, no frame is leased.
     pub fn lease(
         &self,
         selection: &Selection,
@@ -174,12 +174,12 @@ impl SharedCatalog {
         Ok(leased)
     }
 
-    /// Acknowledges frames. With a holder, only frames that it has leased now, or has acknowledged.
+    /// Acknowledges frames. With a holder, only frames that the holder has leased or already acknowledged.
     ///
     /// # Errors
     ///
-    /// Returns an error, and acknowledges nothing, if an id is unknown or is not the holder's; and as
-    /// [`SharedCatalog::lease`].
+    /// Returns an error, and acknowledges nothing, if an id is unknown or leased to another holder; otherwise
+    /// as [`SharedCatalog::lease`].
     pub fn acknowledge(
         &self,
         ids: &[String],
@@ -200,8 +200,8 @@ impl SharedCatalog {
         })
     }
 
-    /// Gives leases back: the frames may be leased again at once. With a holder, only frames that it
-    /// has leased now.
+    /// Releases leases: the frames may be leased again immediately. With a holder, only frames that the
+    /// holder has leased.
     ///
     /// # Errors
     ///
@@ -216,12 +216,12 @@ impl SharedCatalog {
         })
     }
 
-    /// Begins leases anew, by `length`, or by the length that was asked for first. With a holder,
-    /// only those that it has now.
+    /// Renews leases, by `length` or by the length requested first. With a holder, only the holder's current
+    /// leases.
     ///
     /// # Errors
     ///
-    /// As [`SharedCatalog::acknowledge`]; also if a frame was never leased, or is acknowledged.
+    /// As [`SharedCatalog::acknowledge`]; also if a frame is not leased, or is acknowledged.
     pub fn renew(
         &self,
         ids: &[String],
@@ -245,7 +245,7 @@ impl SharedCatalog {
         })
     }
 
-    /// Calls `decide` for each frame, and lets happen what it returns: for all frames or for none.
+    /// Calls `decide` for each frame, and applies the returned changes: all of them or none.
     fn change(
         &self,
         ids: &[String],
@@ -260,7 +260,7 @@ impl SharedCatalog {
             let mut events: Vec<Event> = Vec::new();
             for id in ids {
                 let number = frame_number(id).ok_or_else(|| failed(format!("{id:?} is no id")))?;
-                // The index of a long recording may come later than the JPEG.
+                // The JPEG may exist before the index of a long recording lists the frame.
                 let is_known = listed.contains(&number)
                     || handouts.get(number).is_some()
                     || (!retired.contains(&number) && self.has_picture(id));
@@ -294,23 +294,23 @@ impl SharedCatalog {
         index.hand_out(&mut self.no_entries(), self.copy(is_recorded), &shows, decide)
     }
 
-    /// Returns no entries, to be loaded from the index.
+    /// Returns empty entries, into which the index can be loaded.
     fn no_entries(&self) -> Entries {
         let mut entries = Entries::default();
         entries.retire(quarantined_numbers(&self.path));
         entries
     }
 
-    /// Returns whether a frame has a picture of its own, whatever its entry names.
+    /// Returns whether the JPEG of a frame exists in this folder, regardless of the path in its entry.
     pub fn has_picture(&self, id: &str) -> bool {
         matches!(self.folder.kind(jpeg_name(id).as_ref()), Ok(Some(EntryKind::File)))
     }
 }
 
-/// The change to a frame, and the holder that the journal names with it.
+/// The change to a frame, and the holder to store in the journal.
 type Decision = (Change, Option<String>);
 
-/// Checks that a holder, if one is named, has leased the frame now.
+/// Checks that the holder, if given, currently leases the frame.
 fn check_holder(
     id: &str,
     number: u64,
@@ -333,13 +333,13 @@ fn check_holder(
     }
 }
 
-/// Changes with the index and the journal of a folder; if a file changes twice within a tick of the
-/// system's clock, perhaps only once.
+/// Stamp that changes with the index and the journal of a folder. Two changes of a file within one tick of
+/// the system's clock may have the same stamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CatalogStamp([Option<Stamp>; 2]);
 
 impl ListedFrame {
-    /// Returns the frame of an entry in JSON; `None` if it is none.
+    /// Parses an entry; `None` if the value is not a frame.
     pub fn parse(entry: Value) -> Option<ListedFrame> {
         let Value::Object(map) = entry else { return None };
         let entry = Entry::from_map(map)?;

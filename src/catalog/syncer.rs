@@ -1,7 +1,7 @@
 //! Makes published files durable without delaying the next frame.
 //!
-//! One thread syncs the recording, JPEGs, index and checkpoint, in this order. After a
-//! power loss at any point, the checkpoint refers to nothing that was lost.
+//! One thread syncs the recording, JPEGs, index and checkpoint, in this order. After a power loss
+//! at any point, the checkpoint refers only to data that survived.
 
 use std::fs::File;
 use std::io;
@@ -13,8 +13,8 @@ use super::publish::{Durable, folder_of, publish};
 use crate::disk;
 use crate::error::{Context, Error, Result, Stage};
 
-/// Maximum number of JPEGs listed in a job. With more, the whole file system is synced:
-/// that is faster, and the list stays bounded.
+/// Maximum number of JPEGs listed in a job. With more, the whole file system is synced: that is
+/// faster, and bounds the list.
 const MAX_JPEGS: usize = 256;
 
 /// Syncs the recording. Returns the number of bytes from its start that are durable.
@@ -30,11 +30,12 @@ pub struct NewCheckpoint {
     pub path: PathBuf,
     /// Content of the file.
     pub bytes: Vec<u8>,
-    /// Length of the recording that it covers. It is not written unless that is durable.
+    /// Length of the recording that the checkpoint covers. The checkpoint is written only once this
+    /// length is durable.
     pub covers: u64,
 }
 
-/// What one run of the syncer syncs, in this order. All parts are optional.
+/// Parts that one run of the syncer syncs, in this order. All parts are optional.
 #[derive(Default)]
 pub struct SyncJob {
     /// Syncs `recording.ts`.
@@ -53,7 +54,7 @@ pub struct SyncJob {
 pub struct FramesJob {
     /// JPEGs written since the last job.
     pub(super) jpegs: Vec<PathBuf>,
-    /// Whether there were more than can be listed.
+    /// Whether there were more JPEGs than the list may hold.
     pub(super) all_jpegs: bool,
     /// The index.
     pub(super) index: Option<PathBuf>,
@@ -84,10 +85,10 @@ impl SyncJob {
                 return failed(error, SyncJob { keyframes, frames, ..SyncJob::default() });
             }
         };
-        // Past a sync that has failed once, no checkpoint is written any more.
+        // After a failed sync, no checkpoint beyond the durable length is written.
         let checkpoint = checkpoint.filter(|checkpoint| checkpoint.covers <= durable);
-        // A power loss here leaves more of the recording than the catalog covers: it is
-        // detected again.
+        // After a power loss here, the recording is longer than the catalog covers: the rest is
+        // analyzed again.
         if let Some(sync) = &keyframes
             && let Err(error) = sync()
         {
@@ -96,7 +97,7 @@ impl SyncJob {
         if let Err(error) = frames.run() {
             return failed(error, SyncJob { frames, checkpoint, ..SyncJob::default() });
         }
-        // A power loss here leaves frames after the checkpoint: they are found again,
+        // After a power loss here, there are frames after the checkpoint: they are found again,
         // with the same ids.
         match checkpoint {
             Some(checkpoint) => {
@@ -161,8 +162,8 @@ impl FramesJob {
                 "cannot sync its folder",
             )?;
         }
-        // By now, a newer index that is not synced may have replaced the one just synced,
-        // and a power loss may leave it empty. Then the index is restored from the copy.
+        // A newer index that is not synced may meanwhile have replaced the one just synced, and a
+        // power loss may leave it empty. The index is then restored from the copy.
         match &self.index_copy {
             Some((path, bytes)) => publish(path, bytes, Durable::Now),
             None => Ok(()),
@@ -170,7 +171,7 @@ impl FramesJob {
     }
 }
 
-/// Syncs a file; one that has been removed needs no sync.
+/// Syncs a file. A removed file needs no sync.
 fn sync_file(path: &Path) -> Result<()> {
     match File::open(path).and_then(|file| disk::sync(&file)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -211,8 +212,8 @@ impl Syncer {
         Ok(Syncer { shared, thread: Some(thread) })
     }
 
-    /// Submits a job and returns at once. If a job is still waiting, the two are merged:
-    /// the recording, index and checkpoint of the later job, and the JPEGs of both.
+    /// Submits a job and returns immediately. A job that is still waiting is merged with it: the
+    /// recording, index and checkpoint of the later job, and the JPEGs of both.
     pub fn submit(&self, job: SyncJob) {
         let mut state = self.shared.state();
         match &mut state.waiting {
@@ -226,8 +227,8 @@ impl Syncer {
     ///
     /// # Errors
     ///
-    /// Returns an error if the last job failed. Earlier failures were logged as warnings,
-    /// and the rest of those jobs was retried with the next job.
+    /// Returns an error if the last job failed. Earlier failures were logged as warnings, and the
+    /// rest of each failed job was retried with the next job.
     pub fn finish(mut self) -> Result<()> {
         self.end()
     }

@@ -64,7 +64,7 @@ impl CheckArgs {
     }
 }
 
-/// Returns the line for a session without problems.
+/// Returns the message for a session without problems.
 fn no_problems(id: &str, found: &Examined) -> String {
     let Examined { recording_bytes, packets, frames, entries, .. } = found;
     format!(

@@ -1,4 +1,4 @@
-//! `scenetap clip`: a part of a recording as MPEG-TS.
+//! `scenetap clip`: writes a part of a recording as MPEG-TS.
 
 use std::path::{Path, PathBuf};
 
@@ -73,7 +73,7 @@ impl ClipArgs {
     ///
     /// # Errors
     ///
-    /// Returns an error if a value in effect is invalid, or contradicts another.
+    /// Returns an error if a value in effect is invalid, or contradicts another one.
     pub fn resolve(self, layers: &Layers<'_>) -> Result<ClipConfig> {
         let wrong = |what: &str| Error::new(Stage::Config, what);
         let from = self.from.unwrap_or(Moment::FromStart(0.0));
@@ -101,11 +101,11 @@ impl ClipArgs {
     }
 }
 
-/// Copies the part.
+/// Writes the clip.
 ///
 /// # Errors
 ///
-/// Returns an error if there is no such recording or part, or the file cannot be written.
+/// Returns an error if the recording or the part does not exist, or the file cannot be written.
 pub fn run(args: ClipArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&context.layers)?;
     tracing::debug!(?config, "resolved");

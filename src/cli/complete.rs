@@ -1,4 +1,4 @@
-//! Completion in a shell, by the program itself: the scripts call it at each TAB.
+//! Shell completion by the program itself: the scripts call it at each TAB.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -15,11 +15,11 @@ use super::{Cli, help};
 use crate::config::{File, Layers, SYSTEM_CONFIG, config_path, key};
 use crate::session::stored_sessions;
 
-/// Variable with which a script asks for candidates. It is not an option, and not clap's
-/// `COMPLETE`: a recorder must start with whatever is in its environment.
+/// Variable with which a script requests candidates. It is neither an option nor clap's `COMPLETE`:
+/// a recorder must start with any environment.
 const VARIABLE: &str = "_SCENETAP_COMPLETE";
 
-/// Answers the script of a shell, if it has started the program. Returns whether it has.
+/// Answers a shell's completion script, if that has started the program. Returns whether it has.
 ///
 /// # Errors
 ///
@@ -30,8 +30,8 @@ pub(super) fn answer(arguments: &[OsString]) -> clap::error::Result<bool> {
     CompleteEnv::with_factory(command).var(VARIABLE).try_complete(arguments, folder.as_deref())
 }
 
-/// The script for bash. That of clap takes the words as bash splits them, at `=` and `:`, and quotes
-/// nothing.
+/// The script for bash. Clap's script takes the words as bash splits them, at `=` and `:`, and
+/// quotes nothing.
 const BASH: &str = include_str!("complete.bash");
 
 /// Returns the script for a shell: bash, zsh or fish.
@@ -52,7 +52,7 @@ pub(super) fn script(shell: &str) -> io::Result<String> {
     if shell != "zsh" {
         return Ok(script);
     }
-    // zsh loads the file at the first TAB and calls it: then it has to complete, too.
+    // zsh loads the file at the first TAB and calls it: it must then complete, too.
     let register = "compdef _clap_dynamic_completer_scenetap scenetap";
     let complete_or_register = format!(
         "if [[ $funcstack[1] == _scenetap ]]; then\n    _clap_dynamic_completer_scenetap \"$@\"\n\
@@ -75,8 +75,8 @@ pub(super) fn session_or_file() -> ArgValueCompleter {
     })
 }
 
-/// Without a folder of sessions that can be read, there are no candidates: nobody reads an error
-/// beside the line that is being typed.
+/// Returns the names of sessions. Returns no candidates if the folder of sessions cannot be read: an
+/// error message would disturb the line being typed.
 fn session_candidates(typed: &OsStr) -> Vec<CompletionCandidate> {
     let sessions = stored_sessions(&sessions_dir()).unwrap_or_default();
     let ids = sessions.into_iter().map(|stored| stored.session.id());
@@ -84,7 +84,7 @@ fn session_candidates(typed: &OsStr) -> Vec<CompletionCandidate> {
     ids.filter(|id| id.starts_with(&*typed)).map(CompletionCandidate::new).collect()
 }
 
-/// Returns the folder of the sessions that the command being typed would use.
+/// Returns the folder of sessions that the typed command would use.
 fn sessions_dir() -> PathBuf {
     let words: Vec<OsString> = std::env::args_os().skip_while(|word| word != "--").collect();
     let environment = |name: &str| std::env::var_os(name);
@@ -94,7 +94,7 @@ fn sessions_dir() -> PathBuf {
     layers.required(typed(&words, "--sessions-dir"), &key::SESSIONS_DIR).unwrap_or_default()
 }
 
-/// Returns the path that was typed last for a flag. A shell has not replaced `~` yet.
+/// Returns the last typed path for a flag. The shell has not expanded `~` yet.
 fn typed(words: &[OsString], flag: &str) -> Option<PathBuf> {
     let value = words.windows(2).rev().find_map(|pair| {
         if pair[0] == flag {

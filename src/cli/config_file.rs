@@ -1,4 +1,4 @@
-//! `scenetap config`: writes an example of the configuration file, and checks one.
+//! `scenetap config`: writes an example of the configuration file, or checks a file.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ pub struct ConfigArgs {
     check: Option<PathBuf>,
 }
 
-/// Runs what the arguments ask for.
+/// Prints the example or checks a file.
 ///
 /// # Errors
 ///
@@ -47,12 +47,12 @@ pub fn run(args: &ConfigArgs, context: &CommandContext<'_>) -> Result<ExitStatus
     Ok(ExitStatus::Done)
 }
 
-/// Checks the file by itself, without flags and variables.
+/// Checks the file alone, without flags and variables.
 fn check(path: &Path) -> Result<String> {
     let file = File::read(path)?;
     let count = file.len();
     let layers = Layers::new(&|_| None, Some(file));
-    // Options that exclude each other are those of the recorder.
+    // Only options of the recorder exclude each other.
     RecordArgs::default().resolve(&layers).map_err(|error| {
         let error = error.to_string();
         let reason = error.strip_prefix("config: ").unwrap_or(&error);

@@ -6,8 +6,7 @@ use crate::host::shutdown::SECOND_INTERRUPT_STATUS;
 /// The exit statuses that scripts may rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// Success; also after SIGINT or SIGTERM, and when the reader of stdout has closed
-    /// it.
+    /// Success; also after SIGINT or SIGTERM, and after the reader of stdout has closed it.
     Done,
     /// Failure; one line on stderr gives the reason.
     Failed,
@@ -18,7 +17,7 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
-    /// Returns the number that the process exits with.
+    /// Returns the process's exit code.
     pub fn code(self) -> u8 {
         match self {
             ExitStatus::Done => 0,

@@ -1,4 +1,4 @@
-//! `--output`: a file that a command writes for the user, or stdout.
+//! `--output`: a file that a command writes, or stdout.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
@@ -15,21 +15,21 @@ use crate::disk::Replacement;
 use crate::error::{Context, Error, Result, Stage};
 use crate::pipeline::evidence::OpenRecording;
 
-/// Number of bytes that a pipe takes at once if it takes anything (PIPE_BUF of Linux).
+/// Number of bytes that a writable pipe accepts in one write (PIPE_BUF of Linux).
 const PIPE_BYTES: usize = 4096;
 
-/// Time between two looks whether to stop.
+/// Interval between two checks of `stop`.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Number of bytes that are written at once.
+/// Buffer size for writing.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// Returns whether `output` stands for stdout.
+/// Returns whether `output` means stdout.
 pub fn is_stdout(output: &Path) -> bool {
     output.as_os_str() == "-"
 }
 
-/// Returns the absolute path of `output`, for programs.
+/// Returns the absolute path of `output`, for JSON.
 pub fn absolute(output: &Path) -> String {
     let path = std::path::absolute(output).unwrap_or_else(|_| output.to_owned());
     path.to_string_lossy().into_owned()
@@ -39,7 +39,7 @@ pub fn absolute(output: &Path) -> String {
 ///
 /// # Errors
 ///
-/// Returns an error if `output` is stdout and that is a terminal.
+/// Returns an error if `output` is stdout and stdout is a terminal.
 pub fn refuse_terminal(output: &Path) -> Result<()> {
     if !is_stdout(output) || !io::stdout().is_terminal() {
         return Ok(());
@@ -48,13 +48,13 @@ pub fn refuse_terminal(output: &Path) -> Result<()> {
     Err(Error::new(Stage::Evidence, what))
 }
 
-/// Writes `output`. A file has its name once it is complete; if `write` fails, it stays as it was.
-/// `stop` ends the wait for the reader of a pipe. Returns `None` if the reader of stdout has closed it,
-/// which is no failure.
+/// Writes `output`. A file gets its name once it is complete; if `write` fails, an existing file stays
+/// unchanged. `stop` ends the wait for the reader of a pipe. Returns `None` if the reader of stdout has
+/// closed it, which is not a failure.
 ///
 /// # Errors
 ///
-/// Returns the error of `write`, or an error if the file cannot be written or is the recording.
+/// Returns the error of `write`, or an error if the file cannot be written or is the recording itself.
 pub fn write<T>(
     output: &Path,
     recording: &OpenRecording,
@@ -73,7 +73,7 @@ pub fn write<T>(
         let what = "--output is the recording itself, which is never changed";
         return Err(Error::new(Stage::Evidence, what).path(output));
     }
-    // Such as `/dev/null` or a FIFO.
+    // For example `/dev/null` or a FIFO.
     if fs::metadata(output).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
         let file = open_other(output, stop).context(Stage::Evidence, output, what)?;
         return write(&mut Pipe { file, stop, reader_left: false }).map(Some);
@@ -93,7 +93,7 @@ pub fn write<T>(
     Ok(Some(written))
 }
 
-/// Opens something that is no file for writing. A FIFO is waited for until it has a reader.
+/// Opens a path that is not a regular file for writing. Waits until a FIFO has a reader.
 fn open_other(path: &Path, stop: &dyn Fn() -> bool) -> io::Result<File> {
     loop {
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -109,11 +109,11 @@ fn interrupted() -> io::Error {
     io::Error::other("interrupted")
 }
 
-/// stdout, or something else that may wait for a reader, which may take its time.
+/// stdout, or another output whose reader may block it.
 struct Pipe<'a> {
     file: File,
     stop: &'a dyn Fn() -> bool,
-    /// Whether the reader has closed it.
+    /// Whether the reader has closed the output.
     reader_left: bool,
 }
 

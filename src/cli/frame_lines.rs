@@ -1,8 +1,8 @@
 //! `record --json`: a line on stdout for each kept frame, without ever waiting for the reader.
 //!
-//! Lines go through a queue to a thread of their own. If the reader does not keep up and the queue
-//! is full, frames are skipped; once it flows again, a line of its own names the first and the last
-//! that were: `{"skipped": ["F0012","F0019"]}`. They are in `index.json`.
+//! Lines go through a queue to a separate thread. If the reader does not keep up and the queue is
+//! full, frames are skipped. Once there is room again, a separate line names the first and the last
+//! skipped frame: `{"skipped": ["F0012","F0019"]}`. All frames are in `index.json`.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -16,19 +16,19 @@ use serde_json::json;
 
 use crate::error::{Error, Result, Stage};
 
-/// Lines between the publisher and stdout, about 300 bytes each.
+/// Maximum number of lines between the publisher and stdout, about 300 bytes each.
 const QUEUED_LINES: usize = 1024;
 
 /// The queue to stdout.
 #[derive(Debug)]
 pub struct FrameLines {
-    /// `None` once the reader has left or a write has failed.
+    /// `None` once the reader has closed stdout or a write has failed.
     queue: Option<Sender<String>>,
-    /// First and last id that were skipped since the last line.
+    /// First and last id skipped since the last line.
     skipped: Option<(String, String)>,
     /// How the thread ended.
     result: Receiver<io::Result<()>>,
-    /// The write error, once it was reported.
+    /// The write error, until it is reported by `finish`.
     error: Option<io::Error>,
 }
 
@@ -39,7 +39,7 @@ impl FrameLines {
     ///
     /// Returns an error if stdout is closed, or the thread cannot be started.
     pub fn stdout() -> Result<Self> {
-        // Not std's handle: its lock would be held during a write that blocks.
+        // Do not use std's handle: its lock would be held during a blocking write.
         let output = io::stdout()
             .as_fd()
             .try_clone_to_owned()
@@ -53,7 +53,7 @@ impl FrameLines {
         let (queue, lines) = bounded::<String>(QUEUED_LINES);
         let (end, result) = bounded(1);
         thread::Builder::new().name("stdout".into()).spawn(move || {
-            // One write per line: up to PIPE_BUF bytes, a pipe takes all of it or waits.
+            // One write per line: a pipe accepts up to PIPE_BUF bytes completely, or blocks.
             let written = lines.iter().try_for_each(|line| output.write_all(line.as_bytes()));
             let _ = end.send(written);
         })?;
@@ -68,7 +68,7 @@ impl FrameLines {
         }
     }
 
-    /// Queues the line of what was skipped. Returns false if there is no room for it.
+    /// Queues the line about skipped frames. Returns false if the queue has no room for it.
     fn report_skipped(&mut self) -> bool {
         let Some((first, last)) = &self.skipped else { return true };
         let line = format!("{}\n", json!({ "skipped": [first, last] }));
@@ -79,7 +79,7 @@ impl FrameLines {
         is_reported
     }
 
-    /// Returns false if the line has to be skipped. Without a reader, it is not missed.
+    /// Returns false if the line must be skipped. Without a reader, lines are dropped.
     fn try_send(&mut self, line: String) -> bool {
         let Some(queue) = &self.queue else { return true };
         match queue.try_send(line) {
@@ -92,12 +92,12 @@ impl FrameLines {
         }
     }
 
-    /// Waits until the reader has taken everything, at most `timeout`.
+    /// Waits until the reader has received everything, at most `timeout`.
     ///
     /// # Errors
     ///
-    /// Returns an error if a write failed, unless the reader has closed stdout. A reader that
-    /// does not read is only logged: the frames are in the index.
+    /// Returns an error if a write failed, unless the reader has closed stdout. A reader that does
+    /// not read only causes a warning: the frames are in the index.
     pub fn finish(mut self, timeout: Duration) -> Result<()> {
         let deadline = Instant::now() + timeout;
         let left = || deadline.saturating_duration_since(Instant::now());
@@ -123,7 +123,7 @@ impl FrameLines {
         }
     }
 
-    /// Returns why no more lines are written, once.
+    /// Returns, once, the reason why no more lines are written.
     pub fn take_failure(&mut self) -> Option<String> {
         if self.queue.is_some() {
             return None;
@@ -138,7 +138,7 @@ impl FrameLines {
     }
 }
 
-/// stdout, of which a terminal that was closed is the same as a pipe without a reader.
+/// stdout. A terminal that was closed is treated like a pipe without a reader.
 struct Stdout {
     file: File,
     is_terminal: bool,
@@ -186,7 +186,7 @@ mod tests {
     fn a_reader_that_does_not_keep_up_is_told_what_it_missed() {
         let (output, input) = UnixStream::pair().unwrap();
         let mut lines = FrameLines::start(output).unwrap();
-        // More than the socket and the queue hold.
+        // More than the socket and the queue can hold.
         let mut pushed = 0;
         while lines.skipped.is_none() || pushed % 10 != 0 {
             pushed += 1;
@@ -198,7 +198,7 @@ mod tests {
         };
         let first = read(100);
         assert_eq!(first.last().unwrap(), &json!({ "id": id(100) }).to_string());
-        // There must be room for the line of the gap and the one after it.
+        // Leave room for the line about the gap and the one after it.
         while lines.queue.as_ref().unwrap().len() > QUEUED_LINES / 2 {
             read(1);
         }
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(gaps.len(), 1, "{gaps:?}");
         let at = rest.iter().position(|line| line.contains("skipped")).unwrap();
         let missed: serde_json::Value = serde_json::from_str(gaps[0]).unwrap();
-        // The gap is named exactly: the lines around it are those next to it.
+        // The gap is exact: its ids are adjacent to those of the lines around it.
         let number = |text: &str| text.trim_matches('"')[1..].parse::<usize>().unwrap();
         let before: serde_json::Value = serde_json::from_str(&rest[at - 1]).unwrap();
         let after: serde_json::Value = serde_json::from_str(&rest[at + 1]).unwrap();

@@ -1,11 +1,11 @@
-//! A kept frame as a row for people.
+//! A kept frame as a row of a table.
 
 use crate::catalog::Entry;
 
 /// The names of the columns.
 pub(super) const HEAD: &str = "        time     score  reason         offset";
 
-/// Returns a kept frame as a row for people: time from the start, score, reason, byte offset.
+/// Returns a kept frame as a row: time from the start, score, reason, byte offset.
 pub(super) fn row(entry: &Entry) -> String {
     let millis = (entry.timestamp.max(0.0) * 1e3).round() as u64;
     let (seconds, millis) = (millis / 1000, millis % 1000);

@@ -100,7 +100,7 @@ pub struct FramesArgs {
     json: Option<bool>,
 }
 
-/// What to do with frames.
+/// Operation on frames.
 #[derive(Debug, Clone, PartialEq)]
 enum Order {
     List,
@@ -149,8 +149,8 @@ impl FramesArgs {
 ///
 /// # Errors
 ///
-/// Returns an error if the session does not exist, or its index or journal cannot be read or
-/// written; or if an id is unknown, or not the holder's.
+/// Returns an error if the session does not exist, or its index or journal cannot be read or written;
+/// or if an id is unknown, or leased to another holder.
 pub fn run(args: FramesArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&context.layers)?;
     let order = args.into_order(config.lease);
@@ -184,7 +184,7 @@ pub fn run(args: FramesArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
     output.finish()
 }
 
-/// Waits for frames, and prints each.
+/// Follows the session, and prints each frame.
 fn follow(
     session: Session,
     config: &FramesConfig,
@@ -233,7 +233,7 @@ impl Output {
     }
 }
 
-/// Returns the entry with the session's id in front.
+/// Returns the entry as JSON, with the session's id in front.
 fn json_line(session: &Session, entry: &Entry) -> String {
     #[derive(Serialize)]
     struct FrameJson<'a> {
@@ -242,7 +242,7 @@ fn json_line(session: &Session, entry: &Entry) -> String {
         entry: &'a Entry,
     }
     let id = session.id();
-    // As for the entry itself, this never fails.
+    // Never fails, as for the entry itself.
     serde_json::to_string(&FrameJson { session: &id, entry }).unwrap_or_default()
 }
 

@@ -1,4 +1,4 @@
-//! `scenetap generate`: writes manual pages and completions.
+//! `scenetap generate`: writes manual pages and shell completions.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ pub struct GenerateArgs {
     completion: Option<String>,
 }
 
-/// Writes what the arguments ask for.
+/// Writes the manual pages or a completion script.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Text that `--help` prints in addition to the options.
+//! Text of `--help` besides the options.
 
 use clap::{Arg, Command};
 
@@ -181,7 +181,7 @@ Examples:
   scenetap generate --man ~/.local/share/man
   source <(scenetap generate --completion bash)";
 
-/// The flags that say what to do now, by command: no variable and no file gives them.
+/// Flags that select an action, by command: variables and the file cannot set them.
 const ORDERS: [(&str, &[&str]); 6] = [
     ("play", &["frame", "next-scene", "prev-scene"]),
     ("frames", &["ack", "release", "renew"]),
@@ -191,7 +191,7 @@ const ORDERS: [(&str, &[&str]); 6] = [
     ("generate", &["man", "completion"]),
 ];
 
-/// Returns whether no variable and no file gives the flag of a command.
+/// Returns whether variables and the file cannot set the flag of a command.
 pub(super) fn is_order(command: &str, flag: &str) -> bool {
     ORDERS.iter().any(|(name, flags)| *name == command && flags.contains(&flag))
 }
@@ -212,7 +212,7 @@ fn annotate_argument(command: &str, argument: Arg) -> Arg {
         None if name == "config" => (CONFIG_VARIABLE.to_owned(), None),
         None => return argument,
     };
-    // A switch that is off by default needs no mention of it.
+    // Do not show the default of a switch that is off.
     let default = default.filter(|&default| !matches!(default, "no" | "0"));
     let default = default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
     let short = argument.get_help().map(ToString::to_string).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Manual pages, from the help texts.
+//! Manual pages, generated from the help texts.
 
 use std::fs;
 use std::io;
@@ -11,9 +11,9 @@ use clap_mangen::roff::{Inline, Roff, bold, roman};
 use super::option_list::listed_options;
 use super::{Cli, help};
 
-/// What stands at the bottom of each page.
+/// Footer of each page.
 const SOURCE: &str = concat!("scenetap ", env!("CARGO_PKG_VERSION"));
-/// What stands at the top of each page.
+/// Header of each page.
 const MANUAL: &str = "scenetap manual";
 
 /// Writes the pages below a folder: `man1/scenetap.1`, one for each command, and
@@ -51,7 +51,7 @@ fn page_of_command(man: &Man, command: &Command) -> io::Result<Vec<u8>> {
     if command.has_subcommands() {
         man.render_subcommands_section(&mut page)?;
     }
-    // clap_mangen would fill the lines of these texts, which are laid out already.
+    // clap_mangen would reflow these texts, which are already formatted.
     let after = command.get_after_long_help().or_else(|| command.get_after_help());
     let mut roff = Roff::new();
     add_sections(&mut roff, &after.map(ToString::to_string).unwrap_or_default());
@@ -66,7 +66,7 @@ fn page_of_command(man: &Man, command: &Command) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// Adds a text in which a line at the margin that ends with a colon begins a section.
+/// Adds a text. A line at the margin that ends with a colon begins a section.
 fn add_sections(roff: &mut Roff, text: &str) {
     let mut is_open = false;
     for paragraph in text.split("\n\n") {
@@ -80,7 +80,7 @@ fn add_sections(roff: &mut Roff, text: &str) {
                 continue;
             }
             if !std::mem::replace(&mut is_open, true) {
-                // A text without a heading continues the section above as a paragraph.
+                // A text without a heading continues the previous section as a paragraph.
                 roff.control("PP", []).control("nf", []);
             }
             roff.text([roman(line.strip_prefix("  ").unwrap_or(line))]);

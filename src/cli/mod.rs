@@ -1,8 +1,8 @@
 //! The command line: one file per command, with its arguments and its `run`.
 //!
-//! `Args` hold only what was typed. `Args::resolve` combines them with the
-//! [layers](crate::config::Layers) below and returns a validated configuration; `run`
-//! does the work. Only this module writes to stdout and stderr.
+//! `Args` contain only what was typed. `Args::resolve` combines them with the lower
+//! [layers](crate::config::Layers) and returns a validated configuration; `run` does the work. Only
+//! this module writes to stdout and stderr.
 
 mod check;
 mod clip;
@@ -86,25 +86,25 @@ enum Command {
 }
 
 impl Command {
-    /// Returns whether the command reads options from the configuration file. The others must work
-    /// when that file is invalid.
+    /// Returns whether the command reads options from the configuration file. The other commands
+    /// must work with an invalid file.
     fn reads_config_file(&self) -> bool {
         !matches!(self, Command::Config(_) | Command::Version(_) | Command::Generate(_))
     }
 }
 
-/// What a command needs besides its arguments.
+/// Input of a command besides its arguments.
 #[derive(Debug)]
 pub struct CommandContext<'a> {
     /// The environment and the configuration file.
     pub layers: Layers<'a>,
     /// Notifies the command of SIGINT and SIGTERM.
     pub shutdown: Shutdown,
-    /// stderr, with live lines where it is a terminal.
+    /// stderr, with live lines if it is a terminal.
     pub terminal: Terminal,
-    /// The last error and the last warning that were logged.
+    /// The last logged error and warning.
     pub troubles: Troubles,
-    /// Time to wait at the end until stderr has taken the log.
+    /// Time to wait at the end until stderr has accepted the log.
     pub stderr_timeout: Cell<Duration>,
 }
 
@@ -126,15 +126,14 @@ pub fn main(
     let cli = match parse(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version go to stdout. Its reader may have closed it: not a
-            // failure.
+            // Help and version go to stdout. Its reader may have closed it, which is not a failure.
             let _ = error.print();
             return if error.use_stderr() { ExitStatus::Usage } else { ExitStatus::Done };
         }
     };
     run(cli, environment).unwrap_or_else(|error| {
-        // Before a command runs, nothing else writes to stderr. If it is closed, there is nowhere
-        // left to report to.
+        // Before a command runs, no other thread writes to stderr. If stderr is closed, the error
+        // cannot be reported at all.
         let _ = std::io::stderr().write_all(error_line(&error).as_bytes());
         ExitStatus::from(&error)
     })
@@ -178,7 +177,7 @@ fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
         Command::Version(args) => version::run(&args, &context),
         Command::Generate(args) => generate::run(&args, &context),
     };
-    // Not written directly: that would block forever if nothing reads stderr.
+    // Do not write directly: that would block forever if nothing reads stderr.
     let status = result.unwrap_or_else(|error| {
         context.terminal.drain(context.stderr_timeout.get());
         context.terminal.print_error(&error_line(&error));
@@ -192,10 +191,11 @@ fn run(cli: Cli, environment: Environment<'_>) -> Result<ExitStatus> {
 /// value may be omitted.
 type Timeout = Option<Duration>;
 
-/// Time to wait at the end until stderr has taken the log, unless the command has an option for it.
+/// Time to wait at the end until stderr has accepted the log, unless the command has an option for it.
 const STDERR_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Returns the error as one line, with its line feed. It is printed whatever the log filter is.
+/// Returns the error as one line, with its line feed. The line is printed regardless of the log
+/// filter.
 fn error_line(error: &Error) -> String {
     format!("scenetap: {}\n", error.to_string().replace(['\r', '\n'], " "))
 }
@@ -206,7 +206,7 @@ mod tests {
     use super::*;
     use crate::config::ALL;
 
-    /// Parses a command line as the program does.
+    /// Parses a command line in the same way as the program.
     pub(super) fn typed(line: &[&str]) -> Result<Cli, clap::Error> {
         parse(std::iter::once("scenetap").chain(line.iter().copied()).map(OsString::from))
     }
@@ -269,7 +269,7 @@ mod tests {
                 let flag = format!("--{name}={}", key.default().unwrap_or(samples(name)));
                 let line: Vec<&str> =
                     [command, &flag].into_iter().chain(operands.to_vec()).collect();
-                // clap panics where its type of the value and the parser's differ.
+                // clap panics if its type of the value differs from the parser's.
                 if let Err(error) = typed(&line) {
                     assert_eq!(error.kind(), clap::error::ErrorKind::ArgumentConflict, "{error}");
                 }

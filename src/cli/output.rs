@@ -12,8 +12,8 @@ pub enum WriteOutcome {
     Yes,
     /// The reader has closed the pipe (`| head -1`): the command ends successfully.
     ReaderLeft,
-    /// The line could not be written, and no later one will be. [`JsonLines::finish`]
-    /// returns the reason.
+    /// The line could not be written. Later lines are discarded, and [`JsonLines::finish`] returns
+    /// the error.
     Failed,
 }
 
@@ -22,15 +22,15 @@ pub enum WriteOutcome {
 pub struct JsonLines<W> {
     writer: W,
     terminal: Terminal,
-    /// stdout is a terminal.
+    /// Whether stdout is a terminal.
     is_terminal: bool,
-    /// The first error; nothing is written after it.
+    /// The first error. Nothing is written after it.
     error: Option<io::Error>,
 }
 
 impl JsonLines<io::Stdout> {
-    /// Writes to the process's stdout, which may be the terminal that shows the live line
-    /// of stderr.
+    /// Writes to the process's stdout, which may be the same terminal as stderr with its live
+    /// lines.
     pub fn stdout(terminal: &Terminal) -> Self {
         let is_terminal = io::stdout().is_terminal();
         JsonLines { is_terminal, ..Self::new(io::stdout(), terminal) }
@@ -61,7 +61,7 @@ impl<W: Write> JsonLines<W> {
     }
 
     fn write(&mut self, line: &str) -> io::Result<()> {
-        // Where live lines are drawn on the same terminal, the line belongs above them.
+        // If live lines are drawn on the same terminal, print the line above them.
         if self.is_terminal && self.terminal.is_live() {
             self.terminal.print_above(line);
             return Ok(());
@@ -70,12 +70,11 @@ impl<W: Write> JsonLines<W> {
         self.writer.write_all(line.as_bytes()).and_then(|()| self.writer.flush())
     }
 
-    /// Waits until everything is written, and reports the first write error.
+    /// Waits until all lines are written, and returns the first write error.
     ///
     /// # Errors
     ///
-    /// Returns an error if a write failed, unless it failed because the reader closed the
-    /// pipe.
+    /// Returns an error if a write failed, unless the reader has closed the pipe.
     pub fn finish(self) -> Result<()> {
         if self.is_terminal && self.terminal.is_live() {
             self.terminal.wait();
@@ -94,7 +93,7 @@ impl<W: Write> JsonLines<W> {
 mod tests {
     use super::*;
 
-    /// Fails with `kind` after one write.
+    /// A writer that fails with this kind of error after one write.
     struct FailingWriter(ErrorKind, Vec<u8>);
 
     impl Write for FailingWriter {

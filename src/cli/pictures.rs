@@ -57,13 +57,13 @@ pub struct PictureArgs {
     jobs: Option<NonZeroUsize>,
 }
 
-/// The options of detection, resolved.
+/// The resolved options of detection.
 pub struct PictureOptions {
-    /// Which pictures are kept.
+    /// Rule that selects pictures.
     pub rule: Rule,
-    /// How they are encoded.
+    /// Options of the JPEGs.
     pub jpeg: JpegOptions,
-    /// Which program is analyzed.
+    /// Program to analyze.
     pub program: ProgramChoice,
     /// Number of threads that decode a backlog.
     pub jobs: NonZeroUsize,

@@ -85,7 +85,7 @@ impl PlayArgs {
     }
 }
 
-/// Opens mpv, or moves the one that is open.
+/// Opens mpv, or moves an open player.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Progress bars on stderr, if it is a terminal.
+//! Progress bars on stderr, shown only on a terminal.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -15,8 +15,7 @@ use crate::telemetry::Counters;
 /// Time between two updates of a live line.
 const REFRESH: Duration = Duration::from_millis(250);
 
-/// A thread that updates a live line. Dropping the refresher stops the thread and removes
-/// the line.
+/// A thread that updates a live line. Dropping the refresher stops the thread and removes the line.
 #[derive(Debug)]
 pub(super) struct Refresher {
     line: ProgressBar,
@@ -25,8 +24,8 @@ pub(super) struct Refresher {
 }
 
 impl Refresher {
-    /// Shows `line` and calls `refresh` on it every [`REFRESH`]. Does nothing if stderr
-    /// is not a terminal.
+    /// Shows `line` and calls `refresh` on it every [`REFRESH`]. Does nothing if stderr is not a
+    /// terminal.
     pub(super) fn start(
         terminal: &Terminal,
         line: ProgressBar,

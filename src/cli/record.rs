@@ -150,8 +150,8 @@ pub struct RecordArgs {
     on_frame: on_frame::OnFrameArgs,
 }
 
-/// Variable that names the session if no option does, not even in the file: systemd's units set it to
-/// the time of their start.
+/// Variable that names the session if no option does, not even in the file. The systemd units set it
+/// to their start time.
 const DEFAULT_SESSION_VARIABLE: &str = "SCENETAP_DEFAULT_SESSION";
 
 fn session_name(flag: Option<String>, layers: &Layers<'_>) -> Result<Option<String>> {
@@ -224,7 +224,7 @@ pub fn run(args: RecordArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
     let config = args.resolve(&context.layers)?;
     tracing::debug!(?config, "resolved");
     context.stderr_timeout.set(config.shutdown_timeout);
-    // For mpv and the command of --on-frame.
+    // Child processes are mpv and the command of --on-frame.
     descriptors::keep_from_children();
     let counters = Arc::new(Counters::with(context.troubles.clone()));
     let status_line = StatusLine::start(&context.terminal, Arc::clone(&counters));
@@ -235,8 +235,8 @@ pub fn run(args: RecordArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
         if let Some(runner) = &runner {
             runner.push(session, entry);
         }
-        // Whatever becomes of stdout, recording continues. If a write failed (a full disk), the
-        // exit status reports it.
+        // Recording continues even if stdout fails. A failed write (for example on a full disk) is
+        // reported by the exit status.
         if let Some(lines) = &mut lines {
             lines.push(&entry.id, &entry.to_json());
             if let Some(failure) = lines.take_failure() {
@@ -261,12 +261,12 @@ pub fn run(args: RecordArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
             &context.shutdown,
             &mut on_frame,
         );
-        // The player stays open but no longer follows the recording.
+        // The player stays open, but is no longer supervised.
         recorded.store(true, Ordering::Relaxed);
         result
     });
     status_line.end();
-    // One time for all that others hold up, in whole hundredths of a second.
+    // One deadline for everything that may block the end, in whole hundredths of a second.
     let deadline = Instant::now() + config.shutdown_timeout;
     let left = || {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -283,7 +283,7 @@ pub fn run(args: RecordArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
     Ok(ExitStatus::Done)
 }
 
-/// Implements `--play`. Recording continues whatever happens to mpv.
+/// Implements `--play`. Recording continues even if mpv fails.
 fn play_live(first: &Target, recorded: &AtomicBool) {
     let options = PlayOptions { is_recorder: true, ..PlayOptions::default() };
     match playback::play(first, Destination::Live, &options, recorded) {

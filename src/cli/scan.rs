@@ -105,7 +105,7 @@ pub fn run(args: ScanArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
                 outcome = output.write_line(&frame_table::row(entry));
             }
         }
-        // Ending early loses nothing: the file is still there.
+        // Ending early loses no data: the file can be scanned again.
         if outcome != WriteOutcome::Yes {
             shutdown.request();
         }

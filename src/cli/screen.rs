@@ -1,8 +1,8 @@
 //! The thread that writes to stderr: log lines, and the drawing of live lines.
 //!
-//! Nothing else writes there while a command runs. Whatever happens to stderr (a pipe that nobody
-//! reads, Ctrl-S, a terminal that is closed), the threads that log only put a message into a
-//! queue. If the queue is full, messages are dropped; how many is logged once it flows again.
+//! No other thread writes to stderr while a command runs. Whatever happens to stderr (a pipe that
+//! is not read, Ctrl-S, a closed terminal), the threads that log only add messages to a queue. If
+//! the queue is full, messages are dropped; their number is logged once there is room again.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -15,16 +15,16 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::io::Errno;
 
-/// Messages between the program and stderr.
+/// Maximum number of messages between the program and stderr.
 const QUEUED_MESSAGES: usize = 1024;
 
 /// The queue to stderr.
 #[derive(Debug, Clone)]
 pub struct Screen {
     queue: Sender<ScreenMessage>,
-    /// Log lines that were dropped since the last report.
+    /// Number of log lines dropped since the last report.
     dropped: Arc<AtomicU64>,
-    /// stderr did not accept the queue in time: nothing waits for it again.
+    /// Whether stderr did not accept the queue in time: do not wait for it again.
     is_stuck: Arc<AtomicBool>,
 }
 
@@ -32,21 +32,21 @@ pub struct Screen {
 enum ScreenMessage {
     /// A log line.
     Log(Vec<u8>),
-    /// A live line: the next one replaces it.
+    /// A live line, which the next one replaces.
     Draw(Vec<u8>),
-    /// Everything before this is written.
+    /// Answered once everything before it is written.
     Drained(Sender<()>),
 }
 
 impl Screen {
     /// Starts the thread that writes to the process's stderr.
     pub fn stderr() -> Self {
-        // Not std's handle: its lock would be held during a write that blocks.
+        // Do not use std's handle: its lock would be held during a blocking write.
         let file = io::stderr().as_fd().try_clone_to_owned().map(File::from);
         Screen::start(file.ok())
     }
 
-    /// Starts a thread that writes to `output`; without one, everything is discarded.
+    /// Starts a thread that writes to `output`. Without an output, everything is discarded.
     fn start(output: Option<impl Write + Send + 'static>) -> Self {
         let (queue, messages) = bounded(QUEUED_MESSAGES);
         let dropped = Arc::new(AtomicU64::new(0));
@@ -85,7 +85,8 @@ impl Screen {
         }
     }
 
-    /// Waits until everything queued so far is written, at most `timeout`. Returns whether it is.
+    /// Waits until everything queued so far is written, at most `timeout`. Returns whether it was
+    /// written.
     pub fn drain(&self, timeout: Duration) -> bool {
         if self.is_stuck.load(SeqCst) {
             return false;
@@ -101,8 +102,8 @@ impl Screen {
     }
 }
 
-/// Writes messages until the queue is closed. If stderr was closed, the rest is discarded. After
-/// any other error, such as a full disk, only that message is.
+/// Writes messages until the queue is closed. If stderr was closed, discards the rest. After any
+/// other error, such as a full disk, discards only that message.
 fn write_all(
     messages: &Receiver<ScreenMessage>,
     dropped: &AtomicU64,
@@ -114,7 +115,7 @@ fn write_all(
                 match output.as_mut().map(|output| output.write_all(&bytes)) {
                     Some(Err(error)) if is_closed(&error) => output = None,
                     Some(Err(_)) => {
-                        // A report would fail likewise: it follows the next line that succeeds.
+                        // A report would fail as well: it follows the next line that succeeds.
                         dropped.fetch_add(1, SeqCst);
                         continue;
                     }
@@ -133,8 +134,7 @@ fn write_all(
     }
 }
 
-/// Whether later writes cannot succeed either: a pipe without a reader, or a terminal that was
-/// closed.
+/// Returns whether later writes must fail as well: a pipe without a reader, or a closed terminal.
 fn is_closed(error: &io::Error) -> bool {
     error.kind() == ErrorKind::BrokenPipe
         || [Errno::IO, Errno::NXIO, Errno::BADF]
@@ -152,7 +152,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Blocks in each write until it is let through.
+    /// A writer that blocks in each write until it is released.
     struct Blocked {
         go: Receiver<()>,
         written: Arc<Mutex<Vec<u8>>>,

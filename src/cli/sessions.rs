@@ -191,7 +191,7 @@ fn to_json(info: &SessionInfo) -> String {
     .to_string()
 }
 
-/// Returns the lines of the table: names to the left, numbers to the right.
+/// Returns the lines of the table: names left-aligned, numbers right-aligned.
 fn table(sessions: &[SessionInfo]) -> Vec<String> {
     let header = ["session", "start", "length", "size", "frames", "state"].map(str::to_owned);
     let rows: Vec<[String; 6]> = std::iter::once(header).chain(sessions.iter().map(row)).collect();

@@ -15,7 +15,7 @@ use crate::error::{Error, Result, Stage};
 use crate::session::Session;
 use crate::status::{self, Answer, Status};
 
-/// A recorder that does not answer within this time counts as hung.
+/// Time after which a recorder that does not answer counts as hung.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Show the state of running recorders: sender, bytes, lag, free disk, last error
@@ -57,7 +57,7 @@ impl StatusArgs {
     }
 }
 
-/// Asks the recorders and prints their answers to stdout.
+/// Queries the recorders and prints their answers to stdout.
 ///
 /// # Errors
 ///
@@ -77,7 +77,7 @@ pub fn run(args: StatusArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
                 if config.json {
                     output.write_line(&line);
                 } else {
-                    // An empty line separates two recorders.
+                    // Separate recorders by an empty line.
                     (printed > 0).then(|| output.write_line(""));
                     to_text(&status, Timestamp::now()).iter().for_each(|line| {
                         output.write_line(line);
@@ -108,10 +108,10 @@ pub fn run(args: StatusArgs, context: &CommandContext<'_>) -> Result<ExitStatus>
 enum RecorderSelection {
     /// All recorders of this user.
     All,
-    /// The recorder that records in this folder, or that started in it: the sockets are named for
-    /// the session in which a recorder starts.
+    /// The recorder that is recording in this folder, or was started in it: sockets are named for a
+    /// recorder's first session.
     Folder { folder: PathBuf, sockets: Vec<PathBuf> },
-    /// A recorder with a session of this name, which is not in `--sessions-dir`.
+    /// A recorder with a session of this name outside `--sessions-dir`.
     Name(OsString),
 }
 
@@ -149,7 +149,7 @@ impl RecorderSelection {
     }
 }
 
-/// Returns whether two paths name the same folder, also through links.
+/// Returns whether two paths lead to the same folder, also through links.
 fn same_folder(a: &Path, b: &Path) -> bool {
     let real = |path: &Path| std::fs::canonicalize(path).ok();
     a == b || real(a).is_some_and(|a| real(b) == Some(a))

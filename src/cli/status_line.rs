@@ -1,4 +1,4 @@
-//! The live line of `record`: sender, bytes, bit rate, and how far detection is behind.
+//! The live line of `record`: sender, bytes, bit rate, and lag.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,8 +12,7 @@ use super::terminal::Terminal;
 use crate::media::Ticks;
 use crate::telemetry::{Counters, Snapshot};
 
-/// The live line. Updated from the counters four times per second, if stderr is a
-/// terminal.
+/// The live line. Updated from the counters four times per second if stderr is a terminal.
 #[derive(Debug)]
 pub struct StatusLine {
     _refresher: Refresher,
@@ -62,7 +61,7 @@ fn render(snapshot: &Snapshot, bytes_per_s: f64, width: usize) -> String {
     forms.iter().find(fits).cloned().unwrap_or(frames)
 }
 
-/// Formats a bit rate, such as `4.21 Mbit/s`, in powers of 1000 as is usual for networks.
+/// Formats a bit rate in powers of 1000, as is usual for networks, such as `4.21 Mbit/s`.
 fn bit_rate(bytes_per_s: f64) -> String {
     let bits_per_s = bytes_per_s * 8.0;
     if bits_per_s >= 1e6 {
@@ -78,8 +77,8 @@ pub(super) fn clock(time: Ticks) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-/// Returns the line that is logged at the end: the action `done`, the amount of data, the number
-/// of frames, and the damage.
+/// Returns the final log line: the action `done`, the amount of data, the number of frames, and the
+/// damage.
 pub fn summary(done: &str, snapshot: &Snapshot) -> String {
     let (bytes, time) = (ByteSize(snapshot.recorded_bytes), clock(snapshot.recorded));
     let mut text = format!(

@@ -1,4 +1,4 @@
-//! Formats a recorder's status as text for people.
+//! Formats a recorder's status as text.
 
 use bytesize::ByteSize;
 use jiff::Timestamp;
@@ -7,10 +7,10 @@ use super::status_line::clock;
 use crate::media::Ticks;
 use crate::status::{LoggedLine, Status};
 
-/// A write that takes at least this many seconds changes the displayed state.
+/// Seconds after which a write in progress is displayed as the state.
 const LONG_WRITE_S: f64 = 3.0;
 
-/// From this number of seconds on, bytes without a picture are displayed. Decoders hold back less.
+/// Seconds without a picture from which on they are displayed. Decoders delay pictures by less.
 const LONG_UNDECIDED_S: f64 = 10.0;
 
 /// Returns the lines to print; ages are relative to `now`.
@@ -100,8 +100,8 @@ fn age(since: &str, now: Timestamp) -> String {
     }
 }
 
-/// Replaces control characters, which a terminal could execute: the text comes from
-/// outside.
+/// Replaces control characters, which a terminal could execute: the text comes from an untrusted
+/// source.
 fn without_control_characters(line: &str) -> String {
     line.replace(char::is_control, "?")
 }

@@ -1,4 +1,4 @@
-//! `scenetap still`: any moment of a recording as a picture.
+//! `scenetap still`: writes any moment of a recording as a picture.
 
 use std::path::{Path, PathBuf};
 
@@ -73,7 +73,7 @@ impl StillArgs {
     ///
     /// # Errors
     ///
-    /// Returns an error if a value in effect is invalid, or contradicts another.
+    /// Returns an error if a value in effect is invalid, or contradicts another one.
     pub fn resolve(self, layers: &Layers<'_>) -> Result<StillConfig> {
         let wrong = |what: &str| Error::new(Stage::Config, what);
         let format = if file_output::is_stdout(&self.output) {
@@ -112,11 +112,12 @@ impl StillArgs {
     }
 }
 
-/// Finds the picture, and writes it.
+/// Writes the picture.
 ///
 /// # Errors
 ///
-/// Returns an error if there is no such recording, frame or picture, or the file cannot be written.
+/// Returns an error if the recording, the frame or the picture does not exist, or the file cannot be
+/// written.
 pub fn run(args: StillArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
     let config = args.resolve(&context.layers)?;
     tracing::debug!(?config, "resolved");

@@ -1,4 +1,4 @@
-//! What `play`, `still` and `clip` are given: a session or a file.
+//! Target of `play`, `still` and `clip`: a session or a file.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::session::Session;
 ///
 /// # Errors
 ///
-/// Returns an error if there is no such recording.
+/// Returns an error if the recording does not exist.
 pub fn find_target(target: &Path, sessions_dir: &Path) -> Result<Target> {
     if !target.is_file() {
         return Session::find(sessions_dir, target).map(Target::Session);
@@ -21,11 +21,12 @@ pub fn find_target(target: &Path, sessions_dir: &Path) -> Result<Target> {
     Target::of_file(target)
 }
 
-/// Returns the time of a frame in the index of a session. Its lock is waited for up to `lock_timeout`.
+/// Returns the time of a frame in the index of a session. Waits for the lock on the index for up to
+/// `lock_timeout`.
 ///
 /// # Errors
 ///
-/// Returns an error if there is no such frame, or the index cannot be read.
+/// Returns an error if the frame does not exist, or the index cannot be read.
 pub fn moment_of_frame(id: &str, target: &Target, lock_timeout: Duration) -> Result<Moment> {
     let Target::Session(session) = target else {
         let what = "a file has no frames: give --at TIME, or name a session";

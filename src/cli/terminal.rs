@@ -1,7 +1,7 @@
 //! stderr as a terminal: live lines at the bottom, log lines above them.
 //!
-//! Both are written by the thread of a [`Screen`]: drawing and logging never block, and nothing
-//! holds a lock while it writes to the terminal.
+//! Both are written by the thread of a [`Screen`]: drawing and logging never block, and no lock is
+//! held while writing to the terminal.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
@@ -57,7 +57,7 @@ impl Terminal {
         self.lines.add(line)
     }
 
-    /// Writes a line of data above the live lines. Blocks while the terminal does.
+    /// Writes a line of data above the live lines. Blocks while the terminal blocks.
     pub fn print_above(&self, line: &str) {
         self.screen.wait_for_room();
         // Queuing does not fail.
@@ -69,12 +69,13 @@ impl Terminal {
         self.screen.wait();
     }
 
-    /// Writes the last line of the program, about the error that ends it.
+    /// Writes the program's last line, for the error that ends it.
     pub fn print_error(&self, line: &str) {
         self.screen.log(line.as_bytes());
     }
 
-    /// Waits until everything logged so far is written, at most `timeout`. Returns whether it is.
+    /// Waits until everything logged so far is written, at most `timeout`. Returns whether it was
+    /// written.
     pub fn drain(&self, timeout: Duration) -> bool {
         self.screen.drain(timeout)
     }
@@ -95,7 +96,7 @@ pub struct LogLine {
 
 impl Write for LogLine {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        // The live lines are cleared before it, and drawn again below it.
+        // Clear the live lines before the log line, and draw them again below it.
         self.terminal.lines.suspend(|| self.terminal.screen.log(line));
         Ok(line.len())
     }
@@ -113,8 +114,8 @@ impl<'a> MakeWriter<'a> for Terminal {
     }
 }
 
-/// A terminal to which each drawing is queued as a whole. It never blocks and never fails: an
-/// error would make indicatif panic while it holds its lock.
+/// A terminal whose drawings are queued as a whole. It never blocks and never fails: an error would
+/// make indicatif panic while holding its lock.
 #[derive(Debug)]
 struct QueuedTerm {
     screen: Screen,

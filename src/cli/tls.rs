@@ -33,7 +33,7 @@ pub struct TlsArgs {
 }
 
 impl TlsArgs {
-    /// Resolves the TLS files; `None` means plain TCP.
+    /// Resolves the TLS files. `None` means plain TCP.
     ///
     /// # Errors
     ///

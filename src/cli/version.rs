@@ -1,4 +1,4 @@
-//! `scenetap version`: the program and the libraries that it was built with.
+//! `scenetap version`: the versions of the program and of its libraries.
 
 use serde_json::json;
 
@@ -27,7 +27,7 @@ pub struct VersionArgs {
 }
 
 impl VersionArgs {
-    /// Resolves whether JSON is wanted from the command line and the environment.
+    /// Resolves whether to print JSON, from the command line and the environment.
     ///
     /// # Errors
     ///

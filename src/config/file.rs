@@ -19,7 +19,7 @@ pub struct File {
 /// A key of the file and its value.
 #[derive(Debug)]
 struct Setting {
-    /// The value, in the form in which it would be typed.
+    /// The value, in the form used on the command line.
     value: OsString,
     /// Line number, counted from 1.
     line: usize,
@@ -73,7 +73,7 @@ impl File {
         self.settings.len()
     }
 
-    /// Returns the value of the option `name`, in the form in which it would be typed.
+    /// Returns the value of the option `name`, in the form used on the command line.
     pub(super) fn get(&self, name: &str) -> Option<&OsString> {
         self.settings.get(name).map(|setting| &setting.value)
     }
@@ -114,7 +114,7 @@ fn known(name: &str) -> Result<&'static dyn AnyKey, String> {
     Err(format!("unknown key `{name}`; the nearest one is `{}`", nearest.unwrap_or_default()))
 }
 
-/// Converts a value to the form in which it would be typed, if the option accepts it.
+/// Converts a value to the form used on the command line, if the option accepts it.
 fn typed_form(key: &dyn AnyKey, value: Value) -> Result<OsString, String> {
     let expected = match key.kind() {
         ValueKind::Text => "a string in quotes",
@@ -153,7 +153,7 @@ fn typed_form(key: &dyn AnyKey, value: Value) -> Result<OsString, String> {
     Ok(text)
 }
 
-/// Returns the words as they would be typed, in quotes where a shell needs them.
+/// Returns the words as one command line, quoted where a shell requires it.
 fn quoted(words: &[Value]) -> Option<String> {
     let words: Option<Vec<&str>> = words.iter().map(Value::as_str).collect();
     shlex::try_join(words?).ok()

@@ -34,9 +34,10 @@ pub enum ValueKind {
     Switch,
     /// A number or a quoted string.
     NumberOrText,
-    /// A quoted string, or an array of them, which counts as one string with commas.
+    /// A quoted string, or an array of strings, which is joined with commas.
     List,
-    /// A quoted string, which is split as a shell does; or an array of them, taken as it is.
+    /// A quoted string, which is split as a shell does; or an array of strings, which is used
+    /// unchanged.
     Words,
 }
 
@@ -45,7 +46,7 @@ pub enum ValueKind {
 pub struct Key<T> {
     /// The flag's name without dashes, and the key in the file.
     pub name: &'static str,
-    /// The default, in the form in which it would be typed.
+    /// The default, in the form used on the command line.
     pub default: Option<&'static str>,
     /// An older environment variable with the same meaning.
     pub old_variable: Option<&'static str>,
@@ -73,7 +74,7 @@ impl<T> Key<T> {
     ///
     /// # Errors
     ///
-    /// Returns what the value must be, such as "must be a number from 0 to 1".
+    /// Returns a description of valid values, such as "must be a number from 0 to 1".
     pub fn parse(&self, value: &OsStr) -> Result<T, String> {
         (self.parse)(value)
     }
@@ -91,7 +92,7 @@ impl<T: Clone + Send + Sync + 'static> Key<T> {
 pub trait AnyKey: Sync {
     /// The flag's name without dashes, and the key in the file.
     fn name(&self) -> &'static str;
-    /// The default, in the form in which it would be typed.
+    /// Returns the default, in the form used on the command line.
     fn default(&self) -> Option<&'static str>;
     /// Type of the value in the file.
     fn kind(&self) -> ValueKind;
@@ -181,7 +182,7 @@ pub mod key {
             .with_old_variable("MAX_FRAME_INTERVAL");
     pub static PROGRAM: Key<u16> = Key::new("program", ValueKind::Whole, values::program);
 
-    // About ffmpeg's -q:v 2.
+    // Similar to ffmpeg's -q:v 2.
     pub static JPEG_QUALITY: Key<u8> =
         Key::new("jpeg-quality", ValueKind::Whole, values::jpeg_quality).with_default("90");
     pub static FRAME_WIDTH: Key<u32> =

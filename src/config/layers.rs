@@ -8,7 +8,8 @@ use super::keys::{AnyKey, Key, key};
 use super::values::{self, HostPort};
 use crate::error::{Error, Result, Stage};
 
-/// Looks up an environment variable. Injected, so that tests need not change the process.
+/// Looks up an environment variable. Passed in, so that tests need not change the process's
+/// environment.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// The layers in which an option can be given, lowest first.
@@ -58,12 +59,12 @@ impl<'a> Layers<'a> {
         (self.environment)(name).filter(|value| !value.is_empty())
     }
 
-    /// Returns the value from the highest layer that gives the option. `flag` is the
-    /// value on the command line.
+    /// Returns the value from the highest layer in which the option is given. `flag` is the value
+    /// on the command line.
     ///
     /// # Errors
     ///
-    /// Returns an error if that value is invalid. The error names the variable, or the
+    /// Returns an error if the value in effect is invalid. The error names the variable, or the
     /// file and the line.
     pub fn ranked<T>(&self, flag: Option<T>, key: &Key<T>) -> Result<Option<Ranked<T>>> {
         if let Some(value) = flag {
@@ -90,7 +91,7 @@ impl<'a> Layers<'a> {
         Ok(Some(Ranked { value, layer: Layer::Default }))
     }
 
-    /// Returns the value of an option that may be missing.
+    /// Returns the value of an optional option.
     ///
     /// # Errors
     ///
@@ -99,11 +100,11 @@ impl<'a> Layers<'a> {
         Ok(self.ranked(flag, key)?.map(|ranked| ranked.value))
     }
 
-    /// Returns the value of an option that is required.
+    /// Returns the value of a required option.
     ///
     /// # Errors
     ///
-    /// As [`Layers::ranked`], and if the option is given nowhere and has no default.
+    /// As [`Layers::ranked`], and an error if the option is not given and has no default.
     pub fn required<T>(&self, flag: Option<T>, key: &Key<T>) -> Result<T> {
         self.optional(flag, key)?.ok_or_else(|| {
             let (name, variable) = (key.name, key.variable());

@@ -1,11 +1,10 @@
 //! Combines flags, environment variables and the configuration file into validated
 //! structs.
 //!
-//! An option is a [`Key`]: one name for the flag, the variable and the key of the file,
-//! and one parser for all three. [`Layers`] picks the value of the highest layer that
-//! gives the option: flag, then `SCENETAP_…`, then the older system's variable, then
-//! the [configuration file](config_path), then the default. The values of the structs below are validated;
-//! their users check nothing again.
+//! An option is a [`Key`]: one name for the flag, the variable and the key of the file, and one parser for
+//! all three. [`Layers`] picks the value of the highest layer in which the option is given: flag, then
+//! `SCENETAP_…`, then the older system's variable, then the [configuration file](config_path), then the
+//! default. The values of the structs below are validated; their users need no further checks.
 
 mod file;
 mod keys;
@@ -39,7 +38,7 @@ pub struct RecordConfig {
     pub json: bool,
     /// The command that is run for each kept frame.
     pub on_frame: Option<FrameCommand>,
-    /// Time to wait at the end for what others hold.
+    /// Time to wait at the end for readers, the terminal and locks.
     pub shutdown_timeout: Duration,
 }
 
@@ -48,7 +47,7 @@ pub struct RecordConfig {
 pub struct ScanConfig {
     /// Options of the scan.
     pub scan: ScanOptions,
-    /// Only list what the file contains.
+    /// List the content of the file instead of scanning it.
     pub list: bool,
     /// Write each kept frame to stdout as a line of JSON.
     pub json: bool,
@@ -61,9 +60,9 @@ pub struct CheckConfig {
     pub session: PathBuf,
     /// The folder in which session names are looked up.
     pub sessions_dir: PathBuf,
-    /// Repair what can be repaired.
+    /// Repair the problems found.
     pub repair: bool,
-    /// How missing frames are found again.
+    /// Options for detecting missing frames again.
     pub detect: DetectOptions,
 }
 
@@ -74,15 +73,15 @@ pub struct FramesConfig {
     pub session: PathBuf,
     /// The folder in which session names are looked up.
     pub sessions_dir: PathBuf,
-    /// Which frames.
+    /// Selected frames.
     pub selection: Selection,
-    /// For how long frames are leased.
+    /// Length of leases; `None` lists frames instead.
     pub lease: Option<Duration>,
     /// Whether to wait for more frames.
     pub follow: bool,
-    /// Maximum time to wait without a recorder.
+    /// Maximum time to wait for another recorder.
     pub timeout: Option<Duration>,
-    /// Who acts.
+    /// Name of the client.
     pub holder: Option<String>,
     /// Whether to print one line of JSON per frame instead of a table.
     pub json: bool,
@@ -99,20 +98,20 @@ pub struct PlayConfig {
     pub sessions_dir: PathBuf,
     /// Where playback starts; `None` for the live edge.
     pub from: Option<Moment>,
-    /// The id of a frame, at which it starts instead.
+    /// Id of a frame at which playback starts instead.
     pub frame: Option<String>,
-    /// The scene to which it goes instead.
+    /// Scene to which the player moves instead.
     pub step: Option<SceneStep>,
     /// Time to wait for the lock on the index.
     pub lock_timeout: Duration,
 }
 
-/// A scene, as seen from the picture that is shown.
+/// A scene, relative to the shown picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SceneStep {
-    /// The next one.
+    /// The next scene.
     Next,
-    /// The one before.
+    /// The previous scene.
     Previous,
 }
 
@@ -127,13 +126,13 @@ pub struct StillConfig {
     pub at: Option<Moment>,
     /// The id of a frame.
     pub frame: Option<String>,
-    /// The program to look at.
+    /// Number of the program.
     pub program: Option<u16>,
     /// The file to write; `-` is stdout.
     pub output: PathBuf,
-    /// Format of that file.
+    /// Format of the output file.
     pub format: StillFormat,
-    /// Quality and width.
+    /// JPEG quality and maximum width.
     pub jpeg: JpegOptions,
     /// Whether to print a line of JSON.
     pub json: bool,
@@ -148,13 +147,13 @@ pub struct ClipConfig {
     pub target: PathBuf,
     /// The folder in which session names are looked up.
     pub sessions_dir: PathBuf,
-    /// Which part.
+    /// The range of times.
     pub range: ClipRange,
-    /// The program at whose key frames the part begins and ends.
+    /// Number of the program at whose key frames the clip begins and ends.
     pub program: Option<u16>,
     /// The file to write; `-` is stdout.
     pub output: PathBuf,
-    /// Whether packets of 192 and 204 bytes stay so.
+    /// Whether packets of 192 and 204 bytes keep their size.
     pub as_is: bool,
     /// Whether to print a line of JSON.
     pub json: bool,

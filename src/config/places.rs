@@ -1,4 +1,4 @@
-//! Where the configuration file is looked for.
+//! Places in which the configuration file is searched.
 
 use std::path::{Path, PathBuf};
 
@@ -8,14 +8,14 @@ use super::layers::Environment;
 /// The administrator's file, for all users and the service.
 pub const SYSTEM_CONFIG: &str = "/etc/scenetap/config.toml";
 
-/// Path of the user's file, below the folder of configurations (XDG Base Directory Specification).
+/// Path of the user's file, relative to the configuration folder (XDG Base Directory
+/// Specification).
 const USER_CONFIG: &str = "scenetap/config.toml";
 
-/// Returns the configuration file to read, if there is one. The first of these counts, and the
-/// others are not read:
+/// Returns the configuration file to read, if there is one: the first of these.
 ///
 /// 1. `flag`, the value of `--config`
-/// 2. the variable `SCENETAP_CONFIG`; empty, it means no file
+/// 2. the variable `SCENETAP_CONFIG`; if it is empty, no file is read
 /// 3. `$XDG_CONFIG_HOME/scenetap/config.toml`, or `~/.config/scenetap/config.toml`, if it exists
 /// 4. `system`, if it exists
 pub fn config_path(
@@ -29,13 +29,14 @@ pub fn config_path(
     if let Some(path) = environment(CONFIG_VARIABLE) {
         return (!path.is_empty()).then(|| path.into());
     }
-    // A folder that this user may not search counts as one without the file: `sudo -u` keeps
-    // HOME. A file that cannot be read is an error, and so is a link that leads nowhere.
+    // A folder that this user may not search counts as one without the file: `sudo -u` keeps HOME.
+    // An unreadable file is an error, and so is a dangling link.
     let exists = |path: &PathBuf| path.symlink_metadata().is_ok();
     user_config(environment).filter(exists).or_else(|| Some(system.to_owned()).filter(exists))
 }
 
-/// Relative paths are ignored, as the specification demands.
+/// Returns the path of the user's file. Relative paths in the environment are ignored, as the
+/// specification requires.
 fn user_config(environment: Environment<'_>) -> Option<PathBuf> {
     let folder = |name| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let configs =
@@ -51,7 +52,7 @@ mod tests {
 
     use super::*;
 
-    /// Folders with a user's file below `.config`, another one below `xdg`, and a system's file.
+    /// Folders with a user's file below `.config`, another one below `xdg`, and a system-wide file.
     struct Host(tempfile::TempDir);
 
     impl Host {
@@ -69,7 +70,7 @@ mod tests {
             self.0.path().join(path)
         }
 
-        /// Returns the file that is read, relative to the folder.
+        /// Returns the file to read, relative to the folder.
         fn read(&self, flag: Option<&str>, variables: &[(&str, OsString)]) -> Option<PathBuf> {
             let environment = |name: &str| {
                 variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone())

@@ -1,7 +1,7 @@
 //! One parser per kind of value, for flags, variables and the file.
 //!
-//! An error describes what the value must be. It completes a sentence that begins with the
-//! option's name: "must be …".
+//! An error describes the valid values. It completes a sentence that begins with the option's name:
+//! "must be …".
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -20,18 +20,18 @@ use crate::pipeline::evidence::Moment;
 use crate::send::Speed;
 use crate::telemetry::LogFormat;
 
-/// Result of a parser: the value, or what it must be.
+/// Result of a parser: the value, or a description of valid values.
 pub(super) type Parsed<T> = Result<T, String>;
 
-/// Length of a session name in bytes: NAME_MAX of Linux (255), with room for suffixes
-/// such as `_2`.
+/// Maximum length of a session name in bytes: NAME_MAX of Linux (255), less room for suffixes such
+/// as `_2`.
 const SESSION_NAME_MAX_BYTES: usize = 200;
-/// Minimum width of a JPEG in pixels: narrower pictures are of no use.
+/// Minimum width of a JPEG in pixels: narrower pictures are useless.
 const FRAME_WIDTH_MIN_PX: u32 = 16;
 /// Maximum width of a JPEG in pixels (ITU-T T.81, B.2.2).
 const FRAME_WIDTH_MAX_PX: u32 = 65_535;
-/// Maximum sync interval, one hour: a larger value is a mistake, and times computed with this
-/// limit cannot overflow.
+/// Maximum sync interval, one hour. A larger value is a mistake; the limit also prevents overflow
+/// in computations with times.
 const SYNC_INTERVAL_MAX_S: f64 = 3_600.0;
 /// Maximum idle timeout, one year: for a longer timeout, use 0 (none).
 const IDLE_TIMEOUT_MAX_S: f64 = 31_536_000.0;
@@ -54,8 +54,8 @@ pub struct HostPort {
     pub port: u16,
 }
 
-/// Writes the form that is typed and that [`std::net::ToSocketAddrs`] reads, with
-/// brackets around an IPv6 address.
+/// Writes the form used on the command line, which [`std::net::ToSocketAddrs`] reads, with brackets
+/// around an IPv6 address.
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let HostPort { host, port } = self;
@@ -137,7 +137,7 @@ pub(super) fn byte_count(value: &OsStr) -> Parsed<u64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
         "" => "B".to_owned(),
-        // bytesize reads a single letter as a power of 1000.
+        // bytesize interprets a single letter as a power of 1000.
         letter if letter.len() == 1 && letter != "B" => format!("{letter}iB"),
         unit => unit.to_owned(),
     };
@@ -185,7 +185,7 @@ pub(super) fn session_count(value: &OsStr) -> Parsed<usize> {
     whole(value, 0..=usize::MAX, "must be a number of sessions, 0 or more")
 }
 
-/// Parses for how long frames are leased.
+/// Parses the length of a lease.
 pub(super) fn lease(value: &OsStr) -> Parsed<Duration> {
     let expected = "must be a number of seconds, more than 0 and at most 31536000";
     let seconds = within(value, 0.0..=IDLE_TIMEOUT_MAX_S, expected)?;
@@ -197,7 +197,7 @@ pub(super) fn lease(value: &OsStr) -> Parsed<Duration> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandWords(pub Vec<String>);
 
-/// Splits a command as a shell does, without expanding anything.
+/// Splits a command as a shell does, without expansions.
 pub(super) fn command(value: &OsStr) -> Parsed<CommandWords> {
     let expected = "must be a command, with quotes and backslashes as in a shell";
     let words = shlex::split(utf8(value)?).ok_or_else(|| expected.to_owned())?;
@@ -323,7 +323,7 @@ pub(super) fn port(value: &OsStr) -> Parsed<u16> {
     whole(value, 0..=u16::MAX, "must be a port from 0 to 65535")
 }
 
-/// Returns whether the syntax is that of a host name or an address. Does not resolve the name.
+/// Returns whether the syntax is valid for a host name or an address. Does not resolve the name.
 fn is_host(host: &str) -> bool {
     if host.contains(':') {
         // getaddrinfo accepts a zone, as in fe80::1%eth0.

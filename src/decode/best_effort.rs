@@ -19,8 +19,8 @@ pub struct BestEffort {
 }
 
 impl BestEffort {
-    /// Returns the time of the next picture. `pts` is its own, `dts` that of the access
-    /// unit that made the decoder return it. `None` if there is neither.
+    /// Returns the time of the next picture. `pts` is the picture's PTS, `dts` the DTS of the
+    /// access unit that made the decoder return the picture. Returns `None` if both are missing.
     pub fn choose(&mut self, pts: Option<Ticks>, dts: Option<Ticks>) -> Option<Ticks> {
         if let Some(dts) = dts {
             let is_faulty = self.last_dts.is_some_and(|last| dts <= last);

@@ -5,7 +5,7 @@ use ffmpeg_next as ffmpeg;
 
 use super::raw_frame;
 
-/// The colors that the samples of a picture stand for.
+/// Color interpretation of a picture's samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Colors {
     /// Luma coefficients of the matrix.
@@ -14,8 +14,8 @@ pub struct Colors {
     pub full_range: bool,
 }
 
-/// A matrix between R'G'B' and Y'CbCr (ITU-T H.273, MatrixCoefficients), with its two luma
-/// coefficients. The third, of green, is what they leave of 1.
+/// A matrix between R'G'B' and Y'CbCr (ITU-T H.273, MatrixCoefficients), given by two luma
+/// coefficients. The coefficient of green is the remainder to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Matrix {
     /// Luma coefficient of red.
@@ -26,7 +26,7 @@ pub struct Matrix {
     pub swscale: i32,
 }
 
-// The type of the constants depends on the version of FFmpeg.
+// Cast each constant: its type depends on the version of FFmpeg.
 #[allow(clippy::unnecessary_cast)]
 impl Matrix {
     /// BT.601, the matrix of JFIF.
@@ -58,7 +58,7 @@ impl Colors {
             FCC => Matrix::FCC,
             SMPTE240M => Matrix::SMPTE240M,
             BT470BG | SMPTE170M => Matrix::BT601,
-            // Untagged, or added in a later FFmpeg: treated as untagged.
+            // An untagged picture, or a matrix added in a later FFmpeg.
             _ if hd => Matrix::BT709,
             _ => Matrix::BT601,
         };

@@ -1,8 +1,8 @@
 //! Decoded planes → the planes of JFIF, or R'G'B', in one pass.
 //!
-//! Chroma is interpolated by a cubic filter to one sample for each pixel. As in libswscale, a chroma
-//! sample stands in the middle of its pixels. Samples that stand for no color are clipped as R'G'B',
-//! as players do.
+//! Chroma is interpolated by a cubic filter to one sample per pixel. As in libswscale, a chroma
+//! sample is centered on its pixels. Samples that represent no valid color are clipped as R'G'B', as
+//! players do.
 
 use multiversion::multiversion;
 
@@ -36,7 +36,7 @@ pub fn to_rgb(planes: &Planes<'_>, colors: Colors) -> RgbPicture {
     let convert = Conversion::new(colors, planes.bit_depth);
     let mut pixels = vec![0; 3 * width * height];
     let mut outputs = pixels.as_chunks_mut::<3>().0.chunks_exact_mut(width.max(1));
-    // The sample that stands for no color.
+    // The sample of neutral chroma.
     let neutral = vec![-convert.chroma.1 / convert.chroma.0; width];
     for_each_row(planes, |luma, chroma| {
         let Some(output) = outputs.next() else { return };
@@ -49,7 +49,8 @@ pub fn to_rgb(planes: &Planes<'_>, colors: Colors) -> RgbPicture {
     RgbPicture { width: size(width), height: size(height), pixels }
 }
 
-/// Reads the rows of a picture, with chroma at its size, from the first to the last.
+/// Passes each row of a picture to `take`, from the first to the last, with chroma interpolated to
+/// the row's width.
 fn for_each_row(planes: &Planes<'_>, mut take: impl FnMut(&[f32], Option<[&[f32]; 2]>)) {
     let Samples { width, height, .. } = planes.luma;
     let chroma = planes.chroma.map(|chroma| {
@@ -91,7 +92,7 @@ fn load(plane: Samples<'_>, y: usize, bit_depth: u32, row: &mut [f32]) {
     }
 }
 
-/// A chroma plane that is read at the size of the picture.
+/// A chroma plane that is interpolated to the size of the picture.
 struct Chroma {
     /// Rows of samples, each with [`BORDER`] repeated samples on either side.
     samples: Vec<f32>,
@@ -100,10 +101,10 @@ struct Chroma {
     subsampling: (u32, u32),
 }
 
-/// Samples that the cubic filter needs beyond either end of a row.
+/// Number of samples that the cubic filter needs beyond either end of a row.
 const BORDER: usize = 2;
 
-/// A row of chroma between two rows of samples.
+/// A row of chroma interpolated between rows of samples.
 #[derive(Default)]
 struct Scratch(Vec<f32>);
 
@@ -122,7 +123,8 @@ impl Chroma {
         Chroma { samples, width, height: plane.height, subsampling }
     }
 
-    /// Returns row `y` of the plane with its borders; beyond the plane, its first or last row.
+    /// Returns row `y` of the plane with its borders. Outside the plane, returns its first or last
+    /// row.
     fn samples(&self, y: isize) -> &[f32] {
         let stride = self.width + 2 * BORDER;
         let last = self.height.saturating_sub(1);
@@ -157,7 +159,7 @@ fn weigh([a, b, c, d]: [&[f32]; 4], weights: [f32; 4], sum: &mut [f32]) {
     }
 }
 
-/// Interpolates between the samples of a row that has [`BORDER`] samples more on either side.
+/// Interpolates a row that has [`BORDER`] additional samples on either side.
 #[multiversion(targets = "simd")]
 fn stretch(from: &[f32], subsampling: u32, row: &mut [f32]) {
     let filter = |near: &[f32], weights: [f32; 4]| -> f32 {
@@ -166,7 +168,7 @@ fn stretch(from: &[f32], subsampling: u32, row: &mut [f32]) {
     match subsampling {
         0 => row.iter_mut().zip(&from[BORDER..]).for_each(|(to, from)| *to = *from),
         1 => {
-            // Each sample stands for two pixels: one a quarter to its left, one to its right.
+            // Each sample covers two pixels: one a quarter to its left, one to its right.
             let [a, b, c, d] = cubic(0.25);
             let (pairs, rest) = row.as_chunks_mut::<2>();
             for (pair, near) in pairs.iter_mut().zip(from.windows(5)) {
@@ -188,8 +190,8 @@ fn stretch(from: &[f32], subsampling: u32, row: &mut [f32]) {
     }
 }
 
-/// Returns the weights of the four samples around a position `t` after the second of them, of the
-/// cubic filter that libswscale uses (a = −0.6).
+/// Returns the weights of the cubic filter that libswscale uses (a = −0.6), for the four samples
+/// around a position `t` after the second sample.
 fn cubic(t: f32) -> [f32; 4] {
     const A: f32 = -0.6;
     let near = |t: f32| (A + 2.0) * t.powi(3) - (A + 3.0) * t.powi(2) + 1.0;
@@ -197,15 +199,15 @@ fn cubic(t: f32) -> [f32; 4] {
     [far(1.0 + t), near(t), near(1.0 - t), far(2.0 - t)]
 }
 
-/// Factors from the samples of a picture to those of JFIF.
+/// Factors that convert the samples of a picture to JFIF.
 struct Conversion {
-    /// Of luma, then of chroma: factor, and what is added then. Levels become 0 to 255 and −128 to
-    /// 127.
+    /// Factor, and the value added afterwards; below, the same for chroma. Levels become 0 to 255
+    /// and −128 to 127.
     luma: (f32, f32),
     chroma: (f32, f32),
-    /// From Cr to red, Cb and Cr to green, and Cb to blue.
+    /// Factors from Cr to red, from Cb and Cr to green, and from Cb to blue.
     to_rgb: (f32, [f32; 2], f32),
-    /// Whether samples are those of JFIF.
+    /// Whether the samples already have the colors of JFIF.
     is_jfif: bool,
 }
 
@@ -239,7 +241,7 @@ impl Conversion {
     }
 }
 
-/// Converts a row: Y', Cb and Cr in, the same of JFIF out.
+/// Converts a row of Y', Cb and Cr to those of JFIF.
 #[multiversion(targets = "simd")]
 fn convert_row(
     conversion: &Conversion,
@@ -252,14 +254,14 @@ fn convert_row(
     for ((luma, (cb, cr)), (y_out, (cb_out, cr_out))) in inputs.zip(outputs) {
         let luma = luma * to_luma.0 + to_luma.1;
         let [cb, cr] = [cb, cr].map(|it| it * to_chroma.0 + to_chroma.1);
-        // Only as R'G'B' is it known which samples stand for no color.
+        // Clip as R'G'B': only there is it known which samples represent no valid color.
         let [luma, cb, cr] =
             if is_jfif { [luma, cb, cr] } else { jfif_of(rgb_of(conversion, [luma, cb, cr])) };
         (*y_out, *cb_out, *cr_out) = (rounded(luma), rounded(cb + 128.0), rounded(cr + 128.0));
     }
 }
 
-/// Converts a row: Y', Cb and Cr in, R'G'B' out.
+/// Converts a row of Y', Cb and Cr to R'G'B'.
 #[multiversion(targets = "simd")]
 fn rgb_row(conversion: &Conversion, [luma, cb, cr]: [&[f32]; 3], output: &mut [[u8; 3]]) {
     let Conversion { luma: to_luma, chroma: to_chroma, .. } = *conversion;
@@ -271,7 +273,7 @@ fn rgb_row(conversion: &Conversion, [luma, cb, cr]: [&[f32]; 3], output: &mut [[
     }
 }
 
-/// Returns R'G'B' of a color of the picture, 0 to 255.
+/// Converts a color of the picture to R'G'B', 0 to 255.
 #[inline(always)]
 fn rgb_of(conversion: &Conversion, [luma, cb, cr]: [f32; 3]) -> [f32; 3] {
     let (to_red, to_green, to_blue) = conversion.to_rgb;
@@ -282,7 +284,7 @@ fn rgb_of(conversion: &Conversion, [luma, cb, cr]: [f32; 3]) -> [f32; 3] {
     ]
 }
 
-/// Returns Y', Cb and Cr of a color of BT.601.
+/// Converts R'G'B' to Y', Cb and Cr of BT.601.
 #[inline(always)]
 fn jfif_of([red, green, blue]: [f32; 3]) -> [f32; 3] {
     const RED: f32 = Matrix::BT601.red as f32;
@@ -293,7 +295,7 @@ fn jfif_of([red, green, blue]: [f32; 3]) -> [f32; 3] {
     [luma, (blue - luma) * TO_CB, (red - luma) * TO_CR]
 }
 
-/// Rounds to the nearest of 0 to 255.
+/// Rounds to the nearest integer from 0 to 255.
 ///
 /// Adding 1.5 × 2²³ leaves the integer in the lowest bits of the mantissa. Unlike a cast, this
 /// becomes a few vector instructions.

@@ -1,9 +1,9 @@
 //! Access units → pictures in presentation order, with libavcodec.
 //!
-//! Apart from `libav`, this folder is the only user of `ffmpeg-next`. Each decoder uses a
-//! single thread: every frame thread adds a picture of delay, and with frame or slice
-//! threads the concealment of damage varies from run to run. Options match those of the
-//! ffmpeg tool: none that change pixels.
+//! Apart from `libav`, this folder is the only user of `ffmpeg-next`. Each decoder uses a single
+//! thread: every frame thread adds a picture of delay, and with frame or slice threads the
+//! concealment of damage varies from run to run. As in the ffmpeg tool, no option that changes
+//! pixels is set.
 
 mod best_effort;
 mod colors;
@@ -49,7 +49,7 @@ pub struct Decoder {
     raw: RawDecoder,
     chooser: TimeChooser,
     ready: VecDeque<Decoded>,
-    /// Pictures without a time, or that cannot be used.
+    /// Number of pictures that have no time or cannot be used.
     left_out: u64,
     /// Why the first unusable picture was skipped, until [`Decoder::take_unusable`]
     /// returns it.
@@ -81,13 +81,13 @@ impl Decoder {
         Ok(Decoder::new(RawDecoder::open(codec, settings)?, TimeChooser::new(times)))
     }
 
-    /// Goes on with a decoder and a choice of times.
+    /// Returns a decoder that continues with the state of `raw` and `chooser`.
     pub fn new(raw: RawDecoder, chooser: TimeChooser) -> Self {
         Decoder { raw, chooser, ready: VecDeque::new(), left_out: 0, unusable: None }
     }
 
-    /// Takes the decoder apart. Also returns the number of pictures that were left out. All others
-    /// must have been pulled.
+    /// Takes the decoder apart, and also returns the number of pictures that were left out. All
+    /// other pictures must have been pulled.
     pub fn into_parts(self) -> (RawDecoder, TimeChooser, u64) {
         (self.raw, self.chooser, self.left_out)
     }
@@ -99,13 +99,12 @@ impl Decoder {
         self.raw.start_at(keyframe_at);
     }
 
-    /// Also returns incomplete pictures, for a start without a key frame.
+    /// Also returns incomplete pictures, for a start without a random access point.
     pub fn show_damaged(&mut self) {
         self.raw.show_damaged();
     }
 
-    /// Decodes an access unit. One that fails to decode is counted and skipped, as in
-    /// ffmpeg.
+    /// Decodes an access unit. A unit that fails to decode is counted and skipped, as in ffmpeg.
     pub fn push(&mut self, unit: &AccessUnit) {
         self.raw.push(unit);
         while let Some(picture) = self.raw.pull() {
@@ -113,9 +112,9 @@ impl Decoder {
         }
     }
 
-    /// Ends the stream and flushes the pictures held back for reordering. A picture
-    /// without a time takes the first unused one of `times`; each picture makes one more
-    /// of them available (`dts_buffer` in `fftools/ffmpeg.c`).
+    /// Ends the stream and flushes the pictures held back for reordering. A picture without a time
+    /// takes the first unused time of `times`; each flushed picture makes one more time available
+    /// (`dts_buffer` in `fftools/ffmpeg.c`).
     pub fn finish(&mut self, mut times: impl Iterator<Item = Option<Ticks>>) {
         self.raw.end();
         let mut spare = VecDeque::new();
@@ -167,8 +166,8 @@ impl Decoder {
         self.raw.set_reorder(pictures);
     }
 
-    /// `spare` holds times for pictures without one; it is only given at the end of the
-    /// stream.
+    /// Adds a picture. `spare` holds times for pictures without one, and is passed only at the end
+    /// of the stream.
     fn take(&mut self, picture: RawPicture, spare: Option<&mut VecDeque<Option<Ticks>>>) {
         match self.chooser.place(&picture.origin, spare) {
             Placed::Skipped => {}

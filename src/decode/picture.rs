@@ -199,7 +199,8 @@ mod tests {
 
     fn error_for(change: impl FnOnce(&mut ffi::AVFrame)) -> String {
         let mut frame = frame();
-        // SAFETY: the frame is ours alone, and freeing it reads none of the changed fields.
+        // SAFETY: no other reference to the frame exists, and freeing it reads none of the changed
+        // fields.
         unsafe { change(&mut *frame.as_mut_ptr()) };
         DecodedPicture::new(frame).map(|_| ()).unwrap_err().to_string()
     }
@@ -225,8 +226,8 @@ mod tests {
     fn a_colour_space_and_range_of_a_newer_ffmpeg_count_as_untagged() {
         let untagged = DecodedPicture::new(frame()).unwrap().to_jfif(None).unwrap();
         let mut tagged = frame();
-        // SAFETY: the frame is ours; a C enum has the layout of an int, and no Rust code
-        // reads these as enums.
+        // SAFETY: no other reference to the frame exists; a C enum has the layout of an int, and no
+        // Rust code reads these fields as enums.
         unsafe {
             (&raw mut (*tagged.as_mut_ptr()).colorspace).cast::<i32>().write(250);
             (&raw mut (*tagged.as_mut_ptr()).color_range).cast::<i32>().write(250);

@@ -22,10 +22,10 @@ impl PixelFormat {
     /// Y'CbCr with a sample of 8 bits for each pixel in each of three planes.
     pub const YUV444P: PixelFormat = PixelFormat(ffi::AVPixelFormat::AV_PIX_FMT_YUV444P);
 
-    /// The same with 16 bits, in native order.
+    /// Y'CbCr with a sample of 16 bits per pixel in each of three planes, in native byte order.
     #[cfg(target_endian = "little")]
     pub const YUV444P16: PixelFormat = PixelFormat(ffi::AVPixelFormat::AV_PIX_FMT_YUV444P16LE);
-    /// The same with 16 bits, in native order.
+    /// Y'CbCr with a sample of 16 bits per pixel in each of three planes, in native byte order.
     #[cfg(target_endian = "big")]
     pub const YUV444P16: PixelFormat = PixelFormat(ffi::AVPixelFormat::AV_PIX_FMT_YUV444P16BE);
 
@@ -64,7 +64,7 @@ impl PixelFormat {
     /// components of a packed format.
     pub fn row_bytes(self, width: u32) -> usize {
         let width = i32::try_from(width).unwrap_or(0);
-        // SAFETY: looks the format up in a static table.
+        // SAFETY: only looks up the format in a static table.
         usize::try_from(unsafe { ffi::av_image_get_linesize(self.0, width, 0) }).unwrap_or(0)
     }
 
@@ -79,7 +79,7 @@ impl PixelFormat {
         let alpha = self.descriptor().is_some_and(|descriptor| descriptor.nb_components % 2 == 0);
         let none = ffi::AVPixelFormat::AV_PIX_FMT_NONE;
         Some(PixelFormat(SCORED_FORMATS.iter().fold(none, |best, &next| {
-            // SAFETY: looks formats up in a static table; a null loss pointer is allowed.
+            // SAFETY: only looks up formats in a static table; a null loss pointer is allowed.
             unsafe {
                 ffi::av_find_best_pix_fmt_of_2(
                     best,
@@ -92,10 +92,10 @@ impl PixelFormat {
         })))
     }
 
-    /// Returns the layout of the planes of a gray or Y'CbCr format that has a plane for each
-    /// component; `None` for any other format. A plane of opacities is left out.
+    /// Returns the layout of a gray or Y'CbCr format with one plane per component; `None` for any
+    /// other format. An alpha plane is ignored.
     pub fn planar(self) -> Option<PlanarLayout> {
-        // The type of the constants depends on the version of FFmpeg.
+        // Cast each constant: its type depends on the version of FFmpeg.
         #[allow(clippy::unnecessary_cast)]
         const OTHER: u64 = (ffi::AV_PIX_FMT_FLAG_RGB
             | ffi::AV_PIX_FMT_FLAG_PAL
@@ -139,7 +139,7 @@ pub struct PlanarLayout {
     pub has_chroma: bool,
     /// Bits per sample.
     pub bit_depth: u32,
-    /// Pixels for one chroma sample, as powers of two: horizontally and vertically.
+    /// Number of pixels per chroma sample, as powers of two: horizontally and vertically.
     pub subsampling: (u32, u32),
 }
 

@@ -1,6 +1,7 @@
 //! The planes of a decoded picture, in the decoder's buffers.
 
-/// One plane of a decoded picture. Samples deeper than 8 bits take two bytes, in native order.
+/// One plane of a decoded picture. Samples deeper than 8 bits take two bytes each, in native byte
+/// order.
 #[derive(Debug, Clone, Copy)]
 pub struct Samples<'a> {
     /// The plane, from the first visible sample to the last.
@@ -22,7 +23,7 @@ pub struct Planes<'a> {
     pub chroma: Option<[Samples<'a>; 2]>,
     /// Bits per sample.
     pub bit_depth: u32,
-    /// Pixels for one chroma sample, as powers of two: horizontally and vertically.
+    /// Number of pixels per chroma sample, as powers of two: horizontally and vertically.
     pub subsampling: (u32, u32),
 }
 

@@ -1,16 +1,16 @@
-//! What ffmpeg knows about a stream before it decodes the first picture.
+//! Look-ahead: the data that ffmpeg has about a stream before it decodes the first picture.
 //!
 //! libavformat looks ahead (`avformat_find_stream_info`), and its decoder starts with the
 //! results. Three of them affect the pictures, so this module looks equally far ahead:
 //!
-//! - **Parameter sets** (`extract_extradata`): a stream that begins in the middle of a
-//!   GOP has its first ones later. HEVC also decodes the pictures before them. So does a
-//!   decoder that resumes at a GOP without a sequence header.
+//! - **Parameter sets** (`extract_extradata`): a stream that begins in the middle of a GOP contains
+//!   its first ones later. HEVC also decodes the pictures before them, and so does a decoder that
+//!   resumes at a GOP without a sequence header.
 //! - **The output delay** of H.264 streams that do not state it
 //!   (`has_decode_delay_been_guessed`): libavcodec determines it while decoding, and
 //!   drops pictures that turn out to be late.
-//! - **Times**, if some pictures have none, or a PTS without the DTS: libavformat starts
-//!   over (`estimate_timings_from_pts`) with what it has learned about their order.
+//! - **Times**, if some pictures have none, or a PTS without a DTS: libavformat starts over
+//!   (`estimate_timings_from_pts`) with the order that it has learned.
 
 use memchr::memmem;
 
@@ -18,21 +18,21 @@ use super::{BestEffort, Decoder, Settings};
 use crate::error::Result;
 use crate::media::{AccessUnit, PictureTiming, VideoCodec};
 
-/// Limits of the look-ahead for a stream that does not decode: number of access units,
-/// and their bytes.
+/// Limits of the look-ahead for a stream that does not decode: number of access units and, below,
+/// of bytes.
 const MAX_UNITS: usize = 300;
 const MAX_BYTES: usize = 16 << 20;
 
-/// Minimum number of access units to look at. The first pictures alone do not reveal the
-/// B pictures that are shown before them, and if several pictures share a PES packet,
-/// only the first one has times.
+/// Minimum number of access units to examine. The first pictures alone do not reveal the B pictures
+/// that are shown before them, and if several pictures share a PES packet, only the first one has
+/// times.
 const UNITS: usize = 8;
 
-/// Number of access units to look at if times are missing or ambiguous: libavformat
-/// guesses from about this many pictures (`fps_probe_size`, `max_ts_probe`).
+/// Number of access units to examine if times are missing or ambiguous: libavformat guesses from
+/// about this many pictures (`fps_probe_size`, `max_ts_probe`).
 const GUESSED_UNITS: usize = 40;
 
-/// Looks ahead until everything is known.
+/// Examines the first access units until the settings and times are known.
 #[derive(Debug)]
 pub struct StreamProbe {
     codec: VideoCodec,
@@ -72,7 +72,7 @@ impl StreamProbe {
         })
     }
 
-    /// Reads the next access unit, and sets the delay in `timing` as known before it is
+    /// Examines the next access unit, and sets the delay in `timing` as known before that unit is
     /// decoded.
     pub fn look(&mut self, unit: &AccessUnit, timing: &mut PictureTiming) {
         if self.parameter_sets.is_empty() {
@@ -85,7 +85,7 @@ impl StreamProbe {
         self.bytes += unit.data.len();
     }
 
-    /// Returns whether everything is known, or a limit is reached.
+    /// Returns whether the settings and times are known, or a limit is reached.
     pub fn is_done(&self) -> bool {
         let guessed = !self.guesses || self.units >= GUESSED_UNITS;
         (self.delay_known && !self.parameter_sets.is_empty() && self.units >= UNITS && guessed)
@@ -103,7 +103,7 @@ impl StreamProbe {
         self.codec
     }
 
-    /// Returns the results.
+    /// Returns the settings for the decoder.
     pub fn settings(self) -> Settings {
         let reorder = self.decoder.as_ref().map_or(0, Decoder::reorder);
         let size = self.decoder.as_ref().and_then(Decoder::size);
@@ -131,8 +131,8 @@ impl StreamProbe {
     }
 }
 
-/// Returns the parameter sets in an access unit, with their start codes. Empty if one
-/// that is required for decoding is missing (`extract_extradata_bsf.c`).
+/// Returns the parameter sets in an access unit, with their start codes. Empty if a set required
+/// for decoding is missing (`extract_extradata_bsf.c`).
 pub fn parameter_sets(codec: VideoCodec, unit: &[u8]) -> Vec<u8> {
     match codec {
         VideoCodec::H264 | VideoCodec::Hevc => nal_units(codec, unit),

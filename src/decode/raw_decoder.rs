@@ -11,15 +11,15 @@ use crate::error::{Error, Result, Stage};
 use crate::libav::{codec_id, context, log};
 use crate::media::{AccessUnit, ByteOffset, Picture, RandomAccess, Ticks, VideoCodec};
 
-/// Maximum number of access units whose picture may still be returned: more than any
-/// decoder delays, and enough for streams of single fields.
+/// Maximum number of access units whose pictures are still expected: more than any decoder delays,
+/// and enough for streams of single fields.
 const MAX_PENDING: usize = 128;
 
-/// One of libavcodec's decoders.
+/// A decoder of libavcodec.
 ///
-/// Push an access unit, pull pictures until there are none, and repeat. To find the byte
-/// offset of a picture, a number is passed through libavcodec in place of the timestamps,
-/// which decoders only forward.
+/// Push an access unit, pull pictures until there are none, and repeat. To find the byte offset of
+/// a picture, a number is passed through libavcodec in place of the timestamps, which decoders
+/// forward unchanged.
 pub struct RawDecoder {
     codec: VideoCodec,
     opened: ffmpeg::decoder::Opened,
@@ -30,11 +30,11 @@ pub struct RawDecoder {
     undecodable: u64,
 }
 
-/// A picture as a decoder returns it, without a time of its own.
+/// A picture as returned by libavcodec, before its time is chosen.
 pub struct RawPicture {
-    /// Where it comes from.
+    /// The access unit from which the picture was decoded.
     pub origin: Origin,
-    /// The picture; or why it cannot be used, for example because its pixel format is unknown.
+    /// The picture, or the reason why it cannot be used, for example an unknown pixel format.
     pub picture: Result<Arc<dyn Picture>>,
 }
 
@@ -47,16 +47,17 @@ pub struct Origin {
     pub pts: Option<Ticks>,
     /// Decoding time of the access unit that made the decoder return the picture.
     pub trigger_dts: Option<Ticks>,
-    /// The last random access point before it in the stream.
+    /// The last random access point in front of the access unit.
     pub keyframe: Option<KeyFrame>,
-    /// Whether FFmpeg concealed an error in it, or decoded it from incomplete references.
+    /// Whether FFmpeg concealed an error in the picture, or decoded it from incomplete references.
     pub damaged: bool,
     /// The decoder's output delay in pictures when it returned the picture.
     pub reorder: u32,
 }
 
 impl Origin {
-    /// Returns whether both are of the same access unit. Two may start in the same packet.
+    /// Returns whether both belong to the same access unit. Two access units may start in the same
+    /// packet.
     pub fn is_of(&self, other: &Origin) -> bool {
         (self.at, self.pts) == (other.at, other.pts)
     }
@@ -72,7 +73,7 @@ struct Pending {
     damaged: bool,
 }
 
-/// A random access point, and the one before it, which its leading pictures need.
+/// A random access point and the one before it, to which its leading pictures may refer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyFrame {
     at: ByteOffset,
@@ -82,7 +83,7 @@ pub struct KeyFrame {
 }
 
 impl KeyFrame {
-    /// Returns the offset at which decoding has to start to show the picture at `pts`, which
+    /// Returns the offset at which decoding has to start to show the picture at `pts`. The picture
     /// follows this random access point in the stream.
     pub fn needed_at(self, pts: Ticks) -> ByteOffset {
         match self.kind {
@@ -145,13 +146,12 @@ impl RawDecoder {
         self.keyframe = Some(KeyFrame { at, pts: None, kind: RandomAccess::None, before: at });
     }
 
-    /// Also returns incomplete pictures, for a start without a key frame.
+    /// Also returns incomplete pictures, for a start without a random access point.
     pub fn show_damaged(&mut self) {
         context::show_damaged(&mut self.opened);
     }
 
-    /// Decodes an access unit. One that fails to decode is counted and skipped, as in
-    /// ffmpeg.
+    /// Decodes an access unit. A unit that fails to decode is counted and skipped, as in ffmpeg.
     pub fn push(&mut self, unit: &AccessUnit) {
         if unit.random_access != RandomAccess::None || self.keyframe.is_none() {
             self.keyframe = Some(KeyFrame {
@@ -172,7 +172,7 @@ impl RawDecoder {
             pts: unit.pts,
             dts: unit.dts,
             keyframe: self.keyframe,
-            // The other decoders detect missing data themselves.
+            // Decoders of other codecs detect missing data themselves.
             damaged: unit.damaged && self.codec == VideoCodec::Hevc,
         });
         let mut packet = ffmpeg::Packet::copy(&unit.data);
@@ -194,12 +194,12 @@ impl RawDecoder {
     /// Ends the stream, so that [`RawDecoder::flush`] returns the pictures held back for
     /// reordering.
     pub fn end(&mut self) {
-        // This only fails if it was called before.
+        // Fails only if it was called before.
         let _ = self.opened.send_eof();
     }
 
-    /// Returns the next picture after the end. `Some(None)` stands for a picture that belongs to no
-    /// access unit.
+    /// Returns the next picture after the end. `Some(None)` is a picture whose access unit is
+    /// unknown.
     pub fn flush(&mut self) -> Option<Option<RawPicture>> {
         let frame = self.receive()?;
         Some(self.identify(frame))
@@ -250,7 +250,7 @@ impl RawDecoder {
                 | Err(ffmpeg::Error::Eof) => {
                     return None;
                 }
-                // The error concerns one picture only; others may follow.
+                // The error affects only one picture; others may follow.
                 Err(_) => self.undecodable += 1,
             }
         }
@@ -304,7 +304,8 @@ mod tests {
             let mut frame = ffmpeg::frame::Video::new(ffmpeg::format::Pixel::YUV420P, 64, 48);
             frame.set_pts(Some(number));
             if number < 2 {
-                // SAFETY: the frame is ours alone, and freeing it does not read the format.
+                // SAFETY: no other reference to the frame exists, and freeing it does not read the
+                // format.
                 unsafe { (*frame.as_mut_ptr()).format = 9_999 };
             }
             let RawPicture { origin, picture } = decoder.identify(frame).unwrap();

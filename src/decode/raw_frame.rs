@@ -1,5 +1,5 @@
-//! Reads those fields of an `AVFrame` as numbers that `ffmpeg-next` converts to enums,
-//! and allocates and copies frames by format number (see [`super::pixel_format`]).
+//! Reads, as plain numbers, fields of `AVFrame` that `ffmpeg-next` converts to enums. Also
+//! allocates and copies frames by format number (see [`super::pixel_format`]).
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -15,7 +15,7 @@ use crate::error::{Error, Result, Stage};
 ///
 /// # Errors
 ///
-/// Returns an error if the headers of this build have no format with its number.
+/// Returns an error if the frame's format number is unknown to the headers of this build.
 pub fn pixel_format(frame: &ffmpeg::frame::Video) -> Result<PixelFormat> {
     // SAFETY: reads a plain integer of a frame that lives as long as `frame`.
     let number = injected().unwrap_or(unsafe { (*frame.as_ptr()).format });
@@ -30,8 +30,8 @@ pub fn pixel_format(frame: &ffmpeg::frame::Video) -> Result<PixelFormat> {
     })
 }
 
-/// In debug builds the environment variable `SCENETAP_PIXEL_FORMAT` replaces the format number of
-/// every frame, so that tests can feed the format of a newer FFmpeg.
+/// In debug builds, the environment variable `SCENETAP_PIXEL_FORMAT` replaces the format number of
+/// every frame: tests use it to simulate a format of a newer FFmpeg.
 fn injected() -> Option<c_int> {
     #[cfg(debug_assertions)]
     {
@@ -70,8 +70,8 @@ pub fn trigger(frame: &ffmpeg::frame::Video) -> Option<i64> {
 ///
 /// # Errors
 ///
-/// Returns an error if rows are stored bottom up (a negative line size, which FFmpeg's
-/// decoders for these codecs never return), or if there is no plane.
+/// Returns an error if the frame has no plane, or its rows are stored bottom up (a negative line
+/// size, which FFmpeg's decoders for these codecs never return).
 pub fn line_bytes(frame: &ffmpeg::frame::Video) -> Result<usize> {
     // SAFETY: reads a plain integer and a pointer of a frame that lives as long as `frame`.
     let (bytes, plane) = unsafe { ((*frame.as_ptr()).linesize[0], (*frame.as_ptr()).data[0]) };

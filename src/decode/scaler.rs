@@ -1,7 +1,7 @@
 //! Conversion of size and pixel format by libswscale.
 //!
-//! Not `ffmpeg-next`'s scaler, because it converts the format of each frame to the crate's enum
-//! (see [`super::pixel_format`]).
+//! `ffmpeg-next`'s scaler is not used, because it converts the format of each frame to the crate's
+//! enum (see [`super::pixel_format`]).
 #![allow(unsafe_code)]
 
 use std::ptr::{NonNull, null, null_mut};
@@ -81,9 +81,9 @@ impl Scaler {
         Ok(Scaler { context: NonNull::new(context).ok_or_else(failed)?, from, to })
     }
 
-    /// Sets the matrix (`SWS_CS_…`) of source and result, and whether each has full range. Between
-    /// two formats of Y'CbCr, both must have the same: libswscale does not convert the range of
-    /// samples with 16 bits.
+    /// Sets the matrix (`SWS_CS_…`) of source and result, and whether each is full range. Between
+    /// two Y'CbCr formats, both ranges must be equal: libswscale does not convert the range of
+    /// 16-bit samples.
     pub fn set_colors(&mut self, matrix: i32, from_full_range: bool, to_full_range: bool) {
         const UNITY: i32 = 1 << 16;
         // SAFETY: the context is valid, the table is one of libswscale's constants, and
@@ -107,8 +107,8 @@ impl Scaler {
     ///
     /// # Errors
     ///
-    /// Returns an error if the size or format of the frame is not that of the scaler, or
-    /// if memory is short.
+    /// Returns an error if the frame's size or format differs from the scaler's, or if memory is
+    /// short.
     pub fn run(&mut self, frame: &ffmpeg::frame::Video) -> Result<ffmpeg::frame::Video> {
         let format = raw_frame::pixel_format(frame)?;
         if (Shape { format, width: frame.width(), height: frame.height() }) != self.from {

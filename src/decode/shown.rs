@@ -8,35 +8,35 @@ use crate::media::{ByteOffset, Ticks};
 /// Time and position of a picture, and the state needed to resume decoding at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shown {
-    /// Offset of the TS packet in which its access unit starts.
+    /// Offset of the TS packet in which the picture's access unit starts.
     pub at: ByteOffset,
     /// Presentation time from the start of the recording.
     pub pts: Ticks,
     /// Offset at which decoding has to start to reach this picture.
     pub keyframe_at: ByteOffset,
-    /// Whether FFmpeg concealed an error in it, or decoded it from incomplete references.
+    /// Whether FFmpeg concealed an error in the picture, or decoded it from incomplete references.
     pub damaged: bool,
-    /// The choice between PTS and DTS, before this picture.
+    /// State of the choice between PTS and DTS, before this picture.
     pub times: BestEffort,
 }
 
-/// What becomes of a picture.
+/// Result of `TimeChooser::place`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placed {
-    /// It is shown.
+    /// The picture is shown at a time.
     Shown(Shown),
-    /// It comes before the first picture that is wanted.
+    /// The picture precedes the first requested one.
     Skipped,
-    /// It has no time, and cannot be shown.
+    /// The picture has no time, and cannot be shown.
     Untimed,
 }
 
-/// Chooses between PTS and DTS, for one picture after the other.
+/// Chooses between PTS and DTS, picture by picture.
 #[derive(Debug, Clone, Copy)]
 pub struct TimeChooser {
     times: BestEffort,
-    /// After a start at an open random access point: pictures returned before the one of
-    /// this access unit are incomplete and are dropped.
+    /// After a start at an open random access point: earlier pictures than that of this access unit
+    /// are incomplete, and are dropped.
     skip_until: Option<ByteOffset>,
 }
 

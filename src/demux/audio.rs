@@ -1,4 +1,4 @@
-//! The PES packets of an audio stream: their times matter, not their sound.
+//! The PES packets of an audio stream. Only their times are needed.
 
 use super::packet::{Packet, PesHeader};
 use super::pes::{PesParser, PesPart};
@@ -11,7 +11,7 @@ use crate::media::{AudioCodec, AudioStream, ByteOffset};
 #[derive(Debug)]
 pub struct AudioReader {
     stream: AudioStream,
-    /// Codec found in the data, if the tables do not name it (FFmpeg's `probe_codec`).
+    /// Codec found in the data, if the tables do not state it (FFmpeg's `probe_codec`).
     found: Option<AudioCodec>,
     parser: PesParser,
     scrambling: Scrambling,
@@ -71,8 +71,8 @@ impl AudioReader {
     }
 }
 
-/// Sets the codec of a stream if the tables do not name it. Returns `None` if the data is
-/// not audio.
+/// Sets the codec of a stream if the tables do not state it. Returns `None` if the data is not
+/// audio.
 fn identify(mut pes: AudioPes, found: &mut Option<AudioCodec>) -> Option<AudioPes> {
     if pes.stream.codec == AudioCodec::Private {
         *found = found.or_else(|| audio_codec(&pes.data));

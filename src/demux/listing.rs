@@ -9,7 +9,7 @@ use crate::ts::{TS_PACKET_BYTES, TsPacket};
 /// A program in the tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedProgram {
-    /// Program number; 0 if no table names one and it was guessed.
+    /// Program number; 0 if it was guessed.
     pub number: u16,
     /// PID of its PMT; 0 if it was guessed.
     pub pmt_pid: u16,
@@ -26,7 +26,7 @@ pub struct ListedStream {
     pub stream_type: Option<u8>,
     /// Kind and codec of the stream.
     pub content: Content,
-    /// ISO 639 code, if the table has one.
+    /// ISO 639 code, if the table contains one.
     pub language: Option<String>,
     /// Whether detection analyzes this stream.
     pub followed: bool,
@@ -38,7 +38,7 @@ pub struct Listing {
     choice: ProgramChoice,
     parser: PacketParser,
     reader: TableReader,
-    /// The packets so far, to guess from if there are no tables.
+    /// The packets so far: used for guessing if the stream has no tables.
     head: Vec<[u8; TS_PACKET_BYTES]>,
 }
 
@@ -48,8 +48,8 @@ impl Listing {
         Listing { choice, ..Listing::default() }
     }
 
-    /// Pushes the next packet. Returns true once the PMT of every program has arrived, or
-    /// it is too late to wait for one.
+    /// Pushes the next packet. Returns true once the PMT of every program has arrived, or the limit
+    /// for waiting is reached.
     pub fn push(&mut self, packet: TsPacket<'_>) -> bool {
         self.head.push(*packet.bytes);
         if let Some(parsed) = self.parser.parse(packet.bytes) {

@@ -10,8 +10,8 @@
 //! table_packets  the packets of these tables
 //! program        selection of the program and the video stream
 //! pes            PES packets of one PID
-//! scrambling     whether packets that are flagged as scrambled are
-//! succession     when another video stream takes the place of the selected one
+//! scrambling     whether packets flagged as scrambled really are
+//! succession     when another video stream replaces the selected one
 //! audio          the PES packets of an audio stream
 //! listing        programs, streams, codecs and PIDs for `scan --list`
 //! ```
@@ -43,14 +43,14 @@ use scrambling::Scrambling;
 use succession::Succession;
 use tables::TableReader;
 
-/// Maximum number of bytes held while no table describes the PIDs: FFmpeg's default
-/// `probesize`, which it reads twice for the same reason.
+/// Maximum number of bytes held while no table describes the PIDs: the default `probesize` of
+/// FFmpeg, which reads these bytes twice for the same reason.
 const MAX_HELD_BYTES: usize = 5_000_000;
 
 /// Output of the demuxer, in stream order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DemuxEvent<'a> {
-    /// The selected program is known, or has changed.
+    /// The selected program has become known, or has changed.
     Program(Program),
     /// Another video stream is selected from here on: the open access unit of the previous one
     /// is complete.
@@ -99,8 +99,8 @@ pub enum StreamFault {
     Discontinuity(ByteOffset),
     /// A packet is scrambled.
     Scrambled(ByteOffset),
-    /// A packet has `transport_error_indicator` set: it was received with errors. It is decoded
-    /// nevertheless, as in ffmpeg.
+    /// A packet has `transport_error_indicator` set: it was received with errors. As in ffmpeg, it
+    /// is decoded nevertheless.
     TransportError(ByteOffset),
 }
 
@@ -122,7 +122,7 @@ pub struct Demuxer {
     choice: ProgramChoice,
     tables: TableReader,
     program: Option<Program>,
-    /// The last reported reason why there is no video.
+    /// The last reported reason why the stream has no video.
     no_video: Option<NoVideo>,
     held: Option<Held>,
     video: PesParser,
@@ -130,7 +130,7 @@ pub struct Demuxer {
     succession: Succession,
     /// Last continuity counter of the video stream, with the payload of its packet.
     counter: Option<ContinuityCounter>,
-    /// Video before this packet is skipped.
+    /// Offset before which video packets are skipped.
     video_from: ByteOffset,
     audio: Vec<AudioReader>,
 }
@@ -174,7 +174,7 @@ impl Demuxer {
         demuxer.tables = TableReader::resume(&program);
         demuxer.video_from = video_from;
         demuxer.follow(program, &mut |_| ());
-        // The start is in the middle of a PES packet, whose header is not read again.
+        // The start is in the middle of a PES packet whose header is not read again.
         demuxer.video = PesParser::in_payload();
         demuxer.scrambling = Scrambling::in_clear_pes();
         demuxer
@@ -312,7 +312,7 @@ impl Demuxer {
         self.succession.see(packet);
         let has_stopped =
             at >= self.video_from && self.succession.push(at, packet, bytes, successor);
-        // A PID that has carried audio may carry video now.
+        // A PID that carried audio may carry video now.
         if !self.succession.is_video(packet.pid)
             && let Some(reader) =
                 self.audio.iter_mut().find(|reader| reader.stream().pid == packet.pid)
@@ -324,12 +324,11 @@ impl Demuxer {
         }
     }
 
-    /// Selects the video stream that takes the place of the one that has stopped, and demuxes what
-    /// was held of it.
+    /// Selects the video stream that replaces the stopped one, and demuxes the packets held for it.
     fn succeed(&mut self, successor: VideoStream, sink: &mut impl FnMut(DemuxEvent<'_>)) {
         let held = self.succession.take(successor.pid);
         let audio = self.tables.tables().audio();
-        // After a restart, tables may not have been read again.
+        // After a restart, the tables may not have been read again.
         let audio = match &self.program {
             Some(program) if audio.is_empty() => program.audio.clone(),
             _ => audio,
@@ -375,7 +374,7 @@ impl Demuxer {
                 PesPart::End => DemuxEvent::PesEnd,
             });
         });
-        // By now, a picture that begins in this packet is open.
+        // A picture that begins in this packet is open by now.
         if packet.transport_error {
             sink(DemuxEvent::Fault(StreamFault::TransportError(at)));
         }

@@ -1,10 +1,10 @@
 //! Parses one transport packet: header, adaptation field, and the start of its payload.
 //!
-//! The `mpeg2ts` crate parses every packet in which something begins. It rejects much of
-//! what real streams contain (PIDs before their PMT, unknown stream types, optional PES
-//! header fields, tables over several packets). What it rejects is read by
-//! [`read_tolerantly`], which checks only what FFmpeg's `libavformat/mpegts.c`
-//! (`handle_packet`) checks, and passes the payload on unparsed.
+//! The `mpeg2ts` crate parses every packet in which a PES packet or a section begins. It rejects
+//! much of what real streams contain (PIDs before their PMT, unknown stream types, optional PES
+//! header fields, tables over several packets). Rejected packets are read by [`read_tolerantly`],
+//! which checks only what FFmpeg's `libavformat/mpegts.c` (`handle_packet`) checks, and passes the
+//! payload on unparsed.
 
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -22,13 +22,13 @@ pub struct Packet<'a> {
     pub pid: u16,
     /// Whether a PES packet or a section begins in the payload.
     pub unit_start: bool,
-    /// Whether it was received with uncorrectable errors.
+    /// Whether the packet was received with uncorrectable errors.
     pub transport_error: bool,
     /// Whether the payload is scrambled.
     pub scrambled: bool,
     /// Counts the packets of a PID that carry payload, modulo 16.
     pub continuity_counter: u8,
-    /// Whether the counter may jump here.
+    /// Whether the continuity counter may jump here.
     pub discontinuity: bool,
     /// Whether the packet has a payload, possibly an empty one.
     pub has_payload: bool,
@@ -54,7 +54,7 @@ pub struct PesHeader {
     pub stream_id: u8,
     /// Presentation time, 33 bits.
     pub pts: Option<Ticks>,
-    /// Decoding time, 33 bits. As in FFmpeg, it equals the PTS if only that is given.
+    /// Decoding time, 33 bits. As in FFmpeg, equal to the PTS if only the PTS is present.
     pub dts: Option<Ticks>,
     /// Bytes of elementary stream in the PES packet; `None` if unbounded.
     pub es_bytes: Option<usize>,
@@ -62,9 +62,8 @@ pub struct PesHeader {
 
 /// Parses packets, one at a time.
 ///
-/// After an error, `mpeg2ts` remains in the middle of a packet. So it reads from a
-/// [`PacketSlot`] that holds one packet and is refilled for each: an error never affects more
-/// than that packet.
+/// After an error, `mpeg2ts` remains in the middle of a packet. So it reads from a [`Slot`] that
+/// holds one packet and is refilled for each: an error never affects a later packet.
 pub struct PacketParser {
     reader: TsPacketReader<PacketSlot>,
 }
@@ -86,8 +85,8 @@ impl PacketParser {
     /// the reserved adaptation field control 0.
     pub fn parse<'a>(&mut self, bytes: &'a [u8; TS_PACKET_BYTES]) -> Option<Packet<'a>> {
         let mut packet = read_tolerantly(bytes)?;
-        // If nothing begins in the packet, `mpeg2ts` would still read a table on PIDs
-        // that carry tables.
+        // If no unit begins in the packet, `mpeg2ts` would still parse a table on PIDs that carry
+        // tables.
         if packet.scrambled || !packet.unit_start || would_panic(&packet) {
             return Some(packet);
         }
@@ -137,8 +136,8 @@ fn read_tolerantly(bytes: &[u8; TS_PACKET_BYTES]) -> Option<Packet<'_>> {
     })
 }
 
-/// `mpeg2ts` 0.6.1 splits a PMT at its program_info_length without checking that this
-/// many bytes are available.
+/// `mpeg2ts` 0.6.1 splits a PMT at its program_info_length without checking that this many bytes
+/// are available, and panics.
 fn would_panic(packet: &Packet<'_>) -> bool {
     const PMT_TABLE_ID: u8 = 2;
     let [0, section @ ..] = packet.payload else { return false };
@@ -179,7 +178,7 @@ fn pmt_of(pmt: &mpeg2ts::ts::payload::Pmt) -> Pmt {
 }
 
 fn pes_start<'a>(packet: &Packet<'a>, pes: &mpeg2ts::ts::payload::Pes) -> Option<Understood<'a>> {
-    // `mpeg2ts` accepts a header that ends in the next packet, if only stuffing is there.
+    // `mpeg2ts` accepts a header that continues in the next packet if the rest is only stuffing.
     if pes.data.is_empty() {
         return None;
     }
@@ -211,7 +210,7 @@ impl PesHeader {
     }
 }
 
-/// One packet, to be read once.
+/// A source that holds one packet, which is read once.
 #[derive(Default)]
 struct PacketSlot {
     packet: Cell<Option<[u8; TS_PACKET_BYTES]>>,

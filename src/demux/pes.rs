@@ -50,8 +50,8 @@ impl PesParser {
 
     /// Pushes one packet of the PID; passes its parts to `sink` in order.
     pub fn push<'a>(&mut self, packet: &Packet<'a>, mut sink: impl FnMut(PesPart<'a>)) {
-        // FFmpeg returns at most one PES packet per transport packet: if this one has
-        // ended an open PES packet, the end of its own is not detected.
+        // FFmpeg returns at most one PES packet per transport packet: if this packet has ended an
+        // open PES packet, the end of its own is not detected.
         let ends_another =
             packet.unit_start && matches!(self.state, ParserState::Payload { taken: 1.., .. });
         if let Some(Understood::PesStart(header, data)) = &packet.understood {
@@ -104,7 +104,7 @@ impl PesParser {
         if *taken == 0 && expected.is_some() {
             data = &data[..data.len().min(max_bytes)];
         } else if *taken > 0 && *taken + data.len() > max_bytes {
-            // It is longer than stated, or than the maximum: the rest is a PES packet
+            // The PES packet is longer than stated, or than the maximum: the rest is a PES packet
             // without times.
             (*taken, *expected) = (0, None);
             sink(PesPart::Start(PesHeader::default()));
@@ -160,8 +160,8 @@ fn parse_header(bytes: &[u8]) -> ParsedHeader {
     ParsedHeader::Whole(PesHeader { stream_id, pts, dts, es_bytes }, header_bytes)
 }
 
-/// Returns the decoding time of the PES packet that begins in a payload, if its header has one, and
-/// ends in this payload.
+/// Returns the decoding time of the PES packet that begins in a payload. Returns `None` if its
+/// header has none, or continues after this payload.
 pub fn decoding_time(payload: &[u8]) -> Option<Ticks> {
     match parse_header(payload) {
         ParsedHeader::Whole(header, _) => header.dts,

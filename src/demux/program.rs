@@ -49,10 +49,10 @@ pub struct Program {
     pub video_pid: u16,
     /// Codec of the video stream.
     pub codec: VideoCodec,
-    /// The audio streams of all programs seen so far: libavformat uses their first times
-    /// to determine the start of the recording.
+    /// The audio streams of all programs seen so far: libavformat uses their first times to
+    /// determine the start of the recording.
     pub audio: Vec<AudioStream>,
-    /// The video stream that the current tables name in place of this one. It is selected once this
+    /// The video stream that the current tables list instead of this one. It is selected once this
     /// one has stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successor: Option<VideoStream>,
@@ -62,8 +62,8 @@ pub struct Program {
 const MAX_AUDIO_STREAMS: usize = 256;
 
 impl VideoStream {
-    /// Returns whether this stream begins in a packet of a PID that has carried another codec:
-    /// parameter sets of its codec stand where a PES packet begins.
+    /// Returns whether this stream begins in a packet of a PID that previously carried another
+    /// codec: the payload contains parameter sets of its codec where a PES packet begins.
     pub fn begins_in(self, packet: &Packet<'_>) -> bool {
         self.pid == packet.pid
             && packet.unit_start
@@ -78,8 +78,9 @@ impl Program {
         Program { number: program, map_pid, video_pid: pid, codec, audio, successor: None }
     }
 
-    /// Returns the program after tables that name the video stream `named`, and `audio`. The video
-    /// stream stays, and audio streams that are no longer named do, as in ffmpeg.
+    /// Returns the program after an update of the tables, which list the video stream `named`, and
+    /// `audio`. As in ffmpeg, the video stream stays selected, and audio streams stay even if no
+    /// longer listed.
     pub fn updated(&self, named: VideoStream, audio: Vec<AudioStream>) -> Self {
         let is_same = (named.pid, named.codec) == (self.video_pid, self.codec);
         let mut updated = self.clone();
@@ -102,10 +103,10 @@ fn is_unknown(pid: &u16) -> bool {
     *pid == 0
 }
 
-/// Why there is no video to decode.
+/// Reason why no video can be decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoVideo {
-    /// There are no tables, and no video was found without them.
+    /// The stream has no tables, and no video was found without them.
     NoTables,
     /// The requested program does not exist.
     NoSuchProgram {
@@ -114,14 +115,14 @@ pub enum NoVideo {
         /// The program numbers in the tables.
         numbers: Vec<u16>,
     },
-    /// There is video, but its codec is not supported.
+    /// The program has video, but its codec is not supported.
     NotDecoded {
         /// PID of the video stream.
         pid: u16,
         /// FFmpeg's name of the codec.
         codec: &'static str,
     },
-    /// There is no video among the streams.
+    /// The program has streams, but no video.
     NoneAmong {
         /// Number of audio streams.
         audio: usize,
@@ -169,8 +170,8 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Returns tables that contain what is known of a program after a restart: the video stream that
-    /// its PMT lists. The PMT may not be sent again.
+    /// Returns tables as known after a restart: with the PMT that lists the program's video stream.
+    /// The PMT may not be sent again.
     pub fn of(program: &Program) -> Self {
         let listed = program.successor.unwrap_or(VideoStream {
             program: program.number,
@@ -195,14 +196,14 @@ impl Tables {
         }
     }
 
-    /// Updates a PMT that has arrived on `pid`. It does not count if the PAT maps its program to
-    /// another PID, whose tables then do.
+    /// Updates a PMT that has arrived on `pid`. Ignores it if the PAT maps its program to another
+    /// PID.
     pub fn pmt(&mut self, pid: u16, mut pmt: Pmt) {
         let mut mapped = self.pat.iter().filter(|entry| entry.program == pmt.program).peekable();
         if mapped.peek().is_some() && mapped.all(|entry| entry.pmt_pid != pid) {
             return;
         }
-        // If it names a PID twice, the first one counts.
+        // If the PMT lists a PID twice, use the first entry.
         let mut seen = HashSet::new();
         pmt.streams.retain(|stream| seen.insert(stream.pid));
         let known = self.pmts.iter_mut().find(|(_, old)| old.program == pmt.program);
@@ -212,8 +213,8 @@ impl Tables {
         }
     }
 
-    /// Returns the video stream that the tables name, if there is one. The `current` one stays
-    /// selected while a table that counts lists it.
+    /// Returns the video stream that the tables list, if any. The stream of `current` stays selected
+    /// as long as an eligible table lists it.
     pub fn video(&self, choice: ProgramChoice, current: Option<&Program>) -> Option<VideoStream> {
         let is_eligible = |pmt: &&Pmt| match choice {
             ProgramChoice::Number(number) => pmt.program == number,
@@ -233,12 +234,13 @@ impl Tables {
         });
         let Some(current) = current else { return videos.into_iter().next() };
         let mut videos: Vec<_> = videos.collect();
-        // The same stream, then one of the same program.
+        // Prefer the same stream, then one of the same program.
         videos.sort_by_key(|video| {
             let is_same = (video.pid, video.codec) == (current.video_pid, current.codec);
             (!is_same, video.program != current.number)
         });
-        // While the program has a table, that of another counts only if it lists the same stream.
+        // While the program has a table, another program is eligible only if it lists the same
+        // stream.
         let has_table = self.pmts.iter().any(|(_, pmt)| pmt.program == current.number);
         videos.into_iter().next().filter(|video| {
             let is_same = (video.pid, video.codec) == (current.video_pid, current.codec);
@@ -264,7 +266,7 @@ impl Tables {
         self.pmts.iter().map(|(pid, pmt)| (*pid, pmt))
     }
 
-    /// Returns the reason why [`Tables::video`] finds none.
+    /// Returns the reason why [`Tables::video`] returns `None`.
     pub fn no_video(&self, choice: ProgramChoice) -> NoVideo {
         let (mut audio, mut other) = (0, 0);
         let mut numbers = Vec::new();
@@ -314,8 +316,7 @@ impl Tables {
 /// Guesses a program from packets without tables: the first PID with video PES packets
 /// whose codec can be identified, as FFmpeg's `auto_guess` does.
 pub fn guess<'a>(packets: impl Iterator<Item = &'a [u8; TS_PACKET_BYTES]>) -> Option<Program> {
-    /// Enough to contain a parameter set or sequence header, which are sent every few
-    /// seconds.
+    /// Enough to contain a parameter set or sequence header, which are sent every few seconds.
     const MAX_PROBED_BYTES: usize = 1 << 20;
     let mut parser = PacketParser::default();
     let mut streams: HashMap<u16, Vec<u8>> = HashMap::new();

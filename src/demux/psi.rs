@@ -58,9 +58,9 @@ pub enum Content {
     Video(VideoCodec),
     /// Video that is not decoded, with FFmpeg's name of its codec.
     OtherVideo(&'static str),
-    /// Audio: it affects where time starts, and its clock affects that of video.
+    /// Audio: affects the start of the recording, and its clock affects the clock of video.
     Audio(AudioCodec),
-    /// Private data of which the table does not state what it is: it may be audio.
+    /// Private data of a kind that the table does not state: it may be audio.
     Private,
     /// Subtitles, tables, data.
     Other,
@@ -140,7 +140,8 @@ fn by_descriptors(descriptors: &[u8]) -> Content {
 }
 
 /// Returns whether descriptors state that private data is not audio: teletext, subtitles, metadata
-/// (EN 300 468, table 12; ISO/IEC 13818-1, 2.6.58). FFmpeg probes the bytes of any other.
+/// (EN 300 468, table 12; ISO/IEC 13818-1, 2.6.58). FFmpeg probes the bytes of all other private
+/// data.
 fn describe_data(descriptors: &[u8]) -> bool {
     const IS_DATA: [u8; 5] = [0x26, 0x45, 0x46, 0x56, 0x59];
     matches!(registration(descriptors).as_ref(), Some(b"KLVA" | b"ID3 " | b"CUEI"))
@@ -268,7 +269,7 @@ fn parse_pmt(program: u16, body: &[u8]) -> Option<Pmt> {
     let (&[_, _, high, low], rest) = body.split_first_chunk()?;
     let (program_descriptors, mut rest) = split_by_length(rest, high, low)?;
     let mut streams = Vec::new();
-    // A truncated stream ends the list; the streams before it count.
+    // A truncated stream entry ends the list; the streams before it are used.
     while let Some((&[stream_type, pid_high, pid_low, high, low], tail)) = rest.split_first_chunk()
     {
         let Some((descriptors, next)) = split_by_length(tail, high, low) else { break };

@@ -1,14 +1,15 @@
-//! Decides whether packets with `transport_scrambling_control` are scrambled.
+//! Decides whether packets with `transport_scrambling_control` are really scrambled.
 //!
-//! Some multiplexers set the flag on clear payload. PES headers are not scrambled where the payload
-//! is clear, so a start code where a PES packet begins shows that it is (ISO/IEC 13818-1, 2.4.3.6).
+//! Some multiplexers set the flag on clear payload. A clear payload has clear PES headers, so a
+//! start code at the beginning of a PES packet shows that the payload is clear (ISO/IEC 13818-1,
+//! 2.4.3.6).
 
 use super::packet::Packet;
 
-/// What the PES packets of one PID have shown.
+/// State derived from the PES packets of one PID.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Scrambling {
-    /// Whether the PES packet that began last is clear.
+    /// Whether the last PES packet that began is clear.
     is_clear: bool,
 }
 
@@ -18,8 +19,8 @@ impl Scrambling {
         Scrambling { is_clear: true }
     }
 
-    /// Takes the next packet of the PID. Returns whether it is scrambled: it is flagged, and the PES
-    /// packet to which it belongs has begun with other bytes than a start code.
+    /// Takes the next packet of the PID. Returns whether it is scrambled: it is flagged, and its PES
+    /// packet does not begin with a start code.
     pub fn is_scrambled(&mut self, packet: &Packet<'_>) -> bool {
         const START_CODE: [u8; 3] = [0, 0, 1];
         if packet.unit_start {

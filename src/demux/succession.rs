@@ -1,8 +1,9 @@
-//! Another video stream that the tables name in place of the one that is demuxed.
+//! Replacement of the demuxed video stream by another one that the tables list.
 //!
-//! As ffmpeg, the demuxer stays with a stream that goes on, whatever later tables say. Unlike
-//! ffmpeg, it follows the other one once the first has stopped. What arrives meanwhile is held, so
-//! that nothing after the stop is missed. The bytes alone decide, not when they arrive.
+//! Like ffmpeg, the demuxer stays with a stream that continues, whatever later tables list. Unlike
+//! ffmpeg, it switches to the other stream once the first one has stopped. Packets that arrive
+//! meanwhile are held, so that nothing after the stop is missed. The decision depends only on the
+//! bytes, not on the time of their arrival.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -12,40 +13,40 @@ use super::program::VideoStream;
 use crate::media::{ByteOffset, TICKS_PER_SECOND, Ticks};
 use crate::ts::{Header, TS_PACKET_BYTES, payload};
 
-/// A stream has stopped if none of its packets comes while the other one advances by this time …
+/// A stream has stopped if it sends no packet while the other one advances by this time …
 const STOPPED_TICKS: i64 = 5 * TICKS_PER_SECOND;
 
 /// … or within this many bytes …
 const STOPPED_BYTES: u64 = 16 << 20;
 
-/// … or to the end of the recording, while the other one advances by this time. Where both go on to
-/// the end, the other one is the last by less.
+/// … or until the end of the recording, while the other one advances by this time. If both continue
+/// to the end, the other one is ahead by less.
 const STOPPED_TICKS_AT_END: i64 = TICKS_PER_SECOND / 2;
 
-/// A larger step of the clock is a gap, and counts as this much.
+/// A larger step of the clock is a gap, and counts as this value.
 const MAX_STEP: i64 = TICKS_PER_SECOND;
 
 /// Packets of other video streams since the last packet of the demuxed one.
 #[derive(Debug, Default)]
 pub struct Succession {
-    /// Where the demuxed stream has come to, and where the next one may begin.
+    /// Offset of the last packet of the demuxed stream: its successor may begin after it.
     alive_at: ByteOffset,
     held: VecDeque<(ByteOffset, [u8; TS_PACKET_BYTES])>,
-    /// PIDs on which the last PES packet was one of video.
+    /// PIDs whose last PES packet was video.
     pids: HashSet<u16>,
-    /// Whether the last PES packet of the demuxed stream was one of audio: another stream has its PID
+    /// Whether the last PES packet on the demuxed stream's PID was audio: another stream uses the PID
     /// now.
     is_audio: bool,
     /// The stream whose progress is measured.
     measured: Option<VideoStream>,
     last_time: Option<Ticks>,
     advanced: i64,
-    /// Whether a PES packet of it has begun.
+    /// Whether a PES packet of the measured stream has begun.
     has_begun: bool,
 }
 
 impl Succession {
-    /// Notes that the demuxed stream goes on with a packet at `at`.
+    /// Records that the demuxed stream continues with a packet at `at`.
     pub fn goes_on(&mut self, at: ByteOffset, packet: &Packet<'_>) {
         if packet.unit_start {
             self.is_audio = matches!(packet.payload, [0, 0, 1, 0xc0..=0xdf, ..]);
@@ -58,7 +59,7 @@ impl Succession {
         self.restart();
     }
 
-    /// Takes a packet of another PID, and notes whether video PES packets begin there.
+    /// Takes a packet of another PID, and records whether video PES packets begin there.
     pub fn see(&mut self, packet: &Packet<'_>) {
         if packet.unit_start {
             if matches!(packet.payload, [0, 0, 1, 0xe0..=0xef, ..]) {
@@ -69,8 +70,9 @@ impl Succession {
         }
     }
 
-    /// Holds a packet that was seen. Tables name `successor` in place of the demuxed stream. Returns
-    /// whether the latter has stopped, and the successor has begun.
+    /// Holds a packet that was passed to `see`. `successor` is the stream that the
+    /// tables list instead of the demuxed one. Returns whether the demuxed stream has stopped and the
+    /// successor has begun.
     pub fn push(
         &mut self,
         at: ByteOffset,
@@ -94,19 +96,19 @@ impl Succession {
         if self.has_begun && has_stopped {
             return true;
         }
-        // Memory stays bounded while nothing succeeds.
+        // Bound the memory as long as there is no succession.
         while self.held.front().is_some_and(|(from, _)| distance(*from) >= STOPPED_BYTES) {
             self.held.pop_front();
         }
         false
     }
 
-    /// Returns whether the last PES packet of another PID was one of video.
+    /// Returns whether the last PES packet of another PID was video.
     pub fn is_video(&self, pid: u16) -> bool {
         self.pids.contains(&pid)
     }
 
-    /// Returns whether the demuxed stream has stopped, now that the recording ends.
+    /// At the end of the recording, returns whether the demuxed stream had stopped.
     pub fn has_stopped_at_end(&mut self, successor: VideoStream) -> bool {
         if self.measured != Some(successor) {
             self.measured = Some(successor);
@@ -115,7 +117,7 @@ impl Succession {
         self.advanced >= STOPPED_TICKS_AT_END
     }
 
-    /// Returns the packets of `pid` since the demuxed stream has stopped. A new succession begins.
+    /// Returns the packets of `pid` since the demuxed stream has stopped, and starts over.
     pub fn take(&mut self, pid: u16) -> VecDeque<(ByteOffset, [u8; TS_PACKET_BYTES])> {
         let mut held = std::mem::take(&mut self.held);
         held.retain(|(_, bytes)| Header::of(bytes).pid() == pid);
@@ -150,7 +152,7 @@ impl Succession {
         let Some(time) = decoding_time(payload) else { return };
         if let Some(last) = self.last_time.replace(time) {
             let step = (time.0 - last.0).rem_euclid(MODULUS);
-            // A step back counts as none.
+            // A step back counts as 0.
             self.advanced += if step < MODULUS / 2 { step.min(MAX_STEP) } else { 0 };
         }
     }

@@ -22,9 +22,9 @@ pub struct TablePackets {
 /// Packets of one PID.
 #[derive(Debug, Default)]
 struct Packets {
-    /// Packets since the beginning of the last section, with what is added to them.
+    /// Packets since the beginning of the last section, with their additional bytes.
     open: Vec<Vec<u8>>,
-    /// Bytes that this section still lacks.
+    /// Number of bytes missing in this section.
     missing: usize,
     /// Packets of the last complete section.
     whole: Vec<u8>,
@@ -41,8 +41,8 @@ impl TablePackets {
         self.pids.entry(parsed.pid).or_default().push(&parsed, packet.raw);
     }
 
-    /// Returns the packets of the last complete tables, as the sender has framed them: the PAT,
-    /// then the PMTs. `None` until both have arrived.
+    /// Returns the packets of the last complete tables, in the packet format of the sender: the
+    /// PAT, then the PMTs. `None` until both have arrived.
     pub fn packets(&self) -> Option<Vec<u8>> {
         // The PAT has PID 0, so it comes first.
         let is_read = |(pid, packets): &(&u16, &Packets)| {

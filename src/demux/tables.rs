@@ -10,10 +10,10 @@ use super::{ContinuityCounter, follows};
 /// PID of the program association table (ISO/IEC 13818-1, table 2-3).
 const PAT_PID: u16 = 0;
 
-/// More PIDs with tables than a stream has at a time.
+/// Maximum number of PIDs with tables: more than a stream has at a time.
 const MAX_TABLE_PIDS: usize = 512;
 
-/// Reads the PAT and the PMTs that it names, with one assembler per PID.
+/// Reads the PAT and the PMTs that it lists, with one assembler per PID.
 #[derive(Debug)]
 pub struct TableReader {
     sections: HashMap<u16, SectionAssembler>,
@@ -48,7 +48,7 @@ impl TableReader {
     /// Pushes the next packet. Returns true if it completes a PMT.
     pub fn push(&mut self, packet: &Packet<'_>) -> bool {
         let Some(assembler) = self.sections.get_mut(&packet.pid) else { return false };
-        // A scrambling flag means nothing here: tables are not scrambled, and have a CRC.
+        // Ignore the scrambling flag: tables are not scrambled, and have a CRC.
         if !packet.has_payload {
             return false;
         }
@@ -70,7 +70,7 @@ impl TableReader {
                 Table::Pat(entries) => {
                     let maps = entries.iter().filter(|entry| entry.program != 0);
                     let pids: HashSet<u16> = maps.map(|entry| entry.pmt_pid).collect();
-                    // State of PIDs that have left the table is dropped, but not at once: a table
+                    // Drop the state of PIDs that have left the table, but not immediately: a table
                     // may have several sections, of which this is one.
                     if self.sections.len() > MAX_TABLE_PIDS {
                         let is_read = |pid: &u16| *pid == PAT_PID || pids.contains(pid);
@@ -91,7 +91,7 @@ impl TableReader {
         mapped
     }
 
-    /// Returns the reason why there is no video, once every PMT has arrived.
+    /// Returns the reason why the stream has no video, once every PMT has arrived.
     pub fn no_video(&self, choice: ProgramChoice) -> Option<NoVideo> {
         self.tables.is_complete().then(|| self.tables.no_video(choice))
     }

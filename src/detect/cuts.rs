@@ -10,7 +10,7 @@ use crate::media::{Reason, Ticks};
 pub struct Rule {
     /// T: a picture with a higher score is a scene change. 0 to 1.
     pub scene_threshold: f64,
-    /// I: a picture is kept if none was kept for this long, in seconds. 0 disables it.
+    /// I: a picture is kept if the last kept one is at least this old, in seconds. 0 disables it.
     pub max_frame_interval_s: f64,
 }
 
@@ -48,13 +48,12 @@ impl Cuts {
         Cuts { rule, state }
     }
 
-    /// Marks that FFmpeg would rebuild its filter: the next picture is kept.
+    /// Records that FFmpeg would rebuild its filter: the next picture is kept.
     pub fn rebuild(&mut self) {
         self.state.previous_kept = None;
     }
 
-    /// Decides whether to keep the picture at `pts` with this score. Returns the reason
-    /// if so.
+    /// Decides whether to keep the picture at `pts` with this score. Returns the reason, or `None`.
     pub fn decide(&mut self, pts: Ticks, score: f64) -> Option<Reason> {
         let Rule { scene_threshold, max_frame_interval_s } = self.rule;
         let reason = match self.state.previous_kept {
@@ -97,7 +96,7 @@ mod tests {
         let mut cuts = Cuts::new(Rule { scene_threshold: 0.3, max_frame_interval_s: 0.0 });
         cuts.decide(Ticks(0), 0.0);
         assert_eq!(cuts.decide(Ticks(1), 0.3), None);
-        // FFmpeg compares a value that has been rounded to f32.
+        // FFmpeg compares a value that was rounded to f32.
         assert_eq!(cuts.decide(Ticks(2), f64::from(0.3_f32)), Some(Reason::Scene));
     }
 

@@ -1,5 +1,5 @@
-//! Pictures → verdicts. Comparing two pictures is pure and parallel, deciding is sequential and
-//! tiny. Neither uses FFmpeg, files or clocks.
+//! Pictures → verdicts. Comparing two pictures is pure and parallel; deciding is sequential and
+//! cheap. Neither uses FFmpeg, files or clocks.
 
 pub mod cuts;
 pub mod score;
@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 use crate::media::{ByteOffset, Picture, PictureFormat, Ticks, Verdict};
 use score::{Mafd, scene_score};
 
-/// How a picture differs from the previous one.
+/// Difference of a picture from the previous one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Difference {
     /// There is no previous picture.
     First,
     /// The size or the pixel format has changed: FFmpeg would rebuild its filter.
     Rebuilt,
-    /// The samples differ by this much on average.
+    /// Mean absolute difference of the samples.
     Samples(Mafd),
 }
 

@@ -12,15 +12,15 @@ use crate::media::Luma;
 /// Mean absolute frame difference, in units of an 8-bit sample.
 pub type Mafd = f64;
 
-/// Smaller pictures are scored on the calling thread.
+/// Number of bytes below which a picture is scored on the calling thread.
 ///
-/// Measured by `cargo bench -- score` on two idle cores, as a multiple of the speed of one thread:
-/// 1.3 at 720p, 1.5 at 1080p, 1.4 at 2160p, where one thread reads as fast as a copy does. With only
-/// one core to spare: 0.3, 0.6, 0.9. At 1080p, 0.05 ms of the 33 between two pictures would be gained,
-/// if the other thread is awake; at 2160p, 0.2 ms.
+/// Measured by `cargo bench -- score` on two idle cores, as a multiple of the speed of one thread: 1.3
+/// at 720p, 1.5 at 1080p, 1.4 at 2160p, where one thread already reads as fast as a copy. With only
+/// one core idle: 0.3, 0.6, 0.9. At 1080p, that would save 0.05 ms of the 33 between two pictures, if
+/// the other thread is awake; at 2160p, 0.2 ms.
 const PARALLEL_BYTES: usize = 4 << 20;
 
-/// Rows per task of a thread.
+/// Number of rows per task.
 const ROWS_PER_TASK: usize = 64;
 
 /// Returns the mean absolute difference of two pictures of the same size and depth.
@@ -30,18 +30,18 @@ pub fn mafd(previous: &Luma<'_>, current: &Luma<'_>) -> Mafd {
     sad(previous, current) as f64 / samples / scale
 }
 
-/// Returns the score, from the difference of this picture and that of the previous one.
+/// Returns the score of a picture from its difference and that of the picture before.
 pub fn scene_score(mafd: Mafd, mafd_before: Mafd) -> f64 {
     let difference = (mafd - mafd_before).abs();
     // av_clipf takes a float: rounding to f32 is part of the score.
     f64::from(((mafd.min(difference) / 100.0) as f32).clamp(0.0, 1.0))
 }
 
-/// Returns the sum of absolute differences over all samples: an exact integer, however it
-/// is divided among threads.
+/// Returns the sum of absolute differences over all samples: an exact integer, regardless of the
+/// division among threads.
 pub fn sad(previous: &Luma<'_>, current: &Luma<'_>) -> u64 {
     let bytes = current.row_bytes() * current.height.min(previous.height);
-    // On a thread of a pool, the other threads have work of their own.
+    // On a pool thread, the other threads have their own work.
     if bytes < PARALLEL_BYTES || rayon::current_thread_index().is_some() {
         sad_on_one_thread(previous, current)
     } else {
@@ -68,11 +68,10 @@ fn sad_of_rows(previous: &Luma<'_>, current: &Luma<'_>, rows: Range<usize>) -> u
     rows.map(|y| row_sad(previous.row(y), current.row(y), current.bit_depth)).sum()
 }
 
-/// Compiled once for each instruction set; the best that the processor has is used.
+/// Compiled once per instruction set; at run time, the best one that the processor supports is used.
 #[multiversion(targets = "simd")]
 fn row_sad(a: &[u8], b: &[u8], bit_depth: u32) -> u64 {
-    /// Samples per partial sum. The sums stay small, so that the compiler can vectorize
-    /// in narrow lanes.
+    /// Number of samples per partial sum: small enough for the compiler to vectorize in narrow lanes.
     const PIECE: usize = 64;
     if bit_depth <= 8 {
         let mut sum = 0_u64;

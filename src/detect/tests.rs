@@ -78,7 +78,7 @@ fn the_first_picture_has_score_zero_and_the_second_its_whole_difference() {
         [
             (0.0, Some(Reason::First)),
             (0.5, Some(Reason::Scene)),
-            // No difference now, after one of 50: the smaller of 0 and 50.
+            // The difference is 0 now, after 50: the score is the smaller of 0 and 50.
             (0.0, None)
         ]
     );
@@ -131,7 +131,7 @@ fn slow_sad(a: &Painted, b: &Painted) -> u64 {
 }
 
 proptest! {
-    /// Any width, with rows that are longer than their visible part.
+    /// For any width, and rows that are longer than their visible part.
     #[test]
     fn sad_is_the_sum_over_the_visible_samples(
         (width, height, padding, deep) in (1_usize..200, 1_usize..20, 0_usize..9, any::<bool>()),

@@ -3,8 +3,8 @@
 //! | value | effect |
 //! |---|---|
 //! | `kill@N` | kills the process before its `N`th change to the disk |
-//! | `tear@N` | the same; if the change is a write, half of it is done first |
-//! | `full@N+K` | fills the disk for `K` changes from the `N`th on; half of a write is done |
+//! | `tear@N` | the same, but writes half of the bytes first if the change is a write |
+//! | `full@N+K` | fails `K` changes from the `N`th on with a full disk; half of a write is done |
 
 #[cfg(not(debug_assertions))]
 use std::io;
@@ -76,7 +76,7 @@ mod plan {
                 if torn {
                     write(half)?;
                 }
-                // Like a kill from outside: no other code of this process runs any more.
+                // As with a kill from outside, no other code of this process runs.
                 let _ = kill_process(getpid(), Signal::KILL);
                 loop {
                     std::thread::park();

@@ -1,4 +1,4 @@
-//! Folders whose files are opened or removed by name. No path is followed through a symbolic link.
+//! Folders whose files are opened or removed by name. Symbolic links in them are not followed.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,11 +12,11 @@ use rustix::io::Errno;
 
 use super::{fault, sync};
 
-/// An open folder. Names in it are relative to the folder itself, wherever it is moved.
+/// An open folder. Names are relative to the folder itself, even if it is moved.
 #[derive(Debug)]
 pub struct Folder(OwnedFd);
 
-/// What a name in a folder stands for.
+/// Type of an entry in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     /// A regular file.
@@ -28,7 +28,7 @@ pub enum EntryKind {
 }
 
 impl Folder {
-    /// Opens a folder. A symbolic link is followed: the user has named it.
+    /// Opens a folder. Follows a symbolic link, because the user has named the path.
     ///
     /// # Errors
     ///
@@ -42,7 +42,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// Returns the errors of open(2). It fails for a symbolic link (ENOTDIR or ELOOP).
+    /// Returns the errors of open(2); for a symbolic link, ENOTDIR or ELOOP.
     pub fn folder(&self, name: &OsStr) -> io::Result<Folder> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Folder(openat(&self.0, name, flags, Mode::empty())?))
@@ -52,13 +52,13 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// Returns the errors of open(2), and an error if it is not a regular file.
+    /// Returns the errors of open(2), and an error if the entry is not a regular file.
     pub fn file(&self, name: &OsStr) -> io::Result<File> {
         self.regular(name, OFlags::RDWR)
     }
 
     fn regular(&self, name: &OsStr, flags: OFlags) -> io::Result<File> {
-        // NONBLOCK: opening a FIFO would wait for its other end.
+        // NONBLOCK: opening a FIFO would block until its other end is opened.
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(&self.0, name, flags, Mode::from_raw_mode(0o666))?;
         if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
@@ -77,7 +77,7 @@ impl Folder {
     }
 
     /// Opens a regular file in this folder for reading and writing, and creates it if needed. Returns
-    /// whether it did.
+    /// whether the file was created.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl Folder {
         Ok((self.regular(name, flags)?, is_new))
     }
 
-    /// Returns what a name stands for; `None` if it does not exist.
+    /// Returns the type of an entry; `None` if it does not exist.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// Removes a name in this folder that is not a folder.
+    /// Removes an entry of this folder that is not a folder.
     ///
     /// # Errors
     ///
@@ -133,11 +133,11 @@ impl Folder {
         Ok(unlinkat(&self.0, name, AtFlags::empty())?)
     }
 
-    /// Removes a folder in this folder if it is empty. Returns whether it is gone.
+    /// Removes a folder in this folder if it is empty. Returns whether it was removed.
     ///
     /// # Errors
     ///
-    /// Returns the errors of rmdir(2). A folder that is not empty stays, which is no error.
+    /// Returns the errors of rmdir(2), except for a folder that is not empty.
     pub fn remove_empty(&self, name: &OsStr) -> io::Result<bool> {
         fault::before()?;
         match unlinkat(&self.0, name, AtFlags::REMOVEDIR) {
@@ -147,7 +147,7 @@ impl Folder {
         }
     }
 
-    /// Syncs the names in this folder to disk.
+    /// Syncs the entries of this folder to disk.
     ///
     /// # Errors
     ///

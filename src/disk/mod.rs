@@ -1,8 +1,8 @@
 //! All changes to the disk, in one place.
 //!
-//! The stages call these functions instead of `std::fs`, so that tests can kill the
-//! program before each change or in the middle of a write, and can make each change fail
-//! (`fault`). In a release build, nothing is added to the call.
+//! The stages call these functions instead of `std::fs`, so that tests can kill the program before
+//! each change or in the middle of a write, and can make each change fail (`fault`). A release
+//! build adds nothing to the calls.
 
 mod fault;
 mod folder;
@@ -48,7 +48,7 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)
 }
 
-/// Writes the first bytes of `bytes` and returns how many.
+/// Writes the first bytes of `bytes` and returns their number.
 ///
 /// # Errors
 ///
@@ -205,10 +205,10 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
-/// Renames `from` to `to` unless `to` exists. Returns whether it did.
+/// Renames `from` to `to` unless `to` exists. Returns whether the file was renamed.
 ///
-/// If the file system cannot refuse to replace a file, this checks first; a `to` created
-/// in between is replaced.
+/// If the file system does not support this, checks for `to` first; a `to` created in between is
+/// replaced.
 ///
 /// # Errors
 ///
@@ -228,7 +228,7 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<bool> {
     }
 }
 
-/// Gives a file a second name (hard link), which must not exist.
+/// Creates a hard link, whose name must not exist.
 ///
 /// # Errors
 ///
@@ -241,11 +241,11 @@ pub fn link(file: &Path, name: &Path) -> io::Result<()> {
 /// Result of exchanging two files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exchange {
-    /// Each file has the other's name, in one step.
+    /// The names were exchanged, in one step.
     Done,
     /// One of the files does not exist.
     Missing,
-    /// The file system does not support it (NFS, some FUSE file systems).
+    /// The file system does not support the exchange (NFS, some FUSE file systems).
     Unsupported,
 }
 

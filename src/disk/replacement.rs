@@ -1,4 +1,4 @@
-//! A file that takes its name once it is complete.
+//! A file that gets its name only once it is complete.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -13,18 +13,18 @@ use super::{create, fault, remove, rename, set_permissions, write};
 
 /// A file that is written for a user, under a name that the user has chosen.
 ///
-/// A file of that name stays as it is until the new one is complete, which then has its permissions. If
-/// it is never completed, or the program is killed, nothing is left.
+/// An existing file of that name stays unchanged until the new one is complete, which then gets its
+/// permissions. If the file is never completed, or the program is killed, no partial file is left.
 #[derive(Debug)]
 pub struct Replacement {
     file: File,
     path: PathBuf,
-    /// Temporary name; `None` as long as the file has no name.
+    /// Temporary name; `None` while the file has no name.
     temp: Option<PathBuf>,
 }
 
 impl Replacement {
-    /// Begins a file at `path`. A symbolic link to a file is followed: that file is replaced.
+    /// Creates a file for `path`. If `path` is a symbolic link to a file, that file is replaced.
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl Replacement {
             Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
             Ok(found) => (fs::canonicalize(path)?, Some(found.permissions())),
             Err(_) if path.file_name().is_none() => return Err(io::ErrorKind::InvalidInput.into()),
-            // A link to nothing is replaced by the file.
+            // A dangling link is replaced by the file.
             Err(_) => (path.to_owned(), None),
         };
         let folder = match path.parent() {
@@ -45,7 +45,7 @@ impl Replacement {
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
         let (file, temp) = match openat(CWD, folder, flags, Mode::from_raw_mode(0o666)) {
             Ok(file) => (File::from(file), None),
-            // Not every file system has unnamed files.
+            // Not every file system supports unnamed files.
             Err(_) => {
                 let temp = temp_path(&path);
                 (create(&temp)?, Some(temp))
@@ -57,7 +57,7 @@ impl Replacement {
         Ok(Replacement { file, path, temp })
     }
 
-    /// Gives the complete file its name.
+    /// Gives the completed file its name.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl Replacement {
                 Err(Errno::EXIST) => {}
                 linked => return Ok(linked?),
             }
-            // Only a rename replaces another file.
+            // Only a rename can replace another file.
             let temp = temp_path(&self.path);
             linkat(CWD, &unnamed, CWD, &temp, AtFlags::SYMLINK_FOLLOW)?;
             self.temp = Some(temp);

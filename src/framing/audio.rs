@@ -8,7 +8,7 @@ use crate::media::{AudioCodec, AudioFrame, AudioStream, ByteOffset, Ticks};
 pub struct AudioFramer {
     stream: AudioStream,
     parser: Option<Parser>,
-    /// Sample rate in Hz, for a codec whose parser leaves it to the decoder (AAC).
+    /// Sample rate in Hz, for a codec whose parser does not determine it (AAC).
     aac_rate: u32,
     /// Sample rate in Hz stated by the last frame.
     last_aac_rate: u32,
@@ -31,7 +31,7 @@ impl AudioFramer {
         }
     }
 
-    /// Returns the stream that is read.
+    /// Returns the stream whose PES packets are parsed.
     pub fn stream(&self) -> AudioStream {
         self.stream
     }
@@ -92,15 +92,15 @@ impl AudioFramer {
             }
         }
         if self.bytes_without_frame > MAX_BYTES_WITHOUT_FRAME {
-            // libavcodec's parsers keep everything until they find a sync word.
+            // libavcodec's parsers buffer everything until they find a sync word.
             self.parser = Parser::of_audio(codec);
             self.bytes_without_frame = 0;
         }
     }
 }
 
-/// A parser that completes no frame in this many bytes is reopened: no codec has larger frames,
-/// and the parser would keep all the bytes.
+/// Number of bytes without a complete frame after which the parser is reopened. No codec has larger
+/// frames, and the parser would buffer all bytes.
 const MAX_BYTES_WITHOUT_FRAME: usize = 1 << 20;
 
 /// Samples per AAC frame (ISO/IEC 14496-3, 4.5.1.1: `frameLengthFlag` 0).
@@ -109,8 +109,8 @@ const AAC_SAMPLES: u32 = 1024;
 /// Opus always counts samples at this rate (RFC 6716, 2.1.3).
 const OPUS_RATE: u32 = 48_000;
 
-/// Returns the sample rate in an ADTS header, or in the StreamMuxConfig of a LOAS frame
-/// that has one (ISO/IEC 14496-3, 1.A.2.2, 1.7.3).
+/// Returns the sample rate in an ADTS header, or in a LOAS frame with a StreamMuxConfig (ISO/IEC
+/// 14496-3, 1.A.2.2, 1.7.3).
 fn aac_rate(codec: AudioCodec, frame: &[u8]) -> Option<u32> {
     const RATES: [u32; 13] = [
         96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025,
@@ -131,7 +131,7 @@ fn aac_rate(codec: AudioCodec, frame: &[u8]) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// An ADTS frame of 16 bytes whose header names the sampling frequency `index`.
+    /// Returns an ADTS frame of 16 bytes whose header contains sampling frequency index `index`.
     fn adts(index: u8) -> Vec<u8> {
         let mut frame = vec![0xff, 0xf1, 0x40 | index << 2, 0x80, 0x02, 0x1f, 0xfc];
         frame.resize(16, 0);
@@ -147,7 +147,7 @@ mod tests {
                 framer.push(ByteOffset(0), None, &junk, |_| ());
                 assert!(framer.bytes_without_frame <= MAX_BYTES_WITHOUT_FRAME, "{codec:?}");
             }
-            // The parser that was opened in its place finds frames again.
+            // The reopened parser finds frames again.
             if codec == AudioCodec::Aac {
                 let mut frames = 0;
                 (0..8).for_each(|_| framer.push(ByteOffset(0), None, &adts(3), |_| frames += 1));

@@ -1,9 +1,9 @@
 //! Finds where one coded picture ends and the next begins, codec by codec.
 //!
 //! These are the rules of FFmpeg's parsers (`libavcodec/h264_parser.c`, `hevc_parser.c`,
-//! `mpegvideo_parser.c`, `mpeg4video_parser.c`). The decoder must get the same packets as
-//! in FFmpeg, or damaged streams would decode differently. Unlike there, the rules work
-//! on start codes instead of single bytes, so that the search between them is a `memmem`.
+//! `mpegvideo_parser.c`, `mpeg4video_parser.c`). The decoder must get the same packets as in
+//! FFmpeg, or damaged streams would decode differently. Unlike in FFmpeg, the rules are applied to
+//! start codes instead of single bytes, so that the search between them is a `memmem`.
 
 use std::sync::LazyLock;
 
@@ -17,15 +17,15 @@ static START_CODE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(&[0,
 /// An item found in the elementary stream, with indices into the scanned bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
-    /// The next picture begins at `start`; this was known once byte `decided` was read.
+    /// The next picture begins at `start`. Detected when byte `decided` was read.
     Boundary {
         /// First byte of the next picture.
         start: usize,
         /// Last byte that was needed to decide.
         decided: usize,
     },
-    /// An MPEG-2 picture header: the times of the PES packet that contains it belong to
-    /// this picture.
+    /// An MPEG-2 picture header. The times of the PES packet that contains it belong to this
+    /// picture.
     PictureHeader {
         /// Index of its start code.
         start: usize,
@@ -52,7 +52,7 @@ enum ScanStep {
     More,
     /// Continue the search at this index.
     Continue(usize),
-    /// Return this; then continue at the index.
+    /// Return this mark, and then continue at the index.
     Return(Mark, usize),
 }
 
@@ -212,11 +212,11 @@ impl BoundaryScanner {
     }
 }
 
-/// Reads an unsigned Exp-Golomb number (ISO/IEC 14496-10, 9.1) and returns it with the
-/// number of bytes it needed.
+/// Reads an unsigned Exp-Golomb number (ISO/IEC 14496-10, 9.1). Returns it with the number of bytes
+/// read.
 ///
-/// As in FFmpeg's parser, the number is read again with each byte until a bit is left
-/// over, or `max_bytes` bytes are available. Returns `None` if there are too few.
+/// As in FFmpeg's parser, the number is read again with each additional byte until a bit is left
+/// over, or `max_bytes` bytes are available. Returns `None` if more bytes are needed.
 fn exp_golomb(bytes: &[u8], max_bytes: usize) -> Option<(u32, usize)> {
     let mut window: u64 = 0;
     for (index, &byte) in bytes.iter().enumerate() {

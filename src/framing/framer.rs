@@ -13,12 +13,12 @@ use super::boundary::{BoundaryScanner, Mark};
 use super::random_access;
 use crate::media::{AccessUnit, ByteOffset, Ticks, Times, VideoCodec};
 
-/// An access unit that exceeds this size is split, which bounds memory. No level of any codec
-/// allows such a size, so the stream is damaged.
+/// Maximum size of an access unit. A larger one is split, which bounds memory. No level of any
+/// codec allows such a size, so the stream is damaged.
 const MAX_ACCESS_UNIT_BYTES: usize = 32 << 20;
 
-/// Where a framer can resume in the recording, so that it returns an access unit and all
-/// later ones as if it had not stopped.
+/// State with which a framer can resume at an access unit, and return it and all later ones
+/// unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FramerStart {
     /// Bytes of elementary stream in the access unit's first packet that belong to the
@@ -43,7 +43,7 @@ pub struct Framer {
     previous_start: Option<u64>,
     pts: Option<Ticks>,
     dts: Option<Ticks>,
-    /// Elementary stream offset and recording offset of the start of each packet.
+    /// Start of each packet: elementary stream offset and recording offset.
     packets: VecDeque<(u64, ByteOffset)>,
     /// The last PES packets.
     pes: VecDeque<PesMark>,
@@ -89,8 +89,8 @@ impl Framer {
             pts: from.pts,
             dts: from.dts,
             skip_bytes: from.skip_bytes,
-            // The times of a PES packet that begins in the skipped bytes are already
-            // used.
+            // The times of a PES packet that begins in the skipped bytes belong to the previous
+            // picture.
             previous_start: Some(0),
             // The previous picture ended where this one begins.
             ended_in: Some(0),
@@ -105,8 +105,8 @@ impl Framer {
         if first {
             (self.pts, self.dts) = (pts, dts);
         }
-        // FFmpeg remembers four. A few more cost nothing, and a picture over many PES
-        // packets only needs the first and the last.
+        // FFmpeg remembers four. A few more are harmless: a picture that spans many PES packets
+        // needs only the first and the last.
         if self.pes.len() == 16 {
             self.pes.pop_front();
         }

@@ -1,5 +1,5 @@
-//! Timing information in the headers of a coded picture. libavcodec's parsers read it: code of our
-//! own would need every codec, and would have to match FFmpeg exactly.
+//! Timing information in the headers of a coded picture. libavcodec's parsers read it: a parser of
+//! our own would have to support every codec and match FFmpeg exactly.
 
 use crate::libav::{PaddedBytes, Parser, is_before_6_1};
 use crate::media::{Fraction, PictureTiming, VideoCodec};
@@ -18,8 +18,8 @@ pub struct HeaderReader {
 }
 
 impl HeaderReader {
-    /// Returns a reader that has read `parameter_sets`, which may be empty. `None` if the linked
-    /// FFmpeg has no parser for `codec`.
+    /// Returns a reader that has parsed `parameter_sets`, which may be empty. Returns `None` if the
+    /// linked FFmpeg has no parser for `codec`.
     pub fn new(codec: VideoCodec, parameter_sets: &[u8]) -> Option<Self> {
         let parser = Parser::of_video(codec)?;
         let mut reader =
@@ -36,7 +36,7 @@ impl HeaderReader {
         self.codec
     }
 
-    /// Reads the headers of the next access unit. The delay is 0 if only the decoder can
+    /// Reads the headers of the next access unit. The output delay is 0 if only the decoder can
     /// determine it.
     pub fn read(&mut self, unit: &[u8]) -> PictureTiming {
         self.input.fill(&unit[..unit.len().min(HEAD_BYTES)]);
@@ -56,7 +56,7 @@ impl HeaderReader {
         PictureTiming { bidirectional, duration, delay, delay_known: true }
     }
 
-    /// Returns the number of pictures so far whose headers state a duration that cannot be.
+    /// Returns the number of pictures so far whose headers state an implausible duration.
     pub fn implausible(&self) -> u64 {
         self.implausible
     }
@@ -68,9 +68,9 @@ impl HeaderReader {
         if frames <= 0 || seconds <= 0 || seconds * 1000 <= frames {
             return None;
         }
-        // Before FFmpeg 6.1, the H.264 parser sets the rate of fields in a context without an
-        // opened decoder, and the MPEG-1 parser counts whole pictures. From 6.1 on, both count
-        // as MPEG-2 does (`AV_CODEC_PROP_FIELDS` in `libavcodec/codec_desc.c`).
+        // Before FFmpeg 6.1, the H.264 parser sets the field rate if the context's decoder is not
+        // open, and the MPEG-1 parser counts whole pictures. From 6.1 on, both count as MPEG-2 does
+        // (`AV_CODEC_PROP_FIELDS` in `libavcodec/codec_desc.c`).
         let counts_fields = match self.codec {
             VideoCodec::H264 => !is_before_6_1(),
             VideoCodec::Mpeg2 => !(is_before_6_1() && self.parser.is_mpeg1()),

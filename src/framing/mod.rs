@@ -4,8 +4,8 @@
 //! boundary       where a picture ends, codec by codec
 //! framer         elementary stream → access units with their times and offsets
 //! random_access  whether decoding can start at an access unit
-//! headers        timing information in its headers    (libavcodec's parsers)
-//! audio          PES packets of audio → audio frames  (libavcodec's parsers)
+//! headers        timing information in picture headers (libavcodec's parsers)
+//! audio          PES packets of audio → audio frames     (libavcodec's parsers)
 //! ```
 
 mod audio;

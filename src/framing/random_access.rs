@@ -43,7 +43,7 @@ fn h264(unit: &[u8]) -> RandomAccess {
 }
 
 /// Returns the bytes of a NAL unit up to the next start code, without emulation prevention bytes
-/// (ISO/IEC 14496-10, 7.4.1): the sizes of SEI messages do not count these.
+/// (ISO/IEC 14496-10, 7.4.1): the sizes of SEI messages do not include them.
 fn raw_byte_sequence(nal: &[u8]) -> Vec<u8> {
     let end = memmem::find(nal, &[0, 0, 1]).unwrap_or(nal.len());
     let mut raw = Vec::with_capacity(end);
@@ -75,7 +75,7 @@ fn recovery_frame_count(mut sei: &[u8]) -> Option<u32> {
         }
     };
     loop {
-        // A stop bit in place of a message ends the list.
+        // A stop bit where a message could begin ends the list.
         if matches!(sei, [] | [0x80, ..]) {
             return None;
         }
@@ -160,7 +160,7 @@ mod tests {
         let messages =
             [&[1, 13][..], &[0, 6, 0x80, 0, 0, 0x90, 0x80, 0xd9, 0x17, 0, 0, 3, 0, 0x10]];
         let timing = [&[0, 0, 1, 6], &messages.concat()[..], &[0x80]].concat();
-        // Bytes that would be a recovery point if they were part of the message before.
+        // Bytes that look like a recovery point message, but belong to the message before.
         let slice = [&[0, 0, 1, 0x41], &[6, 1, 0xc4][..], &[0x80; 200], &[6, 1, 0xc4]].concat();
         assert_eq!(h264(&[&timing[..], &slice].concat()), RandomAccess::None);
         let recovery = [&[0, 0, 1, 6], &messages.concat()[..], &[6, 1, 0xc4, 0x80]].concat();

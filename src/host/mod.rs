@@ -1,7 +1,7 @@
 //! The host on which the program runs.
 //!
 //! ```text
-//! descriptors     what this process was started with is not passed on
+//! descriptors     keeps inherited file descriptors from child processes
 //! open_files      which process has a file open
 //! service         notifications to the service manager (systemd)
 //! runtime_folder  the user's folder for sockets

@@ -1,13 +1,13 @@
-//! Which other process has a file open, as far as /proc tells: the processes of this user, or all
-//! of them to root.
+//! Finds another process that has a file open, as far as /proc shows: processes of this user, or,
+//! for root, all.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Returns the id of another process that has `file` open, which is called `name`. `None` if there
-/// is none, or if /proc does not tell.
+/// Returns the id of another process that has `file` open, whose name is `name`. Returns `None` if
+/// no such process exists or /proc does not show it.
 pub fn opened_by(file: &File, name: &OsStr) -> Option<u32> {
     let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
     let wanted = identity(file.metadata().ok()?);
@@ -17,8 +17,8 @@ pub fn opened_by(file: &File, name: &OsStr) -> Option<u32> {
             return None;
         }
         let mut descriptors = fs::read_dir(process.path().join("fd")).ok()?.flatten();
-        // The link's text first: a file of another name may lie on a server that does not answer.
-        // Only the name, because a container may see the file at another path.
+        // Check the link's text first: a file of another name may be on a server that does not
+        // respond. Compare only the name, because a container may see the file at another path.
         let has_name = |target: &Path| target.file_name() == Some(name);
         let is_it = |descriptor: &Path| {
             fs::read_link(descriptor).is_ok_and(|target| has_name(&target))
@@ -41,7 +41,7 @@ mod tests {
         let name = path.path().file_name().unwrap();
         let file = File::open(path.path()).unwrap();
         assert_eq!(opened_by(&file, name), None);
-        // It waits until its stdin, here, is closed.
+        // It waits until its stdin, held here, is closed.
         let mut reader = Command::new("sh")
             .args(["-c", "exec 7< \"$0\"; echo; cat"])
             .arg(path.path())

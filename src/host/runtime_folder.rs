@@ -1,8 +1,8 @@
-//! The folder for sockets. Only its user can enter it: anyone who can write to a
-//! player's socket can run programs, and a recorder's status is private.
+//! The folder for sockets. Only its user can access it: a process that can write to a player's
+//! socket can run programs, and a recorder's status is private.
 //!
-//! It is systemd's `RUNTIME_DIRECTORY` for a service that has one, else
-//! `$XDG_RUNTIME_DIR/scenetap`, else `scenetap-UID` in the folder for temporary files.
+//! The folder is systemd's `RUNTIME_DIRECTORY` if the service has one, otherwise
+//! `$XDG_RUNTIME_DIR/scenetap`, otherwise `scenetap-UID` in the folder for temporary files.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, Permissions};
@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result, Stage};
 
-/// Limit of the path of a socket: `sun_path` holds 108 bytes, including the final 0
+/// Maximum length of the path of a socket: `sun_path` holds 108 bytes, including the final 0
 /// (unix(7)).
 const SOCKET_PATH_MAX_BYTES: usize = 107;
 
-/// Parent of the folders of `packaging/systemd/scenetap.service`, which is `scenetap`, and of
-/// `scenetap@NAME.service`, `scenetap-NAME`. For processes outside of the services.
+/// Parent of the services' folders: `scenetap` of `packaging/systemd/scenetap.service`, and
+/// `scenetap-NAME` of `scenetap@NAME.service`. Used by processes outside of the services.
 const SERVICES_PARENT: &str = "/run";
 
 /// Returns the folder of this process. Creates it if needed, and ensures that only its
@@ -37,13 +37,13 @@ pub fn make(stage: Stage) -> Result<PathBuf> {
     restrict_access(stage, folder, rustix::process::geteuid().as_raw())
 }
 
-/// Returns the folders in which other processes of this user may have their sockets,
-/// since their environment may differ. Some may not exist.
+/// Returns the folders in which other processes of this user may have their sockets, because their
+/// environment may differ. Some may not exist.
 pub fn all_folders() -> Vec<PathBuf> {
     CandidateFolders::of_process().all()
 }
 
-/// Returns the path of a socket `name` in `folder`.
+/// Returns the path of the socket `name` in `folder`.
 ///
 /// # Errors
 ///
@@ -101,7 +101,7 @@ impl CandidateFolders {
     }
 
     fn from(variable: &dyn Fn(&str) -> Option<OsString>, temp: PathBuf, user_id: u32) -> Self {
-        // The XDG specification says to ignore a path that is not absolute.
+        // The XDG specification requires paths that are not absolute to be ignored.
         let usable = |path: &PathBuf| path.is_absolute() && path.is_dir();
         // systemd.exec(5): several folders are separated by colons.
         let service = variable("RUNTIME_DIRECTORY").and_then(|folders| {
@@ -126,8 +126,7 @@ impl CandidateFolders {
         let mut folders = vec![self.first()];
         folders.extend(self.of_services());
         folders.extend(self.xdg.as_ref().map(|xdg| xdg.join("scenetap")));
-        // Any user can create a folder of that name there: sockets in another user's
-        // folder are ignored.
+        // Any user can create a folder of this name there: ignore sockets in another user's folder.
         let is_own = |folder: &PathBuf| {
             fs::symlink_metadata(folder)
                 .is_ok_and(|found| found.is_dir() && found.uid() == self.user_id)
@@ -138,7 +137,7 @@ impl CandidateFolders {
         folders
     }
 
-    /// Only root can create folders there.
+    /// Returns the folders of the services. Only root can create folders there.
     fn of_services(&self) -> Vec<PathBuf> {
         let mut folders = vec![self.services_parent.join("scenetap")];
         let entries = fs::read_dir(&self.services_parent).into_iter().flatten().flatten();

@@ -1,7 +1,7 @@
-//! Notifies the service manager with sd_notify(3), over the socket that it names.
+//! Notifies the service manager with sd_notify(3), over the socket in `NOTIFY_SOCKET`.
 //!
-//! Existing crates connect for each message and block until it is accepted. This must
-//! never block the network, so it is implemented here.
+//! Existing crates connect for each message and block until it is accepted. Notifications must
+//! never block the network, so they are implemented here.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -10,10 +10,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// Time that a message may take to be accepted; after that it is dropped.
+/// Time after which a message that was not accepted is dropped.
 const SEND_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The service manager, if it wants notifications.
+/// The service manager, if it accepts notifications.
 #[derive(Debug, Default)]
 pub struct Manager {
     socket: Option<UnixDatagram>,
@@ -40,7 +40,7 @@ impl Manager {
         self.socket.is_some()
     }
 
-    /// The manager restarts the program after this long without [`Manager::alive`].
+    /// Returns the time without [`Manager::alive`] after which the manager restarts the program.
     /// `None` if the watchdog is off.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog
@@ -86,8 +86,8 @@ fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// Returns the watchdog's timeout (sd_watchdog_enabled(3)). `WATCHDOG_PID` names the
-/// process it is for, because child processes inherit the variables.
+/// Returns the watchdog's timeout (sd_watchdog_enabled(3)). `WATCHDOG_PID` must be this process:
+/// child processes inherit the variables.
 fn watchdog(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<Duration> {
     let number = |name| variable(name)?.to_str()?.parse::<u64>().ok();
     let is_ours = variable("WATCHDOG_PID").is_none()

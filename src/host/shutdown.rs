@@ -1,8 +1,8 @@
 //! The request to shut down, awaited by tasks and polled by threads.
 //!
-//! The first SIGINT, SIGTERM or SIGHUP requests a shutdown: the program flushes everything and
-//! exits with status 0. A SIGHUP that was ignored when the program started (`nohup`) stays ignored. A SIGINT after that exits at once with status 130. A request made
-//! by the program itself (`--once`) does not count as a signal.
+//! The first SIGINT, SIGTERM or SIGHUP requests a shutdown: the program flushes all data and exits with
+//! status 0. A later SIGINT exits immediately with status 130. A SIGHUP that was ignored when the program
+//! started (`nohup`) stays ignored. A request by the program itself (`--once`) does not count as a signal.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -25,13 +25,13 @@ pub struct Shutdown {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// For polling.
+    /// For threads that poll.
     is_requested: AtomicBool,
-    /// For threads that sleep. The lock only ensures that a request between checking the
-    /// flag and going to sleep is not missed.
+    /// For threads that sleep. The lock only ensures that a request between checking the flag and going to
+    /// sleep is not missed.
     sleepers: Mutex<()>,
     changed: Condvar,
-    /// For tasks.
+    /// For tasks that await the request.
     announced: watch::Sender<bool>,
 }
 
@@ -55,7 +55,7 @@ impl Shutdown {
         self.inner.is_requested.load(SeqCst)
     }
 
-    /// Returns the request as a flag, for code that only polls a flag.
+    /// Returns the request as a flag, for code that polls.
     pub fn flag(&self) -> &AtomicBool {
         &self.inner.is_requested
     }
@@ -75,8 +75,8 @@ impl Shutdown {
         let _ = self.inner.announced.subscribe().wait_for(|requested| *requested).await;
     }
 
-    /// Makes SIGINT, SIGTERM and SIGHUP request the shutdown, from a separate thread. After this
-    /// returns, no such signal terminates the process directly.
+    /// Makes SIGINT, SIGTERM and SIGHUP request the shutdown, from a separate thread. After this call, none
+    /// of these signals terminates the process directly.
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl Shutdown {
     }
 }
 
-/// Completes with the next signal; never without a handler.
+/// Completes with the next signal. Pending forever without a handler.
 async fn received(signal: &mut Option<Signal>) -> Option<()> {
     match signal {
         Some(signal) => signal.recv().await,
@@ -129,7 +129,7 @@ async fn received(signal: &mut Option<Signal>) -> Option<()> {
     }
 }
 
-/// Whether SIGHUP is ignored: proc_pid_status(5), `SigIgn`.
+/// Returns whether SIGHUP is ignored: proc_pid_status(5), `SigIgn`.
 fn is_hangup_ignored() -> bool {
     /// The lowest bit is signal 1, SIGHUP.
     const SIGHUP_BIT: u64 = 1;

@@ -1,8 +1,8 @@
-//! Connections that have not yet shown what they send.
+//! Connections whose data has not been identified yet.
 //!
-//! A separate task probes each connection, including its TLS handshake, so that none
-//! waits for another. At most [`MAX_CANDIDATES`] are probed at a time. A new connection
-//! evicts the oldest one, so that silent connections do not block senders.
+//! A separate task probes each connection, including its TLS handshake, so that no connection waits
+//! for another. At most [`MAX_CANDIDATES`] are probed at a time. A new connection evicts the oldest
+//! one, so that silent connections do not block senders.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -22,17 +22,16 @@ use super::tls::Tls;
 /// data, and with TLS about as much again.
 const MAX_CANDIDATES: usize = 64;
 
-/// Time in which a connection must show that it sends MPEG-TS.
+/// Time within which a connection must send MPEG-TS.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Result of probing a connection. A connection that closes without sending a byte has no
-/// result and is not logged.
+/// Result of probing a connection. A connection that closes without sending a byte has no result
+/// and is not logged.
 pub enum ProbedConnection {
-    /// The connection sends MPEG-TS. The bytes start at the first packet; this many before it were
-    /// discarded.
+    /// The connection sends MPEG-TS. The bytes start at the first packet; the number is that of the
+    /// bytes discarded before it.
     Sender(Connection, Vec<u8>, usize),
-    /// The connection sends something else, or nothing within [`PROBE_TIMEOUT`]; with the
-    /// reason.
+    /// The connection sends other data, or nothing within [`PROBE_TIMEOUT`]. Contains the reason.
     Refused(SocketAddr, Cow<'static, str>),
 }
 
@@ -53,8 +52,8 @@ impl Candidates {
         Candidates { tls, tasks: VecDeque::new(), result_sender, results }
     }
 
-    /// Starts to probe a connection. Returns the address of the oldest one if it had to
-    /// be evicted.
+    /// Starts to probe a connection. Returns the address of the oldest connection if that was
+    /// evicted.
     pub fn add(&mut self, socket: TcpStream, sender: SocketAddr) -> Option<SocketAddr> {
         keep_alive(&socket);
         self.tasks.retain(|task| !task.handle.is_finished());
@@ -88,8 +87,8 @@ impl Drop for ProbeTask {
     }
 }
 
-/// Reads until the kind of data is known, or until it is too late. Returns `None` if the connection
-/// sends nothing and closes.
+/// Reads until the kind of data is known or the time limit has passed. Returns `None` if the
+/// connection closes without sending a byte.
 async fn probe_connection(
     socket: TcpStream,
     sender: SocketAddr,

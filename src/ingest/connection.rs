@@ -14,9 +14,9 @@ use super::Leaving;
 /// Maximum number of bytes per read from a socket.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// TCP keepalive detects a host that vanished without closing the connection: the first
-/// probe is sent after this idle time, further ones every [`KEEPALIVE_INTERVAL`], and the
-/// connection fails when [`KEEPALIVE_PROBES`] are unanswered, after two minutes in total.
+/// Idle time before the first TCP keepalive probe. Keepalive detects a host that vanished without
+/// closing the connection: further probes are sent every [`KEEPALIVE_INTERVAL`], and the connection
+/// fails when [`KEEPALIVE_PROBES`] are unanswered, after two minutes in total.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 9;
@@ -54,9 +54,9 @@ impl Socket {
 /// A connection that sends MPEG-TS.
 pub struct Connection {
     socket: Socket,
-    /// Address of the sender.
+    /// Address and port of the sender.
     pub sender: SocketAddr,
-    /// Time when bytes were last received.
+    /// Time at which bytes were last received.
     last_received: Instant,
 }
 
@@ -66,8 +66,8 @@ impl Connection {
         Connection { socket, sender, last_received: Instant::now() }
     }
 
-    /// Returns whether the sender has closed the connection, although not everything that it sent has
-    /// been read.
+    /// Returns whether the sender has closed the connection, although some of its bytes have not been
+    /// read yet.
     pub fn is_closed_by_sender(&self) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let socket = match &self.socket {
@@ -81,13 +81,13 @@ impl Connection {
             && polled[0].revents().intersects(closed)
     }
 
-    /// Returns the next bytes, or the reason why there are none.
+    /// Returns the next bytes, or the reason why the connection ended.
     pub async fn read(&mut self, idle_timeout: Option<Duration>) -> Result<Vec<u8>, Leaving> {
         let mut bytes = Vec::with_capacity(CHUNK_BYTES);
         let reading = self.socket.read(&mut bytes);
         let read = match idle_timeout {
             None => reading.await,
-            // The deadline is absolute because this future is recreated at every event.
+            // The deadline is absolute because this future is created anew for every event.
             Some(limit) => timeout_at(self.last_received + limit, reading)
                 .await
                 .map_err(|_| Leaving::Silent(limit))?,
@@ -103,8 +103,7 @@ impl Connection {
     }
 }
 
-/// Enables TCP keepalive. Without it, a sender that lost power would block the port
-/// forever.
+/// Enables TCP keepalive. Without it, a sender that lost power would block the port forever.
 pub fn keep_alive(socket: &TcpStream) {
     use rustix::net::sockopt;
     let set = sockopt::set_socket_keepalive(socket, true)

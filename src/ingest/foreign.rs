@@ -1,35 +1,35 @@
-//! Names what a connection sends that is not MPEG-TS, and says what to do about it.
+//! Identifies data that is not MPEG-TS, and suggests a solution.
 
 use std::fmt;
 
 use crate::ts::{SYNC_BYTE, TS_PACKET_BYTES};
 
-/// Something that a sender may send by mistake.
+/// A kind of data that a sender may send by mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Foreign {
     name: &'static str,
     remedy: &'static str,
-    /// How certain it is.
+    /// Certainty of the identification.
     pub certainty: Certainty,
 }
 
-/// How certain it is that no packets will follow.
+/// Certainty that no packets will follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Certainty {
-    /// A protocol: its client waits for an answer, or wraps what it sends.
+    /// A protocol whose client waits for an answer, or wraps its data.
     Protocol,
-    /// A whole handshake, whose client waits for an answer.
+    /// A complete handshake, whose client waits for an answer.
     Handshake,
-    /// A signature that hardly anything else begins with.
+    /// A signature with which hardly any other data begins.
     Signature,
-    /// Bytes that may also be the end of a packet, where a sender begins in the middle of one.
+    /// Bytes that may also be the end of a packet, if a sender begins in the middle of one.
     Hint,
 }
 
 impl fmt::Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.certainty {
-            // What lacks is known.
+            // The missing option is known.
             Certainty::Handshake if *self == TLS => {
                 write!(f, "it uses {}, and {}", self.name, self.remedy)
             }
@@ -71,13 +71,13 @@ pub const RTP: Foreign = hint("RTP", "send MPEG-TS without RTP: -f mpegts tcp://
 /// Bytes of C0 and C1 in an RTMP handshake.
 const RTMP_BYTES: usize = 1 + 1536;
 
-/// Returns what the first bytes of a connection look like, if that is known.
+/// Identifies data by the first bytes of a connection. `None` if it is unknown.
 pub fn recognise(bytes: &[u8]) -> Option<Foreign> {
     if let Some(foreign) = request(bytes) {
         return Some(foreign);
     }
     Some(match bytes {
-        // A whole record of any version with a ClientHello (RFC 8446 5.1, 4).
+        // A complete record of any version with a ClientHello (RFC 8446 5.1, 4).
         [22, 3, 0..=4, high, low, 1, rest @ ..]
             if rest.len() + 1 >= usize::from(u16::from_be_bytes([*high, *low])) =>
         {
@@ -99,22 +99,22 @@ pub fn recognise(bytes: &[u8]) -> Option<Foreign> {
         [0xff, 0xd8, 0xff, ..] => hint("JPEG", REMUX_RAW),
         [0, 0, 1, rest @ ..] | [0, 0, 0, 1, rest @ ..] => return start_code(rest),
         _ if is_rtp(bytes) => RTP,
-        // Interleaved in an RTSP connection (RFC 2326, 10.12), or behind a length (RFC 4571).
+        // Interleaved in an RTSP connection (RFC 2326, 10.12), or after a length (RFC 4571).
         [b'$', 0..=3, _, _, rtp @ ..] if is_rtp(rtp) => RTP,
         [_, _, rtp @ ..] if is_rtp(rtp) => RTP,
         _ => return None,
     })
 }
 
-/// Returns what begins with this start code (ISO/IEC 13818-1, table 2-22; 13818-2, table 6-1; ITU-T
-/// H.264 and H.265, 7.3.1).
+/// Identifies data by its start code (ISO/IEC 13818-1, table 2-22; 13818-2, table 6-1; ITU-T H.264
+/// and H.265, 7.3.1).
 fn start_code(rest: &[u8]) -> Option<Foreign> {
     Some(match rest {
         [0xba, ..] => hint("MPEG-PS", REMUX),
         [0xbd | 0xc0..=0xef, ..] => hint("PES packets that are in no transport packets", REMUX),
         [0xb3, ..] => hint("raw MPEG-1 or MPEG-2 video", REMUX_RAW),
         [0xb0, ..] => hint("raw MPEG-4 video", REMUX_RAW),
-        // Parameter sets, access unit delimiter, SEI, and key frames.
+        // Parameter sets, access unit delimiter, SEI, and random access pictures.
         [0x26 | 0x28 | 0x2a | 0x40 | 0x42 | 0x44 | 0x46 | 0x4e, 1, ..] => {
             hint("raw HEVC video", REMUX_RAW)
         }
@@ -125,7 +125,7 @@ fn start_code(rest: &[u8]) -> Option<Foreign> {
     })
 }
 
-/// Returns HTTP or RTSP if the bytes begin with a request, or an answer.
+/// Returns HTTP or RTSP if the bytes begin with a request or a response.
 fn request(bytes: &[u8]) -> Option<Foreign> {
     const LONGEST_METHOD: usize = 16;
     if bytes.starts_with(b"HTTP/1.") || bytes.starts_with(b"PRI * HTTP/2") {
@@ -148,19 +148,19 @@ fn request(bytes: &[u8]) -> Option<Foreign> {
     }
 }
 
-/// Returns whether RTP begins here: version 2 without contributing sources, and a payload type of
-/// MPEG, or a dynamic one (RFC 3550, 5.1; RFC 3551, 6).
+/// Returns whether the bytes begin with an RTP header: version 2 without contributing sources, and a
+/// payload type of MPEG or a dynamic one (RFC 3550, 5.1; RFC 3551, 6).
 fn is_rtp(bytes: &[u8]) -> bool {
     let [0x80 | 0x90, kind, _, _, _, _, _, _, _, _, _, _, ..] = bytes else { return false };
     matches!(kind & 0x7f, 14 | 26 | 32 | 33 | 96..=127)
 }
 
-/// Returns whether packets are wrapped in RTP (RFC 2250): they follow a header of 12 bytes, and
-/// after some of them comes the next header. In front of each header may stand its length (RFC 4571),
-/// or that and a channel (RFC 2326, 10.12). `None` if there are too few bytes to tell.
+/// Returns whether packets are wrapped in RTP (RFC 2250): some packets follow a header of 12 bytes,
+/// and then comes the next header. Each header may be preceded by its length (RFC 4571), or by a
+/// length and a channel (RFC 2326, 10.12). `None` if more bytes are needed.
 pub fn wraps_packets_in_rtp(bytes: &[u8]) -> Option<bool> {
     const HEADER_BYTES: usize = 12;
-    /// Packets that fit into a frame of 9,000 bytes.
+    /// Number of packets that fit into a frame of 9,000 bytes.
     const MAX_PACKETS: usize = 47;
     let header_at = |bytes: &[u8], framing: usize| bytes.get(framing..).is_some_and(is_rtp);
     let Some(framing) = [0, 2, 4].into_iter().find(|framing| header_at(bytes, *framing)) else {

@@ -27,8 +27,8 @@ pub use tls::{Tls, TlsFiles};
 /// Capacity of the queue between socket and writer: 4 MiB in total.
 pub const QUEUED_CHUNKS: usize = 64;
 
-/// Capacity of the system's queue of unaccepted connections, which it may lower. With the
-/// usual 128, a burst of connections delays a sender by a second or more.
+/// Backlog of listen(2), which the system may lower. With the usual 128, a burst of connections
+/// delays a sender by a second or more.
 const BACKLOG: i32 = 4096;
 
 /// Messages to the writer, in order.
@@ -40,10 +40,10 @@ pub enum Chunk {
     EndOfConnection,
 }
 
-/// Is notified of network events. The methods run on the async side and must not block.
+/// Receives network events. The methods run on the async side and must not block.
 pub trait Observer: Send {
-    /// A sender of MPEG-TS is connected. Before its first packet, `discarded_bytes` bytes were
-    /// received that are not recorded.
+    /// A sender of MPEG-TS is connected. `discarded_bytes` bytes before its first packet are not
+    /// recorded.
     fn accepted(&mut self, sender: SocketAddr, discarded_bytes: usize);
     /// This many bytes were received from the sender.
     fn received(&mut self, bytes: u64);
@@ -53,7 +53,7 @@ pub trait Observer: Send {
     fn refused(&mut self, sender: SocketAddr, why: &str);
 }
 
-/// Why a sender was disconnected.
+/// Reason why a sender was disconnected.
 #[derive(Debug)]
 pub enum Leaving {
     /// The sender closed the connection.
@@ -64,20 +64,20 @@ pub enum Leaving {
     Silent(Duration),
     /// Another sender has taken over.
     TakenOver(SocketAddr),
-    /// The recording cannot be written at the moment.
+    /// The recording cannot be written at present.
     NotRecorded,
     /// The recorder is shutting down.
     Shutdown,
 }
 
 impl Leaving {
-    /// Returns whether the recorder ended the connection, and not the sender or the network.
+    /// Returns whether the recorder ended the connection, rather than the sender or the network.
     fn is_our_doing(&self) -> bool {
         matches!(self, Leaving::TakenOver(_) | Leaving::NotRecorded | Leaving::Shutdown)
     }
 }
 
-/// Where to listen, and which senders to accept.
+/// Options of the listening socket, and rules for senders.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
     /// `HOST:PORT` to listen on. Port 0 lets the system choose.
@@ -88,7 +88,7 @@ pub struct Options {
     pub takeover: bool,
     /// Disconnect a sender that stays silent for longer. `None`: a sender may stay silent forever.
     pub idle_timeout: Option<Duration>,
-    /// End when a sender that was accepted leaves.
+    /// End when an accepted sender disconnects.
     pub once: bool,
     /// Require TLS of senders. `None`: senders use plain TCP.
     pub tls: Option<TlsFiles>,
@@ -102,13 +102,12 @@ impl Options {
     }
 }
 
-/// Accepts senders, one at a time, until `shutdown` completes or, with `once`, until an
-/// accepted sender disconnects. All bytes received by then have been sent to `writer`.
-/// While `accepting` is false, the recording cannot be written: the sender is
-/// disconnected and new ones are refused.
+/// Accepts senders, one at a time, until `shutdown` completes or, with `once`, until an accepted
+/// sender disconnects. By then, all received bytes have been sent to `writer`. While `accepting` is
+/// false, the recording cannot be written: the sender is disconnected and new senders are refused.
 ///
-/// A connection only counts as a sender once it has sent MPEG-TS, so a silent connection
-/// does not keep a sender out.
+/// A connection counts as a sender only once it has sent MPEG-TS, so silent connections do not block
+/// senders.
 ///
 /// # Errors
 ///
@@ -143,8 +142,8 @@ struct Acceptor<'a> {
     accepting: watch::Receiver<bool>,
     candidates: Candidates,
     connected: Option<Connection>,
-    /// Chunks that the writer's queue has no room for yet. Nothing is read from the
-    /// sender while there are any, so this stays small.
+    /// Chunks for which the writer's queue has no room yet. While there are any, nothing is read
+    /// from the sender, so their number stays small.
     pending_chunks: VecDeque<Chunk>,
 }
 
@@ -159,9 +158,9 @@ impl Acceptor<'_> {
         loop {
             let is_idle = self.pending_chunks.is_empty();
             tokio::select! {
-                // The order matters: the end of an old connection is read before the next
-                // connection is admitted, so that a sender that reconnects is not refused
-                // because of its own old connection.
+                // The order matters: the end of an old connection is read before the next connection
+                // is admitted, so that a sender that reconnects is not refused because of its own
+                // old connection.
                 biased;
                 () = &mut shutdown => {
                     self.disconnect(Leaving::Shutdown);
@@ -240,7 +239,7 @@ impl Acceptor<'_> {
     ///
     /// # Errors
     ///
-    /// Returns the reason why not.
+    /// Returns the reason for a refusal.
     fn check_can_accept(&self) -> Result<(), &'static str> {
         if !*self.accepting.borrow() {
             Err("the recording cannot be written at the moment")
@@ -251,7 +250,8 @@ impl Acceptor<'_> {
         }
     }
 
-    /// Returns whether the sender has closed its connection, and some of what it sent is to be read.
+    /// Returns whether the sender has closed its connection, but some of its bytes have not been
+    /// read yet.
     fn is_draining(&self) -> bool {
         self.connected.as_ref().is_some_and(Connection::is_closed_by_sender)
     }
@@ -274,8 +274,8 @@ fn writer_gone<T>(_: T) -> Error {
     Error::new(Stage::Ingest, "the writer has ended")
 }
 
-/// Returns the next bytes of the sender, or why there are none. Pending forever while no
-/// sender is connected.
+/// Returns the next bytes of the sender, or the reason why the connection ended. Pending forever
+/// while no sender is connected.
 async fn read(
     connected: &mut Option<Connection>,
     idle_timeout: Option<Duration>,
@@ -286,9 +286,8 @@ async fn read(
     }
 }
 
-/// Returns the next connection. Retries after an error: the peer may have closed the
-/// connection before it was accepted, or file descriptors are short until others are
-/// closed.
+/// Returns the next connection. Retries after an error: the peer may have closed the connection
+/// before it was accepted, or no file descriptor may be free until others are closed.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     const RETRY_INTERVAL: Duration = Duration::from_millis(100);
     loop {

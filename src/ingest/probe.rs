@@ -6,13 +6,13 @@ use crate::ts::{
     phase_of,
 };
 
-/// The first packet must begin within this many bytes.
+/// Maximum number of bytes before the first packet.
 const MAX_PROBED_BYTES: usize = 64 << 10;
 
 /// Result of a probe.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ProbeOutcome {
-    /// The first packet begins at this index, with what is added in front of it.
+    /// The first packet begins at this index, including any bytes in front of the sync byte.
     Starts(usize),
     /// More bytes are needed.
     More,
@@ -20,8 +20,8 @@ pub enum ProbeOutcome {
     Not(String),
 }
 
-/// Looks for the first packet in the first bytes of a connection. `at_end` means that no
-/// more bytes will follow.
+/// Searches the first bytes of a connection for the first packet. `at_end` means that no more bytes
+/// will follow.
 pub fn probe(bytes: &[u8], at_end: bool) -> ProbeOutcome {
     let certainty = recognise(bytes).map(|foreign| foreign.certainty);
     if certainty == Some(Certainty::Protocol) {
@@ -37,11 +37,11 @@ pub fn probe(bytes: &[u8], at_end: bool) -> ProbeOutcome {
         First::Undecided => true,
         First::None => false,
     };
-    // While positions are undecided, one of them may become the first packet.
+    // A position that is still undecided may become the first packet.
     let is_too_late = bytes.len() >= MAX_PROBED_BYTES + if undecided { PHASE_BYTES } else { 0 };
     let is_recognised = match certainty {
         Some(Certainty::Handshake) => true,
-        // The timestamp of a first packet may equal it.
+        // The timestamp of a first packet may look the same.
         Some(Certainty::Signature) => bytes.len() >= PHASE_BYTES + PacketSize::MAX_BYTES,
         _ => false,
     };
@@ -51,7 +51,7 @@ pub fn probe(bytes: &[u8], at_end: bool) -> ProbeOutcome {
     ProbeOutcome::More
 }
 
-/// Returns why a connection that has sent these bytes, and no packet, is refused.
+/// Returns the reason for refusing a connection that has sent these bytes and no packet.
 pub fn refusal(bytes: &[u8]) -> String {
     match recognise(bytes) {
         Some(foreign) => format!("not MPEG-TS: {foreign}"),
@@ -79,7 +79,7 @@ fn find_first(bytes: &[u8], at_end: bool) -> First {
             }
             let begin = |sync: usize| First::At(sync.saturating_sub(size.leading_bytes()));
             if is_conclusive(rest, size.bytes()) {
-                // A byte that is added to each packet may equal a sync byte.
+                // The added byte of each packet may look like a sync byte.
                 if size == PacketSize::Plain {
                     return begin(at);
                 }
@@ -97,8 +97,8 @@ fn find_first(bytes: &[u8], at_end: bool) -> First {
     if undecided { First::Undecided } else { First::None }
 }
 
-/// Returns whether a single packet is valid. The sync byte alone is not enough: it is
-/// `G`, as in HTTP's `GET`.
+/// Returns whether a single packet is plausible. The sync byte alone is not enough: it is `G`, as
+/// in HTTP's `GET`.
 fn is_plausible(packet: &[u8; TS_PACKET_BYTES]) -> bool {
     const LONGEST_FIELD: usize = 183;
     let (header, field) = (Header::of(packet), ts::adaptation_field_length(packet));
@@ -170,7 +170,7 @@ mod tests {
     fn http_is_refused_however_long_its_request() {
         let request = b"GET / HTTP/1.1\r\nHost: G\r\n".to_vec();
         assert!(is_refused(&request, false, "HTTP"));
-        // Also where packets follow: in HTTP they come in chunks.
+        // Also if packets follow: HTTP sends them in chunks.
         assert!(is_refused(&[&request[..], &packets(6)].concat(), false, "HTTP"));
         let mut garbage = b"GET G\r\n".to_vec();
         assert!(is_refused(&garbage, true, "no packet in 7 bytes"));
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_never_becomes_a_stream_is_refused_within_bounds() {
-        // Undecided sync bytes all the way, at no distance of packets.
+        // Ambiguous sync bytes throughout, at no packet distance.
         let mut bytes = vec![0; MAX_PROBED_BYTES + PHASE_BYTES];
         bytes.iter_mut().step_by(187).for_each(|byte| *byte = SYNC_BYTE);
         assert!(matches!(probe(&bytes, false), ProbeOutcome::Not(_)));

@@ -1,4 +1,4 @@
-//! Senders of all kinds, over real sockets.
+//! Tests senders of all kinds over real sockets.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -271,7 +271,7 @@ async fn a_sender_that_comes_back_while_its_old_connection_is_still_read_is_not_
     let mut server = listen(false).await;
     let mut sender = TcpStream::connect(server.address).await.unwrap();
     sender.set_nodelay(true).unwrap();
-    // The writer takes nothing, until its queue is full and more waits to be read.
+    // The writer accepts nothing until its queue is full and more bytes wait to be read.
     let mut sent = 0;
     while server.recorded.len() < QUEUED_CHUNKS {
         sender.write_all(&packets(10)).await.unwrap();

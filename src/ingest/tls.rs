@@ -48,7 +48,7 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Loads the files. Logs a warning if everybody can read the key.
+    /// Loads the files. Logs a warning if all users can read the key.
     ///
     /// # Errors
     ///
@@ -72,8 +72,8 @@ impl Tls {
             }
         };
         let mut config = verified.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
-        // Write nothing to senders: if a sender closes the connection with a ticket
-        // unread, the connection is reset and its last bytes are lost.
+        // Write nothing to senders after the handshake: if a sender closes the connection with a
+        // ticket unread, the connection is reset and its last bytes are lost.
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Tls(Arc::new(config)))
@@ -84,7 +84,7 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// Returns the reason for refusing the sender.
+    /// Returns the reason why the sender is refused.
     pub async fn accept(
         &self,
         socket: TcpStream,
@@ -158,7 +158,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn warn_if_world_readable(path: &Path) {
-    // The group may read it: Debian keeps service keys readable for `ssl-cert`.
+    // Read access for the group is allowed: Debian keeps service keys readable for `ssl-cert`.
     const WORLD_READABLE: u32 = 0o004;
     if std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & WORLD_READABLE != 0) {
         let path = path.display();

@@ -4,9 +4,9 @@
 use ffmpeg::ffi;
 use ffmpeg_next as ffmpeg;
 
-/// Sets the output delay in pictures. Before the decoder is opened, this is the delay
-/// found by libavformat's probing; afterwards, the delay that libavformat's parser raises
-/// in the context that it shares with a decoder.
+/// Sets the output delay in pictures. Before the decoder is opened, this is the delay found by
+/// libavformat's probing. Afterwards, it is the delay raised by libavformat's parser, which shares
+/// the context with a decoder.
 pub fn set_reorder(context: &mut ffmpeg::codec::Context, pictures: u32) {
     // SAFETY: the context is exclusively borrowed and valid, opened or not, and
     // `has_b_frames` is a plain integer in it. A single-threaded decoder reads it only
@@ -30,9 +30,8 @@ pub fn set_extradata(context: &mut ffmpeg::codec::Context, bytes: &[u8]) {
     if bytes.is_empty() {
         return;
     }
-    // SAFETY: the context is ours, not yet opened and without extradata. It takes a
-    // buffer from av_mallocz followed by zeroed padding, and frees it together with
-    // itself.
+    // SAFETY: no other reference to the context exists; it is not open and has no extradata yet. It
+    // receives a buffer of av_mallocz followed by zeroed padding, and frees that with itself.
     unsafe {
         let padded = bytes.len() + ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize;
         let buffer = ffi::av_mallocz(padded).cast::<u8>();
@@ -47,8 +46,8 @@ pub fn set_extradata(context: &mut ffmpeg::codec::Context, bytes: &[u8]) {
 /// Sets the picture size in pixels with which a decoder starts (`width_from_caller`).
 pub fn set_size(context: &mut ffmpeg::codec::Context, (width, height): (u32, u32)) {
     let (Ok(width), Ok(height)) = (i32::try_from(width), i32::try_from(height)) else { return };
-    // SAFETY: the context is ours and not yet opened; the fields are documented as
-    // settable by the caller through `avcodec_parameters_to_context`.
+    // SAFETY: no other reference to the context exists, and it is not open yet; the fields are
+    // documented as settable by the caller through `avcodec_parameters_to_context`.
     unsafe {
         (*context.as_mut_ptr()).width = width;
         (*context.as_mut_ptr()).height = height;

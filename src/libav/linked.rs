@@ -1,4 +1,4 @@
-//! The libraries that the program was linked to.
+//! The FFmpeg libraries to which the program is linked.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char};
@@ -9,7 +9,7 @@ use ffmpeg_next as ffmpeg;
 use super::codec_id;
 use crate::media::VideoCodec;
 
-/// Returns the version of FFmpeg, as its programs print it: `9.0.2`, `5.1.9-0+deb12u1`.
+/// Returns the version of FFmpeg in the form of `ffmpeg -version`: `9.0.2`, `5.1.9-0+deb12u1`.
 pub fn version() -> String {
     // SAFETY: the function takes nothing and returns a string constant of the library.
     text(unsafe { ffi::av_version_info() })
@@ -21,12 +21,12 @@ pub fn license() -> String {
     text(unsafe { ffi::avcodec_license() })
 }
 
-/// Returns whether FFmpeg is part of the program, rather than of the host.
+/// Returns whether FFmpeg is linked statically.
 pub const fn is_static() -> bool {
     cfg!(feature = "static")
 }
 
-/// Returns the video codecs that libavcodec can decode, of those that the program reads.
+/// Returns the supported video codecs that libavcodec can decode.
 pub fn decoders() -> Vec<VideoCodec> {
     let has_decoder = |codec: &VideoCodec| ffmpeg::decoder::find(codec_id(*codec)).is_some();
     VideoCodec::ALL.into_iter().filter(has_decoder).collect()

@@ -26,9 +26,9 @@ pub fn listen() {
     ONCE.call_once(|| unsafe { ffi::av_log_set_callback(Some(on_log)) });
 }
 
-/// `List` is the type of a `va_list` argument, which depends on the architecture.
+/// The log callback. `List` is the type of a `va_list` argument, which depends on the architecture.
 unsafe extern "C" fn on_log<List>(_: *mut c_void, level: c_int, _: *const c_char, _: List) {
-    // The upper bits are a color.
+    // The upper bits contain a color.
     if level & 0xff <= ffi::AV_LOG_ERROR as c_int {
         ERRORS.set(ERRORS.get() + 1);
     }

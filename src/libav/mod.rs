@@ -1,10 +1,10 @@
-//! The part of FFmpeg's libraries that decoders and parsers share: checked wrappers of raw
-//! pointers, so that other modules need no `unsafe` for them.
+//! Shared parts of FFmpeg's libraries: checked wrappers of raw pointers for decoders and parsers,
+//! so that other modules need no `unsafe` for them.
 //!
 //! ```text
-//! context  fields of a codec context that `ffmpeg-next` does not offer
+//! context  fields of a codec context that `ffmpeg-next` does not expose
 //! log      counts the errors that libavcodec reports only in its log
-//! linked   the libraries that the program was linked to
+//! linked   the libraries to which the program is linked
 //! parser   libavcodec's parsers, which read the headers of pictures and audio frames
 //! ```
 
@@ -29,8 +29,8 @@ pub fn codec_id(codec: VideoCodec) -> ffmpeg::codec::Id {
     }
 }
 
-/// Returns whether the linked libavcodec is older than that of FFmpeg 6.1. The older parsers
-/// count fields in another way.
+/// Returns whether the linked libavcodec is older than FFmpeg 6.1, whose parsers count fields
+/// differently.
 pub fn is_before_6_1() -> bool {
     const FFMPEG_6_1: u32 = (60 << 16) | (31 << 8);
     ffmpeg::codec::version() < FFMPEG_6_1

@@ -49,7 +49,7 @@ pub struct Parser {
     context: ffmpeg::codec::Context,
 }
 
-// SAFETY: both are owned by this struct alone and have no tie to a thread.
+// SAFETY: both are owned only by this struct and are not tied to a thread.
 unsafe impl Send for Parser {}
 
 impl Parser {
@@ -78,8 +78,8 @@ impl Parser {
     fn open(id: ffi::AVCodecID, flags: i32) -> Option<Self> {
         log::listen();
         let mut context = ffmpeg::codec::Context::new();
-        // SAFETY: the parser is checked for null and owned by the struct from here
-        // on; the context is ours and not opened, its codec_id a plain field.
+        // SAFETY: the parser was checked for null and is owned by the struct from here on; no other
+        // reference to the context exists, it is not open, and its codec_id is a plain field.
         unsafe {
             (*context.as_mut_ptr()).codec_id = id;
             let mut parser = NonNull::new(ffi::av_parser_init(ParserId::of(id)))?;
@@ -131,8 +131,8 @@ impl Parser {
         unsafe { self.parser.as_ref().pict_type == bidirectional }
     }
 
-    /// Returns `repeat_pict` of the picture parsed last: the number of fields, or frames, for
-    /// which it is shown beyond the first.
+    /// Returns `repeat_pict` of the last parsed picture: the number of additional fields, or
+    /// frames, for which it is shown.
     pub fn repeat(&self) -> i64 {
         // SAFETY: reads a plain field.
         i64::from(unsafe { self.parser.as_ref().repeat_pict })
@@ -158,14 +158,13 @@ impl Parser {
         u32::try_from(unsafe { self.parser.as_ref().duration }).unwrap_or(0)
     }
 
-    /// Returns the sample rate of the stream in Hz; 0 if the parser leaves it to the decoder.
+    /// Returns the sample rate of the stream in Hz; 0 if the parser does not determine it.
     pub fn sample_rate(&self) -> u32 {
         // SAFETY: reads a plain field.
         unsafe { u32::try_from((*self.context.as_ptr()).sample_rate).unwrap_or(0) }
     }
 
-    /// Returns the number of pictures by which a decoder delays its output, as far as the parser
-    /// knows.
+    /// Returns the number of pictures by which a decoder delays its output, as known to the parser.
     pub fn delay(&self) -> u32 {
         // SAFETY: reads a plain field.
         unsafe { u32::try_from((*self.context.as_ptr()).has_b_frames).unwrap_or(0) }
@@ -176,10 +175,10 @@ impl Parser {
         context::set_reorder(&mut self.context, pictures);
     }
 
-    /// Returns whether the parser of MPEG-1 and MPEG-2 has found MPEG-1.
+    /// Returns whether the parser of MPEG-1 and MPEG-2 has identified MPEG-1.
     pub fn is_mpeg1(&self) -> bool {
-        // SAFETY: the context is ours. The field is a C enum, which has the layout of an int; it
-        // is read as an int because it may have any value.
+        // SAFETY: no other reference to the context exists. The field is a C enum, which has the
+        // layout of an int; it is read as an int because it may have any value.
         let id = unsafe { (&raw const (*self.context.as_ptr()).codec_id).cast::<c_int>().read() };
         id == ffi::AVCodecID::AV_CODEC_ID_MPEG1VIDEO as c_int
     }

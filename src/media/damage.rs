@@ -4,8 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Number of times that a stream was damaged. Damage is only counted: recording and detection
-/// continue.
+/// Counters of damage to a stream. Damage is only counted: recording and detection continue.
 ///
 /// The keys are those of `scenetap status --json`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,18 +20,18 @@ pub struct Damage {
     pub undecodable: u64,
     /// Scrambled packets of the video stream.
     pub scrambled: u64,
-    /// Pictures whose headers state a duration that cannot be.
+    /// Pictures whose headers state an implausible duration.
     pub implausible: u64,
 }
 
 impl Damage {
-    /// Returns the sum of each count.
+    /// Returns the sum of both, counter by counter.
     #[must_use]
     pub fn plus(&self, other: Damage) -> Damage {
         self.combined(other, u64::saturating_add)
     }
 
-    /// Returns the greater of each count.
+    /// Returns the maximum of both, counter by counter.
     #[must_use]
     pub fn at_least(&self, other: Damage) -> Damage {
         self.combined(other, u64::max)

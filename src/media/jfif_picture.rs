@@ -1,4 +1,4 @@
-//! A picture as JFIF files contain it.
+//! A picture in the color space of JFIF files.
 
 /// A picture as Y'CbCr of BT.601 with full range, the color space of JFIF (ITU-T T.871, clause 7).
 /// Chroma is not subsampled.

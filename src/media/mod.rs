@@ -1,9 +1,8 @@
 //! The types that pass through the pipeline.
 //!
-//! Each stage turns one of them into the next: [`TsPacket`](crate::ts::TsPacket) →
-//! [`AccessUnit`] → [`Frame`] → [`Verdict`]. The byte offset of the TS packet in which a
-//! picture starts stays with the data all the way, so checkpoints, index entries and error
-//! messages need no bookkeeping.
+//! Each stage turns one type into the next: [`TsPacket`](crate::ts::TsPacket) → [`AccessUnit`] →
+//! [`Frame`] → [`Verdict`]. The byte offset of the TS packet in which a picture starts accompanies
+//! the data, so checkpoints, index entries and error messages need no bookkeeping.
 
 mod damage;
 mod jfif_picture;
@@ -44,7 +43,7 @@ impl Ticks {
     }
 }
 
-/// A video codec that is decoded.
+/// A video codec that scenetap decodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VideoCodec {
@@ -60,7 +59,7 @@ pub enum VideoCodec {
 }
 
 impl VideoCodec {
-    /// All codecs that the program reads.
+    /// All supported codecs.
     pub const ALL: [VideoCodec; 4] =
         [VideoCodec::Mpeg2, VideoCodec::Mpeg4, VideoCodec::H264, VideoCodec::Hevc];
 
@@ -84,46 +83,46 @@ impl fmt::Display for VideoCodec {
 /// Whether and how decoding can start at an access unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RandomAccess {
-    /// The picture needs earlier pictures.
+    /// The picture refers to earlier pictures.
     None,
-    /// Pictures are complete again after this many more (intra refresh).
+    /// Pictures are complete after this many more pictures (intra refresh).
     Gradual(u32),
     /// This picture and everything after it in presentation order decodes. Pictures that
     /// follow it in the stream but precede it in presentation may not (open GOP).
     Open,
-    /// Nothing from here on refers to anything before (IDR, closed GOP).
+    /// No later picture refers to an earlier one (IDR, closed GOP).
     Closed,
 }
 
-/// One coded picture, as passed to the decoder: the bytes from one picture start to the
-/// next, split where FFmpeg's parsers split.
+/// One coded picture, as passed to the decoder: the bytes from one picture start to the next, split
+/// where FFmpeg's parsers split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessUnit {
-    /// Offset of the TS packet in which it starts.
+    /// Offset of the TS packet in which the access unit starts.
     pub at: ByteOffset,
     /// Bytes of elementary stream in that packet that belong to the previous picture.
     pub skip_bytes: usize,
     /// Codec of the stream.
     pub codec: VideoCodec,
-    /// Presentation time on the stream's 33-bit clock, if its PES packet gives one.
+    /// Presentation time on the stream's 33-bit clock, if its PES packet has one.
     pub pts: Option<Ticks>,
-    /// Decoding time on the stream's 33-bit clock, if its PES packet gives one.
+    /// Decoding time on the stream's 33-bit clock, if its PES packet has one.
     pub dts: Option<Ticks>,
-    /// Times of the PES packet in which its end was found, unless that packet contained
-    /// the end of an earlier picture.
+    /// Times of the PES packet in which the end of the access unit was found, unless that packet
+    /// contained the end of an earlier picture.
     pub ended_by: Times,
     /// Whether decoding can start here.
     pub random_access: RandomAccess,
-    /// Whether packets are missing or were received with errors.
+    /// Whether packets are missing, or were received with errors.
     pub damaged: bool,
     /// Bytes of the elementary stream.
     pub data: Vec<u8>,
 }
 
-/// The luma samples of a picture, or all samples of a packed one.
+/// The luma samples of a picture, or all samples of a packed picture.
 ///
-/// Rows are `stride` bytes apart; only the first `width` samples of each are visible.
-/// Samples deeper than 8 bits take two bytes, in native order.
+/// Rows are `stride` bytes apart; only the first `width` samples of each are visible. Samples
+/// deeper than 8 bits take two bytes each, in native byte order.
 #[derive(Debug, Clone, Copy)]
 pub struct Luma<'a> {
     /// The plane, from the first visible sample on.
@@ -144,18 +143,17 @@ impl<'a> Luma<'a> {
         self.width * if self.bit_depth > 8 { 2 } else { 1 }
     }
 
-    /// Returns the samples of row `y` as bytes, or an empty slice if there is no such
-    /// row.
+    /// Returns the samples of row `y` as bytes, or an empty slice if the row does not exist.
     pub fn row(&self, y: usize) -> &'a [u8] {
         let start = y * self.stride;
         self.data.get(start..start + self.row_bytes()).unwrap_or(&[])
     }
 }
 
-/// What the detector and the catalog need of a decoded picture.
+/// Interface through which the analyzer and the catalog use a decoded picture.
 ///
-/// The decoder implements it on FFmpeg's reference-counted buffers, without copying;
-/// tests implement it on handmade planes.
+/// The decoder implements it on FFmpeg's reference-counted buffers, without a copy; tests implement
+/// it on synthetic planes.
 pub trait Picture: Send + Sync {
     /// Returns the samples to score: one plane for YUV, as in FFmpeg's `f_select.c`.
     fn luma(&self) -> Luma<'_>;
@@ -180,9 +178,9 @@ pub trait Picture: Send + Sync {
     /// As [`Picture::to_jfif`].
     fn to_rgb(&self, max_width: Option<u32>) -> Result<RgbPicture>;
 
-    /// Copies the picture to its own memory. A decoder reuses its buffers in the order in
-    /// which they are released, and the parts of a damaged picture that it does not
-    /// decode show the previous content: holding on to a picture would change later ones.
+    /// Copies the picture to its own memory. A decoder reuses its buffers in the order in which
+    /// they are released, and the undecoded parts of a damaged picture show the previous content of
+    /// its buffer: keeping a reference to a picture would change later ones.
     ///
     /// # Errors
     ///
@@ -207,27 +205,27 @@ impl fmt::Display for PictureFormat {
     }
 }
 
-/// A decoded picture on its way to the detector, in presentation order.
+/// A decoded picture before scoring, in presentation order.
 #[derive(Clone)]
 pub struct Frame {
-    /// Offset of the TS packet in which its access unit starts.
+    /// Offset of the TS packet in which the picture's access unit starts.
     pub at: ByteOffset,
     /// Presentation time from the start of the recording.
     pub pts: Ticks,
     /// Offset at which decoding has to start to reach this picture.
     pub keyframe_at: ByteOffset,
-    /// Whether FFmpeg concealed an error in it, or decoded it from incomplete references.
+    /// Whether FFmpeg concealed an error in the picture, or decoded it from incomplete references.
     pub damaged: bool,
     /// The decoded samples.
     pub picture: Arc<dyn Picture>,
 }
 
-/// Why a frame was kept.
+/// Reason why a picture was kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// It is the first picture of the recording.
+    /// First picture of the recording.
     First,
-    /// The score exceeds the threshold.
+    /// The score exceeds the threshold: a new scene.
     Scene,
     /// No frame had been kept for the maximum interval.
     Interval,
@@ -253,15 +251,15 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Result of detection for one picture.
+/// Result for one picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Verdict {
-    /// Offset of the TS packet in which its access unit starts.
+    /// Offset of the TS packet in which the picture's access unit starts.
     pub at: ByteOffset,
     /// Presentation time from the start of the recording.
     pub pts: Ticks,
     /// Scene score, 0 to 1.
     pub score: f64,
-    /// Why it is kept; `None` if it is not.
+    /// Reason why the picture is kept; `None` if it is not kept.
     pub kept: Option<Reason>,
 }

@@ -1,4 +1,4 @@
-//! A picture as PNG files contain it.
+//! A picture in the color space of PNG files.
 
 /// A picture as packed R'G'B' with full range.
 #[derive(Debug, Clone, PartialEq, Eq)]

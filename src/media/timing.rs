@@ -13,8 +13,8 @@ pub struct Times {
     pub dts: Option<Ticks>,
 }
 
-/// A duration in seconds as a fraction, because the duration of a frame need not be a
-/// whole number of ticks.
+/// A duration in seconds as a fraction: the duration of a frame is not necessarily a whole number
+/// of ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fraction {
     /// Positive.
@@ -24,8 +24,8 @@ pub struct Fraction {
 }
 
 impl Fraction {
-    /// Returns whether a picture may be shown for so long. FFmpeg believes any duration, and so its
-    /// time jumps by as much at each picture if a header is damaged.
+    /// Returns whether the duration is plausible for a picture. FFmpeg accepts any duration, so
+    /// with a damaged header, its time jumps by that much at each picture.
     pub fn is_plausible_for_a_picture(self) -> bool {
         const MAX_SECONDS: i128 = 60;
         i128::from(self.numerator) <= MAX_SECONDS * i128::from(self.denominator)
@@ -35,14 +35,14 @@ impl Fraction {
 /// Timing information in the headers of a coded picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PictureTiming {
-    /// Whether it is a B picture, which is shown without delay.
+    /// Whether the picture is a B picture, which is shown without delay.
     pub bidirectional: bool,
     /// Duration, if the stream states a frame rate.
     pub duration: Option<Fraction>,
     /// Output delay of the decoder in pictures, as known at this picture.
     pub delay: u32,
-    /// Whether the delay is final. (H.264 need not state it; then it is found by
-    /// decoding.)
+    /// Whether the delay is final. An H.264 stream may not state it; it is then determined by
+    /// decoding.
     pub delay_known: bool,
 }
 
@@ -67,7 +67,7 @@ pub enum AudioCodec {
     Opus,
     /// Private data that is treated as audio if its first PES packet looks like it.
     Private,
-    /// Any other: each PES packet counts as one frame of unknown length.
+    /// Any other codec: each PES packet counts as one frame of unknown length.
     #[serde(rename = "audio")]
     Other,
 }
@@ -111,19 +111,19 @@ impl From<AudioStream> for (u16, AudioCodec) {
     }
 }
 
-/// One frame of audio, of which only the time counts.
+/// One audio frame, reduced to its timing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AudioFrame {
     /// PID of the stream.
     pub pid: u16,
     /// Offset of the PES packet that completed the frame.
     pub at: ByteOffset,
-    /// Presentation time, 33 bits, if its PES packet gives one.
+    /// Presentation time, 33 bits, if its PES packet has one.
     pub pts: Option<Ticks>,
     /// Number of samples; 0 if unknown.
     pub samples: u32,
-    /// Whether the ffmpeg tool knows the duration. It does not for codecs whose decoders
-    /// state no frame size; then it expects the next frame at the same time.
+    /// Whether the ffmpeg tool knows the duration. For codecs whose decoders state no frame size,
+    /// it does not, and expects the next frame at the same time.
     pub counted: bool,
     /// Samples per second; 0 if unknown.
     pub sample_rate: u32,

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::ByteOffset;
 
-/// Number of bursts whose arrival times are kept. At one burst per millisecond, arrival
-/// times are known for the last minute.
+/// Maximum number of bursts whose arrival times are kept: with one burst per millisecond, those of
+/// the last minute.
 const MAX_ARRIVALS: usize = 65_536;
 
 /// The length of a growing recording, published by the writer. Clones share it.
@@ -32,23 +32,23 @@ struct Progress {
     known_from: u64,
 }
 
-/// When bytes arrived.
+/// Time at which bytes arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
-    /// The time of day.
+    /// System time.
     pub time: SystemTime,
-    /// On a clock that is never set.
+    /// Monotonic time.
     pub instant: Instant,
 }
 
-/// Why a wait ended.
+/// Reason why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitOutcome {
     /// The recording has grown to this length in bytes.
     Grown(u64),
     /// The length has not changed.
     TimedOut,
-    /// The writer has ended; this is the final length in bytes.
+    /// The writer has ended. This is the final length in bytes.
     Finished(u64),
 }
 
@@ -67,7 +67,7 @@ impl Written {
         self.lock().length
     }
 
-    /// Publishes a new length; called by the writer. It may shrink when an incomplete
+    /// Publishes a new length; called by the writer. The length may shrink when an incomplete
     /// packet is discarded.
     pub fn publish(&self, length: u64) {
         let now = Arrival { time: SystemTime::now(), instant: Instant::now() };
@@ -126,8 +126,8 @@ impl Written {
         }
     }
 
-    /// Returns the arrival of the byte at `offset`. `None` for bytes from before
-    /// this process, and for those too old to be kept.
+    /// Returns the arrival of the byte at `offset`. `None` for bytes that were recorded before this
+    /// process started, and for bytes whose time is no longer kept.
     pub fn arrival(&self, offset: ByteOffset) -> Option<Arrival> {
         let state = self.lock();
         if offset.0 < state.known_from {
@@ -137,7 +137,7 @@ impl Written {
         state.arrivals.get(index).map(|(_, arrival)| *arrival)
     }
 
-    /// Returns when the last byte arrived. `None` if none has in this process.
+    /// Returns the arrival of the last byte. `None` if no byte has arrived in this process.
     pub fn last_arrival(&self) -> Option<Arrival> {
         self.lock().arrivals.back().map(|(_, arrival)| *arrival)
     }
@@ -177,7 +177,7 @@ mod tests {
         assert!(first.is_some_and(|first| first.time >= before));
         assert!(first.map(|first| first.instant) <= second.map(|second| second.instant));
         assert_eq!(written.arrival(ByteOffset(300)), None, "it has not arrived yet");
-        // Bytes that complete no packet.
+        // Bytes that do not complete a packet.
         written.publish(300);
         assert_eq!(written.arrival(ByteOffset(200)), second);
     }

@@ -57,7 +57,7 @@ pub fn check(session: &Session) -> Result<Examined> {
             problem(error);
             None
         }
-        // It covers what is on disk for certain.
+        // Such a checkpoint covers only what is certainly on disk.
         StoredCheckpoint::Trusted(_) if failed_sync.is_some() => None,
         StoredCheckpoint::Trusted(checkpoint) => {
             find_contradiction(&checkpoint, length, found.entries)

@@ -1,4 +1,4 @@
-//! The index of key frames of a recording: checked, and built anew without decoding.
+//! Checks and rebuilds the index of key frames of a recording, without decoding.
 
 use std::path::Path;
 
@@ -12,25 +12,25 @@ use crate::session::Session;
 use crate::tail::{End, FileTail, probe_file};
 use crate::ts::Aligner;
 
-/// Number of packets between two looks whether to stop.
+/// Number of packets between two checks of `stop`.
 const PACKETS_PER_LOOK: u32 = 4096;
 
-/// Random access points, and the end of what was read.
+/// Random access points of a recording, and the end of the part that was read.
 #[derive(Debug, Default)]
 pub struct FoundKeyframes {
-    /// In the order of the recording.
+    /// Random access points, in the order of the recording.
     pub keyframes: Vec<Keyframe>,
-    /// Time of the newest picture; `None` if there is none.
+    /// Time of the newest picture; `None` if the recording has no picture.
     pub newest: Option<Ticks>,
-    /// The reason why there is no video, if there is none.
+    /// The reason why the recording has no video.
     pub no_video: Option<NoVideo>,
 }
 
-/// Where random access points are searched.
+/// A search for random access points.
 pub struct KeyframeSearch<'a> {
     /// Opens the recording at the beginning, or at the tables in front of a random access point.
     pub open: &'a dyn Fn(Option<&Keyframe>) -> Result<FileTail>,
-    /// The program that counts.
+    /// The selected program.
     pub program: ProgramChoice,
     /// Whether more bytes will follow.
     pub is_growing: bool,
@@ -39,8 +39,8 @@ pub struct KeyframeSearch<'a> {
 }
 
 impl KeyframeSearch<'_> {
-    /// Searches from a random access point, or from the beginning on, to the end. Only demultiplexes the
-    /// recording, unless its times go back. Returns `None` if that point is not where it should be.
+    /// Searches from a random access point, or from the beginning, to the end. Decodes only if the times
+    /// of the recording go back. Returns `None` if `from` is not where it should be.
     ///
     /// # Errors
     ///
@@ -51,7 +51,7 @@ impl KeyframeSearch<'_> {
         if !goes_back {
             return Ok(found);
         }
-        // FFmpeg then takes the DTS of some pictures for their time, which depends on the decoder.
+        // FFmpeg then uses the DTS of some pictures as their time, which depends on the decoder.
         let (found, _) = self.pass(from, PictureReader::new(self.program, from))?;
         Ok(found)
     }
@@ -85,7 +85,7 @@ impl KeyframeSearch<'_> {
     }
 }
 
-/// Returns the random access points of the file `recording`. `stop` ends that early.
+/// Returns the random access points of the file `recording`. `stop` cancels the search.
 ///
 /// # Errors
 ///
@@ -104,11 +104,11 @@ pub fn find(
     Ok(search.run(None)?.unwrap_or_default().keyframes)
 }
 
-/// Returns what is wrong with the index of a session of which nothing is being recorded.
+/// Returns the first problem of the index of a session that is not being recorded.
 ///
 /// # Errors
 ///
-/// Returns an error if it cannot be read.
+/// Returns an error if the index cannot be read.
 pub fn examine(session: &Session, recording_bytes: u64) -> Result<Option<Error>> {
     let path = session.keyframes_idx();
     let problem = |what: String| Ok(Some(Error::new(Stage::Recording, what).path(&path)));
@@ -140,7 +140,7 @@ pub fn examine(session: &Session, recording_bytes: u64) -> Result<Option<Error>>
     }
 }
 
-/// Writes the index of a session anew. The caller has locked the session.
+/// Rebuilds the index of a session. The caller has locked the session.
 ///
 /// # Errors
 ///
@@ -155,12 +155,12 @@ pub fn rebuild(session: &Session, program: ProgramChoice, stop: &dyn Fn() -> boo
     Ok(())
 }
 
-/// Writes the index of a session that has none, and of which nothing is being recorded. Does nothing if
-/// the recording no longer has `length` bytes, or an index was written meanwhile.
+/// Writes the index of a session that has none and is not being recorded. Does nothing if the recording
+/// no longer has `length` bytes, or an index was written meanwhile.
 ///
 /// # Errors
 ///
-/// Returns an error if the session is being recorded ([`Kind::Busy`]), or cannot be written.
+/// Returns an error if the session is being recorded ([`Kind::Busy`]), or the index cannot be written.
 pub fn publish_found(session: &Session, found: &[Keyframe], length: u64) -> Result<()> {
     let owned = session.clone().into_owned()?;
     let recording = std::fs::symlink_metadata(owned.recording_ts());

@@ -8,7 +8,7 @@ use crate::media::ByteOffset;
 use crate::tail::{End, FileTail, Next, probe_file};
 use crate::ts::Aligner;
 
-/// Reads the file until its programs are known. Returns an empty list if there are none.
+/// Reads the file until its programs are known. Returns an empty list if it has no programs.
 ///
 /// # Errors
 ///
@@ -28,8 +28,8 @@ pub fn list(file: &Path, program: ProgramChoice) -> Result<Vec<ListedProgram>> {
     Ok(listing.programs())
 }
 
-/// Returns whether the file has video that can be analyzed, as far as its tables tell. A file that
-/// cannot be read counts as one that has.
+/// Returns whether the file has video that can be analyzed, according to its tables. If the file
+/// cannot be read, returns true.
 pub fn has_video(file: &Path) -> bool {
     let programs = list(file, ProgramChoice::FirstWithVideo);
     programs.map_or(true, |programs| {

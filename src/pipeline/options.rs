@@ -9,7 +9,7 @@ use crate::demux::ProgramChoice;
 use crate::detect::Rule;
 use crate::ingest;
 
-/// How frames are found in a session's recording and written.
+/// Options of detection, and of the frames it writes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DetectOptions {
     /// Which pictures are kept.
@@ -26,10 +26,10 @@ pub struct DetectOptions {
     pub lock_timeout: Duration,
 }
 
-/// How to record.
+/// Options of `record`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordOptions {
-    /// Where senders connect, and which of them are accepted.
+    /// The listening socket, and the senders that are accepted.
     pub network: ingest::Options,
     /// The folder that contains the session folders.
     pub sessions_dir: PathBuf,
@@ -38,9 +38,9 @@ pub struct RecordOptions {
     pub session: Option<String>,
     /// When the recording continues in a new session.
     pub rotation: RotationLimits,
-    /// What the recorder deletes of its series.
+    /// Limits beyond which the recorder deletes sessions.
     pub retention: RetentionLimits,
-    /// Recording pauses while the file system has less free space, in bytes.
+    /// Minimum free space in bytes: below it, recording pauses.
     pub min_free_bytes: u64,
     /// How frames are found.
     pub detect: DetectOptions,
@@ -62,10 +62,11 @@ impl RotationLimits {
     }
 }
 
-/// What a recorder deletes of its series. Without limits, nothing.
+/// Limits beyond which a recorder deletes sessions of its series. Without limits, it deletes
+/// nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RetentionLimits {
-    /// Maximum age of a recording, from its last byte on.
+    /// Maximum age of a recording, counted from its last byte.
     pub age: Option<Duration>,
     /// Maximum size of all recordings together, in bytes.
     pub bytes: Option<u64>,
@@ -75,7 +76,7 @@ pub struct RetentionLimits {
     pub recycles: bool,
 }
 
-/// How to scan a file.
+/// Options of `scan`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScanOptions {
     /// The file.

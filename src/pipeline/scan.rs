@@ -1,4 +1,4 @@
-//! `scan`: runs the same detection on a finished file.
+//! `scan`: runs the analyzer of live detection on a finished file.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -20,8 +20,8 @@ use crate::tail::{End, FileTail, probe_file};
 use crate::telemetry::Counters;
 use crate::ts::Aligner;
 
-/// Scans a file to its end, or until `shutdown`. Calls `on_entry` for each kept frame; if
-/// frames are written to a folder, once its index lists the frame.
+/// Scans a file to its end, or until `shutdown`. Calls `on_entry` for each kept frame; if frames
+/// are written to a folder, once the index lists the frame.
 ///
 /// # Errors
 ///
@@ -34,7 +34,7 @@ pub fn scan(
     on_entry: &mut (dyn FnMut(&Entry) + Send),
 ) -> Result<()> {
     let (length, packet_size) = probe_file(&options.file)?;
-    // Fails only if the pool already exists; then it keeps its size.
+    // Fails only if the pool already exists; in that case, the pool keeps its size.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.get()).build_global();
     counters.recorded_bytes.store(length, Relaxed);
     let end = End::Finished(length);
@@ -55,7 +55,7 @@ pub fn scan(
         })?;
         let frames = Frames::Published(messages);
         let outlet = ScanOutlet { frames, scores, counters, stream_log: StreamLog::default() };
-        // The publisher ends when its queue is closed, which is dropped with the outlet.
+        // Dropping the outlet closes the publisher's queue, which ends the publisher.
         let detected = detect(options, tail, outlet, shutdown);
         join("the publisher", publisher).and(detected)
     })
@@ -74,8 +74,7 @@ fn detect(
         return Err(Error::new(Stage::Tail, why.to_string()).path(&options.file));
     }
     outlet.scores.map_or(Ok(()), Scores::finish)?;
-    // The frames found so far are published, but a result that lacks pictures is a
-    // failure.
+    // The frames found so far are published, but a result that lacks pictures is a failure.
     analyzer.take_unusable().map_or(Ok(()), |error| Err(error.path(&options.file)))
 }
 

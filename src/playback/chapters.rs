@@ -1,4 +1,4 @@
-//! Kept frames as chapters, which mpv marks on its bar.
+//! Kept frames as chapters, which mpv marks on its seek bar.
 
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,8 @@ use crate::error::Result;
 use crate::pipeline::evidence::{self, Moment, OpenRecording, Target, Way};
 use crate::session::Session;
 
-/// At most this many frames are chapters, the newest: a bar shows no more, and mpv takes the whole list
-/// each time.
+/// Maximum number of chapters; the newest frames are used. A bar cannot show more, and each update
+/// replaces the whole list in mpv.
 const CHAPTERS_MAX: usize = 2000;
 
 /// Time between two updates.
@@ -25,21 +25,21 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub struct Chapters {
     session: Option<Session>,
     catalog: Option<SharedCatalog>,
-    /// What the player shows; `None` if it shows nothing of ours.
+    /// Stamp of the frames that the player shows; `None` if it shows none.
     shown: Option<CatalogStamp>,
-    /// When it was told last, or could not be.
+    /// Time of the last attempt to update the player.
     tried: Option<Instant>,
-    /// Number of frames, from the first on, that the player finds by their time.
+    /// Number of frames, from the first on, whose times are valid on the player's timeline.
     on_timeline: usize,
 }
 
 impl Chapters {
-    /// The player has opened a file: it has no chapters yet.
+    /// Handles that the player has opened a file, which has no chapters yet.
     pub fn opened(&mut self, target: &Target) {
         *self = Chapters { session: target.session().cloned(), ..Chapters::default() };
     }
 
-    /// Tells the player of the frames that are kept by now, if that has changed.
+    /// Sends the current frames to the player, if they have changed.
     ///
     /// # Errors
     ///
@@ -76,8 +76,8 @@ fn chapter(entry: &Entry) -> Value {
     json!({ "title": osd::frame_label(entry), "time": entry.timestamp })
 }
 
-/// Returns how many of `frames`, from the first on, a player finds by their time. After the sender's clock
-/// has started again, its timeline is another one. `known` of them are.
+/// Returns the number of `frames`, from the first on, whose times are valid on the player's timeline,
+/// which differs after a restart of the sender's clock. `known` is a lower bound.
 fn on_timeline(
     session: &Session,
     frames: &[Entry],
@@ -90,7 +90,7 @@ fn on_timeline(
         Ok(place.way != Way::Bytes)
     };
     let (mut low, mut high) = (known.min(frames.len()), frames.len());
-    // As a rule, none is beyond.
+    // Usually, all of them are.
     match frames.last() {
         Some(last) if low < high && is_on(last)? => return Ok(high),
         _ => {}

@@ -1,4 +1,4 @@
-//! Decides when to make a player continue that has reached the end of a growing file.
+//! Decides when to make a player continue at the end of a growing file.
 //!
 //! mpv follows a file that grows. But if the sender pauses, mpv reaches the end and stops
 //! there; only a seek makes it read on. This module is pure: its input is events, lengths
@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Delay from the first growth to the nudge, so that there is something to play …
+/// Delay from the first growth to the nudge, so that there are bytes to play …
 const NUDGE_DELAY: Duration = Duration::from_millis(250);
 
 /// … doubled, up to this, while the player keeps reaching the end.
@@ -16,18 +16,17 @@ const NUDGE_DELAY_MAX: Duration = Duration::from_secs(2);
 /// If the player does not reach the end for this long after a nudge, the delay is reset.
 const DELAY_RESET: Duration = Duration::from_secs(5);
 
-/// Seconds that a nudge seeks back. mpv shows the last picture and needs an earlier one
-/// to resume.
+/// Number of seconds that a nudge seeks back. mpv shows the last picture, and needs an earlier one to
+/// resume.
 const SEEK_BACK_SECONDS: f64 = 0.5;
 
-/// A player that advances less than this, in seconds, has reached the end of its
-/// timeline.
+/// Advance in seconds below which the player has reached the end of its timeline.
 const STUCK_SECONDS: f64 = 0.05;
 
-/// Number of looks at the recording that are remembered: mpv may have met its end this long ago.
+/// Number of remembered lengths: mpv may have reached the end this many checks ago.
 const LOOKS_MAX: usize = 16;
 
-/// How to make the player continue.
+/// A seek that makes the player continue.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Nudge {
     /// Seek to this time of the recording, in seconds.
@@ -42,13 +41,13 @@ pub struct EdgeFollower {
     /// Whether the end was reached.
     has_ended: bool,
     is_paused: bool,
-    /// Length of the recording at the last look, in bytes.
+    /// Length of the recording at the last check, in bytes.
     length: u64,
-    /// The same at earlier looks, oldest first.
+    /// Lengths at earlier checks, oldest first.
     lengths: VecDeque<u64>,
-    /// Length of the recording when the player reached the end, or less.
+    /// Lower bound of the length of the recording when the player reached the end.
     ended_length: u64,
-    /// Length of the recording when the player was made to read to its end again.
+    /// Length of the recording at the last nudge.
     nudged_length: u64,
     grown_at: Option<Duration>,
     delay: Duration,
@@ -56,32 +55,32 @@ pub struct EdgeFollower {
 }
 
 impl EdgeFollower {
-    /// Handles a change of mpv's `eof-reached`. The last packet that mpv has decoded is at the offset
-    /// `read`.
+    /// Handles a change of mpv's `eof-reached`. `read` is the offset of the last packet that mpv has
+    /// decoded.
     pub fn eof_reached(&mut self, is_reached: bool, read: Option<u64>) {
         self.grown_at = None;
         self.has_ended = is_reached;
         if !is_reached {
             return;
         }
-        // mpv has seen the length of one of the last looks. Since then, the recording may have grown.
+        // mpv has seen the length of one of the last checks. The recording may have grown since.
         let seen =
             self.lengths.iter().copied().find(|length| read.is_some_and(|read| *length > read));
         self.ended_length = seen.unwrap_or(self.length).max(self.nudged_length);
     }
 
-    /// Handles a change of mpv's `pause`. It is the user's: mpv does not pause at the end by itself, as it
-    /// was started.
+    /// Handles a change of mpv's `pause`. Only the user pauses: mpv is started so that it does not pause
+    /// at the end.
     pub fn paused(&mut self, is_paused: bool) {
         self.is_paused = is_paused;
     }
 
-    /// Returns whether the user has paused it.
+    /// Returns whether the user has paused the player.
     pub fn is_paused(&self) -> bool {
         self.is_paused
     }
 
-    /// Starts over with another recording. The user's pause stays.
+    /// Starts over with another recording. Keeps the pause.
     pub fn restart(&mut self) {
         *self = EdgeFollower { is_paused: self.is_paused, ..EdgeFollower::default() };
     }
@@ -105,7 +104,7 @@ impl EdgeFollower {
         }
         self.lengths.push_back(length);
         if length < self.ended_length {
-            // It was truncated, and begins anew.
+            // The recording was truncated, and starts over.
             (self.ended_length, self.nudged_length) = (length, 0);
             self.lengths.clear();
         }
@@ -127,8 +126,8 @@ impl EdgeFollower {
     }
 
     /// Returns the seek for a player that shows the picture at `position` seconds. If the player has not
-    /// advanced since the last nudge, or has no position, it seeks by bytes to where it
-    /// reached the end. A position of 0 is not believed: mpv may tell it where two streams were joined.
+    /// advanced since the last nudge, or has no position, the seek is by bytes, to where the player
+    /// reached the end. A position of 0 is ignored: mpv may report it where two streams were joined.
     pub fn nudge(&mut self, position: Option<f64>, now: Duration) -> Nudge {
         self.nudged_length = self.length;
         let last = self.last_nudge.and_then(|(_, position)| position);
@@ -182,12 +181,12 @@ mod tests {
         for (length, now) in [(800, 500), (1000, 750), (1000, 1000), (3000, 1250)] {
             assert!(!follower.is_due(length, ms(now)));
         }
-        // mpv had read 1000 bytes.
+        // mpv has read 1000 bytes.
         follower.eof_reached(true, Some(990));
         assert!(!follower.is_due(3000, ms(1500)));
         assert!(follower.is_due(3000, ms(1750)));
         assert_eq!(follower.nudge(Some(7.0), ms(1750)), Nudge::Seconds(6.5));
-        // It has read all now, wherever the last packet is.
+        // The player has now read everything, whatever the last packet.
         follower.eof_reached(false, None);
         follower.eof_reached(true, Some(900));
         assert!((8..30).all(|look| !follower.is_due(3000, ms(look * 250))));

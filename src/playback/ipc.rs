@@ -12,19 +12,19 @@ use serde_json::{Value, json};
 
 use crate::error::{Context, Error, Result, Stage};
 
-/// Time that mpv may take to answer.
+/// Maximum time to wait for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Maximum length of a line; mpv's own lines are far shorter.
+/// Maximum length of a line. mpv's own lines are far shorter.
 const LINE_MAX_BYTES: usize = 1024 * 1024;
 
-/// Maximum number of queued events; the oldest is dropped first.
+/// Maximum number of queued events. The oldest is dropped first.
 const EVENTS_MAX: usize = 256;
 
-/// Events of mpv that are used.
+/// The mpv events that are used.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PlayerEvent {
-    /// Value of an observed property; null if it has none.
+    /// Value of an observed property; null if the property has no value.
     Property {
         /// Name of the property.
         name: String,
@@ -35,9 +35,9 @@ pub enum PlayerEvent {
     FileLoaded,
     /// A seek has begun.
     Seek,
-    /// A picture is shown, after a seek or at the start.
+    /// A picture is shown after a seek or at the start.
     PlaybackRestart,
-    /// Words of the command `script-message`, to which a key is bound.
+    /// Words of a `script-message` command that is bound to a key.
     Message(Vec<String>),
 }
 
@@ -47,11 +47,11 @@ pub struct Ipc {
     socket: PathBuf,
     stream: UnixStream,
     received: Vec<u8>,
-    /// Bytes that the player has not taken yet.
+    /// Bytes that the player has not accepted yet.
     unsent: Vec<u8>,
     events: VecDeque<PlayerEvent>,
     last_id: u64,
-    /// Whether the player has not answered the last command yet, although it was waited for.
+    /// Whether waiting for the answer to the last command has timed out.
     is_silent: bool,
 }
 
@@ -75,19 +75,18 @@ impl Ipc {
         })
     }
 
-    /// Returns the path of the socket.
+    /// Returns the path of the player's socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Returns whether the player has left a command unanswered, and has sent nothing since. Until it
-    /// does, further commands fail at once.
+    /// Returns whether the player has left a command unanswered and has sent nothing since. Until the
+    /// player sends something, further commands fail immediately.
     pub fn is_silent(&self) -> bool {
         self.is_silent
     }
 
-    /// Sends a command, an array or an object of named arguments, and waits for the
-    /// answer.
+    /// Sends a command (an array, or an object of named arguments), and waits for the answer.
     ///
     /// # Errors
     ///
@@ -153,12 +152,12 @@ impl Ipc {
         Ok(self.events.pop_front())
     }
 
-    /// Forgets that pictures were shown. What comes after that is shown because of later commands.
+    /// Discards the queued events for shown pictures: later ones result from later commands.
     pub fn forget_restarts(&mut self) {
         self.events.retain(|event| *event != PlayerEvent::PlaybackRestart);
     }
 
-    /// Waits until a picture is shown. Returns false if none is within `wait`. All events stay queued.
+    /// Waits until a picture is shown. Returns false after `wait`. All events stay queued.
     ///
     /// # Errors
     ///
@@ -199,11 +198,11 @@ impl Ipc {
         self.events.push_back(event);
     }
 
-    /// Returns the next line that is JSON, or `None` at the deadline.
+    /// Returns the next line that is JSON; `None` at the deadline.
     fn message(&mut self, deadline: Instant) -> io::Result<Option<Value>> {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.received) {
-                // mpv writes file names that are not UTF-8 unchanged.
+                // mpv writes file names that are not UTF-8 unescaped.
                 let message = serde_json::from_str(&String::from_utf8_lossy(&self.received[..end]));
                 self.received.drain(..=end);
                 match message {
@@ -221,7 +220,7 @@ impl Ipc {
         }
     }
 
-    /// Sends and receives what is possible; returns false if nothing is within `wait`.
+    /// Sends and receives as much as possible. Returns false if no bytes were exchanged within `wait`.
     fn exchange(&mut self, wait: Duration) -> io::Result<bool> {
         let wanted =
             if self.unsent.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
@@ -267,7 +266,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
     use std::thread;
 
-    /// A player that answers each line with the result of the next function in `answers`.
+    /// Returns a player that answers each line with the result of the next function in `answers`.
     fn player(answers: Vec<fn(u64) -> Vec<u8>>) -> (tempfile::TempDir, Ipc) {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("s")).unwrap();

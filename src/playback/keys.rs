@@ -1,8 +1,7 @@
-//! Keys of the player that are bound to what scenetap can do.
+//! Keys of the player that are bound to scenetap's actions.
 //!
-//! They are bound over the IPC socket, to the command `script-message scenetap ACTION`, and only if they are
-//! free: neither mpv nor its user has bound them to anything. A user who binds a key of their own to such a
-//! command keeps it.
+//! Keys are bound over the IPC socket, to the command `script-message scenetap ACTION`, and only if neither
+//! mpv nor the user has bound them. A key that the user has bound to such a command stays bound.
 
 use serde_json::{Value, json};
 
@@ -12,22 +11,22 @@ use crate::error::Result;
 /// First word of the messages.
 const NAME: &str = "scenetap";
 
-/// What a key stands for.
+/// Action of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Go to the next scene.
+    /// Move to the next scene.
     NextScene,
-    /// Go to the previous scene.
+    /// Move to the previous scene.
     PreviousScene,
-    /// Go to the live edge.
+    /// Move to the live edge.
     Live,
-    /// Write the picture that is shown to a file.
+    /// Write the shown picture to a file.
     Still,
     /// Show the keys.
     Help,
 }
 
-/// The actions: word of the message, the keys that it may have, and what the help says.
+/// The actions: word of the message, possible keys, and help text.
 const ACTIONS: [(Action, &str, &[&str], &str); 5] = [
     (Action::NextScene, "next-scene", &["n", "c", "y"], "next scene"),
     (Action::PreviousScene, "prev-scene", &["N", "C", "Y"], "previous scene"),
@@ -43,7 +42,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Binds a free key for each action that has none.
+    /// Binds a free key for each action without a key.
     ///
     /// # Errors
     ///
@@ -60,7 +59,7 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Returns the key of an action, if it has one.
+    /// Returns the key of an action, if it is bound.
     pub fn of(&self, action: Action) -> Option<&str> {
         let bound = self.bound.iter().find(|(bound, _)| *bound == action);
         bound.map(|(_, key)| key.as_str())
@@ -74,10 +73,10 @@ impl Keys {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// Makes the keys say `text`: nobody listens to them any more.
+    /// Rebinds the keys to show `text`, because their messages are no longer received.
     pub fn leave(&self, ipc: &mut Ipc, text: &str) {
         for (action, key) in &self.bound {
-            // The word at the end tells a later scenetap whose keys these are.
+            // The words at the end mark the keys for a later scenetap process.
             let said = format!("show-text \"{text}\"; ignore {NAME} {}", word(*action));
             if let Err(error) = ipc.command(json!(["keybind", key, said])) {
                 tracing::debug!("{error}");
@@ -102,7 +101,7 @@ fn command(action: Action) -> String {
     format!("script-message {NAME} {}", word(action))
 }
 
-/// Returns a key for each action, and whether it is bound to it already. `bindings` is mpv's
+/// Returns a key for each action, and whether it is already bound to the action. `bindings` is mpv's
 /// `input-bindings`.
 fn chosen(bindings: &[Value]) -> Vec<(Action, String, bool)> {
     let text = |binding: &Value, name: &str| binding[name].as_str().unwrap_or_default().to_owned();
@@ -124,7 +123,7 @@ fn chosen(bindings: &[Value]) -> Vec<(Action, String, bool)> {
     chosen
 }
 
-/// Returns whether a key is bound to what [`Keys::leave`] has left.
+/// Returns whether a key's command was set by [`Keys::leave`].
 fn is_left(command: &str) -> bool {
     command.contains(&format!("; ignore {NAME} "))
 }

@@ -1,20 +1,20 @@
-//! How far behind the newest picture a viewer is.
+//! Distance of a viewer to the newest picture.
 
 use std::time::{Duration, Instant};
 
 use super::osd;
 use crate::session::Session;
 
-/// Time between two looks while nothing happens.
+/// Interval between two checks without an event.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// A change that came by itself is said if it is larger than this, in seconds …
+/// Without a seek, a change is shown if it is larger than this, in seconds …
 const CHANGE_SECONDS: f64 = 2.0;
 
-/// … and larger than this share of what was said.
+/// … and larger than this share of the value shown last.
 const CHANGE_SHARE: f64 = 0.1;
 
-/// What a viewer was told.
+/// The lag that a viewer was shown.
 #[derive(Debug, Default)]
 pub struct Lag {
     said: Option<f64>,
@@ -22,12 +22,12 @@ pub struct Lag {
 }
 
 impl Lag {
-    /// Another recording was opened.
+    /// Starts over with another recording.
     pub fn restart(&mut self) {
         *self = Lag::default();
     }
 
-    /// Returns whether to look, because the player has shown another place (`has_moved`) or time has passed.
+    /// Returns whether to check, because the player has moved (`has_moved`) or the interval has passed.
     pub fn is_due(&mut self, has_moved: bool) -> bool {
         let is_due = has_moved || self.looked.is_none_or(|at| at.elapsed() >= INTERVAL);
         if is_due {
@@ -36,7 +36,7 @@ impl Lag {
         is_due
     }
 
-    /// Returns what to say to a viewer who is `seconds` behind, if that has changed.
+    /// Returns the text for a viewer who is `seconds` behind, if it has changed.
     pub fn changed(&mut self, seconds: f64, has_moved: bool) -> Option<String> {
         let seconds = seconds.max(0.0);
         let text = osd::behind(seconds);
@@ -53,8 +53,8 @@ impl Lag {
     }
 }
 
-/// Returns how many seconds of pictures there are after `time` in `session` and those that continue it;
-/// `None` if nothing is being recorded.
+/// Returns the seconds of pictures after `time` in `session` and the sessions that continue it; `None` if no
+/// session is being recorded.
 pub fn seconds_behind(session: &Session, later: &[Session], time: f64) -> Option<f64> {
     if !later.last().unwrap_or(session).is_recorded() {
         return None;

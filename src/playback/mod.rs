@@ -1,15 +1,14 @@
 //! Playback of a growing recording in mpv.
 //!
-//! [`play`] opens one player per recording. If it is already open, it moves it: the name
-//! of mpv's IPC socket is derived from the recording. While the player runs, a
-//! supervisor stands beside it.
+//! [`play`] opens one player per recording. A player that is already open is moved: the name of mpv's IPC
+//! socket is derived from the recording. A supervisor runs as long as the player.
 //!
 //! ```text
-//! player      the mpv process            ipc         its JSON IPC        words  its last words
+//! player      the mpv process            ipc         its JSON IPC        words  its last line of output
 //! socket      the name of its socket     position    where it stands     steer  moves it
-//! supervisor  the loop beside it         follow      … when it has reached the end
-//! chapters    kept frames on its bar     keys        its keys            osd    its screen
-//! scenes      the next and previous one  lag         behind live         still_here  a picture as a file
+//! supervisor  the loop beside it         follow      … at the end        osd    messages on its screen
+//! chapters    kept frames on its bar     keys        its keys            lag    distance to live
+//! scenes      next and previous scene    still_here  the shown picture as a file
 //! series      the next recording         neighbors   sessions that continue another
 //! ```
 
@@ -49,14 +48,13 @@ use ipc::Ipc;
 use player::Player;
 use supervisor::{Supervisor, Watch};
 
-/// mpv is started once the recording has this many bytes, enough to find every stream in
-/// them …
+/// mpv is started once the recording has this many bytes, which is enough to find every stream …
 const OPENING_BYTES: u64 = 512 * 1024;
 
 /// … or this long after its first byte was seen or its last byte was written.
 const OPENING_TIME: Duration = Duration::from_secs(2);
 
-/// Time that a player started by another process may take to open its socket.
+/// Maximum time to wait for the socket of a player that another process has started.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How to open a player.
@@ -64,11 +62,10 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct PlayOptions {
     /// The program, `mpv`.
     pub program: PathBuf,
-    /// Further arguments for mpv; they override the built-in ones.
+    /// Additional arguments for mpv, which override the built-in ones.
     pub extra_args: Vec<String>,
-    /// Set for `record --play`: waits for a recording that has no bytes yet, and
-    /// supervises a player that is open without a supervisor. `scenetap play` does
-    /// neither.
+    /// Set for `record --play`: waits for a recording without bytes, and supervises an open player that has
+    /// no supervisor. `scenetap play` does neither.
     pub is_recorder: bool,
 }
 
@@ -79,25 +76,25 @@ impl Default for PlayOptions {
     }
 }
 
-/// How [`play`] ended.
+/// Result of [`play`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlayOutcome {
-    /// A player was open and was moved to the position.
+    /// A player was already open, and was moved to the position.
     Steered,
-    /// The player has quit; with its exit status if this process started it.
+    /// The player has quit. Contains its exit status if this process started it.
     Ended(Option<ExitStatus>),
-    /// The stop flag was set; a player that was started stays open.
+    /// The stop flag was set. A player that was started stays open.
     Stopped,
 }
 
-/// Opens `target` in mpv and follows it until mpv ends or `stop` is set: at the end of its recording, the
-/// player goes on with the session that continues it. If a player is already open, moves it to `to` and
-/// returns at once.
+/// Opens `target` in mpv and supervises the player until mpv ends or `stop` is set. At the end of its
+/// recording, the player continues with the next session. If a player is already open, moves it to `to` and
+/// returns immediately.
 ///
 /// # Errors
 ///
-/// Returns an error if the recording does not exist or is empty, if there is no such place in it, if mpv is
-/// missing, cannot play it or dies, or if an open player does not answer.
+/// Returns an error if the recording does not exist or is empty, if `to` does not exist in it, if mpv is
+/// missing, cannot play the recording or dies, or if an open player does not answer.
 pub fn play(
     target: &Target,
     to: Destination,
@@ -117,7 +114,7 @@ pub fn play(
     let socket = socket_path(&absolute)?;
     socket::remove_stale(&socket);
     let is_stopped = || stop.load(Ordering::Relaxed);
-    // Held while this process supervises the player, so that two never start at once.
+    // Held while this process supervises the player, so that no second supervisor starts.
     let _lock = match own_or_connect(&socket)? {
         Ok(lock) => lock,
         Err(mut ipc) => return steer(&mut ipc, &target, to, &is_stopped),
@@ -134,7 +131,7 @@ pub fn play(
         return Ok(PlayOutcome::Ended(None));
     }
     let (begun, to) = steer::begin(&target, to, &is_stopped)?;
-    // The newest session may have a player of its own.
+    // The newest session may have its own player.
     let other = socket_path(&begun.recording())?;
     if let Some(mut ipc) = Ipc::connect(&other).ok().filter(|_| other != socket) {
         return steer(&mut ipc, &begun, to, &is_stopped);
@@ -165,7 +162,8 @@ fn open(
     Ok(outcome?.map_or(PlayOutcome::Stopped, |status| PlayOutcome::Ended(Some(status))))
 }
 
-/// Moves an open player. Waits for one that was just started until it is where it should begin.
+/// Moves an open player. If the player was just started, first waits until it has reached its start
+/// position.
 fn steer(
     ipc: &mut Ipc,
     target: &Target,
@@ -203,18 +201,18 @@ fn wait_for_bytes(recording: &Path, is_recorder: bool, stop: &AtomicBool) -> Res
     Ok(false)
 }
 
-/// Returns whether mpv will find every stream in a recording, or no more will come soon.
+/// Returns whether mpv will find every stream in a recording, or no more bytes are expected soon.
 fn is_long_enough(recording: &Metadata) -> bool {
     recording.len() >= OPENING_BYTES || (recording.len() > 0 && age(recording) >= OPENING_TIME)
 }
 
-/// Returns the time since the last write, or 0 if it lies in the future.
+/// Returns the time since the last write, or 0 if that time is in the future.
 fn age(metadata: &Metadata) -> Duration {
     metadata.modified().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default()
 }
 
-/// Takes the supervisor's lock on the player; `None` if another process holds it. The
-/// file is never removed: otherwise two processes could hold the lock at once.
+/// Takes the supervisor's lock on the player; `None` if another process holds it. The lock file is never
+/// removed: otherwise, two processes could hold the lock at the same time.
 fn lock(path: &Path) -> Result<Option<File>> {
     let what = "cannot lock the player";
     let mut options = OpenOptions::new();
@@ -227,8 +225,7 @@ fn lock(path: &Path) -> Result<Option<File>> {
     }
 }
 
-/// Returns the supervisor's lock, or a connection to the player that another process has started or is
-/// starting.
+/// Returns the supervisor's lock, or a connection to the player of another process, once that has started.
 fn own_or_connect(socket: &Path) -> Result<std::result::Result<File, Ipc>> {
     let start = Instant::now();
     loop {

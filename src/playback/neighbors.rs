@@ -1,15 +1,15 @@
-//! The sessions that continue another one: what a recorder has written before and after it.
+//! The sessions of a recorder that precede or continue another one.
 
 use std::time::Duration;
 
 use crate::error::Result;
 use crate::session::{SeriesName, Session, StoredSession, series_of};
 
-/// Longest time between two sessions of a recorder that rotates. Sessions that are named for the time at
-/// which they start need not have anything to do with each other.
+/// Maximum time between two sessions of a recorder that rotates. Sessions that are farther apart and
+/// named for their start times are unrelated.
 const ROTATION_TIME: Duration = Duration::from_secs(10);
 
-/// Returns the session that continues `session`, if there is one and its recording was not deleted.
+/// Returns the session that continues `session`, if it exists and its recording was not deleted.
 ///
 /// # Errors
 ///
@@ -18,8 +18,8 @@ pub fn following(session: &Session) -> Result<Option<Session>> {
     Ok(continuations(session, false)?.into_iter().next())
 }
 
-/// Returns the sessions that continue `session` one after the other. If it `was_recorded` while it was
-/// watched, that which comes next continues it, however long that took.
+/// Returns the sessions that continue `session`, in order. If `was_recorded` (the session was being
+/// recorded while it was played), the next session counts as its continuation after any time.
 ///
 /// # Errors
 ///
@@ -55,7 +55,7 @@ fn position(series: &[StoredSession], session: &Session) -> Option<usize> {
     series.iter().position(|stored| stored.session.folder() == session.folder())
 }
 
-/// Returns whether `later`, which comes next in the series, was begun because `earlier` had ended.
+/// Returns whether `later`, the next session of the series, continues `earlier`.
 fn continues(earlier: &StoredSession, later: &StoredSession) -> bool {
     if earlier.series != SeriesName::Timed {
         return true;

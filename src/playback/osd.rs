@@ -1,4 +1,4 @@
-//! Messages on the player's screen (OSD), and the words for times in them.
+//! Messages on the player's screen (OSD), and the format of times in them.
 
 use std::time::Duration;
 
@@ -7,15 +7,16 @@ use serde_json::json;
 use super::ipc::Ipc;
 use crate::catalog::Entry;
 
-/// Less than this behind the newest picture is live: a player shows pictures about a second late.
+/// Seconds behind the newest picture up to which a viewer is live: a player shows pictures about a
+/// second late.
 const LIVE_SECONDS: f64 = 3.0;
 
-/// How long a message is shown.
+/// Display time of a message.
 pub const BRIEFLY: Duration = Duration::from_secs(3);
 
-/// Shows a message. One that cannot be shown is not needed.
+/// Shows a message. Failures are ignored.
 pub fn show(ipc: &mut Ipc, text: &str, time: Duration) {
-    // mpv would take a dollar for the beginning of a property's name.
+    // mpv expands properties after a dollar sign.
     let text = text.replace('$', "$$");
     if let Err(error) = ipc.command(json!(["show-text", text, time.as_millis() as u64])) {
         tracing::debug!("{error}");
@@ -24,7 +25,7 @@ pub fn show(ipc: &mut Ipc, text: &str, time: Duration) {
 
 /// Returns a time as mpv shows it, with tenths: `1:02.3` or `1:01:02.3`.
 pub fn clock(seconds: f64) -> String {
-    // Saturates.
+    // `as` saturates.
     let tenths = (seconds.max(0.0) * 10.0).floor() as u64;
     let (hours, minutes, tenths) = (tenths / 36_000, tenths / 600 % 60, tenths % 600);
     let (seconds, tenths) = (tenths / 10, tenths % 10);
@@ -34,19 +35,19 @@ pub fn clock(seconds: f64) -> String {
     }
 }
 
-/// Returns the name of a frame for people: `F0042  1:23.4  scene`.
+/// Returns the label of a frame, such as `F0042  1:23.4  scene`.
 pub fn frame_label(entry: &Entry) -> String {
     let reason = entry.reason.as_deref().unwrap_or_default();
     let label = format!("{}  {}  {reason}", entry.id, clock(entry.timestamp));
     label.trim_end().to_owned()
 }
 
-/// Says how far behind the newest picture a viewer is.
+/// Describes how far a viewer is behind the newest picture.
 pub fn behind(seconds: f64) -> String {
     if seconds < LIVE_SECONDS {
         return "live".to_owned();
     }
-    // Saturates.
+    // `as` saturates.
     let whole = seconds.round() as u64;
     let (hours, minutes, rest) = (whole / 3600, whole / 60 % 60, whole % 60);
     match (hours, minutes) {

@@ -13,7 +13,7 @@ use super::steer::SEEK_BACK_SECONDS;
 use super::words::OutputReader;
 use crate::error::{Error, Result, Stage};
 
-/// Time that mpv may take to open its socket.
+/// Maximum time to wait for mpv's socket.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// mpv's exit status after quitting because of a signal (mpv manual, "EXIT CODES").
@@ -27,7 +27,7 @@ pub struct Player {
 }
 
 impl Player {
-    /// Starts mpv on `recording`, with the user's own configuration.
+    /// Starts mpv on `recording`, with the user's configuration.
     ///
     /// # Errors
     ///
@@ -38,15 +38,15 @@ impl Player {
         let mut command = Command::new(&options.program);
         command
             .arg("--keep-open=yes")
-            // Do not pause at the end, so that every pause is the user's.
+            // Do not pause at the end, so that only the user pauses.
             .arg("--keep-open-pause=no")
-            // With its cache, mpv would treat the first end it reaches as final.
+            // With a cache, mpv would treat the first end of file as final.
             .arg("--cache=no")
-            // The end of what is recorded so far is not the end of the file.
+            // The end of a growing recording is not the end of the file.
             .arg("--loop-file=no")
-            // Time 0 of the timeline is the start of the recording.
+            // Let time 0 of the timeline be the start of the recording.
             .arg("--rebase-start-time=yes")
-            // For seeks of its user; ours begin where they have to.
+            // For the user's seeks; scenetap sets it for each of its own.
             .arg(format!("--hr-seek-demuxer-offset={SEEK_BACK_SECONDS}"))
             .arg("--force-window=yes")
             .args(["--input-terminal=no", "--msg-level=all=error"])

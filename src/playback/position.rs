@@ -1,4 +1,4 @@
-//! Where a player stands, in the time of the recording.
+//! Position of a player, in the time of the recording.
 
 use std::fs;
 use std::thread;
@@ -9,10 +9,10 @@ use crate::error::{Error, Result, Stage};
 use crate::media::ByteOffset;
 use crate::pipeline::evidence::{OpenRecording, SenderClock, Target, time_shown};
 
-/// Time after which a position is asked for again that may be none.
+/// Delay before a questionable position is requested again.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
 
-/// A file that is larger is not read as a whole to find a place in it.
+/// Size above which a file is not read completely to find a place in it.
 const LARGE_FILE_BYTES: u64 = 64 << 20;
 
 /// Returns the time of the picture that a player shows, in seconds from the start of `target`.
@@ -29,12 +29,12 @@ pub fn time_of_player(ipc: &mut Ipc, target: &Target, stop: &dyn Fn() -> bool) -
         let time = time_shown(&recording, clock, ByteOffset(read), stop)?;
         Ok(time.map(|time| time.seconds()))
     };
-    // mpv may play what scenetap does not read.
+    // mpv may play files that scenetap cannot read.
     let found = found().inspect_err(|error| tracing::debug!("{error}"));
     Ok(found.ok().flatten().unwrap_or(seconds))
 }
 
-/// Returns the time of the picture that a player shows, on the player's timeline and on the sender's clock.
+/// Returns the time of the shown picture, on the player's timeline and on the sender's clock.
 ///
 /// # Errors
 ///
@@ -42,7 +42,7 @@ pub fn time_of_player(ipc: &mut Ipc, target: &Target, stop: &dyn Fn() -> bool) -
 pub fn position(ipc: &mut Ipc) -> Result<(f64, SenderClock)> {
     let mut seconds = number(ipc, "time-pos")?;
     if seconds == 0.0 {
-        // Where two streams were joined, mpv may tell this once.
+        // Where two streams were joined, mpv may report this value once.
         thread::sleep(SECOND_LOOK);
         seconds = number(ipc, "time-pos")?;
     }
@@ -63,8 +63,8 @@ pub fn number(ipc: &mut Ipc, property: &str) -> Result<f64> {
     value.ok_or_else(|| Error::new(Stage::Playback, "the player shows nothing yet"))
 }
 
-/// Returns whether to do without what takes reading the whole file: it belongs to no session, so it has no
-/// index of key frames, and is large.
+/// Returns whether to avoid operations that read the whole file: it belongs to no session, so it has no
+/// index of key frames, and it is large.
 pub fn is_large_file(target: &Target) -> bool {
     let Target::File(path) = target else { return false };
     fs::metadata(path).is_ok_and(|found| found.len() > LARGE_FILE_BYTES)

@@ -1,4 +1,4 @@
-//! The kept frames of a session as scenes: the next and the previous one, also of the sessions around it.
+//! The kept frames of a session as scenes; finds the next and the previous one, also in adjacent sessions.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use crate::media::Reason;
 use crate::pipeline::evidence::{self, Moment, OpenRecording, Target};
 use crate::session::Session;
 
-/// A scene is the next one if it begins this many seconds later: a player that was sent to a scene stands
-/// at its first picture, or shortly after it.
+/// Minimum distance of the next scene, in seconds: a player that was moved to a scene shows its first
+/// picture, or a slightly later one.
 const LATER_SECONDS: f64 = 0.05;
 
-/// A scene is the previous one of a player that plays on if it began this many seconds ago, so that the
-/// player can still be sent back to the one before.
+/// Minimum distance of the previous scene while the player is playing, in seconds: a user can thus still go
+/// back from a scene that has just begun.
 const AGO_SECONDS: f64 = 1.0;
 
-/// A kept frame that begins something new.
+/// A kept frame that begins a new scene.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scene {
-    /// The session of which it is.
+    /// The session of the frame.
     pub session: Session,
     /// The entry in the index.
     pub entry: Entry,
 }
 
-/// Returns the frames of a session that are kept so far, in presentation order.
+/// Returns the frames that a session has so far, in presentation order.
 ///
 /// # Errors
 ///
@@ -38,13 +38,12 @@ pub fn frames(session: &Session) -> Result<Vec<Entry>> {
     Ok(listed.into_iter().map(|frame| frame.entry).collect())
 }
 
-/// Opens the frames folder of a session, to read it: no lock is waited for.
+/// Opens the frames folder of a session for reading, without waiting for a lock.
 pub(super) fn catalog(session: &Session) -> Result<SharedCatalog> {
     SharedCatalog::open(&session.frames_dir(), &session.index_copy(), Duration::ZERO)
 }
 
-/// Returns the first scene of `session`, or of those that continue it, that begins after a player that
-/// stands at `time`.
+/// Returns the first scene after `time` in `session`, or in a session that continues it.
 ///
 /// # Errors
 ///
@@ -54,7 +53,7 @@ pub fn next_scene(session: &Session, time: f64, stop: &dyn Fn() -> bool) -> Resu
     loop {
         let is_later = |seconds: f64| seconds > time + LATER_SECONDS;
         for entry in scenes(&session)?.into_iter().filter(|entry| is_later(entry.timestamp)) {
-            // The player may stand at the key frame that it was sent to because of this scene.
+            // The player may be at the key frame to which it was moved for this scene.
             if is_later(reached_at(&session, &entry, stop)?) {
                 return Ok(Some(Scene { session, entry }));
             }
@@ -64,8 +63,8 @@ pub fn next_scene(session: &Session, time: f64, stop: &dyn Fn() -> bool) -> Resu
     }
 }
 
-/// Returns the last scene of `session`, or of those that it continues, that began before a player that stands
-/// at `time`, or plays on from there.
+/// Returns the last scene before `time` in `session`, or in a session that precedes it. `is_playing` states
+/// that the player is not paused.
 ///
 /// # Errors
 ///
@@ -83,14 +82,14 @@ pub fn previous_scene(session: &Session, time: f64, is_playing: bool) -> Result<
     }
 }
 
-/// Returns the frames that were not only kept because nothing had changed for a while.
+/// Returns the frames except those kept only because the maximum interval had passed.
 fn scenes(session: &Session) -> Result<Vec<Entry>> {
     let mut frames = frames(session)?;
     frames.retain(|entry| entry.reason.as_deref() != Some(Reason::Interval.as_str()));
     Ok(frames)
 }
 
-/// Returns the time at which a player stands that is sent to a frame.
+/// Returns the time that a player reaches when it is moved to a frame.
 fn reached_at(session: &Session, entry: &Entry, stop: &dyn Fn() -> bool) -> Result<f64> {
     let recording = OpenRecording::open(&Target::Session(session.clone()), None)?;
     let moment = Moment::FromStart(entry.timestamp);

@@ -1,4 +1,4 @@
-//! A series of recordings that one player follows: the next one begins where the last one ends.
+//! The recordings that one player plays in sequence: the next one begins where the last one ends.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,29 +10,29 @@ use super::{is_long_enough, socket_path};
 use crate::pipeline::evidence::Target;
 use crate::session::Session;
 
-/// A folder that has changed is looked at again for this long: a session is complete soon after its folder
-/// was created.
+/// Time for which a changed folder is read again: the files of a new session follow shortly after its
+/// folder.
 const SETTLE_TIME: Duration = Duration::from_secs(2);
 
-/// The recordings that continue the one that a player has open.
+/// The recordings that continue the open one.
 pub struct PlayedSeries {
-    /// The session that is open; `None` for a file on its own.
+    /// The open session; `None` for a single file.
     session: Option<Session>,
-    /// Whether it was being recorded while it was open.
+    /// Whether the session was being recorded while it was open.
     was_recorded: bool,
     /// Sessions that continue the open one, oldest first.
     later: Vec<Session>,
-    /// When the folder of the sessions had changed last when it was read.
+    /// Modification time of the folder of the sessions when it was last read.
     read: Option<SystemTime>,
     /// Socket of the player, named for the recording with which it was opened.
     socket: PathBuf,
-    /// The same socket, named for other recordings of the series: `play` finds the player by any of
-    /// them.
+    /// Links to the socket, named for other recordings of the series, so that `play` finds the player by
+    /// any of them.
     links: Vec<PathBuf>,
 }
 
 impl PlayedSeries {
-    /// Returns the series of a player that listens on `socket`, and has opened nothing yet.
+    /// Returns the series of a player that listens on `socket` and has opened no recording yet.
     pub fn new(socket: &Path) -> Self {
         let (socket, links) = (socket.to_owned(), Vec::new());
         PlayedSeries {
@@ -45,7 +45,7 @@ impl PlayedSeries {
         }
     }
 
-    /// The player has opened a recording.
+    /// Handles that the player has opened a recording.
     pub fn opened(&mut self, target: &Target) {
         self.session = target.session().cloned();
         (self.was_recorded, self.read) = (false, None);
@@ -53,7 +53,8 @@ impl PlayedSeries {
         self.link(&target.recording());
     }
 
-    /// Looks whether other recordings have begun. Reads the folder of the sessions only if it has changed.
+    /// Checks whether other recordings have begun. Reads the folder of the sessions only if it has
+    /// changed.
     pub fn look(&mut self) {
         let Some(session) = &self.session else { return };
         self.was_recorded = self.was_recorded || session.is_recorded();
@@ -72,8 +73,8 @@ impl PlayedSeries {
         recordings.iter().for_each(|recording| self.link(recording));
     }
 
-    /// Returns the recording after the one that is open, once it is long enough to be opened and
-    /// `is_playable`. Those that were deleted since, or will never be playable, are passed over.
+    /// Returns the next recording, once it is long enough to be opened and `is_playable`. Skips recordings
+    /// that were deleted meanwhile, or will never be playable.
     pub fn next(&self, is_playable: impl Fn(&Session) -> bool) -> Option<&Session> {
         for session in &self.later {
             let Ok(found) = fs::metadata(session.recording_ts()) else { continue };
@@ -87,12 +88,12 @@ impl PlayedSeries {
         None
     }
 
-    /// Returns the sessions that continue the one that is open, oldest first.
+    /// Returns the sessions that continue the open one, oldest first.
     pub fn later(&self) -> &[Session] {
         &self.later
     }
 
-    /// Names the socket for another recording.
+    /// Creates a link to the socket, named for another recording.
     fn link(&mut self, recording: &Path) {
         let link = match socket_path(recording) {
             Ok(link) => link,
@@ -108,7 +109,7 @@ impl PlayedSeries {
         }
     }
 
-    /// Removes the names of the socket; called when the player has ended.
+    /// Removes the links; called when the player has ended.
     pub fn remove_links(&mut self) {
         for link in self.links.drain(..) {
             let _ = fs::remove_file(link);

@@ -1,4 +1,4 @@
-//! Path of the socket of a recording's player.
+//! Path of the IPC socket of a recording's player.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -21,8 +21,8 @@ pub fn socket_path(recording: &Path) -> Result<PathBuf> {
     runtime_folder::socket(Stage::Playback, &folder, &name)
 }
 
-/// Removes the sockets of players that are gone, and the names of such sockets, from the folder of
-/// `socket`. Those of a player that another process has just started stay.
+/// Removes the sockets of dead players, and the links to them, from the folder of `socket`. Keeps
+/// those of a player that another process has just started.
 pub fn remove_stale(socket: &Path) {
     let Some(folder) = socket.parent() else { return };
     let Ok(entries) = fs::read_dir(folder) else { return };
@@ -34,7 +34,7 @@ pub fn remove_stale(socket: &Path) {
     let (links, sockets): (Vec<_>, Vec<_>) =
         paths.iter().filter(is_player).partition(|path| path.is_symlink());
     for path in sockets {
-        // The process that starts a player takes the lock before the player listens.
+        // A process takes the lock before it starts a player.
         let is_idle =
             !path.with_extension("lock").exists() || is_unlocked(&path.with_extension("lock"));
         if is_idle && Ipc::connect(path).is_err() {
@@ -48,7 +48,7 @@ fn is_unlocked(lock: &Path) -> bool {
     File::open(lock).is_ok_and(|lock| lock.try_lock_shared().is_ok())
 }
 
-/// Removes the socket that mpv leaves behind.
+/// Removes the socket that mpv has left behind.
 pub fn remove(socket: &Path) {
     if let Err(error) = fs::remove_file(socket)
         && error.kind() != std::io::ErrorKind::NotFound

@@ -17,50 +17,50 @@ use crate::pipeline::evidence::{
     self, Moment, OpenRecording, PlayerKeyframe, PlayerPlace, Target, Way,
 };
 
-/// A recording that was not written for this long counts as not growing.
+/// Time without a write after which a recording counts as not growing.
 pub(super) const IDLE_TIME: Duration = Duration::from_secs(1);
 
-/// The live edge: what is newer cannot be played without a pause yet.
+/// The live edge: newer pictures cannot be played without interruption yet.
 const LIVE: Moment = Moment::BeforeNewest(1.0);
 
-/// Time that mpv may take to show a picture after a seek.
+/// Maximum time to wait for a picture after a seek.
 const SHOW_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The option of a player, among those for its scripts, that says that it is where it should begin.
+/// Script option of a player that shows that it has reached its start position.
 const BEGUN: &str = "scenetap-begun";
 
-/// Time between two looks whether it is, …
+/// Interval between two checks of this option …
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// … and their number. One that is not by then is moved all the same.
+/// … and maximum number of checks. After that, the player is moved nevertheless.
 const OPENING_LOOKS: u32 = 40;
 
-/// How often a seek by bytes is repeated: the recording grows between our look at its length and mpv's.
+/// Maximum number of seeks by bytes: the recording may grow between our read of its length and mpv's.
 const MAX_SEEKS: u32 = 3;
 
-/// A player that shows a picture within this many seconds of a key frame has found it.
+/// Maximum distance in seconds at which the player has found a key frame.
 const FOUND_SECONDS: f64 = 0.5;
 
-/// Time by which a seek begins earlier than where it should end, in seconds, …
+/// Number of seconds by which a seek starts before its target …
 pub const SEEK_BACK_SECONDS: f64 = 1.5;
 
-/// … or, if that is more, by which it begins in front of the key frame.
+/// … or, if that is earlier, by which it starts before the key frame.
 const MARGIN_SECONDS: f64 = 0.5;
 
-/// Where to move a player.
+/// Destination of a player.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Destination {
     /// The live edge: the end of the newest recording of the series.
     Live,
     /// A moment of the recording.
     Moment(Moment),
-    /// The next scene after the picture that is shown.
+    /// The next scene after the shown picture.
     NextScene,
-    /// The one before.
+    /// The previous scene.
     PreviousScene,
 }
 
-/// Waits until a player that has just been started was moved to where it should begin.
+/// Waits until a player that was just started has reached its start position.
 ///
 /// # Errors
 ///
@@ -79,7 +79,7 @@ pub fn wait_until_open(ipc: &mut Ipc) -> Result<()> {
     Ok(())
 }
 
-/// Tells every other `play` that a player is where it should begin.
+/// Reports to other `play` processes that a player has reached its start position.
 ///
 /// # Errors
 ///
@@ -89,11 +89,12 @@ pub fn set_begun(ipc: &mut Ipc) -> Result<()> {
     ipc.command(json!(["change-list", "script-opts", "append", option])).map(drop)
 }
 
-/// Moves a player. A pause stays one. Returns what to say to its user, if that is more than where it stands. `opened` is what the player was opened with.
+/// Moves a player. A paused player stays paused. Returns a message for the user, if any. `opened` is the
+/// target with which the player was opened.
 ///
 /// # Errors
 ///
-/// Returns an error if there is no such place, or if the player refuses or does not answer.
+/// Returns an error if the destination does not exist, or if the player refuses or does not answer.
 pub fn go(
     ipc: &mut Ipc,
     opened: &Target,
@@ -104,7 +105,7 @@ pub fn go(
         Destination::Live => show_edge(ipc, &newest(opened)?, stop).map(|()| None),
         Destination::Moment(moment) => show(ipc, opened, moment, stop).map(|()| None),
         Destination::NextScene | Destination::PreviousScene => {
-            // What counts is the picture at which a seek ends that has just begun.
+            // Wait for the picture of a seek in progress.
             if ipc.get("seeking").is_ok_and(|is_seeking| is_seeking == true) {
                 ipc.forget_restarts();
                 ipc.wait_for_restart(SHOW_TIMEOUT).map_err(gone)?;
@@ -120,7 +121,7 @@ pub fn go(
     }
 }
 
-/// As [`go`], for a user who asks for it: going live also ends a pause.
+/// As [`go`], on request of the user: moving to the live edge also ends a pause.
 ///
 /// # Errors
 ///
@@ -138,18 +139,18 @@ pub fn go_as_asked(
     Ok(said)
 }
 
-/// Returns where a player begins that is not open yet: at the live edge, unless told otherwise.
+/// Returns the start position of a player that is not open yet: the live edge, unless specified otherwise.
 ///
 /// # Errors
 ///
-/// Returns an error if there is no such place.
+/// Returns an error if the position does not exist.
 pub fn begin(
     target: &Target,
     to: Destination,
     stop: &dyn Fn() -> bool,
 ) -> Result<(Target, Destination)> {
     match to {
-        // Before a window is opened, it is known whether there is such a moment.
+        // Check that the moment exists before a window is opened.
         Destination::Moment(moment) => place(target, moment, stop).map(|_| (target.clone(), to)),
         Destination::Live => Ok((newest(target)?, to)),
         Destination::NextScene | Destination::PreviousScene => {
@@ -160,7 +161,7 @@ pub fn begin(
     }
 }
 
-/// Returns the scene that is next to `time`, for a player that stands or plays there.
+/// Returns the scene next to `time`, for a player that is paused or playing there.
 fn scene(
     target: &Target,
     to: Destination,
@@ -188,7 +189,7 @@ fn newest(target: &Target) -> Result<Target> {
     Ok(newest.map_or_else(|| target.clone(), Target::Session))
 }
 
-/// Returns what the player has open; `opened` if that is nothing yet.
+/// Returns the target that the player has open; `opened` if none is open yet.
 pub fn playing(ipc: &mut Ipc, opened: &Target) -> Target {
     let path = ipc.get("path").ok();
     match path.as_ref().and_then(|path| path.as_str()) {
@@ -199,7 +200,7 @@ pub fn playing(ipc: &mut Ipc, opened: &Target) -> Target {
     }
 }
 
-/// Shows the live edge of a recording. Without pictures that scenetap decodes, that is the end of the file.
+/// Shows the live edge of a recording. If scenetap can decode no picture, shows the end of the file.
 fn show_edge(ipc: &mut Ipc, target: &Target, stop: &dyn Fn() -> bool) -> Result<()> {
     let recording = target.recording();
     if !is_large_file(target) && place(target, LIVE, stop).is_ok() {
@@ -216,7 +217,7 @@ fn show(ipc: &mut Ipc, target: &Target, moment: Moment, stop: &dyn Fn() -> bool)
     let place = place(target, moment, stop)?;
     let recording = target.recording();
     if !is_playing(ipc, &recording) {
-        // Whatever is asked for, the player moves on from there.
+        // Discard earlier events, which do not belong to this request.
         ipc.forget_restarts();
         allow_for(ipc, &place)?;
         load(ipc, &recording, &place.seconds.max(0.0).to_string())?;
@@ -260,8 +261,8 @@ pub fn show_place(
     seek_bytes(ipc, &recording, &keyframe)
 }
 
-/// Moves a player back to the live edge that looks for a time after it, or at most `margin` seconds before:
-/// it would wait until the recording gets there. Returns whether it did.
+/// Moves a player back to the live edge if it seeks to a time beyond the newest picture, or at most `margin`
+/// seconds before it: it would wait until the recording has grown. Returns whether it was moved.
 ///
 /// # Errors
 ///
@@ -297,7 +298,7 @@ pub fn place(target: &Target, moment: Moment, stop: &dyn Fn() -> bool) -> Result
     let found = OpenRecording::open(target, None)
         .and_then(|recording| evidence::place(&recording, moment, stop));
     match (found, moment) {
-        // mpv may play what scenetap does not read.
+        // mpv may play files that scenetap cannot read.
         (Err(error), Moment::FromStart(seconds)) => {
             tracing::debug!("{error}");
             Ok(PlayerPlace::by_time(seconds))
@@ -306,7 +307,7 @@ pub fn place(target: &Target, moment: Moment, stop: &dyn Fn() -> bool) -> Result
     }
 }
 
-/// Seeks to a key frame by bytes, and compares where the player then stands with the sender's clock there.
+/// Seeks to a key frame by bytes. Verifies the result by the sender's clock.
 fn seek_bytes(ipc: &mut Ipc, recording: &Path, keyframe: &PlayerKeyframe) -> Result<()> {
     let mut off = f64::NAN;
     for _ in 0..MAX_SEEKS {
@@ -314,7 +315,7 @@ fn seek_bytes(ipc: &mut Ipc, recording: &Path, keyframe: &PlayerKeyframe) -> Res
         ipc.forget_restarts();
         ipc.command(json!(["seek", percent, "absolute-percent"]))?;
         if !ipc.wait_for_restart(SHOW_TIMEOUT).map_err(gone)? {
-            // It may still be on its way: mpv waits for more of a recording that has grown.
+            // The seek may still be in progress: mpv waits for more bytes of a growing recording.
             return Ok(());
         }
         off = position(ipc)?.1.seconds_since(keyframe.clock);
@@ -327,7 +328,7 @@ fn seek_bytes(ipc: &mut Ipc, recording: &Path, keyframe: &PlayerKeyframe) -> Res
     Err(Error::new(Stage::Playback, what).path(recording).at(keyframe.after))
 }
 
-/// Returns an offset in percent of what there is of a recording by now.
+/// Returns an offset in percent of the current length of a recording.
 fn percent_of(recording: &Path, offset: ByteOffset) -> Option<f64> {
     let length = fs::metadata(recording).ok()?.len();
     Some(super::follow::percent(offset.0, length))
@@ -343,12 +344,13 @@ fn is_playing(ipc: &mut Ipc, recording: &Path) -> bool {
     })
 }
 
-/// Returns whether `path` is that of a recording, as mpv tells it: what is not UTF-8 is replaced.
+/// Returns whether `path`, as reported by mpv, is the path of a recording. mpv replaces bytes that are not
+/// UTF-8.
 pub fn is_path_of(path: &str, recording: &Path) -> bool {
     recording.to_string_lossy() == path
 }
 
-/// Opens another recording in the player, from `start` on, in mpv's words.
+/// Opens another recording in the player. `start` is a value of mpv's option `--start`.
 ///
 /// # Errors
 ///
@@ -376,8 +378,8 @@ fn seek(ipc: &mut Ipc, recording: &Path, place: &PlayerPlace) -> Result<()> {
     ipc.command(json!(["seek", seconds, "absolute+exact"])).map(drop)
 }
 
-/// Makes the next exact seek begin in front of the key frame. libavformat finds a time anywhere in a group
-/// of pictures; from there, mpv shows the next key frame.
+/// Makes the next exact seek start in front of the key frame. libavformat may return a position within a
+/// group of pictures; from there, mpv would show only the next key frame.
 fn allow_for(ipc: &mut Ipc, place: &PlayerPlace) -> Result<()> {
     let Some(keyframe) = place.keyframe else { return Ok(()) };
     let back = place.seconds - keyframe.time.seconds() + MARGIN_SECONDS;
@@ -394,7 +396,7 @@ fn has_stopped_growing(ipc: &Ipc, recording: &Path) -> bool {
     recording.to_str().is_some() && file > IDLE_TIME && file < opened
 }
 
-/// Returns the time since `at`, or 0 if it lies in the future.
+/// Returns the time since `at`, or 0 if that time is in the future.
 fn age(at: Option<SystemTime>) -> Option<Duration> {
     Some(at?.elapsed().unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! The picture that a player shows, as a file beside what it plays.
+//! Writes the shown picture to a file beside the played recording.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -8,12 +8,12 @@ use crate::disk::Replacement;
 use crate::error::{Context, Result, Stage};
 use crate::pipeline::evidence::{self, Moment, OpenRecording, StillFormat, Target};
 
-/// Writes the picture at `time`, in seconds from the start of `target`, and returns the path of the file:
-/// beside the folder of the session, where nothing deletes it, or beside the recording.
+/// Writes the picture at `time`, in seconds from the start of `target`. Returns the path of the file:
+/// beside the folder of the session, where it is never deleted automatically, or beside the recording.
 ///
 /// # Errors
 ///
-/// Returns an error if there is no picture, or the file cannot be written.
+/// Returns an error if no picture exists at that time, or the file cannot be written.
 pub fn write_still(target: &Target, time: f64, stop: &dyn Fn() -> bool) -> Result<PathBuf> {
     let recording = OpenRecording::open(target, None)?;
     let still = evidence::still(&recording, Moment::FromStart(time), stop)?;
@@ -29,13 +29,13 @@ pub fn write_still(target: &Target, time: f64, stop: &dyn Fn() -> bool) -> Resul
     Ok(path)
 }
 
-/// Returns the path for the picture at a time: two pictures never have the same.
+/// Returns the path for the picture at a time, which is different for each picture.
 fn path(target: &Target, seconds: f64) -> PathBuf {
     let beside = match target {
         Target::Session(session) => session.folder().to_owned(),
         Target::File(path) => path.with_extension(""),
     };
-    // Saturates.
+    // `as` saturates.
     let millis = (seconds.max(0.0) * 1000.0).floor() as u64;
     let (hours, minutes, rest) = (millis / 3_600_000, millis / 60_000 % 60, millis % 60_000);
     let mut name = beside.file_name().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! The loop beside an open player: keeps it at the live edge, marks kept frames, and does what its keys ask.
+//! The loop beside an open player: keeps it at the live edge, marks kept frames, and handles its keys.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -27,28 +27,28 @@ use crate::session::Session;
 /// Interval at which recording, index and stop flag are checked.
 const POLL: Duration = Duration::from_millis(250);
 
-/// A seek that takes longer may wait for what is not recorded yet …
+/// Duration after which a seek may be waiting for bytes that are not recorded yet …
 const SEEK_TIME: Duration = Duration::from_millis(1500);
 
-/// … if it is this close to the newest picture, in seconds.
+/// … if its target is this close to the newest picture, in seconds.
 const SEEK_MARGIN: f64 = 1.0;
 
-/// Time in which a player that was opened can be moved to where it should begin.
+/// Time within which an opened player can be moved to its start position.
 const BEGIN_TIME: Duration = Duration::from_secs(10);
 
-/// mpv recognizes a recording that has more pictures than this, in seconds.
+/// Seconds of pictures that a recording must have for mpv to recognize it.
 const PLAYABLE_SECONDS: f64 = 0.5;
 
-/// How long the help is shown.
+/// Display time of the help.
 const HELP_TIME: Duration = Duration::from_secs(8);
 
-/// What a key says once nobody listens to it any more.
+/// Text that a key shows once its messages are no longer received.
 const LEFT: &str = "scenetap no longer runs beside this player";
 
 /// Moves a player: see [`go`] and [`go_as_asked`].
 type Go = fn(&mut Ipc, &Target, Destination, &dyn Fn() -> bool) -> Result<Option<String>>;
 
-/// How the supervision of a player ended.
+/// Result of supervising a player.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Watch {
     /// The player closed its connection because it is quitting.
@@ -60,9 +60,9 @@ pub enum Watch {
 /// Keeps a player at the live edge of a growing recording.
 pub struct Supervisor<'a> {
     ipc: Ipc,
-    /// What the player has open.
+    /// The target that the player has open.
     target: Target,
-    /// Held while the player has it open: a recorder does not delete a recording that is locked.
+    /// Locked while the player has the recording open: a recorder does not delete a locked recording.
     _playing: Option<File>,
     stop: &'a AtomicBool,
     series: PlayedSeries,
@@ -70,24 +70,25 @@ pub struct Supervisor<'a> {
     chapters: Chapters,
     keys: Keys,
     lag: Lag,
-    /// Name of the frame to which the player was moved, and when: it is said together with the lag.
+    /// Name of the frame to which the player was moved, and time of the move: shown together with the lag.
     label: Option<(String, Instant)>,
-    /// Position to start at; `None` once the player is there.
+    /// Start position; `None` once the player has reached it.
     begin: Option<Destination>,
-    /// When the player began to look for the place that it does not show yet, and how long it may.
+    /// Start time of the seek in progress, and how long it may take.
     sought: Option<(Instant, Duration)>,
-    /// Whether this program has moved the player, which does not show the place yet.
+    /// Whether a seek by this program is in progress.
     is_moving: bool,
-    /// Distance to the newest picture, in seconds, at which a long seek is one beyond it.
+    /// Distance to the newest picture, in seconds, within which the target of a long seek counts as beyond
+    /// it.
     seek_margin: f64,
     has_told_of_silence: bool,
     started: Instant,
 }
 
 impl<'a> Supervisor<'a> {
-    /// Supervises the player connected to `ipc`, which has `target` open. Once it has loaded that, it is
-    /// moved to `begin`; by then the end of its timeline is up to date. At the end of the recording, it
-    /// goes on with the next one of the series. `stop` ends the supervision.
+    /// Supervises the player connected to `ipc`, which has `target` open. Once `target` is loaded, the end
+    /// of its timeline is up to date, and the player is moved to `begin`. At the end of the recording, the
+    /// player continues with the next one of the series. `stop` ends the supervision.
     pub fn new(
         ipc: Ipc,
         target: &Target,
@@ -149,8 +150,8 @@ impl<'a> Supervisor<'a> {
         Watch::Stopped
     }
 
-    /// Returns whether `time-pos` is the place to which the player seeks, as in mpv 0.35; in 0.40 and
-    /// later, it is where it looks for that.
+    /// Returns whether `time-pos` is the target of a seek in progress, as in mpv 0.35. In 0.40 and later, it
+    /// is the current position of the search.
     fn tells_where_it_seeks(&mut self) -> bool {
         let version = self.ipc.get("mpv-version").unwrap_or_default();
         version.as_str().is_some_and(|version| version.contains(" 0.35."))
@@ -167,7 +168,7 @@ impl<'a> Supervisor<'a> {
                 ("eof-reached", Some(is_reached)) => {
                     let read = self.ipc.get("stream-pos").ok().and_then(|read| read.as_u64());
                     self.follower.eof_reached(is_reached, read);
-                    // The recording is loaded.
+                    // The recording is loaded by now.
                     self.begin();
                 }
                 ("pause", Some(is_paused)) => {
@@ -177,10 +178,10 @@ impl<'a> Supervisor<'a> {
                         self.say_lag(true);
                     }
                 }
-                // A property without a value: nothing is loaded yet.
+                // A property without a value: no file is loaded yet.
                 _ => {}
             },
-            // Chapters are the player's own again.
+            // mpv has replaced the chapters by those of the file.
             PlayerEvent::FileLoaded => self.chapters.opened(&self.target),
             PlayerEvent::Seek if !self.is_moving => {
                 let patience = self.sought.map_or(SEEK_TIME, |(_, patience)| patience);
@@ -202,8 +203,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Moves the player back to the live edge if it looks for a time that is not recorded yet, or for one
-    /// that is at most `margin` seconds before the newest picture.
+    /// Moves the player back to the live edge if it seeks to a time that is not recorded yet, or that is at
+    /// most `margin` seconds before the newest picture.
     fn return_to_edge(&mut self, margin: f64) {
         let is_growing = self.target.session().is_some_and(Session::is_recorded);
         if !is_growing || self.begin.is_some() {
@@ -221,7 +222,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Moves the player to where it should begin.
+    /// Moves the player to its start position.
     fn begin(&mut self) {
         let Some(to) = self.begin else { return };
         match self.moved(to, go) {
@@ -249,7 +250,7 @@ impl<'a> Supervisor<'a> {
         gone
     }
 
-    /// Does what a key asks. What cannot be done is said on the player's screen.
+    /// Handles a key. Errors are shown on the player's screen.
     fn act(&mut self, action: Action) {
         let done = match action {
             Action::NextScene => self.moved(Destination::NextScene, go_as_asked),
@@ -272,13 +273,13 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Shows a message, to which the lag is added if that changes.
+    /// Shows a message. If the lag changes soon after, it is shown below the message.
     fn say(&mut self, text: String) {
         osd::show(&mut self.ipc, &text, osd::BRIEFLY);
         self.label = Some((text, Instant::now()));
     }
 
-    /// Writes the picture that is shown.
+    /// Writes the shown picture.
     fn still(&mut self) -> Result<Option<String>> {
         let flag = self.stop;
         let stop = || flag.load(Ordering::Relaxed);
@@ -299,7 +300,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// The player has opened a file: by itself, or because of another `play`.
+    /// Handles that the player has opened a file, by itself or because of another `play`.
     fn opened(&mut self, target: Target) {
         self._playing = lock_shared(&target.recording());
         self.follower.restart();
@@ -309,15 +310,15 @@ impl<'a> Supervisor<'a> {
         self.target = target;
     }
 
-    /// Four times a second: makes the player continue, or go on with the next recording; and tells it of
-    /// new frames.
+    /// Runs four times per second: makes the player continue, or open the next recording; and sends it new
+    /// frames.
     fn poll(&mut self) {
-        // A player that does not answer is left alone.
+        // Do not disturb a player that does not answer.
         if self.ipc.is_silent() {
             return;
         }
         let now = self.started.elapsed();
-        // A recording that was deleted while it was played has all been played at its end.
+        // A deleted recording has been played completely once mpv reaches its end.
         let length = fs::metadata(self.target.recording()).map_or(0, |metadata| metadata.len());
         self.series.look();
         if self.follower.is_due(length, now) {
@@ -339,7 +340,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Makes a player continue that has reached the end of what was recorded.
+    /// Makes a player continue that has reached the end of a growing recording.
     fn nudge(&mut self, now: Duration) {
         let flag = self.stop;
         let stop = || flag.load(Ordering::Relaxed);
@@ -358,7 +359,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Opens the next recording if the player has played this one of `length` bytes to its end.
+    /// Opens the next recording if the player has played all `length` bytes of this one.
     fn go_on(&mut self, length: u64) {
         if !self.follower.has_played_all(length) {
             return;
@@ -379,7 +380,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Says how far behind the viewer is, if that has changed.
+    /// Shows how far the viewer is behind, if that has changed.
     fn say_lag(&mut self, has_moved: bool) {
         if !self.lag.is_due(has_moved) {
             return;
@@ -403,7 +404,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Says once that the player does not answer. Nothing waits for it.
+    /// Logs once that the player does not answer.
     fn tell_of_silence(&mut self) {
         if self.ipc.is_silent() && !self.has_told_of_silence {
             tracing::warn!("the player does not answer; it is left alone until it does");
@@ -418,7 +419,7 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-/// Locks a recording against deletion. Without the lock, it is played all the same.
+/// Locks a recording against deletion. If that fails, the recording is played nevertheless.
 fn lock_shared(recording: &Path) -> Option<File> {
     File::open(recording).ok().filter(|file| file.try_lock_shared().is_ok())
 }

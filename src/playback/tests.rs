@@ -1,4 +1,4 @@
-//! Tests with the real mpv, without video and audio output. Skipped if mpv is missing.
+//! Tests with a real mpv, without video and audio output. Skipped if mpv is missing.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const STREAM: &str = "bbb_h264_zerolatency_360p30_gop2s";
 const STREAM_SECONDS: f64 = 28.0;
 
-/// Returns the stream, if mpv is installed.
+/// Returns the stream; `None` if mpv is not installed.
 fn material() -> Option<Vec<u8>> {
     testkit::has("mpv").then(|| fs::read(testkit::fixture(STREAM)).unwrap())
 }
@@ -302,14 +302,14 @@ fn a_player_goes_on_with_the_next_recording_of_a_series_and_is_found_by_each_of_
         };
         wait_for(&mut ipc, "path", is_open(&second));
         wait_for(&mut ipc, "time-pos", beyond(0.2));
-        // No recorder deletes what is played.
+        // A recorder does not delete a recording that is being played.
         let is_locked =
             |session: &Session| File::open(session.recording_ts()).unwrap().try_lock().is_err();
         assert!(is_locked(&second) && !is_locked(&first));
 
         assert_eq!(play(&second, at(5.0)), PlayOutcome::Steered);
         wait_for(&mut ipc, "time-pos", beyond(5.0));
-        // Back to the first one, from which it goes on again.
+        // Return to the first recording, from which the player continues with the next again.
         assert_eq!(play(&first, at(8.0)), PlayOutcome::Steered);
         wait_for(&mut ipc, "path", is_open(&first));
         wait_for(&mut ipc, "path", is_open(&second));

@@ -15,14 +15,14 @@ use std::time::Duration;
 /// Maximum length of one datagram.
 const PIECE_MAX_BYTES: usize = 4096;
 
-/// Maximum number of datagrams read after the program has exited. All that it printed
-/// fits into fewer; the output of a process that it left behind does not matter.
+/// Maximum number of datagrams read after the program has exited. All of its output fits into
+/// fewer; the output of a process that it left behind is irrelevant.
 const LATE_PIECES_MAX: usize = 1000;
 
-/// Time that a datagram may take to arrive after the program has exited.
+/// Time to wait for a datagram after the program has exited.
 const READ_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Reads the output of a program, so that the program never blocks, and keeps the last
+/// Reads the output of a program continuously, so that the program never blocks, and keeps the last
 /// line.
 #[derive(Debug)]
 pub struct OutputReader {
@@ -31,7 +31,7 @@ pub struct OutputReader {
 }
 
 impl OutputReader {
-    /// Returns a listener, and the standard output for the program to start.
+    /// Returns a reader, and the standard output for the program.
     ///
     /// # Errors
     ///

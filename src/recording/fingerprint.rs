@@ -6,15 +6,15 @@ use std::os::unix::fs::FileExt;
 
 use serde::{Deserialize, Serialize};
 
-/// The first bytes that count.
+/// Number of bytes covered at the beginning.
 const HEAD_BYTES: u64 = 64 << 10;
 
 /// Number of bytes covered at the end.
 const TAIL_BYTES: u64 = 4 << 10;
 
-/// A recording at the time when it had `bytes` bytes; it may have grown since.
+/// A recording at the time when its length was `bytes`; it may have grown since.
 ///
-/// Recordings with equal fingerprints count as the same. One of another stream differs at
+/// Recordings with equal fingerprints count as the same. A recording of another stream differs at
 /// the beginning; one that was truncated and continued differently differs at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,7 +32,7 @@ impl Fingerprint {
     ///
     /// # Errors
     ///
-    /// Returns an error if they cannot be read.
+    /// Returns an error if the bytes cannot be read.
     pub fn of(file: &File, bytes: u64) -> io::Result<Fingerprint> {
         let tail = bytes.min(TAIL_BYTES);
         Ok(Fingerprint {

@@ -1,7 +1,7 @@
 //! `recording.ts`: received bytes are appended, and the length is published.
 //!
-//! If packets are in sync, the published length ends with a whole packet: a packet that
-//! is torn by a lost connection or a crash is discarded before a reader sees any of it.
+//! If packets are in sync, the published length ends with a whole packet: a packet that was torn by
+//! a lost connection or a crash is discarded before a reader sees any part of it.
 
 mod fingerprint;
 mod sync;
@@ -29,10 +29,10 @@ pub struct Recording {
     path: PathBuf,
     /// Length of the file in bytes.
     length: u64,
-    /// Tracks the packets of the written bytes, as the tail will.
+    /// Aligns the packets of the written bytes, exactly as the tail does.
     packets: Aligner,
     written: Written,
-    /// Whether a write has failed, so that part of it may follow `length`.
+    /// Whether a write has failed, so that bytes of it may follow `length`.
     has_partial_write: bool,
 }
 
@@ -41,7 +41,7 @@ pub struct Recording {
 pub struct Reopened {
     /// Length in bytes, after truncation.
     pub length: u64,
-    /// Bytes of a torn packet, or of zeros after a crash, that were discarded.
+    /// Number of discarded bytes: of a torn packet, or zeros after a crash.
     pub discarded_bytes: u64,
     /// Size of the packets at the end.
     pub packet_size: PacketSize,
@@ -57,7 +57,7 @@ impl Recording {
     pub fn open(path: &Path) -> Result<(Self, Reopened)> {
         let file = disk::open_to_append(path).context(Stage::Recording, path, "cannot open")?;
         let read = |what| move |error: io::Error| (what, error);
-        // From here on, its name survives a power loss.
+        // Sync the folder: from here on, the file's name survives a power loss.
         let folder = path.parent().unwrap_or(path);
         disk::sync_folder(folder).context(Stage::Recording, folder, "cannot sync")?;
         let opened = (|| {
@@ -84,12 +84,12 @@ impl Recording {
         Ok((recording, Reopened { length, discarded_bytes: found - length, packet_size }))
     }
 
-    /// Appends bytes as received, and removes the written ones from the front of `bytes`.
+    /// Appends received bytes, and removes those that were written from the front of `bytes`.
     ///
     /// # Errors
     ///
-    /// Returns an error if not all of them can be written. Those written stay counted,
-    /// and the call may be repeated with the rest.
+    /// Returns an error if not all bytes can be written. The written ones stay counted, and the
+    /// call may be repeated with the rest.
     pub fn append(&mut self, bytes: &mut &[u8]) -> Result<()> {
         self.truncate_partial_write()?;
         while !bytes.is_empty() {
@@ -109,8 +109,8 @@ impl Recording {
         Ok(())
     }
 
-    /// Ends a connection: discards the incomplete packet that it left. Returns the number
-    /// of bytes discarded.
+    /// Ends a connection: discards its incomplete last packet. Returns the number of discarded
+    /// bytes.
     ///
     /// # Errors
     ///
@@ -148,8 +148,8 @@ impl Recording {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Returns whether the file still exists under its name: a removed file could still be
-    /// written, but never be found again.
+    /// Returns whether the file still exists under its name: a removed file can still be written
+    /// to, but never be found again.
     ///
     /// # Errors
     ///
@@ -168,12 +168,12 @@ impl Recording {
         )
     }
 
-    /// Returns the length in bytes, including a packet that is not complete yet.
+    /// Returns the length in bytes, including an incomplete packet.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Returns what the packets of the written bytes are aligned with. It takes the next bytes.
+    /// Returns the aligner of the written bytes, which expects the next bytes.
     pub fn packets(&self) -> &Aligner {
         &self.packets
     }
@@ -197,7 +197,7 @@ impl Recording {
         SyncHandle::new(&self.file, &self.path, self.written.clone())
     }
 
-    /// Discards what a failed write has left. No reader has seen it.
+    /// Discards the bytes of a failed write. No reader has seen them.
     fn truncate_partial_write(&mut self) -> Result<()> {
         if self.has_partial_write {
             disk::set_length(&self.file, self.length).context(
@@ -219,8 +219,8 @@ impl Recording {
 }
 
 impl Drop for Recording {
-    /// Marks the recording as finished for its readers. What needs more bytes to be decided is
-    /// decided.
+    /// Marks the recording as finished for its readers, after deciding what happens to the last
+    /// bytes.
     fn drop(&mut self) {
         self.packets.end_input();
         self.written.publish(self.packets.find_all());
@@ -228,7 +228,7 @@ impl Drop for Recording {
     }
 }
 
-/// Returns what opening the recording would discard, without changing it.
+/// Returns what opening the recording would discard, without changing the file.
 ///
 /// # Errors
 ///
@@ -249,7 +249,7 @@ fn whole_packets(file: &File) -> io::Result<(u64, Aligner)> {
     Ok((found, align_end(file, length)?))
 }
 
-/// Returns the length without zeros that a crash may have left at the end of the file.
+/// Returns the length without zeros that a crash has left at the end of the file.
 fn without_zeros(file: &File, length: u64) -> io::Result<u64> {
     const BLOCK: usize = 64 << 10;
     let mut end = length;
@@ -260,8 +260,8 @@ fn without_zeros(file: &File, length: u64) -> io::Result<u64> {
         match block[..size].iter().rposition(|byte| *byte != 0) {
             Some(last) => {
                 let zeros = (size - 1 - last) as u64 + (length - end);
-                // A packet may end in zeros, but a whole packet of zeros is not one. A
-                // packet in which so many zeros begin counts as torn.
+                // A packet may end in zeros, but never consists of zeros only. A packet in which
+                // that many zeros begin counts as torn.
                 let is_crash = zeros >= TS_PACKET_BYTES as u64;
                 return Ok(if is_crash { length - zeros } else { length });
             }
@@ -272,7 +272,7 @@ fn without_zeros(file: &File, length: u64) -> io::Result<u64> {
 }
 
 /// Returns an aligner that ends with the last whole packet before `length`, in phase with the
-/// packets before it.
+/// packets before that.
 fn align_end(file: &File, length: u64) -> io::Result<Aligner> {
     let from = length.saturating_sub(REOPEN_BYTES);
     let mut bytes = vec![0; (length - from) as usize];
@@ -311,7 +311,7 @@ mod tests {
         (folder, path)
     }
 
-    /// Returns packets of `size` that count, with `added` as every byte that is added.
+    /// Returns packets of `size` with counters. Every additional byte is `added`.
     fn framed(size: PacketSize, count: u8, added: u8) -> Vec<u8> {
         (0..count)
             .flat_map(|n| {
@@ -328,7 +328,7 @@ mod tests {
         for size in PacketSize::ALL {
             for added in [9, SYNC_BYTE] {
                 let bytes = framed(size, 14, added);
-                // With fewer packets, the size is not certain.
+                // With fewer packets, the size is ambiguous.
                 let from = if size == PacketSize::Plain { 0 } else { 10 * size.bytes() };
                 for torn in from..=bytes.len() {
                     let (_folder, path) = file_with(&bytes[..torn]);

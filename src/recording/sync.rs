@@ -1,8 +1,8 @@
-//! Makes a recording durable, and remembers a failure for ever.
+//! Makes a recording durable, and stores a failure permanently.
 //!
-//! After a failed fsync, Linux counts the lost pages as clean: the next fsync succeeds although
-//! the bytes are not on disk. So a failure is remembered beside the recording, in the file
-//! `unsynced`, until `check --repair` has read from the disk what is there.
+//! After a failed fsync, Linux marks the lost pages as clean: the next fsync succeeds although the
+//! bytes are not on disk. So a failure is stored beside the recording, in the file `unsynced`,
+//! until `check --repair` has read the actual content from the disk.
 
 use std::fs::File;
 use std::io;
@@ -16,11 +16,11 @@ use crate::disk;
 use crate::error::{Context, Error, Result, Stage};
 use crate::media::{ByteOffset, Written};
 
-/// Name of the file that remembers a failure. Its first line is the offset in bytes from which on
-/// the recording may not be on disk.
+/// Name of the file that stores a failure. Its first line is the byte offset from which on the
+/// recording may not be on disk.
 const MEMORY_NAME: &str = "unsynced";
 
-/// Makes a recording durable without blocking its writer. Clones share what is known.
+/// Makes a recording durable without blocking its writer. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct SyncHandle {
     file: Arc<File>,
@@ -35,12 +35,13 @@ struct SyncState {
     synced: u64,
     /// Offset from which on a failed sync may have lost bytes.
     failed_from: Option<u64>,
-    /// Whether the file beside the recording remembers it.
+    /// Whether the failure is stored in the file beside the recording.
     is_remembered: bool,
 }
 
 impl SyncHandle {
-    /// Returns a handle for an open recording. A failure of an earlier process is remembered.
+    /// Returns a handle for an open recording. A failure stored by an earlier process still
+    /// applies.
     ///
     /// # Errors
     ///
@@ -57,12 +58,13 @@ impl SyncHandle {
         })
     }
 
-    /// Makes everything that is published durable. Returns the number of bytes from the start that
-    /// are certainly durable: those before the first failure, if there was one.
+    /// Makes all published bytes durable. Returns the number of bytes from the start that are
+    /// certainly durable: those before the first failure, if any.
     ///
     /// # Errors
     ///
-    /// Returns the first error of the file system. Later calls succeed, and return where it was.
+    /// Returns the first error of the file system. Later calls succeed, and return the offset of
+    /// the failure.
     pub fn sync(&self) -> Result<u64> {
         let mut state = self.state();
         let length = self.written.length();
@@ -96,13 +98,13 @@ impl SyncHandle {
     ///
     /// # Errors
     ///
-    /// Returns an error if they cannot be read.
+    /// Returns an error if the bytes cannot be read.
     pub fn fingerprint(&self, bytes: u64) -> Result<Fingerprint> {
         Fingerprint::of(&self.file, bytes).context(Stage::Recording, &self.path, "cannot read")
     }
 
-    /// Writes a failure to the file beside the recording, unless it is there. If that fails, too,
-    /// the next call tries again.
+    /// Stores a failure in the file beside the recording, unless it is already stored. If that
+    /// fails too, the next call retries.
     fn remember(&self, state: &mut SyncState) {
         if state.is_remembered {
             return;
@@ -125,22 +127,22 @@ impl SyncHandle {
     }
 }
 
-/// Returns the offset from which on a recording may not be on disk, because a sync has failed.
+/// Returns the offset from which on a recording may not be on disk because a sync has failed.
 pub fn failed_sync(recording: &Path) -> Option<u64> {
     match std::fs::read_to_string(memory_path(recording)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        // A file that cannot be understood still tells that a sync has failed.
+        // A file that cannot be parsed still shows that a sync has failed.
         text => Some(text.ok().and_then(|text| text.lines().next()?.parse().ok()).unwrap_or(0)),
     }
 }
 
-/// Makes later reads of a recording read the disk, and forgets a failed sync: what is read then is
-/// what is there.
+/// Makes later reads of a recording read from the disk, and removes the stored failure: from then
+/// on, reads return the actual content.
 ///
 /// # Errors
 ///
-/// Returns an error if the recording cannot be synced, or the file that remembers the failure
-/// cannot be removed.
+/// Returns an error if the recording cannot be synced, or the file that stores the failure cannot
+/// be removed.
 pub fn forget_failed_sync(recording: &Path) -> Result<()> {
     let dropped = || -> io::Result<()> {
         let file = File::open(recording)?;
@@ -178,7 +180,7 @@ mod tests {
         );
         assert_eq!((broken.sync().unwrap(), broken.failed_from()), (40, Some(40)));
         assert_eq!(failed_sync(&path), Some(40));
-        // Another process, in which the same file can be synced.
+        // Simulates another process, in which the same file can be synced.
         let file = File::open(&path).unwrap();
         let next = SyncHandle::new(&file, &path, written.clone()).unwrap();
         assert_eq!(next.sync().unwrap(), 40);

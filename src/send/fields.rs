@@ -17,7 +17,7 @@ pub fn set_continuity(packet: &mut PacketBytes, counter: u8) {
     packet[3] = packet[3] & 0xf0 | counter & 0x0f;
 }
 
-/// Shifts PCR and OPCR by `ticks` of 90 kHz; their extensions stay.
+/// Shifts PCR and OPCR by `ticks` of 90 kHz. Their extensions stay unchanged.
 pub fn shift_pcr(packet: &mut PacketBytes, ticks: u64) {
     for at in [pcr_at(packet), opcr_at(packet)].into_iter().flatten() {
         let base = (pcr_base(packet, at) + ticks) % TIMESTAMP_WRAP;
@@ -31,7 +31,7 @@ pub fn shift_pcr(packet: &mut PacketBytes, ticks: u64) {
 pub struct PesStamps {
     /// `stream_id`, 0xC0 to 0xEF for audio and video.
     pub stream_id: u8,
-    /// `PES_packet_length`; 0 if it is not given.
+    /// `PES_packet_length`; 0 if unspecified.
     pub pes_bytes: u16,
     pts_at: usize,
     dts_at: Option<usize>,
@@ -48,7 +48,7 @@ impl PesStamps {
         let start = payload_start(packet);
         let pes = &packet[start..];
         let stream_id = *pes.get(3)?;
-        // Without the optional header: maps, padding, private 2, ECM, EMM, DSM-CC,
+        // Stream ids without the optional header: maps, padding, private 2, ECM, EMM, DSM-CC,
         // H.222.1 E, directory.
         let has_no_optional_header =
             matches!(stream_id, 0xbc | 0xbe | 0xbf | 0xf0..=0xf2 | 0xf8 | 0xff);
@@ -70,7 +70,7 @@ impl PesStamps {
         Some(PesStamps { stream_id, pes_bytes, pts_at, dts_at })
     }
 
-    /// Returns the decoding time in 90 kHz ticks; the PTS if only that is given.
+    /// Returns the decoding time in 90 kHz ticks; the PTS if the header has no DTS.
     pub fn dts(&self, packet: &PacketBytes) -> u64 {
         stamp(packet, self.dts_at.unwrap_or(self.pts_at))
     }
@@ -95,8 +95,8 @@ fn opcr_at(packet: &PacketBytes) -> Option<usize> {
     (adaptation_field_length(packet) > at && packet[5] & 0x08 != 0).then_some(at)
 }
 
-/// Reads five bytes: 4 bits of kind, then 3 + 15 + 15 bits, each followed by a marker
-/// bit.
+/// Reads a timestamp of five bytes: 4 bits of kind, then 3 + 15 + 15 bits, each followed by a
+/// marker bit.
 fn stamp(packet: &PacketBytes, at: usize) -> u64 {
     let byte = |i: usize| u64::from(packet[at + i]);
     (byte(0) >> 1 & 0x07) << 30 | byte(1) << 22 | (byte(2) >> 1) << 15 | byte(3) << 7 | byte(4) >> 1

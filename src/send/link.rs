@@ -1,5 +1,5 @@
-//! The TCP connection: a single attempt to connect, writes that a stop flag interrupts,
-//! and a shutdown that verifies that everything was received.
+//! The TCP connection: one attempt to connect, writes that a stop flag interrupts, and a shutdown
+//! that verifies that all bytes were received.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result, Stage};
 
-/// Time that an address may take to answer.
+/// Connection timeout per address.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Interval at which a blocked call checks the stop flag.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Time that the receiver may take to close the connection after the last byte.
+/// Time to wait after the last byte until the receiver closes the connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection to a receiver.
@@ -25,10 +25,10 @@ pub struct Link {
     sent_bytes: u64,
 }
 
-/// Whether a call completed, or was stopped.
+/// Result of a call that can be stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
-    /// Everything was written.
+    /// All bytes were written.
     Whole,
     /// The stop flag was set first.
     Stopped,
@@ -65,7 +65,7 @@ impl Link {
         self.sent_bytes
     }
 
-    /// Writes all of `bytes`, however long the receiver takes, unless `stop` is set.
+    /// Writes all of `bytes`, without a time limit, unless `stop` is set.
     ///
     /// # Errors
     ///
@@ -88,12 +88,12 @@ impl Link {
         Ok(Sent::Whole)
     }
 
-    /// Shuts down the write side and waits until the receiver closes the connection: only
-    /// then has it received everything. Gives up after 5 s.
+    /// Shuts down the write side and waits until the receiver closes the connection: only then has
+    /// it received everything. Gives up after 5 s.
     ///
     /// # Errors
     ///
-    /// Returns an error if the receiver discarded bytes that it had not read.
+    /// Returns an error if the receiver closed the connection with unread bytes.
     pub fn close(mut self, stop: &AtomicBool) -> Result<()> {
         match self.stream.shutdown(Shutdown::Write) {
             // The receiver closed first. The read below shows whether it read everything.

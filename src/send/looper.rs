@@ -1,7 +1,7 @@
 //! Repeats the same packets as one endless stream.
 //!
-//! The first pass is unchanged and analyzed. In every later pass, the clocks are shifted
-//! by the duration of a pass, and the continuity counters continue those sent before the
+//! The first pass is sent unchanged and analyzed. In every later pass, the clocks are shifted by
+//! the duration of a pass, and the continuity counters continue from the last values before the
 //! seam. Gaps and jumps within the file stay as they are.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use super::fields::{self, PesStamps, TIMESTAMP_WRAP};
 use crate::media::{TICKS_PER_SECOND, Ticks};
 use crate::ts::{Header, NULL_PID, PCR_PER_TICK, TS_PACKET_BYTES, pcr};
 
-/// A larger step between two decoding times, or two PCRs, is a jump.
+/// Maximum regular step between two decoding times, or two PCRs. A larger one is a jump.
 const MAX_STEP: u64 = TICKS_PER_SECOND as u64;
 
 /// A stream that would step back by less than this at the seam does not lengthen the
@@ -22,12 +22,12 @@ const MAX_EXTENSION: u64 = 10 * TICKS_PER_SECOND as u64;
 
 /// Rewrites packets from the second pass on.
 ///
-/// The duration of a pass is the last decoding time of the first video stream minus its
-/// first one, plus its last regular step: across the seam, video continues after exactly
-/// one frame interval. If another stream would then step back by 50 ms or more (up to 10
-/// s), the pass is as long as that stream; the duration of its last PES packet is
-/// estimated from its size. Without video, the first stream with timestamps determines
-/// the duration, without timestamps the PCR; without a PCR it is 0.
+/// The duration of a pass is the last decoding time of the first video stream minus its first one,
+/// plus its last regular step: across the seam, video continues after exactly one frame interval.
+/// If another stream would then step back by 50 ms or more (up to 10 s), the pass is as long as
+/// that stream; the duration of its last PES packet is estimated from its size. Without video, the
+/// first stream with timestamps determines the duration; without timestamps, the PCR; without a
+/// PCR, the duration is 0.
 #[derive(Debug, Default)]
 pub struct Looper {
     pass: u64,
@@ -45,17 +45,17 @@ struct ClockRange {
     first: u64,
     last: u64,
     step: u64,
-    /// Bytes of the PES packet that the step belongs to; 0 if unknown.
+    /// Size in bytes of the PES packet to which the step belongs; 0 if unknown.
     step_bytes: u16,
-    /// Bytes of the last PES packet; 0 if unknown.
+    /// Size in bytes of the last PES packet; 0 if unknown.
     last_bytes: u16,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct LoopedCounter {
-    /// The last value sent.
+    /// The last counter value sent.
     last: u8,
-    /// Added to the file's value; `None` until the first packet of the pass.
+    /// Added to the counter in the file; `None` until the first packet of the pass.
     shift: Option<u8>,
 }
 
@@ -79,8 +79,7 @@ impl Looper {
         self.continue_counter(packet);
     }
 
-    /// Ends the pass. Returns by how much the clocks of the next pass are shifted
-    /// relative to this one.
+    /// Ends the pass. Returns the shift of the next pass's clocks relative to this one.
     pub fn seam(&mut self) -> Ticks {
         if self.pass == 0 {
             self.duration = self.determine_duration();
@@ -105,8 +104,7 @@ impl Looper {
             self.clocks.entry(pid).or_insert_with(|| ClockRange::from(ticks)).advance(ticks, 0);
         }
         let Some(stamps) = PesStamps::find(packet) else { return };
-        // Audio, video, private stream 1 (AC-3) and extended (VC-1): the streams that a
-        // player plays.
+        // Audio, video, private stream 1 (AC-3) and extended (VC-1): streams that a player plays.
         if !matches!(stamps.stream_id, 0xbd | 0xc0..=0xef | 0xfd) {
             return;
         }
@@ -175,9 +173,9 @@ impl ClockRange {
         (self.last + TIMESTAMP_WRAP - self.first + self.step) % TIMESTAMP_WRAP
     }
 
-    /// As [`Stretch::length`], for a stream with several frames per PES packet. The last
-    /// one is often shorter: its duration is estimated from its size, at the bit rate of
-    /// the previous one.
+    /// As [`ClockRange::length`], for a stream with several frames per PES packet. The last PES packet
+    /// is often shorter: its duration is estimated from its size, at the bit rate of the previous
+    /// one.
     fn estimated_length(&self) -> u64 {
         if self.step_bytes == 0 || self.last_bytes >= self.step_bytes {
             return self.length();
@@ -279,7 +277,7 @@ mod tests {
             file.extend(audio);
         }
         assert_eq!(looped(&file, 1).1, Ticks(8 * 4500));
-        // One audio packet less than the tolerance: video decides.
+        // One audio packet less than the tolerance: video determines the duration.
         file.truncate((5 + 4) * TS_PACKET_BYTES);
         assert_eq!(looped(&file, 1).1, Ticks(5 * 3600));
     }

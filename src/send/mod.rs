@@ -4,8 +4,8 @@
 //! file ─▶ pieces ─▶ looper ─▶ tape ─run─▶ pacer ─due─▶ play ─▶ link ─TCP─▶
 //! ```
 //!
-//! Without a loop, the receiver gets exactly the bytes of the file. With one, it gets them
-//! once, and then again and again with continuous clocks and counters.
+//! Without a loop, the receiver gets exactly the bytes of the file. With a loop, it gets them once,
+//! and then repeatedly with continuous clocks and counters.
 
 mod fields;
 mod link;
@@ -31,13 +31,13 @@ use tape::Tape;
 /// Speed at which a file is sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Speed {
-    /// This factor of the file's own clock; finite and positive.
+    /// Factor of the file's own clock; finite and positive.
     Factor(f64),
     /// As fast as the receiver accepts data.
     Max,
 }
 
-/// What to send, where to, and how.
+/// Options of `send`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SendOptions {
     /// The MPEG-TS file.
@@ -74,17 +74,16 @@ pub struct SendSummary {
     pub elapsed: Duration,
     /// Number of finished passes.
     pub passes: u64,
-    /// Whether the stop flag ended it, and not the end of the file.
+    /// Whether sending ended because of the stop flag, rather than at the end of the file.
     pub was_stopped: bool,
 }
 
-/// Sends a file to its end, or until `stop` is set, which takes about 0.1 s to be
-/// noticed.
+/// Sends a file to its end, or until `stop` is set, which is noticed within about 0.1 s.
 ///
 /// # Errors
 ///
 /// Returns an error if the file cannot be read or is not MPEG-TS, or if the receiver cannot be
-/// reached or closes the connection before it has everything.
+/// reached or closes the connection before it has received everything.
 pub fn send(
     options: &SendOptions,
     stop: &AtomicBool,

@@ -9,11 +9,11 @@ use crate::ts::PCR_WRAP;
 /// Ticks per second of the system clock (ISO/IEC 13818-1, 2.4.2.1).
 const CLOCK_HZ: u64 = 27_000_000;
 
-/// A larger step between two readings is a jump of the clock: the standard allows 0.1 s
-/// between two PCRs.
+/// Maximum regular step between two readings. A larger one is a jump of the clock: the standard
+/// allows 0.1 s between two PCRs.
 const MAX_STEP: u64 = CLOCK_HZ;
 
-/// If sending is later than this, the schedule is moved instead of catching up.
+/// Maximum delay. Beyond that, the schedule is shifted instead of catching up.
 const MAX_LATE: Duration = Duration::from_secs(1);
 
 /// Value of the stream's clock at the first byte of a packet.
@@ -27,13 +27,13 @@ pub struct Reading {
 
 /// Maps bytes to the time at which they are due.
 ///
-/// Between two readings, the bytes are spread evenly. Bytes before the first reading are
-/// due at once. If the clock jumps, or no reading follows, the last known rate applies;
-/// after a jump, the new reading is the reference.
+/// Between two readings, the bytes are spread evenly. Bytes before the first reading are due
+/// immediately. If the clock jumps, or no reading follows, the last known rate applies; after a
+/// jump, the new reading is the reference.
 #[derive(Debug)]
 pub struct Pacer {
     speed: f64,
-    /// Media time so far, in 27 MHz ticks. It never wraps and never goes back.
+    /// Media time so far, in 27 MHz ticks. Never wraps or decreases.
     elapsed: u64,
     last: Option<Anchor>,
     /// Bytes since the last reading.
@@ -56,16 +56,16 @@ struct ClockRate {
 /// A run of bytes and the time in which to send it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// Time at which its first byte is due, from the start.
+    /// Time from the start at which the first byte is due.
     pub start: Duration,
-    /// Time at which the byte after it is due.
+    /// Time from the start at which the byte after the run is due.
     pub end: Duration,
     /// Length in bytes.
     pub bytes: u64,
 }
 
 impl Span {
-    /// Returns the time at which its byte number `byte` is due, from the start.
+    /// Returns the time from the start at which byte number `byte` of the run is due.
     pub fn due(&self, byte: u64) -> Duration {
         if self.bytes == 0 {
             return self.end;
@@ -82,8 +82,7 @@ impl Pacer {
         Pacer { speed, elapsed: 0, last: None, since: 0, rate: None }
     }
 
-    /// Advances by `bytes` bytes; `end` is the reading of the packet after them, if it
-    /// has one.
+    /// Advances by `bytes` bytes. `end` is the reading of the packet after them, if any.
     pub fn advance(&mut self, bytes: u64, end: Option<Reading>) -> Span {
         let begin = self.elapsed;
         self.since += bytes;
@@ -130,8 +129,8 @@ impl Pacer {
     }
 }
 
-/// Converts due times to deadlines without drift: every deadline is relative to one
-/// origin, which moves only after a stall of more than a second.
+/// Converts due times to deadlines without drift: every deadline is relative to one origin, which
+/// is moved only after a stall of more than a second.
 #[derive(Debug, Default)]
 pub struct Schedule {
     origin: Duration,
@@ -143,8 +142,8 @@ impl Schedule {
         Schedule { origin: now }
     }
 
-    /// Returns the time at which to send bytes that are due at `due`. After a long stall
-    /// this is `now`, and all later bytes are delayed by as much.
+    /// Returns the time at which to send bytes that are due at `due`. After a long stall, this is
+    /// `now`, and all later bytes are delayed by the same amount.
     pub fn deadline(&mut self, due: Duration, now: Duration) -> Duration {
         let deadline = self.origin.saturating_add(due);
         if now.saturating_sub(deadline) > MAX_LATE {

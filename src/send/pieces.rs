@@ -11,7 +11,7 @@ const DECISION_BYTES: usize = 5 * PacketSize::MAX_BYTES;
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Returns whether a whole packet begins at the start of `bytes`: its sync byte and the following
-/// ones are in step.
+/// ones are at packet distance.
 pub fn begins_packet(bytes: &[u8], size: PacketSize) -> bool {
     bytes.len() >= TS_PACKET_BYTES && in_step(bytes, size.bytes())
 }
@@ -19,9 +19,9 @@ pub fn begins_packet(bytes: &[u8], size: PacketSize) -> bool {
 /// A part of the file, in order.
 #[derive(Debug)]
 pub enum Piece<'a> {
-    /// A packet. Changes to it are only seen by the caller.
+    /// A packet. Changes to it are visible only to the caller.
     Packet(&'a mut [u8; TS_PACKET_BYTES]),
-    /// Bytes that belong to no packet, or that the sender has added to one.
+    /// Bytes between packets, or added to a packet by the sender.
     Loose(&'a [u8]),
 }
 
@@ -35,13 +35,13 @@ pub struct Pieces<R> {
     at_end: bool,
     is_in_step: bool,
     size: PacketSize,
-    /// Bytes before the next packet, if packets are in step.
+    /// Number of bytes before the next packet, if packets are in step.
     gap_bytes: usize,
 }
 
 impl<R: Read> Pieces<R> {
-    /// Starts at the first byte of `source`, whose packets have this `size`, and are in step from
-    /// byte `first` on.
+    /// Returns the pieces of `source`. Its packets have this `size`, and are in step from byte
+    /// `first` on.
     pub fn new(source: R, size: PacketSize, first: usize) -> Self {
         let buffer = vec![0; BUFFER_BYTES];
         Pieces {
@@ -89,7 +89,7 @@ impl<R: Read> Pieces<R> {
         })
     }
 
-    /// Returns how many of the bytes ahead certainly belong to no packet.
+    /// Returns the number of the following bytes that certainly belong to no packet.
     fn loose(&self, ahead: &[u8]) -> usize {
         let decided = if self.at_end { ahead.len() } else { ahead.len() - DECISION_BYTES + 1 };
         memchr::memchr_iter(SYNC_BYTE, &ahead[1..decided])
@@ -98,7 +98,7 @@ impl<R: Read> Pieces<R> {
             .unwrap_or(decided)
     }
 
-    /// Reads until there are enough bytes to decide, or the source has ended.
+    /// Reads until enough bytes are available to decide, or the source has ended.
     fn fill(&mut self) -> io::Result<()> {
         if self.at_end || self.end - self.start >= DECISION_BYTES {
             return Ok(());
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
     use scenetap_testkit as testkit;
 
-    /// Returns at most three bytes at a time.
+    /// A reader that returns at most three bytes at a time.
     struct Drip<'a>(&'a [u8]);
 
     impl Read for Drip<'_> {

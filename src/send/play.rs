@@ -1,4 +1,4 @@
-//! Sends a tape in small bursts, each when it is due.
+//! Sends a tape in small bursts, each at its due time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,16 +11,16 @@ use super::{SendProgress, SendSummary, Speed};
 use crate::error::Result;
 use crate::ts::TS_PACKET_BYTES;
 
-/// A burst has at least the usual size of a TS datagram …
+/// Minimum size of a burst, the usual size of a TS datagram …
 const BURST_MIN_BYTES: usize = 7 * TS_PACKET_BYTES;
 
-/// … plus what is due within this time …
+/// … plus the bytes that are due within this time …
 const BURST_TIME: Duration = Duration::from_millis(10);
 
-/// … and never more than this.
+/// … and maximum size.
 const BURST_MAX_BYTES: usize = 64 * 1024;
 
-/// Maximum duration of one sleep, and so the delay until the stop flag is noticed.
+/// Maximum duration of one sleep, and thus delay until the stop flag is noticed.
 const MAX_SLEEP: Duration = Duration::from_millis(50);
 
 /// Time between two progress reports.
@@ -38,9 +38,9 @@ impl PacketOutlet for Link {
     }
 }
 
-/// The clock of the player.
+/// The clock used for sending.
 pub trait Time {
-    /// Returns the time since some fixed moment.
+    /// Returns the time since a fixed moment.
     fn now(&self) -> Duration;
     /// Waits for `duration`.
     fn sleep(&self, duration: Duration);
@@ -138,8 +138,8 @@ struct Bursts<'a> {
 }
 
 impl Bursts<'_> {
-    /// Adds a packet that is due at `next_due`. First sends the pending ones, which are
-    /// due at `due`, if there are enough.
+    /// Adds a packet that is due at `next_due`. If enough packets are pending, first sends those at
+    /// `due`.
     fn push(&mut self, packet: &[u8], due: &mut Duration, next_due: Duration) -> Result<Sent> {
         let is_enough = self.pending.len() >= BURST_MIN_BYTES;
         let is_time = next_due.saturating_sub(*due) >= BURST_TIME;
@@ -182,7 +182,7 @@ mod tests {
     use std::cell::Cell;
     use std::io::Write;
 
-    /// A clock that only advances when a caller sleeps or has to wait.
+    /// A clock that advances only when a caller sleeps or has to wait.
     #[derive(Default)]
     struct FakeTime(Cell<Duration>);
 

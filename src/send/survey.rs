@@ -1,5 +1,5 @@
-//! Examines the first bytes of a file: whether it is a transport stream, the size of its packets, and
-//! which clock to use for pacing.
+//! Examines the first bytes of a file: whether it is a transport stream, its packet size, and the
+//! clock to use for pacing.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::ts::{
     self, Header, PCR_PER_TICK, PacketSize, SYNC_BYTE, TS_PACKET_BYTES, pcr, phase_of,
 };
 
-/// Number of bytes that are searched for packets and for a clock.
+/// Number of bytes searched for packets and for a clock.
 pub const HEAD_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Result of [`survey`].
@@ -30,14 +30,14 @@ pub struct Survey {
 pub enum PacingClock {
     /// The PCR of a PID.
     Pcr(u16),
-    /// The decoding times of a PID, if there is no PCR.
+    /// The decoding times of a PID, if the stream has no PCR.
     Dts(u16),
-    /// There is no clock.
+    /// The stream has no clock.
     None,
 }
 
 impl PacingClock {
-    /// Returns the reading of the clock at `packet`, if it has one.
+    /// Returns the reading of the clock at `packet`, if the packet has one.
     pub fn read(self, packet: &[u8; TS_PACKET_BYTES]) -> Option<Reading> {
         let discontinuity = ts::discontinuity(packet);
         match self {
@@ -57,7 +57,7 @@ impl PacingClock {
 ///
 /// # Errors
 ///
-/// Returns an error if it is empty or not MPEG-TS.
+/// Returns an error if `head` is empty or not MPEG-TS.
 pub fn survey(head: &[u8], path: &Path) -> Result<Survey> {
     let refuse = |what: &str| Err(Error::new(Stage::Send, what).path(path));
     if head.is_empty() {
@@ -75,12 +75,12 @@ pub fn survey(head: &[u8], path: &Path) -> Result<Survey> {
     }
 }
 
-/// Returns where the first packets in step begin, and their size.
+/// Returns the start of the first packets in step, and their size.
 fn first_packet(head: &[u8]) -> Option<(usize, PacketSize)> {
     memchr::memchr_iter(SYNC_BYTE, head).find_map(|at| {
         let rest = &head[at..];
         let size = PacketSize::ALL.into_iter().find(|size| begins_packet(rest, *size))?;
-        // With an added byte that equals a sync byte, the packet may begin later.
+        // If an added byte looks like a sync byte, the packet may begin later.
         Some((at + if size.is_plain() { 0 } else { phase_of(rest, size).unwrap_or(0) }, size))
     })
 }

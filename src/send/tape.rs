@@ -10,7 +10,7 @@ use super::pieces::{Piece, Pieces};
 use super::survey::{HEAD_BYTES, PacingClock, Survey, survey};
 use crate::error::{Context, Error, Result, Stage};
 
-/// Maximum length of a run, if no reading follows sooner. Limits how much is read ahead.
+/// Maximum length of a run without a following reading. Limits how far the file is read ahead.
 const RUN_BYTES: usize = 4 * 1024 * 1024;
 
 /// Reads the file, and again from its start if it is looped.
@@ -29,14 +29,14 @@ pub struct Tape<'p> {
 /// How a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// The packet after it has this reading.
+    /// The packet after the run has this reading.
     At(Reading),
     /// No reading follows: the run has the maximum length, or the file ends.
     Open,
 }
 
 impl<'p> Tape<'p> {
-    /// Opens and examines the file. It must be seekable only if it is looped.
+    /// Opens and examines the file. A looped file must be seekable.
     ///
     /// # Errors
     ///
@@ -122,8 +122,8 @@ impl<'p> Tape<'p> {
     /// Starts the next pass, if there is one.
     fn rewind(&mut self) -> Result<bool> {
         let Some(looper) = &mut self.looper else { return Ok(false) };
-        // A file that was truncated meanwhile would be looped forever without returning a
-        // byte.
+        // Without this check, a file that was truncated meanwhile would be looped forever without
+        // returning a byte.
         if self.pass_bytes == 0 {
             return Err(Error::new(Stage::Send, "the file has become empty").path(self.path));
         }

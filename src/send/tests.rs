@@ -84,8 +84,7 @@ fn the_stop_flag_ends_a_send_that_waits_for_its_time_and_one_that_waits_for_the_
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             let sending = scope.spawn(|| send(&options, &stop, &mut |_| {}));
-            // The sender is connected. Nothing more is read, so that a fast sender
-            // stalls.
+            // The sender is connected. Read no more, so that a fast sender stalls.
             let (mut stream, _) = listener.accept().unwrap();
             stream.read_exact(&mut [0; 200]).unwrap();
             stop.store(true, Ordering::Relaxed);
@@ -99,7 +98,7 @@ fn the_stop_flag_ends_a_send_that_waits_for_its_time_and_one_that_waits_for_the_
     }
 }
 
-/// Returns fixtures of each codec, with their bytes.
+/// Returns one fixture of each codec with its bytes.
 fn fixtures() -> [(PathBuf, Vec<u8>); 5] {
     [
         "bbb_h264_bframes_scenecut_360p24",

@@ -1,4 +1,4 @@
-//! What of a session may be deleted, and how.
+//! Decides which files of a session may be deleted, and deletes them.
 
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
@@ -29,24 +29,25 @@ const OWN_NAMES: [&str; 10] = [
     STATE_NAME,
 ];
 
-/// Why nothing of a session may be deleted.
+/// Reason why a session must not be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protection {
-    /// It has a file `keep`.
+    /// The session has a file `keep`.
     Marked,
-    /// A recorder or a repair holds it.
+    /// A recorder or a repair holds the session's lock.
     Held,
-    /// A process has its recording open, of this id where it is known.
+    /// A process has the recording open; its id, if known.
     Open(Option<u32>),
-    /// It is behind a symbolic link, or scenetap did not create it: it has no `recorder.lock`.
+    /// The session is behind a symbolic link, or was not created by scenetap: it has no
+    /// `recorder.lock`.
     Foreign,
-    /// Its detection has not finished.
+    /// Detection has not finished.
     Unfinished,
-    /// It was changed after it was listed.
+    /// The session has changed since it was listed.
     Changed,
-    /// Another program holds the lock on its index.
+    /// Another program holds the lock on the index.
     IndexHeld,
-    /// Its recording has another name, so that deleting it would free nothing.
+    /// The recording has another hard link, so deleting it would free nothing.
     HardLinked,
 }
 
@@ -72,32 +73,32 @@ impl std::fmt::Display for Protection {
     }
 }
 
-/// A session whose files may be deleted: nobody records it and nobody plays it.
+/// A session whose files may be deleted: no process records or plays it.
 #[derive(Debug)]
 pub struct Deletable<'a> {
     session: &'a Session,
     parent: Folder,
     folder: Folder,
     stream: Folder,
-    /// The recording, if there is one.
+    /// The recording, if it exists.
     recording: Option<File>,
-    /// Set if this process has the session open itself.
+    /// Marks of the session, if this process has it open.
     marks: Option<Arc<Marks>>,
-    /// Held, so that no recorder opens the session meanwhile.
+    /// Locked, so that no recorder opens the session meanwhile.
     lock: Option<File>,
 }
 
-/// Finds the process that has a recording open.
+/// Returns a process that has a recording open, if any.
 pub type OpenedBy<'a> = &'a dyn Fn(&File, &OsStr) -> Option<u32>;
 
 impl<'a> Deletable<'a> {
-    /// Locks a session of no running recorder, to delete files of it. `opened_by` returns a process
-    /// that has a file open.
+    /// Locks a session without a running recorder, to delete files of it. `opened_by` returns a
+    /// process that has a file open.
     ///
     /// # Errors
     ///
-    /// Returns an error if a file cannot be opened. A session that may not be touched is none: then
-    /// the result is the reason.
+    /// Returns an error if a file cannot be opened. A protected session is no error: the inner
+    /// result then holds the protection.
     pub fn lock(session: &'a Session, opened_by: OpenedBy<'_>) -> Result<Result<Self, Protection>> {
         Self::open(session, None, opened_by)
     }
@@ -146,8 +147,8 @@ impl<'a> Deletable<'a> {
             }
             Err(_) => return Ok(Err(Protection::Foreign)),
         };
-        // Before the session is locked: this may take a while, and a recorder that starts meanwhile
-        // would find the session locked.
+        // Search before locking the session: this may take a while, and a recorder that starts
+        // meanwhile would find the session locked.
         let opener = recording.as_ref().and_then(|file| opened_by(file, RECORDING.as_ref()));
         if let Some(id) = opener {
             return Ok(Err(Protection::Open(Some(id))));
@@ -160,7 +161,7 @@ impl<'a> Deletable<'a> {
                 Err(TryLockError::Error(error)) => return Err(failed("cannot lock it")(error)),
             }
         }
-        // `scenetap play` locks what it plays, also as another user.
+        // `scenetap play` locks the recording that it plays, also as another user.
         if let Some(recording) = &recording
             && matches!(recording.try_lock(), Err(TryLockError::WouldBlock))
         {
@@ -170,20 +171,19 @@ impl<'a> Deletable<'a> {
         Ok(Ok(Deletable { session, parent, folder, stream, recording, marks, lock }))
     }
 
-    /// Returns the recording as it is now that nobody else can change it.
+    /// Returns the current recording, which no other process can change now.
     pub fn recording(&self) -> Option<StoredRecording> {
         StoredRecording::of(&self.recording.as_ref()?.metadata().ok()?)
     }
 
-    /// Returns whether the recording has no other name (hard link), so that deleting it frees its
-    /// space.
+    /// Returns whether the recording has no other hard link, so that deleting it frees its space.
     pub fn frees_space(&self) -> bool {
         let recording = self.recording.as_ref().and_then(|recording| recording.metadata().ok());
         recording.is_some_and(|recording| recording.nlink() == 1)
     }
 
     /// Deletes the recording, and returns its length in bytes. The index and the frames stay.
-    /// `is_open_here` tells that this process may still have it open.
+    /// `is_open_here` states that this process may still have it open.
     ///
     /// # Errors
     ///
@@ -200,11 +200,11 @@ impl<'a> Deletable<'a> {
         if let Some(marks) = &self.marks {
             marks.set_deleted();
         }
-        // It is deleted, whatever happens from here on.
+        // From here on, the recording counts as deleted, even after an error.
         let freed = || -> io::Result<()> {
             let is_last_name = recording.metadata()?.nlink() == 0;
             if is_open_here && is_last_name {
-                // Otherwise the space would be free only once every thread has closed it.
+                // Otherwise, the space would be freed only once every thread has closed the file.
                 disk::set_length(&recording, 0)?;
             }
             self.stream.sync()
@@ -215,14 +215,15 @@ impl<'a> Deletable<'a> {
         Ok(bytes)
     }
 
-    /// Deletes the recording, the frames and everything else that scenetap has written. Returns
-    /// the number of bytes of the recording, and whether the folder is gone: files of other
-    /// programs stay in it.
+    /// Deletes the recording, the frames and every other file that scenetap has written. Returns
+    /// the length of the recording in bytes, and whether the folder was removed: it stays if it
+    /// contains files of other programs.
     ///
     /// # Errors
     ///
-    /// Returns an error if a file cannot be removed. The next call goes on from there. A session
-    /// whose `index.lock` another program holds is none: then the result is the reason.
+    /// Returns an error if a file cannot be removed; the next call continues from there. A session
+    /// whose `index.lock` another program holds is no error: the inner result then holds the
+    /// protection.
     pub fn delete_all(mut self) -> Result<Result<(u64, bool), Protection>> {
         let path = self.session.folder();
         let frames = self.folder.folder("frames".as_ref()).ok();
@@ -232,8 +233,8 @@ impl<'a> Deletable<'a> {
         {
             return Ok(Err(Protection::IndexHeld));
         }
-        // The recording first and the lock last: a session of which a part is left is still
-        // recognized as one of scenetap, and is not reopened.
+        // The recording first and the lock last: a partly deleted session is still recognized as
+        // one of scenetap, and is not reopened.
         let bytes = self.delete_recording(false)?;
         let removed = || -> io::Result<bool> {
             if let Some(frames) = &frames {
@@ -265,7 +266,7 @@ fn remove_own_files(folder: &Folder) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns whether scenetap writes files of this name in a session: also quarantined ones
+/// Returns whether scenetap writes files of this name in a session, including quarantined ones
 /// (`checkpoint.json.set-aside-1`) and temporary ones (`.index.json.tmp-77`).
 fn is_own_name(name: &str) -> bool {
     let base = name.split_once(".set-aside-").map_or(name, |(base, _)| base);

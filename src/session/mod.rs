@@ -25,11 +25,11 @@ pub use stored::{StoredRecording, StoredSession, series_of, stored_sessions, suc
 /// The folders in a session's folder.
 const PARTS: [&str; 4] = ["stream", "frames", "transcript", "agent"];
 
-/// Time for which the lock of a session is waited for: whoever looks for old sessions to delete
-/// holds it so briefly.
+/// Time to wait for the lock of a session: a process that looks for old sessions to delete holds it
+/// for less.
 const BRIEF: Duration = Duration::from_millis(500);
 
-/// Time between two looks whether the lock is free.
+/// Interval at which a held lock is tried again.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The folder of one recording.
@@ -38,12 +38,12 @@ pub struct Session {
     folder: PathBuf,
 }
 
-/// A session that this process has locked. Meanwhile, no other process can record it.
+/// A session that this process has locked. No other process can record it meanwhile.
 #[derive(Debug)]
 pub struct OwnedSession {
     session: Session,
     marks: Arc<Marks>,
-    /// Held for its lock, which is released when it is dropped.
+    /// Keeps the lock, which is released on drop.
     _lock: File,
 }
 
@@ -55,7 +55,7 @@ impl std::ops::Deref for OwnedSession {
     }
 }
 
-/// What the threads of this process tell each other about a session. It outlives the lock.
+/// State of a session that the threads of this process share. It outlives the lock.
 #[derive(Debug, Default)]
 pub struct Marks {
     is_deleted: AtomicBool,
@@ -75,39 +75,40 @@ impl Marks {
         self.is_deleted.load(Relaxed)
     }
 
-    /// Marks the recording as detected to its end, whether it has pictures or not.
+    /// Marks detection as complete: it has reached the end of the recording, with or without
+    /// pictures.
     pub fn set_detected(&self) {
         self.is_detected.store(true, Relaxed);
     }
 
-    /// Sets how many bytes of the recording detection has read.
+    /// Sets the number of bytes of the recording that detection has read.
     pub fn set_read_bytes(&self, bytes: u64) {
         self.read_bytes.store(bytes, Relaxed);
     }
 
-    /// Returns how many bytes of the recording detection has read.
+    /// Returns the number of bytes of the recording that detection has read.
     pub fn read_bytes(&self) -> u64 {
         self.read_bytes.load(Relaxed)
     }
 
-    /// Sets byte offset and time, in 90 kHz ticks, of the last picture that has a verdict.
+    /// Sets byte offset and time, in 90 kHz ticks, of the last picture with a verdict.
     pub fn set_last_picture(&self, at: u64, ticks: i64) {
         *self.last_picture.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, ticks));
     }
 
-    /// Returns byte offset and time, in 90 kHz ticks, of the last picture that has a verdict.
+    /// Returns byte offset and time, in 90 kHz ticks, of the last picture with a verdict.
     pub fn last_picture(&self) -> Option<(u64, i64)> {
         *self.last_picture.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether the recording was detected to its end.
+    /// Returns whether detection has reached the end of the recording.
     pub fn is_detected(&self) -> bool {
         self.is_detected.load(Relaxed)
     }
 }
 
 impl OwnedSession {
-    /// Removes the folder of a session that could not be recorded, as far as it is empty.
+    /// Removes the empty folders of a session that could not be recorded.
     pub fn remove_unused(self) {
         let removed = || -> std::io::Result<()> {
             let folder = disk::Folder::open(&self.session.folder)?;
@@ -138,7 +139,8 @@ impl Session {
         Ok(Session { folder })
     }
 
-    /// Returns the session whose recording is at `path`. `None` if it is no recording of a session.
+    /// Returns the session whose recording is at `path`. `None` if `path` is not the recording of a
+    /// session.
     ///
     /// # Errors
     ///
@@ -164,7 +166,7 @@ impl Session {
         Err(Error::new(Stage::Session, what).of_kind(Kind::Gone).path(session.folder))
     }
 
-    /// Finds a session like [`Session::find`], whose recording may have been deleted.
+    /// Finds a session like [`Session::find`], even if its recording was deleted.
     ///
     /// # Errors
     ///
@@ -180,8 +182,8 @@ impl Session {
         Err(Error::new(Stage::Session, what).path(name))
     }
 
-    /// Returns whether the session was recorded and its recording is missing: the index, its
-    /// synced copy and the checkpoint are only written after the recording exists.
+    /// Returns whether the session was recorded and its recording is missing: the index, its synced
+    /// copy and the checkpoint are written only after the recording exists.
     fn has_lost_its_recording(&self) -> bool {
         let written_later =
             [self.frames_dir().join("index.json"), self.index_copy(), self.checkpoint_json()];
@@ -200,8 +202,7 @@ impl Session {
             let folder = session.folder.join(folder);
             disk::create_folders(&folder).context(Stage::Session, &folder, "cannot create")?;
         }
-        // Files synced in a folder are lost if the name of the folder itself is not
-        // durable.
+        // Files synced in a folder are lost if the folder's own name is not durable.
         for folder in [&session.folder, session.folder.parent().unwrap_or(&session.folder)] {
             disk::sync_folder(folder).context(Stage::Session, folder, "cannot sync")?;
         }
@@ -210,7 +211,8 @@ impl Session {
         loop {
             let lock = disk::open_lock(&path).context(Stage::Session, &path, "cannot open")?;
             match lock.try_lock() {
-                // Whoever deletes old sessions may have removed the file since it was opened.
+                // A process that deletes old sessions may have removed the file after it was
+                // opened.
                 Ok(()) if is_same_file(&lock, &path) => {
                     return Ok(OwnedSession { session, marks: Arc::default(), _lock: lock });
                 }
@@ -288,7 +290,7 @@ impl Session {
     }
 }
 
-/// Removes the folders of a session if nothing is in them.
+/// Removes the folders of a session if they are empty.
 fn remove_empty_folders(session: &Session) -> std::io::Result<()> {
     let parent = session.folder.parent().unwrap_or(&session.folder);
     let (parent, name) =

@@ -1,7 +1,7 @@
 //! The names of sessions, and the series that they belong to.
 //!
-//! A series is `NAME`, `NAME_2`, `NAME_3` …; all sessions named for the time at which they start
-//! are one series.
+//! A series is `NAME`, `NAME_2`, `NAME_3` …; all sessions named for their start times are one
+//! series.
 
 use jiff::Zoned;
 use jiff::civil::DateTime;
@@ -15,23 +15,23 @@ const TIME_LENGTH: usize = "20261123_041500".len();
 /// The name of a series.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SeriesName {
-    /// The sessions that are named for the time at which they start.
+    /// Sessions named for their start times.
     Timed,
     /// `NAME`, `NAME_2`, `NAME_3` and so on.
     Named(String),
 }
 
-/// The place of a session in its series: earlier sessions are less.
+/// The place of a session in its series: earlier sessions compare as less.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The time in the name; empty in a named series.
     time: String,
-    /// The number after it: 1 if there is none.
+    /// The number after the name or time; 1 if it has none.
     number: u32,
 }
 
 impl SeriesName {
-    /// Returns the series of a recorder: `name` is the name it was given.
+    /// Returns the series of a recorder. `name` is the session name passed to it.
     pub fn of_recorder(name: Option<&str>) -> Self {
         match name {
             Some(name) if Self::Timed.place(name).is_none() => Self::Named(name.to_owned()),
@@ -45,14 +45,14 @@ impl SeriesName {
             return (Self::Timed, place);
         }
         let base = name.rsplit_once('_').map_or(name, |(base, _)| base);
-        // `a_02` is a name of its own.
+        // `a_02` is a separate name.
         let number = number_of(name, base);
         let (base, number) = number.map_or((name, 1), |number| (base, number));
         (Self::Named(base.to_owned()), Place { time: String::new(), number })
     }
 
-    /// Returns the place of a session that is called `name` in this series; `None` if it is in
-    /// another.
+    /// Returns the place of the session `name` in this series; `None` if it belongs to another
+    /// series.
     pub fn place(&self, name: &str) -> Option<Place> {
         let time = match self {
             Self::Named(base) => {
@@ -83,7 +83,7 @@ pub(super) fn number_of(folder: &str, name: &str) -> Option<u32> {
     }
     let digits = folder.strip_prefix(name)?.strip_prefix('_')?;
     let number = digits.parse().ok().filter(|number| *number >= 2)?;
-    // `a_02` and `a_+2` are other names.
+    // `a_02` and `a_+2` are separate names.
     (numbered(name, number) == folder).then_some(number)
 }
 

@@ -11,11 +11,11 @@ use crate::disk;
 use crate::error::{Context, Kind, Result, Stage};
 
 /// Maximum number of unfinished sessions of an earlier process that are opened: each holds a lock
-/// and two file descriptors until detection has finished it.
+/// and two file descriptors until its detection has finished.
 const MAX_UNFINISHED: usize = 48;
 
-/// Number of earlier sessions that are examined, the newest ones: each takes some reads from the
-/// disk before the recorder is ready.
+/// Maximum number of earlier sessions that are examined, newest first: each costs some reads from
+/// the disk before the recorder is ready.
 const MAX_EXAMINED: usize = 256;
 
 /// The sessions of one recorder: `NAME`, `NAME_2`, `NAME_3` … or, without a name, sessions named
@@ -64,7 +64,8 @@ impl Series {
                 let named = self.sessions_dir.join(name);
                 let last = earlier.pop().unwrap_or(named);
                 if Session::at(&last)?.has_lost_its_recording() {
-                    // Its frames and index stay as they are: the stream continues in a new session.
+                    // The frames and the index of the deleted recording stay: the stream continues
+                    // in a new session.
                     self.new_folder(name, 2)?
                 } else {
                     last
@@ -88,7 +89,7 @@ impl Series {
             None => self.new_folder(&time_id(now), 1)?,
         };
         Session::own_folder(&folder).inspect_err(|_| {
-            // The disk was full, for example.
+            // Clean up after a failure, for example a full disk.
             let _ = Session::at(&folder).map(|session| remove_empty_folders(&session));
         })
     }
@@ -98,8 +99,8 @@ impl Series {
         disk::create_folders(folder).context(Stage::Session, folder, "cannot create")
     }
 
-    /// Returns the folders of the series that exist, in order: `NAME`, `NAME_2` … or, without a
-    /// name, all that are named for a time. Some may be missing.
+    /// Returns the existing folders of the series, in order: `NAME`, `NAME_2` … or, without a name,
+    /// all folders named for a time. There may be gaps.
     fn existing(&self) -> Result<Vec<PathBuf>> {
         let series = match &self.name {
             Some(name) => SeriesName::Named(name.clone()),
@@ -137,14 +138,14 @@ impl Series {
         read().context(Stage::Session, folder, "cannot read")
     }
 
-    /// Creates the folder that follows the highest number of this name, at least `least`. Numbers
-    /// below the highest are not used again, even if their sessions were deleted.
+    /// Creates the folder after the highest number of this name, at least `least`. Lower numbers
+    /// are not reused, even if their sessions were deleted.
     fn new_folder(&self, name: &str, least: u32) -> Result<PathBuf> {
         let highest = self.numbers(name)?.into_iter().max().unwrap_or(0);
         let mut number = least.max(highest.saturating_add(1));
         loop {
             let folder = self.sessions_dir.join(numbered(name, number));
-            // Creating the folder is the test: two recorders that start at once get two folders.
+            // Creating the folder decides: two recorders that start simultaneously get two folders.
             match disk::create_folder(&folder) {
                 Ok(()) => return Ok(folder),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < u32::MAX => {
@@ -156,14 +157,14 @@ impl Series {
     }
 }
 
-/// Opens the last of `earlier` whose detection has not finished, oldest first.
+/// Opens the last sessions of `earlier` whose detection has not finished, oldest first.
 fn open_unfinished(
     earlier: &[PathBuf],
     is_finished: &dyn Fn(&Session) -> bool,
 ) -> Vec<OwnedSession> {
     let mut unfinished = Vec::new();
     for (n, folder) in earlier.iter().rev().take(MAX_EXAMINED).enumerate() {
-        // Without a recording there is nothing to detect, and nothing may be created.
+        // Without a recording, there is nothing to analyze, and nothing may be created.
         if !Session::at(folder).is_ok_and(|session| session.recording_ts().is_file()) {
             continue;
         }
@@ -181,8 +182,8 @@ fn open_unfinished(
             }
             Ok(session) => session,
         };
-        // The last of them counts as unfinished even if its checkpoint is final: it may have
-        // been written at an earlier end of the recording.
+        // The newest one counts as unfinished even if its checkpoint is final, which may date from
+        // an earlier end of the recording.
         if n == 0 || !is_finished(&session) {
             unfinished.push(session);
         }

@@ -1,4 +1,4 @@
-//! `frames/state.json`: whether anything more is to come in a session, for those who wait for it.
+//! `frames/state.json`: tells clients whether a session will get more frames.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,46 +10,46 @@ use super::Session;
 /// Name of the file in the frames folder.
 pub const STATE_NAME: &str = "state.json";
 
-/// What a session's recorder tells of it. Keys are added, never changed; a key that another version
-/// does not write reads as its default. Times of day are RFC 3339, in UTC.
+/// State that a recorder writes for each session. Keys are added, never changed; a key that another
+/// version does not write has its default value. Times of day are RFC 3339, in UTC.
 ///
-/// A recorder that was killed tells nothing any more: then no process holds the session's lock.
+/// A killed recorder no longer updates it. In that case, no process holds the session's lock.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SessionState {
     /// Id of the session.
     pub session: String,
-    /// Whether every picture of the recording has a verdict, and none is to come.
+    /// Whether every picture of the recording has a verdict, and no more will follow.
     pub ended: bool,
-    /// When this was written.
+    /// Time at which this state was written.
     pub written_at: Option<String>,
     /// Process id of the recorder.
     pub pid: u32,
-    /// Boot of the machine in which it runs: after another one, `pid` is another process.
+    /// Boot id of the machine: after a reboot, `pid` may be another process.
     pub boot_id: String,
     /// Whether a sender is connected.
     pub sender: SenderState,
-    /// When the last byte arrived.
+    /// Time at which the last byte arrived.
     pub last_byte_at: Option<String>,
     /// Length of the recording in bytes.
     pub recorded_bytes: u64,
     /// The last picture that has a verdict.
     pub last_picture: Option<LastPicture>,
-    /// Bytes that are recorded and not analyzed yet.
+    /// Number of recorded bytes that are not analyzed yet.
     pub lag_bytes: u64,
-    /// The same in seconds; estimated.
+    /// Estimated duration of these bytes in seconds.
     pub lag_seconds: f64,
 }
 
-/// Whether a sender is connected.
+/// State of the connection to the sender.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SenderState {
-    /// Whether one is.
+    /// Whether a sender is connected.
     pub connected: bool,
-    /// Since when that has been so.
+    /// Time at which it connected or, if not connected, at which the last sender disconnected.
     pub since: Option<String>,
-    /// Address and port of the one that is connected.
+    /// Address and port of the connected sender.
     pub address: Option<String>,
 }
 
@@ -59,7 +59,7 @@ pub struct SenderState {
 pub struct LastPicture {
     /// Seconds from the start of the recording.
     pub timestamp: f64,
-    /// When its first byte arrived, if a process that still runs has received it.
+    /// Time at which the picture's first byte arrived, if the process that received it still runs.
     pub captured_at: Option<String>,
 }
 
@@ -69,8 +69,7 @@ impl Session {
         self.frames_dir().join(STATE_NAME)
     }
 
-    /// Returns what the last recorder of the session has told; `None` if it told nothing, or nothing
-    /// that can be read.
+    /// Returns the last written state; `None` if the file is missing or cannot be read.
     pub fn state(&self) -> Option<SessionState> {
         serde_json::from_slice(&fs::read(self.state_json()).ok()?).ok()
     }

@@ -10,7 +10,7 @@ use super::Session;
 use super::names::{Place, SeriesName};
 use crate::error::{Context, Result, Stage};
 
-/// A file of this name in a session's folder protects the session: nothing of it is deleted.
+/// Name of a file that protects the session from deletion.
 pub const KEEP_NAME: &str = "keep";
 
 /// A session in the folder of sessions.
@@ -21,9 +21,9 @@ pub struct StoredSession {
     /// The series to which it belongs.
     pub series: SeriesName,
     place: Place,
-    /// The recording; `None` if there is none, or none that is a regular file.
+    /// The recording; `None` if it is missing or not a regular file.
     pub recording: Option<StoredRecording>,
-    /// Whether the recording lies behind a symbolic link, on another disk for example.
+    /// Whether the recording is behind a symbolic link, for example on another disk.
     pub is_linked: bool,
 }
 
@@ -42,7 +42,7 @@ impl StoredRecording {
     }
 }
 
-/// Returns the sessions in `sessions_dir`: series by series, the oldest of each first.
+/// Returns the sessions in `sessions_dir`, grouped by series, each series oldest first.
 ///
 /// # Errors
 ///
@@ -83,7 +83,7 @@ pub fn series_of(session: &Session) -> Result<Vec<StoredSession>> {
     Ok(stored)
 }
 
-/// Returns the session that comes after another one in its series, if there is one.
+/// Returns the next session of the series, if there is one.
 ///
 /// # Errors
 ///
@@ -104,15 +104,16 @@ impl StoredSession {
         Some(self)
     }
 
-    /// Orders sessions of one series, oldest first.
+    /// Returns the place in the series, by which sessions are ordered.
     pub fn place(&self) -> &Place {
         &self.place
     }
 
-    /// Returns the time at which recording ended or, once the recording was deleted, detection.
+    /// Returns the time at which recording ended. If the recording was deleted, returns the time at
+    /// which detection ended.
     pub fn modified(&self) -> Option<SystemTime> {
         let recorded = self.recording.map(|recording| recording.modified);
-        // Written at the end of detection, at the latest.
+        // The last of these is written at the end of detection.
         let of = |path: PathBuf| fs::symlink_metadata(path).and_then(|found| found.modified()).ok();
         recorded
             .or_else(|| of(self.session.checkpoint_json()))
@@ -123,7 +124,7 @@ impl StoredSession {
 impl Session {
     /// Returns the time at which the session was created.
     pub fn started(&self) -> Option<SystemTime> {
-        // Created with the session and never written.
+        // The lock file is created with the session and never written.
         fs::symlink_metadata(self.lock_path()).and_then(|found| found.modified()).ok()
     }
 

@@ -1,4 +1,4 @@
-//! The side that asks.
+//! The client side: queries recorders.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -10,25 +10,25 @@ use super::socket::{SocketKind, SocketOwner, find, pid_of, session_part, sockets
 use crate::error::{Context, Result, Stage};
 use crate::host::runtime_folder;
 
-/// Maximum length of an answer. Real ones are far shorter.
+/// Maximum length of an answer. Real answers are far shorter.
 const ANSWER_MAX_BYTES: u64 = 1 << 20;
 
-/// Result of asking a recorder.
+/// Result of querying a recorder.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// The recorder answered.
     Answered {
-        /// The line of JSON as received, including keys that this version does not know.
+        /// The line of JSON as received, including keys unknown to this version.
         line: String,
         /// The parsed line.
         status: Box<Status>,
     },
-    /// The recorder runs but does not answer.
+    /// A recorder runs but does not answer.
     Hangs {
         /// Process id.
         pid: Option<u32>,
     },
-    /// No recorder runs there any more.
+    /// No recorder uses the socket any more.
     Gone,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn all_of(kind: SocketKind) -> Vec<PathBuf> {
     sockets
 }
 
-/// Returns the sockets of recorders of the session in `folder`.
+/// Returns the sockets of recorders whose first session is in `folder`.
 ///
 /// # Errors
 ///
@@ -57,11 +57,11 @@ pub fn sockets_of(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(all_sockets().into_iter().filter(is_of_session).collect())
 }
 
-/// Asks the recorder behind `socket`, and waits at most `timeout` for the answer.
+/// Queries the recorder behind `socket`, and waits at most `timeout` for the answer.
 ///
 /// # Errors
 ///
-/// Returns an error if connecting is not permitted, or if the answer is not a status.
+/// Returns an error if connecting is not permitted, or the answer is not a status.
 pub fn ask(socket: &Path, timeout: Duration) -> Result<Answer> {
     let deadline = Instant::now() + timeout;
     let hangs = || Answer::Hangs { pid: pid_of(SocketKind::Status, socket) };
@@ -71,7 +71,7 @@ pub fn ask(socket: &Path, timeout: Duration) -> Result<Answer> {
         SocketOwner::NotListening => return Ok(Answer::Gone),
     };
     match read_line(found, deadline) {
-        // The recorder ended while it was asked.
+        // The recorder ended while it was queried.
         Ok(line) if line.is_empty() => Ok(Answer::Gone),
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Answer::Gone),
         Err(error)
@@ -124,7 +124,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Returns the result of asking a recorder that answers with `answer_text`.
+    /// Returns the result of querying a recorder that answers with `answer_text`.
     fn ask_recorder(answer_text: &'static str) -> Result<Answer> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("record-7-a.sock");

@@ -1,7 +1,7 @@
-//! A recorder's kept frames, one line of JSON each, for processes that wait for them.
+//! Feed of a recorder's kept frames: one line of JSON each, for clients that wait for frames.
 //!
-//! Nobody is waited for: a client that does not read is disconnected. It finds what it has missed in
-//! the index.
+//! The feed never waits for a client: one that does not read is disconnected, and finds the missed
+//! frames in the index.
 
 use std::convert::Infallible;
 use std::io::{ErrorKind, Read};
@@ -27,16 +27,16 @@ use crate::error::Result;
 /// Maximum number of clients at the same time. Others wait in the system's queue.
 const MAX_CLIENTS: usize = 64;
 
-/// Number of frames that a client may be behind.
+/// Maximum number of frames that a client may be behind.
 const MAX_BEHIND: usize = 256;
 
-/// Time in which a client has to take a line.
+/// Write timeout for one line.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Maximum length of a line that is read. Real ones are far shorter.
+/// Maximum length of a received line. Real lines are far shorter.
 const LINE_MAX_BYTES: usize = 1 << 20;
 
-/// One line.
+/// A line of the feed: one kept frame.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct KeptFrameLine {
     /// Folder of the session, absolute.
@@ -45,24 +45,24 @@ pub struct KeptFrameLine {
     pub frame: Value,
 }
 
-/// Tells clients of each kept frame. Clones share the clients.
+/// Sends each kept frame to all clients. Clones share the clients.
 #[derive(Debug, Clone)]
 pub struct FrameFeed {
     lines: Sender<Arc<str>>,
     /// `None` if the socket could not be created.
     socket: Option<Arc<BoundSocket>>,
-    /// What a client is told first: the session that was recorded first.
+    /// First line for each client: the session that was recorded first.
     hello: Arc<str>,
 }
 
 impl FrameFeed {
-    /// Returns a feed without a socket: nobody is told.
+    /// Returns a feed without a socket, and thus without clients.
     pub fn without_clients() -> Self {
         FrameFeed { lines: broadcast::channel(MAX_BEHIND).0, socket: None, hello: "\n".into() }
     }
 
-    /// Listens for clients. `session` is the session that is recorded first, whose lock the caller
-    /// holds. Must be called inside a tokio runtime.
+    /// Listens for clients. `session` is the session that is recorded first; the caller holds its
+    /// lock. Must be called inside a tokio runtime.
     ///
     /// # Errors
     ///
@@ -77,13 +77,14 @@ impl FrameFeed {
         FrameFeed { socket, hello: hello.into(), ..Self::without_clients() }
     }
 
-    /// Tells of a frame of the session in `folder`; `entry` is its entry in JSON. Never blocks.
+    /// Sends a frame of the session in `folder` to all clients. `entry` is its entry in JSON. Never
+    /// blocks.
     pub fn tell(&self, folder: &Path, entry: &str) {
         if self.lines.receiver_count() == 0 {
             return;
         }
         let folder = Value::from(folder.to_string_lossy());
-        // Without clients, nobody misses it.
+        // Fails only without clients.
         let _ = self.lines.send(format!("{{\"folder\":{folder},\"frame\":{entry}}}\n").into());
     }
 
@@ -104,9 +105,9 @@ impl FrameFeed {
     }
 }
 
-/// Writes lines until the client leaves, does not read, or has fallen too far behind.
+/// Writes lines until the client disconnects, stops reading, or falls too far behind.
 async fn write_lines(mut client: UnixStream, hello: Arc<str>, mut lines: Receiver<Arc<str>>) {
-    // Tells that from here on, every frame is told.
+    // Confirms that every frame from here on is sent.
     let mut line = hello;
     loop {
         let written = timeout(WRITE_TIMEOUT, client.write_all(line.as_bytes())).await;
@@ -119,14 +120,14 @@ async fn write_lines(mut client: UnixStream, hello: Arc<str>, mut lines: Receive
                 Ok(received) => line = received,
                 Err(_) => return,
             },
-            // Clients write nothing: this is the end of one.
+            // Clients send nothing: the client has disconnected.
             _ = client.read(&mut byte) => return,
         }
     }
 }
 
-/// Reads the feeds of all recorders of this user: after a rotation, no name tells which recorder has
-/// a session.
+/// Reads the feeds of all recorders of this user: after a rotation, the name of a socket no longer
+/// shows which recorder has a session.
 #[derive(Debug, Default)]
 pub struct FeedReader {
     feeds: Vec<Feed>,
@@ -136,13 +137,14 @@ pub struct FeedReader {
 struct Feed {
     path: PathBuf,
     stream: BlockingStream,
-    /// The beginning of a line.
+    /// The incomplete last line.
     buffer: Vec<u8>,
-    /// Folder of the session that was recorded first, once every frame is told.
+    /// Folder of the session that was recorded first, once the recorder has confirmed that every
+    /// frame is sent.
     tells_from: Option<PathBuf>,
 }
 
-/// The first line.
+/// First line of a feed.
 #[derive(Debug, Deserialize)]
 struct Hello {
     folder: PathBuf,
@@ -161,18 +163,18 @@ impl FeedReader {
         }
     }
 
-    /// Returns whether a recorder tells of each frame whose first session satisfies `is_ours`.
+    /// Returns whether a recorder sends each frame, and its first session satisfies `is_ours`.
     pub fn tells_of(&self, is_ours: &dyn Fn(&Path) -> bool) -> bool {
         self.feeds.iter().filter_map(|feed| feed.tells_from.as_deref()).any(is_ours)
     }
 
-    /// Returns the descriptors to wait for.
+    /// Returns the descriptors to wait on.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.feeds.iter().map(|feed| feed.stream.as_fd())
     }
 
-    /// Returns what has come, without waiting. `missed` is called if something may have come before,
-    /// which only the index tells: when a recorder begins to tell, and when one ends.
+    /// Returns the frames received so far, without waiting. Calls `missed` when a feed begins or
+    /// ends: frames may be missing, which only the index lists.
     pub fn read(&mut self, missed: &mut dyn FnMut()) -> Vec<KeptFrameLine> {
         let mut lines = Vec::new();
         self.feeds.retain_mut(|feed| {
@@ -199,7 +201,7 @@ impl FeedReader {
 }
 
 impl Feed {
-    /// Returns false at the end.
+    /// Receives bytes. Returns false at the end of the feed.
     fn read(&mut self) -> bool {
         let mut piece = [0; 1 << 14];
         loop {
@@ -222,7 +224,7 @@ mod tests {
     use super::*;
     use crate::status::server::BoundSocket;
 
-    /// Returns what comes on the next read that brings anything.
+    /// Returns the result of the next read that is not empty.
     fn next(reader: &mut FeedReader) -> (Vec<KeptFrameLine>, usize) {
         let mut missed = 0;
         loop {
@@ -260,7 +262,7 @@ mod tests {
         let (lines, missed) = next(&mut reader);
         assert_eq!((lines[0].frame["id"].as_str(), missed), (Some("F0002"), 0));
         assert_eq!(Path::new(&lines[0].folder), session.path());
-        // One that does not read loses the connection; the feed goes on.
+        // A client that does not read is disconnected; the feed continues.
         for n in 0..10_000 {
             feed.tell(session.path(), &format!("{{\"id\":{n},\"fill\":\"{}\"}}", "x".repeat(900)));
         }

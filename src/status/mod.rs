@@ -1,11 +1,10 @@
-//! The status of a running recorder, for processes on the same machine.
+//! The status of a running recorder, for clients on the same machine.
 //!
-//! A recorder has one Unix socket, in its user's [folder for
-//! sockets](crate::host::runtime_folder). It writes one line of JSON, a [`Status`], to each
-//! connection and closes it. The runtime that serves the sender also answers here: if
-//! there is no answer, the recorder hangs.
+//! A recorder has one Unix socket, in its user's [folder for sockets](crate::host::runtime_folder).
+//! It writes one line of JSON, a [`Status`], to each connection and closes it. The runtime that
+//! receives the stream also answers here: if no answer comes, the recorder hangs.
 //!
-//! On a second socket, a [`FrameFeed`], it writes a line for each frame that it keeps.
+//! On a second socket, a [`FrameFeed`], it writes a line for each kept frame.
 
 mod client;
 mod feed;
@@ -22,8 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::media::Damage;
 
-/// The status of one recorder. Keys are added, never changed; a key that another version does
-/// not send reads as its default.
+/// The status of one recorder. Keys are added, never changed; a key that another version does not
+/// send has its default value.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
@@ -37,16 +36,16 @@ pub struct Status {
     pub folder: String,
     /// Address on which the recorder listens.
     pub listening: String,
-    /// Time when it started to listen, RFC 3339.
+    /// Time at which the recorder started to listen, RFC 3339.
     pub since: String,
     /// The connected sender, if there is one.
     pub sender: Option<Sender>,
     /// Whether the stream can be written; false while the recorder waits for space.
     pub recording: bool,
-    /// Seconds since the current write began; 0 if there is none. A large value means
-    /// that the disk hangs.
+    /// Seconds since the current write began; 0 if no write is in progress. A large value means that
+    /// the disk hangs.
     pub write_seconds: f64,
-    /// Whether the recorder is shutting down and only finishes what it has received.
+    /// Whether the recorder is shutting down, and only processes data that it has already received.
     pub ending: bool,
     /// Bytes received from the network since startup.
     pub bytes_received: u64,
@@ -63,14 +62,14 @@ pub struct Status {
     pub lag_bytes: u64,
     /// Lag: seconds recorded but not analyzed yet; estimated.
     pub lag_seconds: f64,
-    /// Seconds for which bytes have come since the last scored picture: large if nothing can be
-    /// decoded, or if detection hangs.
+    /// Seconds from the first to the last byte received since the last scored picture: a large value
+    /// means that no picture can be decoded, or that detection hangs.
     pub undecided_seconds: f64,
     /// Pictures scored since startup.
     pub pictures: u64,
     /// Frames kept since startup.
     pub frames_kept: u64,
-    /// Damage seen since startup.
+    /// Damage detected since startup.
     pub damage: Damage,
     /// Connections refused since startup.
     pub refused: u64,
@@ -79,7 +78,7 @@ pub struct Status {
     pub deleted_recordings: u64,
     /// Bytes in these recordings.
     pub deleted_bytes: u64,
-    /// Sessions of which the recorder has deleted the frames since startup (`--keep-frames-for`).
+    /// Sessions whose frames the recorder has deleted since startup (`--keep-frames-for`).
     pub deleted_sessions: u64,
     /// Sessions of this recorder whose recording could not be synced, each with the byte offset from
     /// which on it may not be on disk.
@@ -98,7 +97,7 @@ pub struct Status {
 pub struct Sender {
     /// Address and port.
     pub address: String,
-    /// Time when it connected, RFC 3339.
+    /// Time at which the sender connected, RFC 3339.
     pub since: String,
 }
 
@@ -108,6 +107,6 @@ pub struct Sender {
 pub struct LoggedLine {
     /// The message, with its fields.
     pub message: String,
-    /// Time when it was logged, RFC 3339.
+    /// Time at which the line was logged, RFC 3339.
     pub at: String,
 }

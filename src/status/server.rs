@@ -1,4 +1,4 @@
-//! The recorder's side: writes one line to each connection.
+//! The recorder's side: writes one line to each client.
 
 use std::convert::Infallible;
 use std::fs::{self, File, TryLockError};
@@ -19,21 +19,21 @@ use crate::host::runtime_folder;
 /// Maximum number of clients served at the same time. Others wait in the system's queue.
 const MAX_CLIENTS: usize = 8;
 
-/// Write timeout for one client. The line fits into the socket's buffer, so it is not
+/// Write timeout for one client. The line fits into the socket's buffer, so the timeout is not
 /// expected to expire.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Time that a file system may take to report its free space.
+/// Maximum time to wait for a file system to report its free space.
 const DISK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Time to wait for another recorder that is about to listen as well.
+/// Maximum time to wait for another recorder that is creating its socket.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Pause when file descriptors are short, until others are closed.
+/// Pause before accepting again when no file descriptor is free.
 const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A listening socket. Dropping it removes the file.
+/// A listening socket. Dropping it removes its file.
 #[derive(Debug)]
 pub(super) struct BoundSocket {
     pub(super) listener: UnixListener,
@@ -48,8 +48,8 @@ impl BoundSocket {
     }
 
     pub(super) fn bind_in(kind: SocketKind, folder: &Path, session: &Path) -> Result<Self> {
-        // Between bind(2) and listen(2), a socket looks like one that was left behind.
-        // The lock keeps other recorders from removing it in that moment.
+        // Between bind(2) and listen(2), a socket looks like a left-over one. The lock prevents
+        // other recorders from removing it in that moment.
         let _locked = lock(folder)?;
         remove_left_overs(kind, folder, session)?;
         let path = runtime_folder::socket(Stage::Status, folder, &name_of(kind, session)?)?;
@@ -74,20 +74,20 @@ impl Drop for BoundSocket {
     }
 }
 
-/// Answers clients that ask for the status.
+/// Answers clients that query the status.
 #[derive(Debug)]
 pub struct Listener {
     socket: BoundSocket,
     clients: Arc<Semaphore>,
-    /// Limits the threads that wait for a hanging disk to one, however often clients ask.
+    /// Limits the threads that wait for a hanging disk to one, however often clients query.
     disk: Arc<Semaphore>,
 }
 
 impl Listener {
-    /// Listens for clients that ask about the session in `session`, whose lock the caller
-    /// holds. Must be called inside a tokio runtime.
+    /// Listens for clients that query the session in `session`, whose lock the caller holds. Must
+    /// be called inside a tokio runtime.
     ///
-    /// Removes sockets that killed recorders have left behind.
+    /// Removes sockets left behind by killed recorders.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl Listener {
             let permit = Arc::clone(&self.clients).acquire_owned().await;
             let client = self.socket.accept().await;
             let mut status = status();
-            // The session that is written now: after a rotation, it may be on another disk.
+            // The current session: after a rotation, it may be on another disk.
             let session = PathBuf::from(&status.folder);
             let disk = Arc::clone(&self.disk);
             tokio::spawn(async move {
@@ -124,7 +124,7 @@ impl Listener {
     }
 }
 
-/// Writes the status to a client. Errors are the client's problem and are ignored.
+/// Writes the status to a client. Errors affect only the client and are ignored.
 async fn answer(mut client: UnixStream, status: &Status) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(status)?;
     line.push(b'\n');
@@ -132,8 +132,7 @@ async fn answer(mut client: UnixStream, status: &Status) -> std::io::Result<()> 
     client.shutdown().await
 }
 
-/// Queries the free space on a blocking thread, since a network file system may take
-/// forever.
+/// Queries the free space on a blocking thread, since a network file system may hang.
 async fn free_bytes(disk: Arc<Semaphore>, folder: PathBuf) -> Option<u64> {
     let query = async {
         let permit = disk.acquire_owned().await;
@@ -219,7 +218,7 @@ mod tests {
                 assert!(answer.free_bytes.is_some());
             }
         }
-        // These clients were answered as well, whether they read it or not.
+        // These clients were answered as well, whether they read the answer or not.
         let mut line = String::new();
         idle.first().unwrap().read_to_string(&mut line).unwrap();
         assert!(line.ends_with("}\n"), "{line}");

@@ -1,8 +1,8 @@
-//! Names of the sockets, and whether a process listens on one.
+//! Names of the sockets, and detection of listening processes.
 //!
-//! The name is `record-PID-HASH.sock`, or `frames-PID-HASH.sock`. HASH is derived from the session's folder, so that
-//! a client can find the recorder of a session. PID identifies the process of a recorder
-//! that does not answer.
+//! The name is `record-PID-HASH.sock` or `frames-PID-HASH.sock`. HASH is derived from the session's folder,
+//! so that a client can find the recorder of a session. PID identifies the process of a recorder that does
+//! not answer.
 
 use std::fs;
 use std::io;
@@ -17,7 +17,7 @@ use crate::host::runtime_folder;
 
 const SUFFIX: &str = ".sock";
 
-/// What a socket tells.
+/// Content of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SocketKind {
     /// The status, once.
@@ -41,7 +41,7 @@ pub(super) fn name_of(kind: SocketKind, folder: &Path) -> Result<String> {
     Ok(format!("{prefix}{pid}{session}"))
 }
 
-/// Returns the end of the name. It is the same for every path of the session's folder.
+/// Returns the end of a socket's name. It is the same for every path of the session's folder.
 pub(super) fn session_part(folder: &Path) -> Result<String> {
     let real = fs::canonicalize(folder).context(Stage::Status, folder, "cannot open")?;
     Ok(format!("-{}{SUFFIX}", runtime_folder::name_of(&real)))
@@ -53,7 +53,7 @@ pub(super) fn pid_of(kind: SocketKind, socket: &Path) -> Option<u32> {
     name.split('-').next()?.parse().ok()
 }
 
-/// Returns the sockets of recorders in `folder`; none if it cannot be read.
+/// Returns the sockets of recorders in `folder`; an empty list if the folder cannot be read.
 pub(super) fn sockets_in(kind: SocketKind, folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let is_ours = |path: &PathBuf| {
@@ -70,8 +70,7 @@ pub(super) enum SocketOwner {
     Connected(UnixStream),
     /// A process listens, but its queue of pending connections is full.
     Busy,
-    /// No process listens: a killed recorder has left the file, or the file was just
-    /// removed.
+    /// No process listens: a killed recorder has left the file behind, or it was just removed.
     NotListening,
 }
 

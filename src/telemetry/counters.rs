@@ -34,13 +34,14 @@ impl DetectionState {
     }
 }
 
-/// Counters that the writer and the detector update and the status line reads.
+/// Counters that the writer and the analyzer update, and that the status line reads.
 ///
-/// They are independent of each other: a reader may see one change slightly before
-/// another. Nothing else depends on them.
+/// The counters are independent of each other: a reader may see one change slightly before another.
+/// They are only displayed.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Address of the sender, while one is connected; and since when that has been so.
+    /// Address of the connected sender, if any; time of its connection, or of the last
+    /// disconnection.
     sender: Mutex<(Option<String>, Option<Timestamp>)>,
     detection: Mutex<DetectionState>,
     session: Mutex<Option<PathBuf>>,
@@ -50,11 +51,11 @@ pub struct Counters {
     sync_failures: Mutex<BTreeMap<String, u64>>,
     /// The last logged error and warning.
     troubles: Troubles,
-    /// Bytes that have come since the last decided picture.
+    /// Bytes received since the last decided picture.
     undecided: Undecided,
-    /// Covers each operation of the writer thread.
+    /// Busy during each operation of the writer thread.
     pub recorder: Heartbeat,
-    /// The recording cannot be written, and the writer waits until it can be.
+    /// Whether the recording cannot be written and the writer is waiting.
     pub is_halted: AtomicBool,
     /// Connections refused before any of their bytes were recorded.
     pub refused: AtomicU64,
@@ -62,7 +63,7 @@ pub struct Counters {
     pub deleted_recordings: AtomicU64,
     /// Bytes in these recordings.
     pub deleted_bytes: AtomicU64,
-    /// Sessions of which the recorder has deleted the frames.
+    /// Sessions whose frames the recorder has deleted.
     pub deleted_sessions: AtomicU64,
     /// Bytes received from the network, including those of refused connections.
     pub bytes_received: AtomicU64,
@@ -84,7 +85,7 @@ pub struct Counters {
 #[allow(missing_docs)] // As in `Counters`.
 pub struct Snapshot {
     pub sender: Option<String>,
-    /// When the sender has connected, or the last one has left.
+    /// Time at which the sender connected, or the last one disconnected.
     pub sender_since: Option<Timestamp>,
     pub detection: DetectionState,
     pub is_halted: bool,
@@ -131,7 +132,7 @@ impl Counters {
         self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes that a recording could not be synced from an offset on.
+    /// Records that a recording could not be synced from an offset on.
     pub fn set_sync_failure(&self, session: &str, from: u64) {
         let mut failures = self.sync_failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.get(session) != Some(&from) {
@@ -155,7 +156,7 @@ impl Counters {
         self.undecided.received(Instant::now());
     }
 
-    /// Notes that a picture was decided.
+    /// Records that a picture was decided.
     pub fn decided(&self) {
         self.undecided.reset();
     }
@@ -199,8 +200,8 @@ impl Counters {
     }
 }
 
-/// Estimates the time of the newest byte: the bytes that are not analyzed yet are assumed
-/// to have the same average bit rate as those before.
+/// Estimates the time of the newest byte: assumes that the unanalyzed bytes have the same average
+/// bit rate as those before.
 fn recorded(recorded_bytes: u64, detected_bytes: u64, detected: Ticks) -> Ticks {
     if detected_bytes == 0 || recorded_bytes <= detected_bytes {
         return detected;

@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Covers each operation of a thread that may never finish, such as a write to disk.
-/// Another thread reads it. Waiting for work does not count as an operation.
+/// Measures the current operation of a thread that may hang, such as a write to disk. Another
+/// thread reads it. Waiting for work does not count as an operation.
 #[derive(Debug)]
 pub struct Heartbeat {
     created: Instant,
-    /// Start of the operation, in milliseconds after `created` plus one; 0 if there is none.
+    /// Start of the operation, in milliseconds after `created` plus one; 0 between operations.
     busy_since_ms: AtomicU64,
 }
 
@@ -28,7 +28,7 @@ impl Heartbeat {
         done
     }
 
-    /// Returns how long the current operation has been running; zero if there is none.
+    /// Returns the duration of the current operation so far; zero between operations.
     pub fn busy_for(&self) -> Duration {
         match self.busy_since_ms.load(Relaxed) {
             0 => Duration::ZERO,

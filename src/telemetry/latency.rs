@@ -1,26 +1,26 @@
-//! How long a live frame takes, stage by stage.
+//! Latency of live frames, stage by stage.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Maximum number of frames that are counted: the first ones of a run.
+/// Maximum number of measured frames: the first ones of a run.
 const MAX_FRAMES: usize = 1 << 16;
 
-/// When a frame had passed each stage.
+/// Times at which a frame passed each stage.
 #[derive(Debug, Clone, Copy)]
 pub struct Passage {
-    /// The packet arrived that released the picture: the first of the next access unit, or of a
+    /// Arrival of the packet that released the picture: the first of the next access unit, or of a
     /// later one if the decoder reorders.
     pub arrived: Instant,
-    /// Detection had read that packet.
+    /// Detection has read that packet.
     pub read: Instant,
-    /// The picture was decoded.
+    /// The picture is decoded.
     pub decoded: Instant,
-    /// The picture had its verdict.
+    /// The picture has its verdict.
     pub scored: Instant,
-    /// The JPEG was encoded.
+    /// The JPEG is encoded.
     pub encoded: Instant,
-    /// `index.json` named it.
+    /// `index.json` lists the frame.
     pub published: Instant,
 }
 
@@ -53,19 +53,19 @@ impl Latency {
         }
     }
 
-    /// Returns whether there is no frame.
+    /// Returns whether no frame was measured.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 
-    /// Returns the smallest duration of a column that is not exceeded by this share of the frames.
+    /// Returns the quantile `share` of sorted durations.
     fn quantile(sorted: &[Duration], share: f64) -> Duration {
         let rank = (share * sorted.len() as f64).ceil() as usize;
         sorted.get(rank.clamp(1, sorted.len()) - 1).copied().unwrap_or_default()
     }
 }
 
-/// A table: a row for each stage, with quantiles in milliseconds.
+/// Formats a table: one row per stage, with quantiles in milliseconds.
 impl fmt::Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "latency of {} frames in ms, stage by stage:", self.frames.len())?;

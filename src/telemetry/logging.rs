@@ -11,7 +11,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use super::Troubles;
 use crate::error::{Error, Result, Stage};
 
-/// What is logged on stderr, and how.
+/// Options of the log on stderr.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogOptions {
     /// Directives as `tracing_subscriber::EnvFilter` parses them.
@@ -25,18 +25,18 @@ pub struct LogOptions {
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One line for people.
+    /// One line of text per event.
     Text,
     /// One JSON object per line.
     Json,
 }
 
-/// Writes log lines to `writer` from now on, and remembers the last error and warning
-/// whether they are shown or not.
+/// Writes log lines to `writer` from now on, and stores the last error and warning, even if they
+/// are filtered out.
 ///
 /// # Errors
 ///
-/// Returns an error if the filter is invalid, or if there already is a subscriber.
+/// Returns an error if the filter is invalid, or a subscriber is already installed.
 pub fn init<W>(
     options: &LogOptions,
     writer: W,
@@ -76,10 +76,9 @@ fn wants_colors(no_color: Option<OsString>) -> bool {
     io::stderr().is_terminal() && no_color.is_none_or(|value| value.is_empty())
 }
 
-/// Returns whether stderr is connected to the systemd journal, which adds its own time to
-/// every line. systemd.exec(5): JOURNAL_STREAM holds the device and inode of the stream.
-/// They have to be compared, because processes inherit the variable even if their stderr
-/// goes elsewhere.
+/// Returns whether stderr is connected to the systemd journal, which adds its own time to every
+/// line. systemd.exec(5): JOURNAL_STREAM contains the device and inode of the stream. They have to
+/// be compared, because processes inherit the variable even if their stderr is redirected.
 fn is_journal(journal_stream: Option<OsString>) -> bool {
     let Some(stream) = journal_stream else { return false };
     let Ok(stat) = rustix::fs::fstat(io::stderr()) else { return false };

@@ -1,9 +1,9 @@
-//! Rate limit for log lines: every event is counted, but only logged once in a while.
+//! Rate limit for log lines: every event is counted, but logged only once per interval.
 
 use std::time::{Duration, Instant};
 
-/// Counts events of one kind and decides when to log them, so that a bad cable does not
-/// flood the log. Has no clock: the caller passes the time.
+/// Counts events of one kind and decides when to log them, so that a bad cable does not flood the
+/// log. Does not read a clock: the caller passes the time.
 ///
 /// Every event is reported exactly once: alone, in the count of the next report, or by
 /// [`Report::rest`].

@@ -14,12 +14,12 @@ use tracing_subscriber::layer::Context;
 pub struct Trouble {
     /// The message, with its fields.
     pub message: String,
-    /// Time when it was logged.
+    /// Time at which it was logged.
     pub at: Timestamp,
 }
 
-/// A layer of the subscriber that remembers the last error and the last warning of the
-/// whole program. Clones share their content.
+/// A layer of the subscriber that stores the last error and the last warning of the whole program.
+/// Clones share their content.
 #[derive(Debug, Clone, Default)]
 pub struct Troubles {
     last: Arc<Mutex<Last>>,
@@ -37,8 +37,8 @@ impl Troubles {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).error.clone()
     }
 
-    /// Returns the last warning. It is kept apart from errors, so that a port scan does
-    /// not hide an error.
+    /// Returns the last warning. It is stored separately from errors, so that a port scan does not
+    /// hide an error.
     pub fn last_warning(&self) -> Option<Trouble> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).warning.clone()
     }

@@ -1,20 +1,20 @@
-//! For how long bytes have come without a picture being decided.
+//! Measures how long bytes have arrived without a picture being decided.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Measures for how long bytes have come since the last decided picture. A pause of the sender
-/// adds nothing until the next bytes.
+/// Measures the time from the first to the last byte since the last decided picture. A pause of the
+/// sender adds nothing until the next bytes arrive.
 ///
-/// Lock-free, because the writer updates it with every read from the network. Between two of its
-/// fields a reader may see one change before the other: the value is only displayed.
+/// Lock-free, because the writer updates it at every read from the network. A reader may see a
+/// change of one field before that of the other: the value is only displayed.
 #[derive(Debug)]
 pub struct Undecided {
     created: Instant,
-    /// Time of the first bytes after the last decided picture, in milliseconds after `created` plus
-    /// one; 0 if there are none.
+    /// Arrival of the first bytes after the last decided picture, in milliseconds after `created`
+    /// plus one; 0 if none have arrived.
     first_ms: AtomicU64,
-    /// Time of the newest bytes, likewise.
+    /// Arrival of the last bytes, in the same unit.
     newest_ms: AtomicU64,
 }
 
@@ -26,20 +26,20 @@ impl Default for Undecided {
 }
 
 impl Undecided {
-    /// Bytes have come at the time `now`.
+    /// Records that bytes have arrived at `now`.
     pub fn received(&self, now: Instant) {
         let now = now.saturating_duration_since(self.created).as_millis() as u64 + 1;
         self.newest_ms.store(now, Relaxed);
-        // Fails if bytes came before.
+        // Fails if earlier bytes were recorded.
         let _ = self.first_ms.compare_exchange(0, now, Relaxed, Relaxed);
     }
 
-    /// A picture was decided, or another sender begins.
+    /// Resets the measurement: a picture was decided, or another sender begins.
     pub fn reset(&self) {
         self.first_ms.store(0, Relaxed);
     }
 
-    /// Returns the time from the first bytes after the last decided picture to the newest bytes.
+    /// Returns the time from the first to the last bytes after the last decided picture.
     pub fn duration(&self) -> Duration {
         match self.first_ms.load(Relaxed) {
             0 => Duration::ZERO,

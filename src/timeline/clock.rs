@@ -1,4 +1,4 @@
-//! The clock of a recording: the state of its streams' times between two packets.
+//! The clock of a recording: the timing state of its streams between two packets.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ pub(super) const CLOCK_BITS: u32 = 33;
 /// Maximum duration of a picture in ticks: a longer step is a gap.
 const MAX_STEP: i64 = TICKS_PER_SECOND;
 
-/// The state that is kept across a restart. Its keys are those of the checkpoint.
+/// State that is kept across a restart. Its fields are keys of the checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingClock {
     /// Unwrapped time of the start of the recording.
@@ -35,15 +35,15 @@ pub struct RecordingClock {
 /// State that libavformat keeps for the video stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct VideoTimes {
-    /// Unwrapped time of the previous picture: the next time is unwrapped to the value nearest
-    /// to it. Before the first picture, the time of audio if there was any.
+    /// Unwrapped time of the previous picture: the next time is unwrapped to the nearest value.
+    /// Before the first picture, the time of audio, if any.
     pub last: Option<Ticks>,
     /// Whether a picture has been seen.
     pub seen: bool,
-    /// Ticks from one decoding time to the next, as last seen: the duration of a picture if the
-    /// stream does not state it.
+    /// Last difference between two decoding times, in ticks: used as the duration of a picture if
+    /// the stream does not state one.
     pub step: i64,
-    /// Computes times that the stream does not state.
+    /// Computes missing times.
     pub interpolation: Interpolation,
 }
 
@@ -76,7 +76,7 @@ impl VideoTimes {
         self.peek(times)
     }
 
-    /// Unwraps times that are not those of the next picture, and keeps the state unchanged.
+    /// Unwraps times that do not belong to the next picture. Does not change the state.
     pub(super) fn peek(&self, times: Times) -> Stamps {
         let near = |time: Ticks| nearest(time, self.last.unwrap_or(time)).0;
         Stamps { pts: times.pts.map(near), dts: times.dts.map(near) }
@@ -89,8 +89,8 @@ impl VideoTimes {
 }
 
 impl RecordingClock {
-    /// Converts the times of a picture that passes to the decoder. Returns them in ticks from the
-    /// start of the recording.
+    /// Converts the times of the next picture for the decoder. Returns them in ticks from the start
+    /// of the recording.
     pub(super) fn pass_picture(&mut self, stamps: Stamps, timing: &PictureTiming) -> Stamps {
         let passed = self.shared.pass(&self.video, stamps);
         let duration = match timing.duration.map_or(self.demuxed.step, rescale::whole_ticks) {
@@ -106,7 +106,7 @@ impl RecordingClock {
         Stamps { pts: passed.pts, dts: Some(rescale::ticks(dts).0) }
     }
 
-    /// Updates the clock with an audio frame that passes.
+    /// Updates the clock with the next audio frame.
     pub(super) fn pass_audio(&mut self, frame: &AudioFrame) {
         let (index, stamps) = self.audio_stamps(frame);
         let Some(pts) = stamps.pts else { return };
@@ -125,8 +125,8 @@ impl RecordingClock {
         self.shared.jumps(&self.audio[index].clock, stamps)
     }
 
-    /// Returns the index of the stream's clock, and the frame's unwrapped times: none before the
-    /// first time that the stream gives.
+    /// Returns the index of the stream's clock, and the frame's unwrapped times. They are `None`
+    /// until the stream has stated a time.
     pub(super) fn audio_stamps(&mut self, frame: &AudioFrame) -> (usize, Stamps) {
         let index = match self.audio.iter().position(|audio| audio.pid == frame.pid) {
             Some(index) => index,
@@ -145,9 +145,9 @@ impl RecordingClock {
     }
 }
 
-/// Returns the time of the next frame in ticks. For some codecs, the parser states a duration,
-/// which libavformat rounds to ticks; for others, libavformat knows the frame size and does not
-/// round.
+/// Returns the time of the frame after `frame`, in ticks. For some codecs, the parser states a
+/// duration, which libavformat rounds to ticks; for others, libavformat knows the frame size and
+/// does not round.
 fn after(pts: i64, frame: &AudioFrame) -> i64 {
     let AudioFrame { samples, sample_rate, exact, .. } = *frame;
     if exact && samples > 0 && sample_rate > 0 {
@@ -158,10 +158,10 @@ fn after(pts: i64, frame: &AudioFrame) -> i64 {
     }
 }
 
-/// Returns the time with these low 33 bits that is nearest to `reference`.
+/// Returns the time nearest to `reference` with the low 33 bits of `time`.
 fn nearest(time: Ticks, reference: Ticks) -> Ticks {
     const MODULUS: i64 = 1 << CLOCK_BITS;
-    // The modulus divides that of the type, so a wrap changes nothing.
+    // The modulus divides 2^64, so a wrap of the type is harmless.
     let ahead = time.0.wrapping_sub(reference.0).rem_euclid(MODULUS);
     let distance = if ahead < MODULUS / 2 { ahead } else { ahead - MODULUS };
     Ticks(reference.0.saturating_add(distance))

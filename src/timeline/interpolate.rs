@@ -1,9 +1,9 @@
-//! Computes times that a stream does not give, like `compute_pkt_fields` in
-//! `libavformat/demux.c` (FFmpeg 5.1).
+//! Computes times that a stream does not state, like `compute_pkt_fields` in `libavformat/demux.c`
+//! (FFmpeg 5.1).
 //!
-//! Many streams give times for some pictures only, or a PTS without the DTS.
-//! libavformat's rules for these cases decide at which time the ffmpeg tool shows a
-//! picture, so they are followed one by one.
+//! Many streams state times only for some pictures, or a PTS without a DTS. libavformat's rules for
+//! these cases determine the time at which the ffmpeg tool shows a picture, so this module follows
+//! each of them.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,32 +25,31 @@ pub struct Stamps {
     pub dts: Option<i64>,
 }
 
-/// What libavformat remembers of a video stream (`FFStream`).
+/// State that libavformat keeps for a video stream (`FFStream`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Interpolation {
-    /// Whether guessing has ended: the look-ahead found no time.
+    /// Whether guessing has ended because the look-ahead found no time.
     pub blank: bool,
-    /// `cur_dts`: expected decoding time of the next picture. `None` until a time is known; until
-    /// then, `guessed` counts the ticks.
+    /// `cur_dts`: expected decoding time of the next picture. `None` until a time is known;
+    /// meanwhile, `guessed` counts the ticks.
     pub next: Option<i64>,
-    /// Ticks taken by pictures without times so far.
+    /// Total duration in ticks of the pictures without times so far.
     pub guessed: i64,
     /// `last_IP_pts`: presentation time of the last picture that was not a B picture.
     pub reference_pts: Option<i64>,
-    /// `last_IP_duration`: how long that picture is shown.
+    /// `last_IP_duration`: duration of that picture.
     pub reference_duration: i64,
     /// `last_dts_for_order_check`.
     pub checked: Option<i64>,
-    /// `dts_ordered`: number of pictures with PTS equal to DTS whose time did not go
-    /// back.
+    /// `dts_ordered`: number of pictures with PTS equal to DTS whose time did not decrease.
     pub ordered: u32,
-    /// `dts_misordered`: number of such pictures whose time went back.
+    /// `dts_misordered`: number of such pictures whose time decreased.
     pub misordered: u32,
     /// `pts_buffer`: the last presentation times, smallest first.
     pub window: [Option<i64>; MAX_DELAY + 1],
-    /// `pts_reorder_error` and its count: for each position of the window, how far it was
-    /// from the decoding time.
+    /// `pts_reorder_error` and its count: for each position of the window, the distance to the
+    /// decoding time.
     pub errors: [(u64, u8); MAX_DELAY],
 }
 
@@ -71,7 +70,7 @@ impl Default for Interpolation {
     }
 }
 
-/// Result of the first known time: guessed times of earlier pictures move by this.
+/// Result of the first known time: the shift for guessed times of earlier pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Anchored {
     shift: i64,
@@ -89,19 +88,19 @@ impl Anchored {
 }
 
 impl Interpolation {
-    /// Returns whether a time is relative to the base and still has to be moved.
+    /// Returns whether a time is relative to the base, and still has to be shifted.
     pub fn is_relative(time: Option<i64>) -> bool {
         time.is_some_and(|time| time > RELATIVE_BASE - (1 << 48))
     }
 
-    /// Returns whether the time of pictures is known, or known to be missing.
+    /// Returns whether a time is known, or known to be missing.
     pub fn is_anchored(&self) -> bool {
         self.next.is_some() || self.blank
     }
 
-    /// Starts over after the look-ahead, as libavformat does
-    /// (`estimate_timings_from_pts`). Keeps the time of the first picture and what was
-    /// learned about the order. `anchored` results from the first known time.
+    /// Starts over after the look-ahead, as libavformat does (`estimate_timings_from_pts`). Keeps
+    /// the time of the first picture and the learned picture order. `anchored` results from the
+    /// first known time.
     pub fn start_over(&mut self, anchored: Option<Anchored>) {
         *self = Interpolation {
             next: anchored.map(|anchored| RELATIVE_BASE.wrapping_add(anchored.shift)),
@@ -114,8 +113,8 @@ impl Interpolation {
         };
     }
 
-    /// Fills in the missing times of the next picture. `ended_by` are the times of the
-    /// PES packet in which its end was found. Pass the result to
+    /// Fills in the missing times of the next picture. `ended_by` contains the times of the PES
+    /// packet in which the end of the picture was found. Pass the result to
     /// [`Interpolation::move_guessed`] for all held pictures.
     pub fn fill(
         &mut self,
@@ -129,8 +128,7 @@ impl Interpolation {
         self.check_order(stamps);
         let mut delayed = delay > 0 && !timing.bidirectional;
         if delay == 1 && delayed && stamps.dts.is_some() && stamps.dts == stamps.pts {
-            // If there are B pictures, an I or P picture is never shown at its decoding
-            // time.
+            // If the stream has B pictures, an I or P picture is never shown at its decoding time.
             stamps.dts = None;
         }
         let duration = timing.duration.map_or(0, whole_ticks);
@@ -162,8 +160,8 @@ impl Interpolation {
         anchored
     }
 
-    /// Moves guessed times to the time that is now known: `update_initial_timestamps` and
-    /// `update_dts_from_pts`. `held` are the pictures before, in coding order.
+    /// Shifts guessed times to the first known time, like `update_initial_timestamps` and
+    /// `update_dts_from_pts`. `held` contains the earlier pictures, in coding order.
     pub fn move_guessed<'a>(
         &mut self,
         anchored: Anchored,
@@ -203,8 +201,8 @@ impl Interpolation {
         }
     }
 
-    /// Removes a DTS that equals the PTS if such times turn out not to be in order. A PTS without
-    /// a DTS is used as both until then.
+    /// Removes a DTS that equals the PTS if such times turn out to be out of order. Until then, a
+    /// PTS without a DTS is used as both.
     fn check_order(&mut self, stamps: &mut Stamps) {
         const MEMORY: u32 = 250;
         let Some(dts) = stamps.dts else { return };
@@ -226,7 +224,8 @@ impl Interpolation {
         }
     }
 
-    /// Fills in the times of an I or P picture that is shown after the B pictures that follow it.
+    /// Fills in the times of an I or P picture that is shown after B pictures that follow it in the
+    /// stream.
     fn fill_delayed(
         &mut self,
         stamps: &mut Stamps,
@@ -255,7 +254,7 @@ impl Interpolation {
         anchored
     }
 
-    /// Fills in the times of a picture that is shown when it is decoded.
+    /// Fills in the times of a picture that is shown in coding order.
     fn fill_undelayed(&mut self, stamps: &mut Stamps, timing: &PictureTiming) -> Option<Anchored> {
         if stamps.pts.is_none() && stamps.dts.is_none() && timing.duration.is_none() {
             return None;
@@ -314,13 +313,13 @@ impl Interpolation {
     }
 }
 
-/// Returns whether the decoder returns each picture as soon as it gets the next one (FFmpeg's
+/// Returns whether the decoder returns each picture as soon as it receives the next one (FFmpeg's
 /// `onein_oneout`).
 fn in_coding_order(codec: VideoCodec) -> bool {
     !matches!(codec, VideoCodec::H264 | VideoCodec::Hevc)
 }
 
-/// Inserts `pts` into the sorted window of the last `delay + 1`, and drops the smallest.
+/// Inserts `pts` into the sorted window of the last `delay + 1` times, and drops the smallest.
 fn insert(window: &mut [Option<i64>], pts: i64, delay: usize) {
     if let Some(first) = window.first_mut() {
         *first = Some(pts);

@@ -1,10 +1,10 @@
 //! Handles jumps of the sender's clock, like `process_input` in `fftools/ffmpeg.c`
 //! (FFmpeg 5.1).
 //!
-//! All streams of a recording share one offset. If the decoding time of a packet is far
-//! from the expected time of its stream, the offset is changed so that the packet gets
-//! the expected time. This moves the other streams as well. As in FFmpeg, all times are
-//! in microseconds, because rounding affects the result.
+//! All streams of a recording share one offset. If the decoding time of a packet is far from the
+//! expected time of its stream, the offset is changed so that the packet gets the expected time.
+//! This shifts the other streams as well. As in FFmpeg, all times are in microseconds, because
+//! rounding affects the result.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +38,7 @@ pub struct StreamClock {
     /// Decoding time of the previous packet.
     #[serde(rename = "dts_us")]
     pub dts: i64,
-    /// A packet that is too far before this time is a jump.
+    /// Lower bound: a packet that is too far before this time is a jump.
     #[serde(rename = "reached_us")]
     pub reached: i64,
     /// Expected decoding time of the next packet.
@@ -47,13 +47,12 @@ pub struct StreamClock {
 }
 
 impl InputClock {
-    /// Returns whether the packet's decoding time jumps.
+    /// Returns whether the packet's decoding time is a jump.
     pub fn jumps(&self, stream: &StreamClock, stamps: Stamps) -> bool {
         self.delta(stream, stamps.dts).is_some()
     }
 
-    /// Converts a packet's times from the stream's unwrapped clock to that of the
-    /// recording.
+    /// Converts a packet's times from the stream's unwrapped clock to the clock of the recording.
     pub fn pass(&mut self, stream: &StreamClock, stamps: Stamps) -> Stamps {
         let mut offset = ticks(self.offset).0;
         if let Some(delta) = self.delta(stream, stamps.dts) {
@@ -68,7 +67,7 @@ impl InputClock {
         stamps
     }
 
-    /// Returns the packet's difference from the expected time if it is a jump.
+    /// If the packet is a jump, returns its difference from the expected time.
     fn delta(&self, stream: &StreamClock, dts: Option<i64>) -> Option<i64> {
         let dts = micros(Ticks(dts?.saturating_add(ticks(self.offset).0)));
         let expected = stream.next.unwrap_or(self.last);
@@ -79,8 +78,8 @@ impl InputClock {
 }
 
 impl StreamClock {
-    /// Updates the clock with the decoding time of a packet; `start` is the time of a
-    /// first packet that has none. Returns the time of the packet.
+    /// Updates the clock with the decoding time of a packet. `start` is the time of a first packet
+    /// without one. Returns the time of the packet.
     pub fn take(&mut self, dts: Option<i64>, start: i64) -> i64 {
         if !self.started {
             *self = StreamClock { started: true, dts: start, ..StreamClock::default() };
@@ -95,8 +94,8 @@ impl StreamClock {
         self.next = duration.map(|duration| self.dts.saturating_add(duration));
     }
 
-    /// Marks the packet as shown by a decoder: the stream has reached its end. The tool
-    /// never does this for a stream that is only copied.
+    /// Marks the packet as decoded: the stream has reached the packet's end. The tool never does
+    /// this for a stream that is only copied.
     pub fn shown(&mut self) {
         self.reached = self.next.unwrap_or(self.dts);
     }

@@ -1,11 +1,11 @@
 //! The stream's 33-bit clock → time from the start of the recording.
 //!
-//! Does what libavformat and the ffmpeg tool do between the demuxer and the decoder, step by
-//! step (`libavformat/demux.c`, `fftools/ffmpeg.c`, FFmpeg 5.1):
+//! Follows the steps that libavformat and the ffmpeg tool perform between demuxer and decoder
+//! (`libavformat/demux.c`, `fftools/ffmpeg.c`, FFmpeg 5.1):
 //!
 //! ```text
 //! clock        33 bits → a time without wraps
-//! interpolate  times that the stream does not give
+//! interpolate  times that the stream does not state
 //! start        where the recording begins, determined once
 //! jumps        continuous time where the sender's clock jumps
 //! ```
@@ -34,14 +34,14 @@ use start::StartSearch;
 pub struct TimedUnit {
     /// The access unit.
     pub unit: AccessUnit,
-    /// Times in the stream.
+    /// Times as stated by the stream.
     pub raw: Times,
-    /// The clock before it.
+    /// The clock before this access unit.
     pub before: RecordingClock,
 }
 
-/// The decoding times by which FFmpeg continues after the last picture. Each picture that the
-/// decoder still holds and that has no time gets one of them.
+/// The decoding times that FFmpeg assigns after the last picture. Each picture still in the decoder
+/// that has no time gets one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AfterEnd {
     /// Next time in microseconds; `None` if unknown.
@@ -60,26 +60,27 @@ impl Iterator for AfterEnd {
     }
 }
 
-/// Converts the times of access units to the time of the recording.
+/// Converts the times of access units to times from the start of the recording.
 #[derive(Debug)]
 pub struct Timeline {
     clock: RecordingClock,
     /// Duration of the last picture that passed, if its headers state it.
     last_duration: Option<Fraction>,
-    /// Determines where the recording begins; `None` once that is done.
+    /// Determines where the recording begins; `None` once the start is known.
     start: Option<StartSearch>,
-    /// Items that wait for the start, or for the first known time.
+    /// Items that wait for the start or the first known time.
     held: VecDeque<Item>,
     held_bytes: usize,
     /// Whether a held picture waits for the first known time.
     waits: bool,
-    /// Whether waiting for a first time has ended.
+    /// Whether waiting for the first known time has ended.
     given_up: bool,
-    /// Audio that had passed before a restart: PID, and offset of the PES packet.
+    /// Audio that passed before a restart: PID, and offset of the PES packet.
     passed_audio: Vec<(u16, ByteOffset)>,
     /// The incomplete video PES packet, as FFmpeg sees it.
     open: PesInProgress,
-    /// A picture that jumps, and those after it, until that packet is complete.
+    /// A picture whose time jumps, and the pictures after it, until the open PES packet is
+    /// complete.
     jumped: VecDeque<Box<VideoItem>>,
     ready: VecDeque<TimedUnit>,
 }
@@ -101,10 +102,11 @@ struct VideoItem {
     before: VideoTimes,
 }
 
-/// FFmpeg only sees a picture when the PES packet in which its end was found is complete.
-/// This module only waits for that if the picture jumps, because audio that arrives in
-/// between may jump first. If audio jumps after a picture that was not held, the clock is
-/// set back, and the picture is applied again after the audio.
+/// State of the open video PES packet. FFmpeg sees a picture only once the PES packet in which the
+/// picture's end was found is complete. This module waits for that only if the picture's time
+/// jumps, because audio that arrives in between may jump first. If audio jumps after a picture that
+/// was not held, the clock is reset to its state before the picture, and the picture is applied
+/// again after the audio.
 #[derive(Debug, Default)]
 struct PesInProgress {
     before: Option<RecordingClock>,
@@ -143,7 +145,7 @@ impl Timeline {
         }
     }
 
-    /// Sets the audio streams of the tables: their first times determine the start as well.
+    /// Sets the audio streams of the tables: their first times also determine the start.
     pub fn expect_audio(&mut self, streams: &[AudioStream]) {
         if let Some(start) = &mut self.start {
             start.expect_audio(streams);
@@ -165,7 +167,7 @@ impl Timeline {
     /// Marks the PES packet of the video stream as complete: FFmpeg has now seen the
     /// pictures that end in it.
     pub fn pes_complete(&mut self) {
-        // A PES header without data counts, too: there may be any number of them.
+        // A PES header without data counts as well: there may be any number of them.
         self.hold(Item::PesComplete, size_of::<Item>());
     }
 
@@ -192,7 +194,8 @@ impl Timeline {
     }
 
     /// Applies the results of libavformat's look-ahead, after which it starts over. `pictures` are
-    /// the first access units, with missing or ambiguous times. Must be called before they pass.
+    /// the first access units, with missing or ambiguous times. Must be called before these are
+    /// passed to the timeline.
     pub fn look_ahead<'a>(
         &mut self,
         pictures: impl Iterator<Item = (&'a AccessUnit, &'a PictureTiming)>,
@@ -228,7 +231,7 @@ impl Timeline {
         self.pass_jumped();
     }
 
-    /// Returns the times by which FFmpeg continues after the last picture.
+    /// Returns the decoding times that FFmpeg assigns after the last picture.
     pub fn after_end(&self) -> AfterEnd {
         let step = self.last_duration.map_or(0, |duration| rescale::whole_micros(duration, 1));
         AfterEnd { next: self.clock.video.next, step }

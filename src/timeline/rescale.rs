@@ -44,7 +44,7 @@ pub fn ticks_of_samples(samples: u32, sample_rate: u32) -> i64 {
     }
 }
 
-/// `av_add_stable`: adds a duration that need not be a whole number of ticks, without
+/// `av_add_stable`: adds a duration that is not necessarily a whole number of ticks, without
 /// accumulating rounding errors.
 pub fn add_stable(time: i64, duration: Fraction) -> i64 {
     let per_tick = i128::from(duration.numerator) * i128::from(TICKS_PER_SECOND);
@@ -55,8 +55,8 @@ pub fn add_stable(time: i64, duration: Fraction) -> i64 {
     if per_tick < denominator {
         return time;
     }
-    // Advance by one step on the grid of multiples of the duration, and add the offset
-    // from it.
+    // Advance by one step on the grid of multiples of the duration, and keep the distance to the
+    // grid.
     let old = divide(i128::from(time) * denominator, per_tick);
     let on_grid = |index: i128| divide(index * per_tick, denominator);
     let sum = on_grid(old + 1) + i128::from(time) - on_grid(old);
@@ -67,12 +67,12 @@ fn scale(value: i64, by: i64, from: i64) -> i64 {
     clamped(divide(i128::from(value) * i128::from(by), i128::from(from)))
 }
 
-/// Returns the nearest value that the type has.
+/// Returns the nearest value in the range of the type.
 fn clamped(value: i128) -> i64 {
     value.clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }
 
-/// Divides and rounds to nearest, halves away from zero. `by` is positive.
+/// Divides and rounds to nearest, halves away from zero. `by` must be positive.
 fn divide(value: i128, by: i128) -> i128 {
     let half = if value < 0 { -(by / 2) } else { by / 2 };
     (value + half) / by

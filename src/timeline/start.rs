@@ -6,14 +6,14 @@
 
 use crate::media::{AudioStream, TICKS_PER_SECOND, Ticks};
 
-/// The start is determined after this much video, even if an audio stream of the tables
-/// has not appeared yet.
+/// Maximum duration of video after which the start is determined, even if an audio stream of the
+/// tables has not appeared yet.
 const SETTLE_TICKS: i64 = TICKS_PER_SECOND;
 
 /// State of the search for the start. Times are unwrapped.
 #[derive(Debug, Default)]
 pub struct StartSearch {
-    /// Audio streams without a time yet.
+    /// Audio streams whose first time is unknown.
     pending_audio: Vec<u16>,
     seen_audio: Vec<u16>,
     earliest: Option<i64>,
@@ -59,12 +59,12 @@ impl StartSearch {
         self.span = dts.saturating_sub(*self.first_dts.get_or_insert(dts)).saturating_abs();
     }
 
-    /// Returns whether the start is known, or the wait is over.
+    /// Returns whether the start is known, or waiting has ended.
     pub fn is_settled(&self) -> bool {
         self.video && (self.pending_audio.is_empty() || self.span >= SETTLE_TICKS)
     }
 
-    /// Returns the start of the recording, as far as it is known.
+    /// Returns the start of the recording, according to the times so far.
     pub fn earliest(&self) -> Ticks {
         Ticks(self.earliest.unwrap_or(0))
     }

@@ -1,5 +1,5 @@
-//! The timeline with handmade times. `tests/it/parity.rs` and `tests/it/streams.rs`
-//! compare whole streams with ffmpeg.
+//! Tests the timeline with synthetic times. `tests/it/parity.rs` and `tests/it/streams.rs` compare
+//! whole streams with ffmpeg.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
@@ -142,8 +142,7 @@ fn audio_that_jumps_first_takes_the_pictures_along() {
     timeline.video(unit(90_000, 90_000), THIRTY);
     timeline.audio(audio(0, 90_000));
     timeline.pes_complete();
-    // Audio of 1,920 ticks per frame jumps ahead by a minute; the picture is 80 ticks
-    // after it.
+    // Audio of 1,920 ticks per frame jumps ahead by a minute; the picture is 80 ticks later.
     timeline.audio(audio(1, 90_000 + 5_400_000));
     timeline.video(unit(90_080 + 5_400_000, 90_080 + 5_400_000), THIRTY);
     assert_eq!(pts(&mut timeline), [0, 1_920 + 80]);
@@ -270,13 +269,13 @@ fn a_hundred_hours_are_told_to_the_tick() {
 
 #[test]
 fn a_timeline_resumed_at_any_picture_goes_on_as_if_it_had_never_stopped() {
-    /// A picture every 3,000 ticks, some without times, with audio between them.
+    /// Feeds a picture every 3,000 ticks, some without times, with audio between them.
     fn feed(timeline: &mut Timeline, from: usize) -> Vec<TimedUnit> {
         let times =
             [300_000, 303_000, 306_000, 0, 3_000, 6_000, 9_000, 9_000_000, 9_003_000, 9_006_000];
         let timing = PictureTiming { delay: 1, ..THIRTY };
         for (n, time) in times.into_iter().enumerate() {
-            // Audio is read from a little earlier.
+            // Audio is read again from a little earlier.
             if n + 2 >= from {
                 timeline.audio(audio(n as u64, time + 500));
             }
@@ -298,7 +297,7 @@ fn a_timeline_resumed_at_any_picture_goes_on_as_if_it_had_never_stopped() {
     }
 }
 
-/// Any value, with those near the ends of the type more often than by chance.
+/// Any value, with values near the limits of the type more likely.
 fn any_time() -> impl Strategy<Value = i64> {
     let near_ends = (0_i64..200_000).prop_flat_map(|n| {
         prop_oneof![Just(i64::MAX - n), Just(i64::MIN + n), Just((1 << 62) - n)]
@@ -329,7 +328,7 @@ fn any_stamps() -> impl Strategy<Value = (Option<i64>, Option<i64>)> {
     (proptest::option::of(any_time()), proptest::option::of(any_time()))
 }
 
-/// What a stream may bring: a picture, a frame of audio, or the end of a PES packet.
+/// Input of a timeline: a picture, a frame of audio, or the end of a PES packet.
 #[derive(Debug, Clone)]
 enum Input {
     Picture(VideoCodec, (Option<i64>, Option<i64>), PictureTiming),
@@ -356,7 +355,7 @@ fn feed(timeline: &mut Timeline, inputs: Vec<Input>) {
         match input {
             Input::Picture(codec, (pts, dts), timing) => {
                 let mut unit = unit_of(codec, None, None);
-                // Not wrapped: a checkpoint may hold any value.
+                // Set unwrapped: a checkpoint may contain any value.
                 (unit.pts, unit.dts) = (pts.map(Ticks), dts.map(Ticks));
                 (unit.ended_by.pts, unit.ended_by.dts) = (unit.dts, unit.pts);
                 timeline.video(unit, timing);

@@ -1,12 +1,12 @@
 //! Bytes → whole packets: decides where each packet begins and ends.
 //!
-//! The writer and the tail both use it. The writer publishes the length up to which packets are
-//! whole, so that the tail never reads part of one. If the two did not agree to the byte, the tail
+//! Both the writer and the tail use it. The writer publishes the length up to which packets are
+//! whole, so that the tail never reads part of a packet. If the two disagreed by a byte, the tail
 //! would lose sync at a torn packet that was discarded.
 //!
-//! Alignment is FFmpeg's (`libavformat/mpegts.c`, `read_packet` and `mpegts_resync`): a packet
-//! begins where a sync byte is expected and found; otherwise at the next sync byte, where the size
-//! of the packets is determined again. With what is added to the packets (192 and 204 bytes), it is
+//! Alignment follows FFmpeg (`libavformat/mpegts.c`, `read_packet` and `mpegts_resync`): a packet
+//! begins where a sync byte is expected and found; otherwise at the next sync byte, where the packet
+//! size is determined again. For packets with additional bytes (192 and 204 bytes), the aligner is
 //! more careful than FFmpeg, which takes a sync byte in front of the packet for its beginning.
 
 use super::phase::{PHASE_BYTES, in_step, is_conclusive, resync};
@@ -20,18 +20,18 @@ pub enum Aligned<'a> {
     Packet(TsPacket<'a>),
     /// Bytes that belong to no packet.
     SyncLost {
-        /// Offset of the first of them.
+        /// Offset of the first of these bytes.
         at: ByteOffset,
         /// Number of these bytes.
         skipped_bytes: u64,
     },
 }
 
-/// A packet in the buffer, or bytes that belong to none.
+/// A packet in the buffer, or bytes between packets.
 #[derive(Debug, Clone, Copy)]
 enum BufferedSpan {
     Packet {
-        /// Index of the first byte that belongs to it.
+        /// Index of the first byte of the packet, including additional bytes.
         start: usize,
         /// Index of its sync byte.
         sync: usize,
@@ -47,34 +47,34 @@ enum BufferedSpan {
 #[derive(Debug, Clone)]
 pub struct Aligner {
     buffer: Vec<u8>,
-    /// Index in `buffer` of the first byte that belongs to no packet that was found.
+    /// Index in `buffer` of the first byte that belongs to no packet found so far.
     next: usize,
     /// Offset of `buffer[0]`.
     base: u64,
     size: PacketSize,
-    /// Bytes from `next` to the sync byte that is expected there.
+    /// Number of bytes from `next` to the expected sync byte.
     gap_bytes: usize,
-    /// Offset from which on a packet is searched, because none begins where it is expected.
+    /// Offset from which on a packet is searched, because none begins at the expected position.
     lost_at: Option<u64>,
-    /// Offset of a header that looks wrong. Whether a packet begins there has been determined.
+    /// Offset of a header that looks wrong, once it was determined whether a packet begins there.
     doubted_at: Option<u64>,
     /// See [`Aligner::whole_until`].
     whole_until: u64,
-    /// Whether no more bytes follow.
+    /// Whether the input has ended.
     at_end: bool,
-    /// Found by [`Aligner::has_found`], and to be returned by [`Aligner::find`].
+    /// Item found by [`Aligner::has_found`], to be returned by [`Aligner::find`].
     found: Option<BufferedSpan>,
 }
 
 impl Aligner {
-    /// Returns an aligner at the beginning of a stream, at offset `at`. The bytes decide which size
-    /// the packets have; where they do not tell, it is `size`.
+    /// Returns an aligner at the beginning of a stream, at offset `at`. The packet size is determined
+    /// from the bytes; if they are ambiguous, it is `size`.
     pub fn begin(at: ByteOffset, size: PacketSize) -> Self {
         Aligner { lost_at: Some(at.0), ..Aligner::resume(at, size) }
     }
 
-    /// Returns an aligner in a stream with packets of `size`, one of which has its sync byte at
-    /// offset `at`.
+    /// Returns an aligner in a stream with packets of `size`. The sync byte of a packet is at offset
+    /// `at`.
     pub fn resume(at: ByteOffset, size: PacketSize) -> Self {
         Aligner {
             buffer: Vec::new(),
@@ -124,19 +124,19 @@ impl Aligner {
         self.whole_until
     }
 
-    /// Returns the offset after the last whole packet found, or after bytes that belong to no
-    /// packet. The bytes after this offset are part of a packet. A packet of 204 bytes is whole
-    /// only with its parity; a packet of 192 bytes begins with its timestamp.
+    /// Returns the offset after the last whole packet found, or after bytes that belong to no packet.
+    /// Later bytes are part of a packet. A packet of 204 bytes is whole only with its parity; a
+    /// packet of 192 bytes begins with its timestamp.
     pub fn whole_until(&self) -> u64 {
         self.whole_until
     }
 
-    /// Returns the size of the packets found last.
+    /// Returns the size of the last packets found.
     pub fn packet_size(&self) -> PacketSize {
         self.size
     }
 
-    /// States that no more bytes follow: what needs more of them to be decided is decided.
+    /// Ends the input: decides about bytes that would otherwise wait for more.
     pub fn end_input(&mut self) {
         self.at_end = true;
     }
@@ -160,8 +160,8 @@ impl Aligner {
         }
     }
 
-    /// Returns the remaining bytes, which belong to no packet. Called after
-    /// [`Aligner::end_input`], once nothing is found.
+    /// Returns the remaining bytes, which belong to no packet. Called after [`Aligner::end_input`],
+    /// once `find` returns `None`.
     pub fn finish(&mut self) -> Option<Aligned<'static>> {
         let end = self.end();
         let added = self.gap_bytes.min(self.buffer.len() - self.next);
@@ -214,21 +214,21 @@ impl Aligner {
         }
     }
 
-    /// Begins to search for the next packet: also in the parity of the last one, because a packet may
-    /// begin within it.
+    /// Starts the search for the next packet, including the parity of the last one, because a packet
+    /// may begin within it.
     fn lose_sync(&mut self) {
         let parity_bytes = self.gap_bytes.min(self.size.trailing_bytes());
         self.lost_at = Some(self.base + (self.next + parity_bytes) as u64);
     }
 
-    /// Returns whether this may be an added byte that equals a sync byte, and not a header. `None` if
-    /// there are too few bytes.
+    /// Returns whether the byte may be an additional byte that looks like a sync byte, rather than a
+    /// header. `None` if more bytes are needed.
     fn is_doubtful(&self, bytes: &[u8]) -> Option<bool> {
         let header = Header::read(bytes.first_chunk::<4>()?.iter().copied());
         if header.is_some_and(Header::is_valid) {
             return Some(false);
         }
-        // Nothing is added to packets of 188 bytes, unless the size changes here.
+        // Packets of 188 bytes have no additional bytes, unless the size changes here.
         match bytes.get(TS_PACKET_BYTES) {
             _ if self.size != PacketSize::Plain => Some(true),
             Some(next) => Some(*next != SYNC_BYTE),
@@ -236,9 +236,8 @@ impl Aligner {
         }
     }
 
-    /// Searches for the next packet from `next` on. Returns the number of bytes that belong to no
-    /// packet, from `lost_at` on, if there are any. The outer `None` means that more bytes are
-    /// needed.
+    /// Searches for the next packet from `next` on. Returns the number of bytes from `lost_at` on
+    /// that belong to no packet, if any. The outer `None` means that more bytes are needed.
     fn resync(&mut self, lost_at: u64) -> Option<Option<u64>> {
         let rest = &self.buffer[self.next..];
         let Some(first) = memchr::memchr(SYNC_BYTE, rest) else {
@@ -254,7 +253,7 @@ impl Aligner {
             && in_step(candidates, stride)
             && is_conclusive(candidates, stride);
         if !is_certain && !self.at_end && candidates.len() < PHASE_BYTES {
-            // Up to here, no packet begins.
+            // No packet begins before this position.
             let leading_bytes = PacketSize::Timed.leading_bytes().min(first);
             self.next += first - leading_bytes;
             self.whole_until = self.whole_until.max(self.base + self.next as u64);

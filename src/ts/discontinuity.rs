@@ -1,11 +1,12 @@
-//! Marks the place at which clock and counters jump (ISO/IEC 13818-1, 2.4.3.5).
+//! Marks a jump of clock and counters (ISO/IEC 13818-1, 2.4.3.5).
 
 use super::{SYNC_BYTE, TS_PACKET_BYTES, adaptation_field_length};
 
 /// `discontinuity_indicator` among the flags of an adaptation field.
 const INDICATOR: u8 = 0x80;
 
-/// Sets `discontinuity_indicator` in a packet. Returns false if it has no adaptation field with flags.
+/// Sets `discontinuity_indicator` in a packet. Returns false if the packet has no adaptation field with
+/// flags.
 pub fn set_discontinuity(packet: &mut [u8; TS_PACKET_BYTES]) -> bool {
     let has_flags = adaptation_field_length(packet) > 0;
     if has_flags {
@@ -14,12 +15,12 @@ pub fn set_discontinuity(packet: &mut [u8; TS_PACKET_BYTES]) -> bool {
     has_flags
 }
 
-/// Returns a packet without payload in which `discontinuity_indicator` is set, to be inserted in front of
-/// the packet of `pid` with this continuity counter.
+/// Returns a packet without payload in which `discontinuity_indicator` is set. It is inserted in front of
+/// the packet of `pid` with the continuity counter `next_counter`.
 pub fn discontinuity_packet(pid: u16, next_counter: u8) -> [u8; TS_PACKET_BYTES] {
     let mut packet = [0xff; TS_PACKET_BYTES];
     let [pid_high, pid_low] = pid.to_be_bytes();
-    // Only an adaptation field. The counter only counts packets with a payload.
+    // Adaptation field only. The counter counts only packets with a payload.
     let control = 0x20 | (next_counter.wrapping_sub(1) & 0x0f);
     let head =
         [SYNC_BYTE, pid_high & 0x1f, pid_low, control, (TS_PACKET_BYTES - 5) as u8, INDICATOR];

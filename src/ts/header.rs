@@ -1,4 +1,4 @@
-//! The header of a transport packet and what follows it, up to the payload.
+//! The header of a transport packet, and the adaptation field up to the payload.
 
 use super::{SYNC_BYTE, TS_PACKET_BYTES};
 
@@ -17,8 +17,8 @@ impl Header {
         Header([sync, flags_and_pid, pid_low, control])
     }
 
-    /// Returns the header in the first bytes of `bytes`. `None` if there are fewer than four, or
-    /// the first is not a sync byte.
+    /// Returns the header in the first bytes of `bytes`. `None` if they are fewer than four or do
+    /// not begin with a sync byte.
     pub fn read(bytes: impl IntoIterator<Item = u8>) -> Option<Self> {
         let mut bytes = bytes.into_iter();
         let header = [bytes.next()?, bytes.next()?, bytes.next()?, bytes.next()?];
@@ -52,12 +52,12 @@ impl Header {
         self.0[3] & 0x0f
     }
 
-    /// Returns whether no value is reserved, and the packet was received without errors.
+    /// Returns whether no field has a reserved value, and the packet was received without errors.
     pub fn is_valid(self) -> bool {
         !self.transport_error() && (self.has_payload() || self.has_adaptation_field())
     }
 
-    /// Returns whether the packet has a payload, which may be empty, and so advances the
+    /// Returns whether the packet has a payload, possibly an empty one, and thus advances the
     /// continuity counter.
     pub fn has_payload(self) -> bool {
         self.0[3] & 0x10 != 0
@@ -80,8 +80,8 @@ pub fn adaptation_field_length(packet: &[u8; TS_PACKET_BYTES]) -> usize {
     if Header::of(packet).has_adaptation_field() { usize::from(packet[4]) } else { 0 }
 }
 
-/// Returns `discontinuity_indicator`: the clock, or the continuity counter, may jump at this
-/// packet (ISO/IEC 13818-1, 2.4.3.5).
+/// Returns `discontinuity_indicator`: the clock or the continuity counter may jump at this packet
+/// (ISO/IEC 13818-1, 2.4.3.5).
 pub fn discontinuity(packet: &[u8; TS_PACKET_BYTES]) -> bool {
     adaptation_field_length(packet) > 0 && packet[5] & 0x80 != 0
 }

@@ -1,8 +1,8 @@
 //! Transport packets: their header, and where each one begins (ISO/IEC 13818-1, 2.4.3).
 //!
-//! Everything that has to agree on packet boundaries to the byte uses this module: the writer,
-//! which discards torn packets; the tail, which reads the recording behind the writer; the
-//! demuxer; and `scenetap send`.
+//! All modules that have to agree on packet boundaries to the byte use this module: the writer,
+//! which discards torn packets; the tail, which reads the recording behind the writer; the demuxer;
+//! and `scenetap send`.
 //!
 //! ```text
 //! header       the four bytes at the front, the adaptation field, where the payload begins
@@ -50,9 +50,9 @@ pub struct TsPacket<'a> {
     pub at: ByteOffset,
     /// The packet, sync byte first.
     pub bytes: &'a [u8; TS_PACKET_BYTES],
-    /// Size of the packets of the stream, of which this one has one.
+    /// Packet size of the stream at this packet.
     pub size: PacketSize,
-    /// The packet with what is added to it. Shorter than [`TsPacket::size`] states if the stream
+    /// The packet with its additional bytes. Shorter than [`TsPacket::size`] states if the stream
     /// begins or ends within it.
     pub raw: &'a [u8],
 }
@@ -63,12 +63,13 @@ impl<'a> TsPacket<'a> {
         TsPacket { at, bytes, size: PacketSize::Plain, raw: bytes }
     }
 
-    /// Returns the offset of the first byte of the packet, or of what is added in front of it.
+    /// Returns the offset of the first byte of the packet, including additional bytes in front of
+    /// it.
     pub fn start(&self) -> ByteOffset {
         ByteOffset(self.at.0.saturating_sub(self.size.leading_bytes() as u64))
     }
 
-    /// Returns the offset of the first byte after the packet and what is added to it.
+    /// Returns the offset after the last byte of the packet, including additional bytes.
     pub fn end(&self) -> ByteOffset {
         ByteOffset(self.at.0 + (TS_PACKET_BYTES + self.size.trailing_bytes()) as u64)
     }

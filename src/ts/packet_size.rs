@@ -1,17 +1,17 @@
-//! The sizes of packets: with a timestamp in front (M2TS), with parity behind, or with neither.
+//! The packet sizes: with a timestamp in front (M2TS), with parity behind, or with neither.
 
 use serde::{Deserialize, Serialize};
 
 use super::parity::PARITY_BYTES;
 use super::{SYNC_BYTE, TS_PACKET_BYTES};
 
-/// Size of the packets of a stream, with what the sender adds to the 188 bytes of each.
+/// Packet size of a stream, including additional bytes.
 ///
-/// In a checkpoint it is the number of bytes.
+/// Serialized in a checkpoint as the number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]
 pub enum PacketSize {
-    /// 188 bytes: nothing is added.
+    /// 188 bytes: no additional bytes.
     #[default]
     Plain,
     /// 192 bytes: an arrival timestamp of 4 bytes (`TP_extra_header` of M2TS) precedes the packet.
@@ -24,15 +24,15 @@ impl PacketSize {
     /// The sizes, in the order in which they are tried.
     pub const ALL: [PacketSize; 3] = [PacketSize::Plain, PacketSize::Timed, PacketSize::Parity];
 
-    /// Bytes of the largest size.
+    /// Number of bytes of the largest size.
     pub const MAX_BYTES: usize = TS_PACKET_BYTES + PARITY_BYTES;
 
-    /// Returns whether nothing is added to the packets.
+    /// Returns whether packets have no additional bytes.
     pub fn is_plain(&self) -> bool {
         *self == PacketSize::Plain
     }
 
-    /// Returns the distance of two sync bytes in bytes.
+    /// Returns the distance between two sync bytes.
     pub fn bytes(self) -> usize {
         self.leading_bytes() + TS_PACKET_BYTES + self.trailing_bytes()
     }
@@ -67,11 +67,11 @@ impl TryFrom<u16> for PacketSize {
     }
 }
 
-/// Determines the size of a file's packets from its first bytes: 188, 192 (M2TS) or 204 (with
-/// parity), whichever distance has the most sync bytes. `None` if the file is not MPEG-TS.
+/// Determines the packet size of a file from its first bytes: 188, 192 (M2TS) or 204 (with parity),
+/// whichever distance has the most sync bytes. `None` if the file is not MPEG-TS.
 ///
-/// If garbage follows soon, the bytes before it decide, with the same minimum as in ffmpeg. If the
-/// file begins with garbage, a stretch after it decides (`av_probe_input_buffer2`,
+/// If garbage follows soon, the bytes before it are decisive, with the same minimum as in ffmpeg.
+/// If the file begins with garbage, a stretch after it is decisive (`av_probe_input_buffer2`,
 /// `mpegts_probe`).
 pub fn probe_packet_size(head: &[u8]) -> Option<PacketSize> {
     const FIRST_BYTES: usize = 2048;
@@ -100,7 +100,7 @@ fn packet_size_in_step(bytes: &[u8]) -> Option<PacketSize> {
         .into_iter()
         .map(|size| (score(size.bytes()), size))
         .filter(|(score, _)| *score >= ENOUGH_PERCENT)
-        // If equal, keep the first: `max_by_key` would return the last.
+        // On a tie, keep the first: `max_by_key` would return the last.
         .reduce(|best, next| if next.0 > best.0 { next } else { best })
         .map(|(_, size)| size)
 }

@@ -26,7 +26,7 @@ fn product(a: u8, b: u8) -> u8 {
 /// Returns the parity of a packet: the remainder of its division by (x + λ⁰)(x + λ¹) … (x + λ¹⁵), with
 /// λ = 2.
 pub fn parity(packet: &[u8; TS_PACKET_BYTES]) -> [u8; PARITY_BYTES] {
-    // The lowest power first.
+    // Coefficients, lowest power first.
     let mut generator = [0; PARITY_BYTES + 1];
     generator[0] = 1;
     let mut root = 1;

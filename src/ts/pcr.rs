@@ -13,7 +13,7 @@ pub fn pcr(packet: &[u8; TS_PACKET_BYTES]) -> Option<u64> {
     let at = pcr_at(packet)?;
     let base = pcr_base(packet, at);
     let extension = u64::from(packet[at + 4] & 1) << 8 | u64::from(packet[at + 5]);
-    // An extension of 300 or more is damage.
+    // An extension of 300 or more is invalid, a sign of damage.
     Some((base * PCR_PER_TICK + extension) % PCR_WRAP)
 }
 

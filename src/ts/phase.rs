@@ -1,24 +1,23 @@
 //! Finds where packets begin in bytes of unknown phase and packet size.
 //!
-//! Sync bytes at packet distance are not enough: the byte in front of each packet of an M2TS
-//! stream, or the first one of its parity, may be a sync byte in every packet, too. Which of two
-//! phases is right is then decided by the headers: their reserved values, and the continuity
-//! counters.
+//! Sync bytes at packet distance are not enough: in an M2TS stream, the byte in front of each
+//! packet, or with parity its first byte, may also be a sync byte in every packet. The headers then
+//! decide between two phases, by their reserved values and the continuity counters.
 
 use super::{Header, NULL_PID, PacketSize, SYNC_BYTE};
 
-/// Number of sync bytes at packet distance that mark the beginning of a packet: a single payload
+/// Number of sync bytes at packet distance that prove the beginning of a packet: a single payload
 /// byte may equal a sync byte by chance, five in step do not.
 const STEPS: usize = 5;
 
-/// Number of headers by which two phases are compared.
+/// Number of headers compared for two phases.
 const COMPARED_HEADERS: usize = 8;
 
-/// Bytes from a sync byte on with which every size and phase can be determined.
+/// Number of bytes from a sync byte on that is enough to determine every size and phase.
 pub const PHASE_BYTES: usize = (COMPARED_HEADERS + 1) * PacketSize::MAX_BYTES;
 
-/// Returns whether `bytes` begin with packets `stride` bytes apart: the first five positions, as
-/// far as `bytes` reach, have sync bytes.
+/// Returns whether `bytes` begin with packets `stride` bytes apart: of the first five positions,
+/// all that are within `bytes` have sync bytes.
 pub fn in_step(bytes: &[u8], stride: usize) -> bool {
     steps(bytes, stride).all(|byte| byte == SYNC_BYTE)
 }
@@ -32,9 +31,9 @@ fn steps(bytes: &[u8], stride: usize) -> impl Iterator<Item = u8> {
     bytes.iter().step_by(stride).take(STEPS).copied()
 }
 
-/// Returns the index of the first sync byte of packets of `size` that are in step: within the
-/// first packet length, and the most plausible if there are several. `None` if no five sync bytes
-/// are in step.
+/// Returns the index of the first sync byte of packets of `size` that are in step, within the first
+/// packet length. If there are several, returns the most plausible one; `None` if no five sync
+/// bytes are in step.
 pub fn phase_of(bytes: &[u8], size: PacketSize) -> Option<usize> {
     let stride = size.bytes();
     let is_phase =
@@ -43,23 +42,24 @@ pub fn phase_of(bytes: &[u8], size: PacketSize) -> Option<usize> {
     let first = phases.next()?;
     let best = phases.map(|at| (plausibility(bytes, at, stride), at)).fold(
         (plausibility(bytes, first, stride), first),
-        // If equal, keep the first.
+        // On a tie, keep the first.
         |best, next| if next.0 > best.0 { next } else { best },
     );
     Some(best.1)
 }
 
-/// Returns size and phase of the packets in `bytes`. The first size that is in step counts.
+/// Returns phase and size of the packets in `bytes`, for the first size that is in step.
 pub fn find_phase(bytes: &[u8]) -> Option<(usize, PacketSize)> {
     PacketSize::ALL.into_iter().find_map(|size| Some((phase_of(bytes, size)?, size)))
 }
 
-/// Returns size and phase of the packets that begin at the sync byte `bytes[0]`, or soon after it,
-/// where packets of `size` have lost step or the stream begins. Sizes that need more bytes than
-/// there are do not count.
+/// Returns phase and size of the packets that begin at the sync byte `bytes[0]`, or soon after it,
+/// where packets of `size` have lost step or the stream begins. Ignores sizes that need more bytes
+/// than available.
 ///
-/// Packets of 188 bytes go on at the first sync byte, whatever it is (`mpegts_resync` in FFmpeg's
-/// `libavformat/mpegts.c`), unless the bytes show another size, as FFmpeg's `get_packet_size` does.
+/// Packets of 188 bytes continue at the first sync byte, whatever it is (`mpegts_resync` in
+/// FFmpeg's `libavformat/mpegts.c`), unless the bytes show another size, as in FFmpeg's
+/// `get_packet_size`.
 pub fn resync(bytes: &[u8], size: PacketSize) -> (usize, PacketSize) {
     if size == PacketSize::Plain && in_step(bytes, size.bytes()) {
         return (0, size);
@@ -71,7 +71,7 @@ pub fn resync(bytes: &[u8], size: PacketSize) -> (usize, PacketSize) {
             return (phase, candidate);
         }
     }
-    // At the end of the stream, fewer sync bytes have to do.
+    // At the end of the stream, fewer sync bytes are enough.
     let is_started = |size: &PacketSize| bytes.len() > size.bytes() && in_step(bytes, size.bytes());
     let started = std::iter::once(size).chain(PacketSize::ALL).find(is_started);
     started.map_or_else(|| (longest_run(bytes, size), size), |size| (0, size))
@@ -95,7 +95,7 @@ fn longest_run(bytes: &[u8], size: PacketSize) -> usize {
     phases.fold((0, 0), |best, at| if run(at) > best.0 { (run(at), at) } else { best }).1
 }
 
-/// Returns how much the bytes look like headers of packets `stride` bytes apart.
+/// Returns a measure of how well the bytes match headers of packets `stride` bytes apart.
 fn plausibility(bytes: &[u8], at: usize, stride: usize) -> i32 {
     const VALID: i32 = 1;
     const INVALID: i32 = -2;

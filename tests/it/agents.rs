@@ -1,5 +1,5 @@
-//! Several agents at once take and acknowledge the frames of a series, two of them killed again and
-//! again, beside a program that edits the index as the older system did.
+//! Several agents lease and acknowledge the frames of a series simultaneously, two of them killed
+//! repeatedly, beside a program that edits the index as the older system did.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,11 +13,11 @@ use crate::common::random::{Random, seed};
 use crate::common::series::series;
 use crate::common::{Recorder, fixture, scenetap, send_bytes};
 
-/// Time after which an agent has given up.
+/// Time after which an agent gives up.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Runs `scenetap frames SESSION …`, which is killed at its `kill`th change to the disk. Returns its
-/// lines, if it succeeded.
+/// Runs `scenetap frames SESSION …`, killed at its `kill`th change to the disk. Returns the printed
+/// lines; `None` if the command has failed.
 fn frames(session: &Path, arguments: &[&str], kill: Option<u64>) -> Option<Vec<Value>> {
     let mut command = scenetap();
     command.arg("frames").arg(session).args(arguments);
@@ -30,10 +30,10 @@ fn frames(session: &Path, arguments: &[&str], kill: Option<u64>) -> Option<Vec<V
     output.status.success().then_some(lines)
 }
 
-/// Takes frames, looks at each, and acknowledges it, until `is_over`.
+/// Leases frames, checks each, and acknowledges it, until `is_over`.
 fn agent(sessions: &Path, name: &str, seed: Option<u64>, is_over: &dyn Fn() -> bool) {
     let mut random = seed.map(Random::new);
-    // One in three of its commands is killed.
+    // Kill every third command, on average.
     let mut kill = || {
         let random = random.as_mut()?;
         (random.below(3) == 0).then(|| 1 + random.below(14))
@@ -45,7 +45,7 @@ fn agent(sessions: &Path, name: &str, seed: Option<u64>, is_over: &dyn Fn() -> b
                 let id = frame["id"].as_str().unwrap();
                 let jpeg = fs::read(session.join("frames").join(format!("{id}.jpg"))).unwrap();
                 assert!(jpeg.ends_with(&[0xFF, 0xD9]), "{id} is whole");
-                // Too late, if the lease has ended: another agent has it then.
+                // Fails if the lease has expired: another agent then has the frame.
                 frames(&session, &["--holder", name, "--ack", id], kill());
             }
         }
@@ -53,7 +53,7 @@ fn agent(sessions: &Path, name: &str, seed: Option<u64>, is_over: &dyn Fn() -> b
 }
 
 /// Adds a note to each entry, and writes the index back a little later, as the older system did:
-/// read, change, rename. Under the lock or not.
+/// read, change, rename, with or without the lock.
 fn edit(sessions: &Path, is_over: &dyn Fn() -> bool) {
     let mut round = 0;
     while !is_over() {
@@ -74,7 +74,7 @@ fn edit(sessions: &Path, is_over: &dyn Fn() -> bool) {
     }
 }
 
-/// Returns who has acknowledged each frame, by the journal.
+/// Returns the holders that have acknowledged each frame, according to the journal.
 fn acknowledged(session: &Path) -> BTreeMap<String, Vec<String>> {
     let journal = fs::read_to_string(session.join("frames/handouts.jsonl")).unwrap_or_default();
     let mut by: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -90,7 +90,7 @@ fn acknowledged(session: &Path) -> BTreeMap<String, Vec<String>> {
     by
 }
 
-/// Runs four agents and the editor until everything is acknowledged and `record` has returned.
+/// Runs four agents and the editor until every frame is acknowledged and `record` has returned.
 fn hand_out(sessions: &Path, record: impl FnOnce() + Send) {
     let is_recorded = AtomicBool::new(false);
     let started = Instant::now();
@@ -154,12 +154,12 @@ fn each_frame_is_acknowledged_by_exactly_one_of_four_agents_while_it_is_recorded
         send_bytes(&recorder.address, &clip);
         assert!(recorder.end().0.success());
     });
-    // The editor may have renamed a stale index over the last one: a last round of all programs.
+    // The editor may have replaced the last index by a stale one: run every program once more.
     edit_once_more(sessions);
     assert!(series(sessions).len() > 2);
     assert_handed_out(sessions, 20);
 
-    // Again, with no recorder running.
+    // Once more, without a running recorder.
     for session in series(sessions) {
         let mut entries = frames(&session, &["--json"], None).unwrap();
         fs::remove_file(session.join("frames/handouts.jsonl")).unwrap();
@@ -175,7 +175,7 @@ fn each_frame_is_acknowledged_by_exactly_one_of_four_agents_while_it_is_recorded
     assert_handed_out(sessions, 20);
 }
 
-/// Lets each program write each index once: the editor adds notes to the newest entries.
+/// Makes each program write each index once: the editor adds notes to the newest entries.
 fn edit_once_more(sessions: &Path) {
     let is_done = AtomicBool::new(false);
     edit(sessions, &|| is_done.swap(true, Relaxed));

@@ -1,4 +1,4 @@
-//! The loops in docs/AGENTS.md do what they say.
+//! Runs the loops of docs/AGENTS.md.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::common::series::series;
 use crate::common::{Recorder, fixture, has, index, scenetap, send_bytes};
 
-/// Returns the block of code that follows the mark `name`, without its fences.
+/// Returns the code block after the mark `name`, without its fences.
 fn block(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/AGENTS.md");
     let text = fs::read_to_string(path).unwrap();
@@ -30,7 +30,7 @@ fn run(name: &str, interpreter: &str) {
     let sessions = folder.path().join("sessions");
     let options = ["--once", "--scene-threshold=0.02", "--rotate-bytes=700K"];
     let recorder = Recorder::start(&sessions, "s", &options);
-    // As the tests run the program, with it in the path.
+    // Run the program in the same way as the tests, found through the path.
     let template = scenetap();
     let program = Path::new(template.get_program());
     let path =

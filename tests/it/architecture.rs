@@ -23,7 +23,7 @@ impl Source {
         self.module.first().map_or("", String::as_str)
     }
 
-    /// Returns the top-level modules that this file names.
+    /// Returns the top-level modules that this file refers to.
     fn imports(&self) -> BTreeSet<String> {
         let is_module =
             |name: &str| name == "*" || MAY_IMPORT.iter().any(|(module, _)| *module == name);
@@ -33,7 +33,7 @@ impl Source {
         found
     }
 
-    /// Returns the modules of `pipeline` that this file names, except its own.
+    /// Returns the modules of `pipeline` that this file refers to, except its own.
     fn pipeline_modules(&self) -> BTreeSet<String> {
         let own = self.module.get(1).map_or("", String::as_str);
         let mut found = self.names_below(&["pipeline"]);
@@ -92,8 +92,7 @@ fn without_comments_and_tests(text: &str) -> String {
     while let Some(line) = lines.next() {
         if line.trim_start() == "#[cfg(test)]" {
             let indent = line.len() - line.trim_start().len();
-            // More attributes may follow. The item is one line, or ends at a brace in its
-            // column.
+            // More attributes may follow. The item is one line, or ends at a brace in its column.
             let item = lines.find(|line| !line.trim_start().starts_with("#["));
             if item.is_some_and(|item| item.ends_with('{')) {
                 let ends = ["}", "};"].map(|end| format!("{}{end}", " ".repeat(indent)));

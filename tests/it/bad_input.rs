@@ -1,5 +1,5 @@
-//! Invalid input on the command line and on disk: one line that says what, where and what
-//! to do, the right exit status, and nothing left behind.
+//! Invalid input on the command line and on disk: one line that states the problem, the place and a
+//! solution; the right exit status; and no files left behind.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -87,10 +87,10 @@ fn what_is_no_recording_is_told_by_scan() {
 #[test]
 fn what_is_no_recording_is_told_by_send_and_play() {
     let folder = tempfile::tempdir().unwrap();
-    // The problem of the file is reported, and not that nothing listens on the port.
+    // The problem of the file is reported, rather than the missing listener on the port.
     for (path, word) in invalid_files(folder.path()) {
         if path.ends_with("pipe.ts") {
-            // A pipe is valid input: its content is sent once there is some.
+            // A pipe is valid input: its content is sent as it arrives.
             continue;
         }
         let to = ["--to".as_ref(), "127.0.0.1:9".as_ref()];

@@ -44,7 +44,7 @@ fn stdout_of(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Returns entries and JPEGs.
+/// Returns the entries and the JPEGs.
 fn frames(session: &Path) -> (Vec<Value>, BTreeMap<String, Vec<u8>>) {
     let jpegs = fs::read_dir(session.join("frames"))
         .unwrap()
@@ -162,7 +162,7 @@ fn a_session_whose_index_is_not_written_yet_is_no_problem_while_it_is_recorded()
     let recorder = Recorder::start(folder.path(), "s", &[]);
     let stream = fs::read(fixture("bbb_h264_bframes_scenecut_360p24")).unwrap();
     let mut socket = TcpStream::connect(&recorder.address).unwrap();
-    // Not enough to decide on the first picture.
+    // Too few bytes to decide on the first picture.
     let begin = &stream[..20 * 188];
     socket.write_all(begin).unwrap();
     recorder.wait_for_bytes(begin.len());
@@ -180,7 +180,7 @@ fn a_session_whose_index_is_not_written_yet_is_no_problem_while_it_is_recorded()
 fn a_recording_that_went_on_without_another_picture_is_finished_all_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let clip = std::fs::read(fixture("bbb_h264_zerolatency_360p30_gop2s")).unwrap();
-    // A sender that leaves right after its tables.
+    // A sender that disconnects right after its tables.
     for bytes in [&clip[..], &clip[..3 * 188]] {
         let recorder = Recorder::start(folder.path(), "s", &["--once"]);
         send_bytes(&recorder.address, bytes);
@@ -194,7 +194,7 @@ fn a_recording_that_went_on_without_another_picture_is_finished_all_the_same() {
 fn a_failed_sync_is_told_and_no_checkpoint_goes_past_it_until_it_is_repaired() {
     let folder = tempfile::tempdir().unwrap();
     let session = recorded(folder.path());
-    // As a recorder leaves it whose disk has failed.
+    // As left by a recorder whose disk has failed.
     fs::write(session.join("stream/unsynced"), "20000\n").unwrap();
     fs::remove_file(session.join("stream/checkpoint.json")).unwrap();
     let mut command = scenetap();

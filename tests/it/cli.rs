@@ -26,7 +26,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Returns what `-v` logs about the configuration of a scan that then fails, because the
+/// Returns the lines that `-v` logs about the configuration of a scan that then fails because the
 /// file does not exist.
 fn scan_missing_file(prepare: impl FnOnce(&mut Command)) -> String {
     let mut command = scenetap();

@@ -1,4 +1,4 @@
-//! `clip`: a part of a recording that plays by itself, with every picture that was asked for.
+//! `clip`: a part of a recording that plays by itself and contains every requested picture.
 
 use std::collections::HashMap;
 use std::fs;
@@ -27,7 +27,7 @@ fn packets(bytes: &[u8]) -> impl Iterator<Item = &[u8; TS_PACKET_BYTES]> {
     bytes.as_chunks().0.iter()
 }
 
-/// Returns the jumps of counters, and of clocks, that are not marked.
+/// Returns the number of unmarked jumps of counters and of clocks.
 fn unmarked_jumps(bytes: &[u8]) -> (usize, usize) {
     let (mut counters, mut clocks) = (HashMap::new(), HashMap::new());
     let mut jumps = (0, 0);
@@ -65,7 +65,8 @@ fn decoded(file: &Path) -> (Vec<u32>, Vec<String>) {
     (checksums, errors.lines().map(str::to_owned).collect())
 }
 
-/// Returns whether ffmpeg reports this for leading pictures, whose references are before the clip.
+/// Returns whether this is an error of ffmpeg about leading pictures, whose references are before the
+/// clip.
 fn is_of_leading_picture(error: &str) -> bool {
     ["mmco: unref short failure", "co located POCs unavailable", "Could not find ref with POC"]
         .iter()
@@ -109,7 +110,7 @@ fn a_clip_of_any_part_has_every_picture_that_was_asked_for_and_opens_without_an_
             let (found, mut errors) = decoded(&output);
             let has_open_gops = name.contains("open") || name.contains("restart");
             errors.retain(|error| !(has_open_gops && is_of_leading_picture(error)));
-            // At a joint, ffmpeg has something to say about the recording as well.
+            // At a joint, ffmpeg reports errors for the recording as well.
             assert!(errors.is_empty() || restarts > 0, "{context}: {errors:#?}");
             let wanted = wanted(&pictures, from, to);
             let mut rest = found.iter();
@@ -139,7 +140,7 @@ fn packets_of_192_and_204_bytes_stay_so_if_asked_for() {
         let as_is = cut("framed.ts", &["--as-is"]);
         let step = size.bytes();
         assert_eq!(as_is.len() / step, expected.len() / TS_PACKET_BYTES, "{size:?}");
-        // Each is one of the stream, with what is added to it.
+        // Each packet is one of the stream, including its additional bytes.
         let known: std::collections::HashSet<&[u8]> = stream.chunks(step).collect();
         for (packet, expected) in as_is.chunks(step).zip(expected.chunks(TS_PACKET_BYTES)) {
             assert!(known.contains(packet), "{size:?}");
@@ -189,7 +190,7 @@ fn a_recording_that_is_deleted_meanwhile_is_an_error_and_nothing_is_left() {
     let mut reader = fs::File::open(&fifo).unwrap();
     let mut first = [0];
     reader.read_exact(&mut first).unwrap();
-    // As retention does, which frees the space at once.
+    // Like retention, which frees the space immediately.
     fs::File::options().write(true).open(&source).unwrap().set_len(0).unwrap();
     fs::remove_file(&source).unwrap();
     std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
@@ -240,7 +241,7 @@ fn packets_stay_as_they_are_but_where_a_clock_starts_again_that_is_marked() {
     let changed: Vec<_> = packets(&bytes).filter(|packet| !known.contains(packet)).collect();
     assert!(changed.iter().all(|packet| discontinuity(packet)), "{changed:x?}");
     let clocks = changed.iter().filter(|packet| pcr(packet).is_some()).count();
-    // One per PID at most, and one of them has the new clock.
+    // At most one per PID, and one of them with the new clock.
     assert!((1..=5).contains(&changed.len()) && clocks == 1, "{changed:x?}");
     assert_eq!(unmarked_jumps(&bytes), (0, 0));
     assert_ne!(unmarked_jumps(&recording), (0, 0), "the recording has them");
@@ -319,12 +320,13 @@ fn a_signal_ends_the_wait_for_a_reader() {
             (true, false) => running.stdout.take().map(|stdout| Box::new(stdout) as _),
             (false, _) => None,
         };
-        // Once there is a byte, the clip is being written.
+        // After the first byte, the clip is being written.
         if let Some(reader) = &mut reader {
             reader.read_exact(&mut [0]).unwrap();
         }
         let pid = rustix::process::Pid::from_child(&running);
-        // Without a reader, a signal may come before it is listened for, which ends the process as well.
+        // Without a reader, the signal may arrive before its handler is installed, which ends the
+        // process as well.
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         let ended = running.wait_with_output().unwrap();
         let log = String::from_utf8(ended.stderr).unwrap();

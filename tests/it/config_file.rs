@@ -1,4 +1,4 @@
-//! The configuration file in its usual places, its example and its check; versions, completions.
+//! The configuration file in its usual places, its example and its check; versions; completions.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn with_user_file(folder: &Path, file: &str) -> Command {
     command
 }
 
-/// Runs a command that reads `jobs`, which the files of these tests set to something invalid.
+/// Runs a command that reads `jobs`, which is invalid in the files of these tests.
 fn scan(mut command: Command) -> Output {
     command.args(["scan", "/nonexistent/a.ts"]).output().unwrap()
 }
@@ -117,7 +117,7 @@ impl Shell {
         Shell { folder, script: text(&script.stdout) }
     }
 
-    /// Returns what bash offers for a line that is split into `words` as bash does: at = and :, too.
+    /// Returns the candidates of bash for a line that bash has split into `words`, also at = and :.
     fn complete(&self, line: &str, words: &[&str]) -> Vec<String> {
         let ask = format!(
             "{}\ncompopt() {{ :; }}; COMP_LINE={line:?}; COMP_POINT={}; COMP_TYPE=9\n\

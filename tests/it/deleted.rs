@@ -1,5 +1,5 @@
-//! Deleted recordings and sessions stay deleted: a restart creates and removes nothing in their
-//! folders, and uses no session number again.
+//! Deleted recordings and sessions stay deleted: a restart creates and removes no files in their
+//! folders, and reuses no session number.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What a release is made of.
+//! Contents of a release.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +9,7 @@ fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Returns the list that a line `NAME=a,b,c` of a script sets.
+/// Returns the list in a line `NAME=a,b,c` of a script.
 fn list(script: &Path, name: &str) -> Vec<String> {
     let text = std::fs::read_to_string(script).unwrap();
     let start = format!("{name}=");

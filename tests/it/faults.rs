@@ -1,6 +1,6 @@
-//! Kills the recorder before every change to the disk, and fills the disk at every
-//! change. The result equals that of an undisturbed run. See `src/disk/fault.rs`. `cargo
-//! test` tries a sample, `make faults` every change.
+//! Kills the recorder before every change to the disk, and fills the disk at every change. The
+//! result must equal that of an undisturbed run. See `src/disk/fault.rs`. `cargo test` tries a
+//! sample, `make faults` every change.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -16,7 +16,7 @@ use scenetap::ts::TS_PACKET_BYTES;
 /// Long enough for some kept frames, and short enough to be recorded hundreds of times.
 const CLIP_PACKETS: usize = 800;
 
-/// A sample covers at least one change of this many.
+/// A sample covers at least one of this many changes.
 const ONE_IN: u64 = 10;
 
 /// Lower bound of the changes to the disk in one run.
@@ -31,7 +31,7 @@ fn clip() -> Vec<u8> {
     bytes
 }
 
-/// The changes to the disk that a test injects faults at.
+/// The changes to the disk at which a test injects faults.
 struct Sweep {
     /// `None`: every change, in order.
     sample: Option<Random>,
@@ -42,8 +42,8 @@ struct Sweep {
 }
 
 impl Sweep {
-    /// Returns a sweep over every change if `SCENETAP_FAULTS=all` (`make faults`), and otherwise
-    /// over one of every ten, then random ones until [`MIN_DURATION`] has passed.
+    /// Returns a sweep over every change if `SCENETAP_FAULTS=all` (`make faults`). Otherwise, over
+    /// one of every ten, and then random ones until [`MIN_DURATION`] has passed.
     fn new() -> Sweep {
         let all = from_environment("SCENETAP_FAULTS").is_some_and(|which: String| which == "all");
         let sample = (!all).then(|| Random::new(seed()));
@@ -62,8 +62,8 @@ impl Sweep {
         (self.started.elapsed() < MIN_DURATION).then(|| 1 + random.below(self.end - 1))
     }
 
-    /// Asserts that faults were injected: fewer would mean that the fault points have moved away
-    /// from the changes to the disk.
+    /// Asserts that faults were injected: a low number would mean that the fault points no longer
+    /// match the changes to the disk.
     fn assert_enough(&self, reached: u64) {
         let min_reached = if self.sample.is_some() { MIN_CHANGES / ONE_IN } else { MIN_CHANGES };
         let end = self.end;
@@ -73,7 +73,7 @@ impl Sweep {
 }
 
 /// Runs `case` for the changes of a sweep on `threads` threads. `case` returns whether the run
-/// reached that change. Returns how many were reached.
+/// reached that change. Returns the number of reached changes.
 fn for_every_change(threads: usize, case: impl Fn(u64) -> bool + Sync) -> u64 {
     let (sweep, reached) = (Mutex::new(Sweep::new()), AtomicU64::new(0));
     let next = || sweep.lock().unwrap().next();
@@ -135,8 +135,7 @@ fn with_a_full_disk_at_every_change_nothing_differs_in_the_end() {
         let second = if first.status.success() {
             None
         } else {
-            // One line gives the reason, and once there is space, it resumes where it
-            // was.
+            // One line states the reason. Once there is space, recording resumes from there.
             assert_eq!(lines, 1, "{full}\n{}", first.log);
             let second = record(folder.path(), &clip, None);
             assert!(second.status.success(), "{full}\n{}", second.log);
@@ -150,7 +149,8 @@ fn with_a_full_disk_at_every_change_nothing_differs_in_the_end() {
     eprintln!("{faults} changes to the disk, each with a full disk: no difference");
 }
 
-/// If a sync of the recording has failed, asserts that this is remembered and that a repair ends it.
+/// If a sync of the recording has failed, asserts that the failure is stored and that a repair
+/// clears it.
 fn repair_failed_sync(session: &Path, context: &str) {
     if !session.join("stream/unsynced").exists() {
         return;

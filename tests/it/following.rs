@@ -1,4 +1,4 @@
-//! Which video is followed where the tables name another one.
+//! Selection of the video when the tables list another one.
 
 use crate::common::mangle;
 use crate::common::odd::{AUDIO_PID, H264, LIVE, PMT_PID, odd};
@@ -26,7 +26,7 @@ fn a_video_that_is_at_another_pid_in_a_later_recording_is_followed_live_scanned_
 
     let folder = tempfile::tempdir().unwrap();
     let recorder = Recorder::start(folder.path(), "s", &["--sync-interval", "0.02"]);
-    // Ends, is killed and goes on within what is held until the first video has stopped.
+    // Ends, is killed and continues within the packets held until the first video has stopped.
     for end in [first.len() + 200_000, first.len() + 400_000, joined.len()] {
         let from = std::fs::metadata(recorder.recording()).unwrap().len() as usize;
         let end = end / TS_PACKET_BYTES * TS_PACKET_BYTES;
@@ -47,7 +47,7 @@ fn a_video_that_is_at_another_pid_in_a_later_recording_is_followed_live_scanned_
 fn a_map_of_another_program_changes_nothing_while_the_video_goes_on() {
     let packets = mangle::packets(&std::fs::read(fixture(H264)).unwrap());
     let other = mangle::packets(&std::fs::read(fixture(LIVE)).unwrap());
-    // The other program's video goes on beside it, and its map comes on this program's PID.
+    // The other program's video continues in parallel, and its PMT arrives on this program's PID.
     let mut mixed = Vec::new();
     let mut others = other.iter().filter(|packet| mangle::pid(packet) == VIDEO_PID).cycle();
     let map = section(2, 1, 0, &[0xe2, 0, 0xf0, 0, 0x1b, 0xe2, 0, 0xf0, 0]);

@@ -30,7 +30,7 @@ fn frames_with(sessions: &Path, arguments: &[&str], fault: Option<&str>) -> Outp
     command.output().unwrap()
 }
 
-/// Returns the frames that a command has printed with `--json`.
+/// Returns the frames printed by a command with `--json`.
 pub fn printed(output: &Output) -> Vec<Value> {
     let text = String::from_utf8_lossy(&output.stdout);
     let line = |line| {
@@ -126,7 +126,7 @@ fn what_an_entry_names_is_never_opened_nor_a_link_in_place_of_its_picture() {
     recorded(sessions.path(), "s");
     let session = sessions.path().join("s");
     let before = index(&session);
-    // Whoever opens it waits for ever.
+    // Opening it would block forever.
     let fifo = sessions.path().join("fifo");
     rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
     let mut edited = before.clone();
@@ -175,7 +175,7 @@ fn killed_at_any_change_to_the_disk_nothing_is_lost_or_handed_out_twice() {
     let sessions = tempfile::tempdir().unwrap();
     recorded(sessions.path(), "s");
     let session = sessions.path().join("s");
-    // A key of another program, to be kept throughout.
+    // A key of another program, which must be kept.
     let mut noted = index(&session);
     noted[2]["note"] = "a dog".into();
     std::fs::write(session.join("frames/index.json"), serde_json::to_vec(&noted).unwrap()).unwrap();
@@ -189,7 +189,7 @@ fn killed_at_any_change_to_the_disk_nothing_is_lost_or_handed_out_twice() {
         ] {
             for at in 1.. {
                 let output = frames_with(sessions.path(), arguments, Some(&format!("{how}@{at}")));
-                // What was printed was handed out, whatever happened later.
+                // Printed frames count as handed out, whatever happened later.
                 let listed = frames(sessions.path(), &["s", "--json"]);
                 assert!(listed.status.success(), "{how}@{at} {arguments:?}: {listed:?}");
                 let listed = printed(&listed);
@@ -211,7 +211,7 @@ fn killed_at_any_change_to_the_disk_nothing_is_lost_or_handed_out_twice() {
         std::fs::remove_file(session.join("frames/handouts.jsonl")).unwrap();
     }
     assert!(kills > 30, "{kills}");
-    // A recorder that goes on with it cleans up.
+    // A recorder that resumes the session cleans up.
     let recorder = Recorder::start(sessions.path(), "s", &[]);
     recorder.end_by_signal();
     let names: Vec<_> = std::fs::read_dir(session.join("frames"))

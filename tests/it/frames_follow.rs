@@ -1,4 +1,4 @@
-//! `scenetap frames --follow`: each frame as it comes, from session to session; and `state.json`.
+//! `scenetap frames --follow`: each frame as it arrives, from session to session; and `state.json`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +17,7 @@ use crate::common::{Recorder, fixture, index, scenetap, send_bytes};
 /// A running `scenetap frames SESSION --follow --json …`.
 struct Follower {
     child: Child,
-    /// `None` once nobody reads them.
+    /// `None` once the reader has closed the pipe.
     lines: Option<Lines<BufReader<ChildStdout>>>,
 }
 
@@ -26,7 +26,7 @@ impl Follower {
         Follower::start_in(session, arguments, None)
     }
 
-    /// With a folder for sockets of its own, in which there is no recorder's.
+    /// Starts it with a separate folder for sockets, which contains no recorder's socket.
     fn start_in(session: &Path, arguments: &[&str], runtime: Option<&Path>) -> Follower {
         let mut command = scenetap();
         command.arg("frames").arg(session).args(["--follow", "--json"]).args(arguments);
@@ -42,7 +42,7 @@ impl Follower {
         self.lines.as_mut()?.next().map(|line| serde_json::from_str(&line.unwrap()).unwrap())
     }
 
-    /// Waits until it ends. Returns the remaining frames.
+    /// Waits until it ends. Returns the exit status and the remaining frames.
     fn end(mut self) -> (i32, Vec<Value>) {
         let rest = std::iter::from_fn(|| self.next()).collect();
         (self.child.wait().unwrap().code().unwrap(), rest)
@@ -66,7 +66,7 @@ fn names(frames: &[Value]) -> Vec<(String, String)> {
     frames.iter().map(|frame| (text(frame, "session"), text(frame, "id"))).collect()
 }
 
-/// Returns the same, of all frames of a series.
+/// Returns session and id of all frames of a series.
 fn recorded(sessions: &Path) -> Vec<(String, String)> {
     let of_session = |session: std::path::PathBuf| {
         let id = session.file_name().unwrap().to_str().unwrap().to_owned();
@@ -86,7 +86,7 @@ fn state(session: &Path) -> Value {
 fn wait_for_state(session: &Path, is: impl Fn(&Value) -> bool) -> Value {
     let started = Instant::now();
     loop {
-        // A recorder that listens has not written it yet.
+        // A recorder that listens may not have written it yet.
         let state = session.join("frames/state.json").exists().then(|| state(session));
         match state {
             Some(state) if is(&state) => return state,
@@ -136,12 +136,13 @@ fn a_session_that_has_ended_is_followed_to_its_end_at_once() {
     assert_eq!((status, names(&all)), (0, recorded(folder.path())));
     let (status, some) = Follower::start(&session, &["--limit=2"]).end();
     assert_eq!((status, some.len()), (0, 2));
-    // What one has leased and not acknowledged is handed out again by another, once the lease ends.
+    // A frame that one process has leased and not acknowledged is leased by another after the lease
+    // expires.
     let (status, leased) = Follower::start(&session, &["--lease=0.3", "--limit=1"]).end();
     assert_eq!((status, leased.len()), (0, 1));
     let (status, all) = Follower::start(&session, &["--lease=600"]).end();
     assert_eq!(status, 0);
-    // It comes last, or first if the lease has ended by then.
+    // It comes last, or first if the lease has already expired.
     assert!([&all[0], all.last().unwrap()].iter().any(|frame| frame["id"] == "F0001"), "{all:?}");
     let sorted = |mut names: Vec<_>| {
         names.sort();
@@ -260,7 +261,7 @@ fn the_state_tells_a_still_screen_from_a_dead_sender_and_when_nothing_more_comes
     assert_eq!(ended["ended"], true);
     assert_eq!(ended["recorded_bytes"], clip().len() / 188 * 188);
     assert_eq!((ended["lag_bytes"].as_u64(), ended["lag_seconds"].as_f64()), (Some(0), Some(0.0)));
-    // A recorder that goes on with the session takes that back.
+    // A recorder that resumes the session changes the state back.
     let recorder = Recorder::start(folder.path(), "s", &[]);
     let again = wait_for_state(&session, |state| state["ended"] == false);
     assert_eq!(again["last_picture"], ended["last_picture"]);
@@ -283,7 +284,7 @@ fn one_that_leases_waits_for_no_other_and_hands_out_again_in_every_session_what_
     let folder = tempfile::tempdir().unwrap();
     recorded_series(folder.path());
     let first = folder.path().join("s");
-    // A frame of the first session is another's, for a while.
+    // A frame of the first session is leased by another client for a while.
     let (_, theirs) = Follower::start(&first, &["--lease=3", "--holder=slow", "--limit=1"]).end();
     let mut follower = Follower::start(&first, &["--lease=600", "--holder=quick"]);
     let mut seen = Vec::new();

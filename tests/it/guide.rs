@@ -1,4 +1,4 @@
-//! docs/GUIDE.md shows what its commands print.
+//! docs/GUIDE.md shows the actual output of its commands.
 
 use std::path::Path;
 use std::process::Command;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::common::{FIXTURES, Recorder, fixture, judgement, scenetap, send_bytes};
 
-/// Everything that a scan finds: the exit status, the entries, and the score of every picture.
+/// Result of a scan: the exit status, the entries, and the score of every picture.
 #[derive(PartialEq)]
 struct Scanned {
     code: Option<i32>,

@@ -1,4 +1,4 @@
-//! `stream/keyframes.idx`: every random access point of a recording, as ffprobe finds them.
+//! `stream/keyframes.idx` contains every random access point of a recording, as found by ffprobe.
 
 use std::fs;
 use std::path::Path;

@@ -17,11 +17,11 @@ use crate::common::{DEADLINE, fixture};
 use scenetap::ts::PacketSize;
 use serde_json::Value;
 
-/// Number of kills, unless the environment sets another one.
+/// Number of kills, unless set by the environment.
 const KILLS: usize = 30;
 
-/// Average number of bytes that are sent between two kills of a recorder that rotates. A connection
-/// in which no key frame comes cannot be cut.
+/// Average number of bytes sent between two kills of a recorder that rotates. Without a key frame
+/// in a connection, the recording cannot be cut there.
 const BYTES_PER_KILL: usize = 40_000;
 
 /// Starts a recorder. Returns its log lines as they are written.
@@ -38,7 +38,7 @@ fn start(mut command: Command) -> (Child, Receiver<String>) {
 }
 
 /// Runs a recorder and kills it during startup, or while it receives part of `clip`. `recorded`
-/// returns how much of it is recorded.
+/// returns the number of recorded bytes.
 fn run_and_kill(
     command: Command,
     recorded: &mut dyn FnMut() -> usize,
@@ -71,8 +71,7 @@ fn run_and_kill(
     child.wait().unwrap();
 }
 
-/// Asserts what holds at every moment: every JPEG listed in the index exists and is
-/// complete.
+/// Asserts an invariant: every JPEG listed in the index exists and is complete.
 fn assert_no_entry_without_jpeg(context: &str, session: &Path) {
     let index = session.join("frames/index.json");
     let Ok(text) = std::fs::read(index) else { return };
@@ -96,7 +95,8 @@ fn killed_while_packets_of_192_or_204_bytes_come_nothing_differs_in_the_end() {
     kill_again_and_again(kills, PacketSize::Parity);
 }
 
-/// Kills a recorder of a clip in packets of `size`. Asserts that nothing differs in the end.
+/// Repeatedly kills a recorder of a clip in packets of `size`. Asserts that the final result is
+/// unaffected.
 fn kill_again_and_again(kills: usize, size: PacketSize) {
     let seed = seed();
     let mut random = Random::new(seed);
@@ -130,7 +130,7 @@ fn kill_again_and_again(kills: usize, size: PacketSize) {
     );
 }
 
-/// Returns a recorder that goes on in new sessions, and keeps the last few recordings alone.
+/// Returns a recorder that rotates and keeps only the last few recordings.
 fn rotating_recorder(sessions: &Path) -> Command {
     let mut command = recorder(sessions);
     command.args(["--rotate-bytes", "100K", "--keep-bytes", "400K"]);
@@ -153,8 +153,8 @@ fn killed_with_rotation_and_retention_no_byte_and_no_frame_is_missing() {
         run_and_kill(command, &mut recorded, &clip, 3 * BYTES_PER_KILL, max_us, &mut random);
         archive(folder.path());
     }
-    // The rest, and the end of all detection: a start finishes at most 48 earlier sessions. Nothing
-    // is deleted, because nothing is archived meanwhile.
+    // Record the rest, and finish detection: each start finishes at most 48 earlier sessions.
+    // Nothing is deleted, because nothing is archived meanwhile.
     for _ in 0..=series(folder.path()).len() / 48 {
         let mut command = recorder(folder.path());
         command.args(["--rotate-bytes", "100K", "--once"]);

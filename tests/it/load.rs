@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::common::random::from_environment;
 use crate::common::{DEADLINE, Recorder, assert_golden, fixture, golden, index};
 
-/// Amount of data of the fast sender, unless the environment sets another one.
+/// Amount of data of the fast sender, unless set by the environment.
 const MEBIBYTES: usize = 320;
 
 /// Maximum memory of a recorder: docs/RELIABILITY.md lists its parts. It does not depend

@@ -1,5 +1,5 @@
-//! The main job, with the real binary over real sockets: the recording equals the sent
-//! bytes, and the frames are those that ffmpeg keeps.
+//! The main job, with the real binary over real sockets: the recording equals the sent bytes, and
+//! the frames are those kept by ffmpeg.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! Each operation of the script that mangles streams, which comes with the real streams.
+//! Runs each operation of the script that mangles streams, which is stored with the real streams.
 
 use std::process::{Command, Stdio};
 
@@ -6,8 +6,8 @@ use crate::common::has;
 use crate::common::odd::{H264, HEVC, assert_as_ffmpeg, assert_as_plain, clip};
 use scenetap_testkit::material_file;
 
-/// Operations of `mangle.py`, which comes with the real streams, by the verdict that is right:
-/// ffmpeg's, or that of the plain stream (docs/PARITY.md says why).
+/// Operations of `mangle.py`, which is stored with the real streams, each with the expected
+/// verdict: ffmpeg's, or the plain stream's (docs/PARITY.md explains why).
 const OPERATIONS: [(&str, bool); 24] = [
     ("noaud 0x100", true),
     ("nopts 3 0x100", true),

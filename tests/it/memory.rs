@@ -1,4 +1,4 @@
-//! Streams from which nothing can be decoded: memory does not grow, however much is sent.
+//! Streams that cannot be decoded: memory does not grow, however much is sent.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -17,11 +17,11 @@ const AUDIO_PID: u16 = 0x101;
 /// Number of bytes sent between two measurements of the memory.
 const STEP_BYTES: usize = 8 << 20;
 
-/// A look-ahead that is limited in bytes is full long before this many steps.
+/// Maximum number of steps: a look-ahead that is limited in bytes is full long before.
 const MAX_STEPS: usize = 40;
 
-/// Number of measurements that are compared with as many before. If ten bytes of each packet
-/// were hoarded, memory would grow by more than the tolerance from one window to the next.
+/// Number of measurements in a window; two windows are compared. If ten bytes per packet were
+/// retained, memory would grow by more than the tolerance from one window to the next.
 const WINDOW: usize = 6;
 const TOLERANCE_KIB: u64 = 2 << 10;
 
@@ -36,7 +36,7 @@ fn pid(packet: &Packet) -> u16 {
     Header::of(packet).pid()
 }
 
-/// Blanks the elementary stream in a packet; a PES header stays.
+/// Blanks the elementary stream in a packet. Keeps a PES header.
 fn blank(packet: &mut Packet) {
     let mut start = payload_start(packet);
     if Header::of(packet).unit_start() {
@@ -45,7 +45,7 @@ fn blank(packet: &mut Packet) {
     packet[start..].fill(0);
 }
 
-/// Sends `first`, then `repeated` again and again until memory stops growing. Asserts that it does.
+/// Sends `first`, and then `repeated` until memory stops growing. Asserts that it stops.
 fn assert_is_bounded(context: &str, first: &[Packet], repeated: &[Packet]) {
     let folder = tempfile::tempdir().unwrap();
     let sessions = folder.path().join("sessions");
@@ -69,8 +69,8 @@ fn assert_is_bounded(context: &str, first: &[Packet], repeated: &[Packet]) {
     assert!(recorder.end().0.success());
 }
 
-/// Returns whether the last [`WINDOW`] sizes are no larger than those before. The smallest of each
-/// window counts: a queue may have been full at any measurement.
+/// Returns whether the last [`WINDOW`] sizes are no larger than those before. The minimum of each
+/// window is compared, because a queue may have been full at any measurement.
 fn has_stopped_growing(sizes: &[u64]) -> bool {
     let Some(earlier) = sizes.len().checked_sub(WINDOW) else { return false };
     let (earlier, last) = sizes.split_at(earlier);
@@ -86,7 +86,7 @@ fn wait_until_analyzed(folder: &Path, sessions: &Path, sent: usize) {
         let output = command.arg(sessions).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let status: Value = serde_json::from_slice(&output.stdout).unwrap();
-        // The last packet may wait for the next.
+        // The last packet may wait for the next one.
         if status["recorded_bytes"] == sent && status["lag_bytes"].as_u64() < Some(1 << 16) {
             return;
         }

@@ -1,5 +1,5 @@
-//! However a stream is muxed, its pictures and times are those that ffmpeg finds. If
-//! ffmpeg does not follow a stream that changes, scenetap does.
+//! However a stream is muxed, its pictures and times equal ffmpeg's. If ffmpeg does not follow a
+//! change of the stream, scenetap does.
 
 use std::path::Path;
 
@@ -41,8 +41,7 @@ fn assert_same_but_for_times(context: &str, theirs: &Verdicts, ours: &Verdicts, 
     eprintln!("{context}: {other} times differ, {guessed} were guessed");
 }
 
-/// Asserts that each stream, with its PES headers changed, has the pictures that ffmpeg
-/// finds.
+/// Asserts that each stream, with changed PES headers, has the pictures that ffmpeg finds.
 fn assert_headers(header: impl Fn(usize, usize) -> Header) {
     let Some(studio) = Studio::open() else { return };
     for (name, stream) in streams_of_each_codec(&studio) {
@@ -145,7 +144,7 @@ fn scan_list_shows_programs_streams_codecs_and_pids() {
     assert_eq!((programs.len(), followed(0), followed(1)), (2, Some(false), Some(true)));
 }
 
-/// Asserts that every picture of a stream after another one is found, as in each alone.
+/// Asserts that every picture of a stream after another one is found, as in each stream alone.
 /// ffmpeg does not follow the change.
 fn assert_followed(context: &str, first: &Path, second: &Path, studio: &Studio) {
     let scores = |path: &Path| -> Vec<String> {
@@ -255,7 +254,7 @@ fn without_pictures(stream_type: u8, descriptors: &[u8]) -> Vec<u8> {
     mux.bytes
 }
 
-/// Returns what `record` logs about a stream in which it finds no pictures.
+/// Returns the log of `record` for a stream without pictures.
 fn recorded_without_frames(stream: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let recorder = Recorder::start(folder.path(), "s", &["--once"]);
@@ -265,7 +264,7 @@ fn recorded_without_frames(stream: &[u8]) -> String {
     let (status, frames) = recorder.end();
     assert!(status.success() && frames.is_empty());
     assert!(std::fs::read(recording).unwrap() == stream);
-    // Nothing is missing: there is nothing to find.
+    // Nothing is missing, because there is nothing to detect.
     let check = scenetap().arg("check").arg(folder.path().join("s")).output().unwrap();
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
     log

@@ -1,5 +1,5 @@
-//! Oddities of senders in the field, each as a stream that has it. The verdict is that of ffmpeg, or
-//! that of the same stream without the oddity.
+//! Oddities of senders in the field, each in a synthetic or changed stream. The verdict must equal
+//! ffmpeg's, or that of the same stream without the oddity.
 
 use std::process::Command;
 
@@ -158,7 +158,7 @@ fn mux<'a>(stream_type: u8, pes: impl Iterator<Item = (i64, &'a [u8])>) -> Vec<u
     mux.bytes
 }
 
-/// Splits an access unit of H.264 before each start code. The delimiter is left out.
+/// Splits an access unit of H.264 before each start code. Drops the delimiter.
 fn nal_units(unit: &[u8]) -> Vec<&[u8]> {
     let mut starts: Vec<usize> = (0..unit.len().saturating_sub(3))
         .filter(|at| unit[*at..].starts_with(&[0, 0, 1]))
@@ -228,7 +228,8 @@ fn times_on_some_pictures_only() {
 
 #[test]
 fn a_pes_length_modulo_65536() {
-    // Key frames of more than 64 KiB, in PES packets whose length is stated modulo 65,536.
+    // Random access pictures of more than 64 KiB, in PES packets whose length is stated
+    // modulo 65,536.
     let units = access_units(LIVE);
     let mut longer = 0;
     let pes: Vec<(i64, Vec<u8>)> = units
@@ -266,7 +267,7 @@ fn clocks_that_wrap_restart_at_0_or_step_back_by_3_s() {
         let mut packets = clip(name);
         mangle::shift_times(&mut packets, 0, (1 << 33) - 5 * SECOND);
         assert_as_ffmpeg(&format!("{name} wraps"), packets.as_flattened());
-        // Where the video continues before the audio: for the other order, see docs/PARITY.md.
+        // The video continues before the audio: for the other order, see docs/PARITY.md.
         let joint = video_after_audio(&packets, 1_500);
         let start = mangle::times(&clip(name)[joint]).unwrap().1;
         for ticks in [-start, -3 * SECOND] {

@@ -74,7 +74,7 @@ fn the_command_gets_each_frame_once_and_in_order_and_its_output_is_in_the_log() 
     assert_eq!(environment.iter().find(foreign), None);
     assert!(environment.iter().any(|line| line == "HOMEWARD=kept"));
 
-    // After a restart, it is not run again for what the index has.
+    // After a restart, the command does not run again for frames in the index.
     let recorder = Recorder::start(&sessions, "s", &["--on-frame", &sh(&script)]);
     recorder.end_by_signal();
     assert_eq!(lines(&folder.path().join("frames")).len(), entries.len());
@@ -84,7 +84,7 @@ fn the_command_gets_each_frame_once_and_in_order_and_its_output_is_in_the_log() 
 fn a_command_that_does_not_end_is_ended_with_all_that_it_has_started() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().display();
-    // Neither it nor its child listens.
+    // Both the command and its child ignore SIGTERM.
     let script =
         format!("trap \"\" TERM; echo $$ >>{out}/ids; sleep 1000 & echo $! >>{out}/ids; wait");
     let options =
@@ -103,7 +103,7 @@ fn a_command_that_does_not_end_is_ended_with_all_that_it_has_started() {
     }
 }
 
-/// Returns whether a process exists, other than as a zombie that its new parent has not waited for.
+/// Returns whether a process exists. Ignores a zombie that its new parent has not waited for.
 fn is_running(id: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
@@ -115,7 +115,7 @@ fn recording_does_not_wait_for_it_and_what_it_missed_is_one_line_and_exit_status
     let options = [
         "--once",
         "--max-frame-interval=0.2",
-        // Also the time within which stderr has to take the last line, on a busy machine, too.
+        // Also the time within which stderr must accept the last line, on a busy machine too.
         "--shutdown-timeout=2",
         "--on-frame",
         "sleep 1000",
@@ -168,7 +168,7 @@ fn it_inherits_no_descriptor_so_a_recorder_that_was_killed_starts_again_at_once(
         recorder.address.clone()
     };
     let script = format!("ls /proc/self/fd >{out}/fds; touch {out}/begun; exec sleep 4242");
-    // The recorder itself is started with a descriptor too many.
+    // The recorder itself is started with an additional open descriptor.
     let program = env!("CARGO_BIN_EXE_scenetap");
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", "exec 9>/dev/null; exec \"$@\"", "sh", program]);

@@ -14,14 +14,14 @@ use scenetap::ts::PacketSize;
 const CLIP: &str = "bbb_h264_bframes_scenecut_360p24";
 const SIZES: [PacketSize; 2] = [PacketSize::Timed, PacketSize::Parity];
 
-/// Bytes that are added to the packets: none that matters, and sync bytes.
+/// Values of the additional bytes: an arbitrary one, and the sync byte.
 const ADDED: [u8; 2] = [0x15, 0x47];
 
 fn clip() -> Vec<u8> {
     fs::read(fixture(CLIP)).unwrap()
 }
 
-/// Asserts that `check` finds nothing, and returns what it says.
+/// Asserts that `check` finds no problem, and returns its output.
 fn assert_checked(session: &Path) -> String {
     let checked = scenetap().arg("check").arg(session).output().unwrap();
     let said = String::from_utf8(checked.stdout).unwrap();

@@ -100,9 +100,9 @@ fn pictures_in(golden: &Path) -> Vec<String> {
     text.lines().skip(1).map(str::to_owned).collect()
 }
 
-/// Writes the golden verdict of the installed ffmpeg: of 5.1 always, of a later one only if it
-/// conceals the damage differently. If its runs differ about a picture, the score is that of one
-/// of them (see [`ffmpeg_nearest`]).
+/// Writes the golden verdict of the installed ffmpeg: of 5.1 always, of a later version only if it
+/// conceals the damage differently. If its runs differ for a picture, the score is that of one of
+/// the runs (see [`ffmpeg_nearest`]).
 fn write_golden(name: &str, damage_name: &str, file: &Path, ours: &Verdicts) {
     let mut path = golden_of_damaged(name, damage_name);
     if !is_reference() {

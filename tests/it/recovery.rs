@@ -1,4 +1,4 @@
-//! Stops at any point and resumes: the result equals that of an uninterrupted run.
+//! Detection stops at any point and resumes: the result equals that of an uninterrupted run.
 
 use std::path::{Path, PathBuf};
 
@@ -40,7 +40,7 @@ fn finish(mut analyzer: Analyzer) -> Vec<Verdict> {
     std::iter::from_fn(|| analyzer.pull()).map(|scored| scored.verdict).collect()
 }
 
-/// Converts through the file on disk: anything not in it is lost in a restart.
+/// Converts through the file on disk: any state not in the file is lost in a restart.
 fn through_file(point: &RestartPoint) -> RestartPoint {
     let recording = Fingerprint { bytes: 0, head_crc32: 0, tail_crc32: 0 };
     let written = Checkpoint { recording, frames_kept: 0, point: point.clone() };
@@ -118,7 +118,7 @@ fn killed_in_a_real_stream_gives_the_same_verdicts() {
 
 #[test]
 fn killed_in_a_damaged_stream_gives_the_same_verdicts() {
-    // Concealment depends on earlier pictures, also on those of an earlier GOP.
+    // Concealment depends on earlier pictures, including those of an earlier GOP.
     for path in fixtures() {
         let bytes = damaged(&std::fs::read(&path).unwrap());
         let packets = bytes.len() / TS_PACKET_BYTES;
@@ -238,13 +238,13 @@ fn assert_recovers(context: &str, bytes: &[u8], stops: impl Iterator<Item = usiz
     assert!(recovers(context, bytes, stops), "{context}");
 }
 
-/// Stops after each of these packets, in ascending order, and once more before it has
-/// caught up. Asserts that the verdicts are those of an uninterrupted run. Returns whether
-/// detection resumed anywhere; it starts over while there is no restart point.
+/// Stops after each of these packets, in ascending order, and once more before detection has caught
+/// up. Asserts that the verdicts are those of an uninterrupted run. Returns whether detection
+/// resumed anywhere; without a restart point, it starts over.
 fn recovers(context: &str, bytes: &[u8], stops: impl Iterator<Item = usize>) -> bool {
     let new = || Analyzer::new(Default::default(), Default::default());
     let resumed = |start| Analyzer::resume(Default::default(), Default::default(), start);
-    // One detection passes all stops; its state at each stop is saved.
+    // One analyzer passes all stops; its state at each stop is saved.
     let mut undisturbed = new();
     let (mut whole, mut pushed) = (Vec::new(), 0);
     let mut disturbed = Vec::new();
@@ -262,7 +262,7 @@ fn recovers(context: &str, bytes: &[u8], stops: impl Iterator<Item = usize>) -> 
         let from = usize::try_from(start.read_from.audio_offset.0).unwrap();
         assert!(from <= stop);
         let mut second = resumed(start);
-        // Killed again after a third of the way, before it has reached anything new.
+        // Killed again after a third of the distance, before it has reached new pictures.
         let again = from + (stop - from) / TS_PACKET_BYTES / 3 * TS_PACKET_BYTES;
         verdicts.extend(feed(&mut second, bytes, from, again));
         let start = through_file(&second.restart_point().expect("a start stays one"));

@@ -1,5 +1,5 @@
-//! What a recorder deletes: `--keep-for`, `--keep-bytes`, `--keep-frames-for`, `--recycle`; and what
-//! `scenetap sessions` lists and deletes.
+//! Deletion by a recorder: `--keep-for`, `--keep-bytes`, `--keep-frames-for`, `--recycle`; list and
+//! deletion by `scenetap sessions`.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -184,12 +184,12 @@ fn hold_index(session: &Path) -> File {
 fn with_recycle_a_full_disk_costs_the_oldest_recordings_and_those_not_looked_at_last() {
     let folder = tempfile::tempdir().unwrap();
     let count = record_series(folder.path());
-    // The first is not finished: nothing has looked at it since its checkpoint was removed.
+    // The first session is unfinished: it was not analyzed since its checkpoint was removed.
     fs::remove_file(folder.path().join("s/stream/checkpoint.json")).unwrap();
     fs::write(folder.path().join("s_2/keep"), "").unwrap();
     let lock = hold_index(&folder.path().join("s"));
     let length = fs::metadata(recording(folder.path(), "s")).unwrap().len();
-    // So much is never free.
+    // This much space is never free.
     let disk = rustix::fs::statvfs(folder.path()).unwrap();
     let size = (disk.f_blocks * disk.f_frsize).to_string();
     let arguments = ["--rotate-bytes", "200K", "--min-free", &size, "--recycle"];
@@ -203,7 +203,7 @@ fn with_recycle_a_full_disk_costs_the_oldest_recordings_and_those_not_looked_at_
     let line = recorder.wait_for("deleted the recording of session s (");
     assert!(line.contains("because the disk is full; never looked at: seconds 0.0 to "), "{line}");
     assert!(line.contains(&format!("(bytes 0 to {length})")), "{line}");
-    // Then nothing is left to delete.
+    // By then, nothing is left to delete.
     recorder.wait_for("until then senders are disconnected");
     assert_eq!(with_recording(folder.path()), [2, count]);
     let mut status = scenetap();

@@ -33,7 +33,7 @@ fn a_restart_goes_on_with_the_last_session_and_finishes_those_before() {
     let folder = tempfile::tempdir().unwrap();
     let stream = clip();
     let half = stream.len() / 2 / TS_PACKET_BYTES * TS_PACKET_BYTES;
-    // Half as much as below: the cut comes at a random access point, and the third session has to
+    // Half of the limit below: the cut comes at a random access point, and the third session has to
     // begin in this half wherever the reads from the socket end.
     let recorder = Recorder::start(folder.path(), "s", &["--rotate-bytes", "150K"]);
     let mut socket = TcpStream::connect(&recorder.address).unwrap();
@@ -110,7 +110,8 @@ fn bytes_that_were_held_for_a_cut_are_recorded_when_the_session_is_removed() {
     let recorder = Recorder::start(folder.path(), "s", &["--rotate-bytes", "1200K"]);
     let first = folder.path().join("s/stream/recording.ts");
     let mut socket = TcpStream::connect(&recorder.address).unwrap();
-    // From here on a cut is looked for, and up to two pictures are held. The next key frame is far.
+    // From here on, a cut is searched, and up to two pictures are held. The next key frame is far
+    // away.
     let mut sent = 1_250_000 / TS_PACKET_BYTES * TS_PACKET_BYTES;
     socket.write_all(&stream[..sent]).unwrap();
     recorder.wait_for_bytes(1_228_800);

@@ -1,4 +1,4 @@
-//! Real-world senders: broken off, silent, too many, or not sending MPEG-TS at all.
+//! Real-world senders: interrupted, silent, too many, or not sending MPEG-TS at all.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -163,12 +163,12 @@ fn what_is_not_mpeg_ts_is_refused_within_64_kib_and_nothing_is_written() {
     let odd: Vec<u8> =
         clip(CLIP).chunks(PACKET).flat_map(|packet| [&[0; 5], packet].concat()).collect();
     let text = "GET /recording.ts HTTP/1.1\r\n".repeat(3000).into_bytes();
-    // The first packet has to begin within 64 KiB, followed by eight more.
+    // The first packet must begin within 64 KiB, followed by eight more.
     let max_bytes = (64 << 10) + 9 * 204;
     for bytes in [&text[..max_bytes], &noise(max_bytes), &odd[..max_bytes], &vec![0; 64 << 10]] {
         let mut sender = connect(&recorder);
         sender.write_all(bytes).unwrap();
-        // The connection stays open, so that the bytes decide and not their end.
+        // The connection stays open, so that the bytes are decisive and not their end.
         recorder.wait_for("not MPEG-TS");
         assert_closed(&sender);
     }
@@ -205,7 +205,7 @@ fn a_refusal_names_what_the_bytes_look_like_and_what_to_do() {
         let line = recorder.wait_for(&format!("not MPEG-TS: it looks like {name};"));
         assert!(line.contains(remedy), "{line}");
     }
-    // Bytes before the first packet are told once, and are not recorded.
+    // Bytes before the first packet are logged once, and are not recorded.
     let stream = clip(CLIP);
     send_bytes(&recorder.address, &[&[7; 100][..], &stream[..100 * PACKET]].concat());
     recorder.wait_for("discarded 100 bytes before the first packet");

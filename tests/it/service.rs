@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use scenetap::config::ALL;
 use scenetap_testkit::leave_out;
 
-/// A service manager that only listens.
+/// A service manager that only receives notifications.
 struct Manager {
     folder: tempfile::TempDir,
     socket: UnixDatagram,

@@ -1,5 +1,5 @@
-//! SIGINT and SIGTERM, sent to a separate process: this test binary again, running only
-//! the ignored test below.
+//! SIGINT and SIGTERM, sent to a separate process: this test binary, running only the ignored test
+//! below.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use scenetap::host::shutdown::Shutdown;
 
-/// Longer than anything here takes; a hung child ends by itself.
+/// Longer than any step takes. A hung child ends by itself.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Set in the process that receives the signals.
+/// Variable that is set in the process that receives the signals.
 const IS_CHILD: &str = "SCENETAP_TEST_IS_CHILD";
 
 #[test]
@@ -58,7 +58,7 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Returns its exit status, after it was allowed to end (`true`) or not (`false`).
+    /// Returns the exit status, after the process was allowed to end (`true`) or not (`false`).
     fn end(mut self, is_allowed: bool) -> Option<i32> {
         let stdin = self.child.stdin.take();
         if is_allowed {

@@ -1,8 +1,8 @@
-//! Weeks in seconds: a sender that loops, disconnects in the middle of packets and
-//! returns; a recorder that is killed and runs out of disk space; rotation; an agent that
-//! takes frames; old recordings that are deleted; a reader of stdout that never reads; a
-//! `check` and a second `record` beside it; and beside all that, a recorder of a hostile
-//! stream. `make soak SECONDS=3600` runs it for longer.
+//! Weeks in seconds: a sender that loops, disconnects in the middle of packets and returns; a
+//! recorder that is killed and runs out of disk space; rotation; an agent that leases frames; old
+//! recordings that are deleted; a reader of stdout that never reads; a `check` and a second `record`
+//! in parallel; and at the same time a recorder of a hostile stream. `make soak SECONDS=3600` runs
+//! it for longer.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -27,18 +27,18 @@ use serde_json::{Value, json};
 /// Duration, unless the environment sets another one (`make soak`).
 const SECONDS: u64 = 20;
 
-/// Minimum number of kills, however long they take.
+/// Minimum number of kills, regardless of the time they take.
 const KILLS: u32 = 30;
 
-/// Duration from which the halves are compared: in a shorter run, one backlog on a busy machine
-/// lasts as long as half of the measurements.
+/// Minimum duration for comparing the halves: in a shorter run, one backlog on a busy machine lasts
+/// as long as half of the measurements.
 const SECONDS_TO_COMPARE: u64 = 300;
 
 /// Maximum amount and rate of recorded data.
 const TOTAL_BYTES: u64 = 4 << 30;
 const BYTES_PER_SECOND: u64 = 400_000;
 
-/// What an agent has written to an entry of a session.
+/// The notes that an agent has written to the entries of each session.
 type Notes = Mutex<BTreeMap<(PathBuf, String), Value>>;
 
 /// Summary of what happened.
@@ -51,8 +51,8 @@ struct Account {
     refused: u32,
 }
 
-/// Returns a recorder with rotation, which resumes the last session of the series and keeps the
-/// last few recordings. Without rotation, `--session` names that session alone.
+/// Returns a recorder with rotation, which resumes the last session of the series and keeps the last
+/// few recordings. Without rotation, `--session` selects only that session.
 fn rotating_recorder(sessions: &Path) -> Command {
     let mut command = recorder(sessions);
     command.args(["--rotate-bytes", "1M", "--keep-bytes", "4M", "--shutdown-timeout", "0.2"]);
@@ -72,7 +72,7 @@ impl Life {
     }
 
     fn of(mut command: Command, fault: Option<String>) -> Life {
-        // Lines that nobody reads.
+        // Lines that are never read.
         command.arg("--json").stdout(Stdio::piped());
         let mut child = command.envs(fault.map(|fault| ("SCENETAP_FAULT", fault))).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -88,7 +88,7 @@ impl Life {
         let address = lines
             .filter_map(|line| line.split_once("listening on ").map(|(_, at)| at.to_owned()))
             .next();
-        // A recorder that finds the disk full at startup exits with a line of its own.
+        // A recorder that finds the disk full at startup exits with a separate message.
         life.address = address.unwrap_or_default();
         life
     }
@@ -108,7 +108,7 @@ impl Life {
     }
 }
 
-/// The sender: it has the stream, and knows how much of it is recorded.
+/// The sender: it has the stream, and tracks how much of it is recorded.
 struct Sender {
     clip: Vec<u8>,
     progress: Progress,
@@ -116,8 +116,8 @@ struct Sender {
 }
 
 impl Sender {
-    /// Sends for this long and stops at any byte. Returns how much should be recorded
-    /// then, and the open socket; `None` if it was disconnected.
+    /// Sends for this long and stops at any byte. Returns the number of bytes that should be
+    /// recorded then, and the open socket; `None` if the sender was disconnected.
     fn send(&self, address: &str, from: usize, time: Duration) -> Option<(usize, TcpStream)> {
         let mut socket = TcpStream::connect(address).ok()?;
         let (start, mut sent) = (Instant::now(), 0);
@@ -133,13 +133,13 @@ impl Sender {
         Some(((from + sent) / TS_PACKET_BYTES * TS_PACKET_BYTES, socket))
     }
 
-    /// Disconnects and waits until everything sent is recorded, or will not be. Returns
-    /// where to continue.
+    /// Disconnects and waits until all sent bytes are recorded, or will not be. Returns where to
+    /// continue.
     fn disconnect(&mut self, life: &mut Life, sent: Option<(usize, TcpStream)>) -> usize {
         let sent = sent.map(|(bytes, _)| bytes);
         let start = Instant::now();
         loop {
-            // Refused: the recorder has not seen yet that the connection before this one was closed.
+            // Refused: the recorder has not noticed yet that the previous connection was closed.
             let is_over = |line: String| {
                 line.contains("recording resumes") || sent.is_none() && line.contains("refused ")
             };
@@ -155,7 +155,7 @@ impl Sender {
     }
 }
 
-/// Takes the newest frames of the newest session, and adds a note to them.
+/// Adds a note to the newest frames of the newest session.
 fn acknowledge(sessions: &Path, in_place: bool, number: u64, notes: &Notes) {
     let Some(session) = series(sessions).pop() else { return };
     let frames = session.join("frames");
@@ -200,11 +200,11 @@ fn check_beside(sessions: &Path, account: &mut Account) {
     // A session may be checked while it is recorded: it is not torn, even if parts are
     // not written yet.
     let check = scenetap().arg("check").arg(&last).output().unwrap();
-    // A full disk may have failed a sync, which is remembered until it is repaired.
+    // A full disk may have failed a sync; the failure is stored until it is repaired.
     let is_fine = check.status.success() || last.join("stream/unsynced").exists();
     assert!(is_fine, "{}", String::from_utf8_lossy(&check.stdout));
     account.checks += 1;
-    // By hand, what the recorder does by itself.
+    // Delete by hand what the recorder deletes itself.
     let mut prune = scenetap();
     prune.args(["sessions", "prune", "--recordings-only", "--keep", "6", "--sessions-dir"]);
     assert!(prune.arg(sessions).output().unwrap().status.success());
@@ -274,7 +274,7 @@ fn weeks_of_all_of_it() {
     let mut account = Account::default();
     let (notes, ended) = (Notes::default(), AtomicBool::new(false));
     let started = Instant::now();
-    // Two thirds of the time for many short runs, one third for a long one.
+    // Use two thirds of the time for many short runs, one third for a long one.
     let disturbed_time = Duration::from_secs(seconds * 2 / 3);
     let (mut sent, mut sizes, mut hostile_sizes) = (0, Vec::new(), Vec::new());
 
@@ -360,13 +360,14 @@ fn weeks_of_all_of_it() {
     );
 }
 
-/// Sends a stream of which every packet may be damaged in any way, until `ended`. Returns the
-/// recorder's resident memory in KiB, in each quarter of a second.
+/// Sends a stream in which every packet may be damaged in any way, until `ended`. Returns the
+/// recorder's resident memory in KiB, measured every quarter of a second.
 fn record_hostile_stream(seed: u64, ended: &AtomicBool) -> Vec<u64> {
     let folder = tempfile::tempdir().unwrap();
     let clip = std::fs::read(fixture("bbb_h264_bframes_scenecut_360p24")).unwrap();
     let mut random = Random::new(seed);
-    // One long session: each new one has threads of its own, to which the allocator adapts slowly.
+    // One long session: each new session starts its own threads, to which the allocator adapts
+    // slowly.
     let mut life = Life::of(recorder(folder.path()), None);
     let mut socket = TcpStream::connect(&life.address).unwrap();
     let mut sizes = Vec::new();
@@ -414,12 +415,13 @@ fn cores() -> u64 {
     thread::available_parallelism().unwrap().get() as u64
 }
 
-/// Asserts that no measurement exceeds the maximum and, if `growth` is given, that the second half
-/// exceeds the first by no more than a quarter and that. Returns the smallest of each half.
+/// Asserts that no measurement exceeds the maximum. If `growth` is given, also asserts that the
+/// second half exceeds the first by at most a quarter plus `growth`. Returns the minimum of each
+/// half.
 ///
-/// The smallest counts because a backlog takes more for a while; a leak stays. What may grow is the
-/// index, as text, and the arrival times of the last minute. The first quarter is left out: the
-/// program still allocates its memory.
+/// The minimum is compared because a backlog takes more memory for a while, but a leak stays. The
+/// index (as text) and the arrival times of the last minute may grow. The first quarter is ignored:
+/// the program is still allocating its memory.
 fn assert_is_bounded(unit: &str, sizes: &[u64], max: u64, growth: Option<u64>) -> (u64, u64) {
     assert!(sizes.iter().all(|size| *size <= max), "more than {max} {unit}: {sizes:?}");
     let settled = &sizes[sizes.len() / 4..];
@@ -430,7 +432,7 @@ fn assert_is_bounded(unit: &str, sizes: &[u64], max: u64, growth: Option<u64>) -
     (early, late)
 }
 
-/// Sets a flag, also if a test fails.
+/// Sets a flag when dropped, also if a test fails.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {

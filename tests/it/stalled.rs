@@ -1,4 +1,4 @@
-//! Readers never stop the writer: whatever becomes of stdout, stderr and the terminal, every byte is
+//! Readers never stop the writer: whatever happens to stdout, stderr and the terminal, every byte is
 //! recorded, and a signal ends the recorder.
 
 use std::fs::File;
@@ -20,7 +20,7 @@ use crate::common::life::{RULE, recorder, undisturbed};
 use crate::common::series::assert_is_detected;
 use crate::common::{DEADLINE, Recorder, fixture, index, scenetap, send_bytes, unused_address};
 
-/// Keeps every picture: more lines than a pipe and the queue hold.
+/// Options that keep every picture: more lines than a pipe and the queue can hold.
 const EVERY: [&str; 6] =
     ["--scene-threshold", "0", "--max-frame-interval", "0.001", "--frame-width", "64"];
 
@@ -28,7 +28,7 @@ fn clip() -> Vec<u8> {
     std::fs::read(fixture("bbb_h264_bframes_scenecut_360p24")).unwrap()
 }
 
-/// A recorder on its own port, of which neither stdout nor stderr need be read.
+/// A recorder on its own port whose stdout and stderr need not be read.
 struct Silent {
     child: Child,
     folder: tempfile::TempDir,
@@ -44,8 +44,8 @@ impl Silent {
         Silent { child: command.spawn().unwrap(), folder }
     }
 
-    /// Returns the recorder's status, once it has one. Before its session exists, every recorder
-    /// of a session of that name answers, also those of other tests.
+    /// Returns the recorder's status, once it has one. Before its session exists, every recorder of
+    /// a session with that name answers, including those of other tests.
     fn status(&self) -> Option<Value> {
         let mut status = scenetap();
         status.env("XDG_RUNTIME_DIR", self.folder.path()).args(["status", "s", "--json"]);
@@ -84,8 +84,8 @@ fn recorded(session: &Path) -> Vec<u8> {
     std::fs::read(session.join("stream/recording.ts")).unwrap()
 }
 
-/// Sends the clip twice, and asserts that all of it is recorded and detected, and that SIGTERM ends
-/// the recorder with status 0.
+/// Sends the clip twice. Asserts that all of it is recorded and analyzed, and that SIGTERM ends the
+/// recorder with status 0.
 fn assert_records_all(recorder: Silent) {
     let clip = clip();
     let session = recorder.session();
@@ -131,7 +131,7 @@ fn a_terminal_that_is_stopped_or_goes_away_stops_nothing() {
         });
         drop(terminal);
         recorder.wait_until(|_| true);
-        // Otherwise nobody reads it, as after Ctrl-S.
+        // Otherwise, the terminal is not read, as after Ctrl-S.
         let master = if goes_away {
             drop(master);
             None
@@ -172,7 +172,7 @@ fn a_reader_that_leaves_ends_the_lines_alone() {
     assert!(recorded(&folder.path().join("s")) == clip.repeat(2));
 }
 
-/// Returns the lines of a program that writes none.
+/// Returns the lines of a program that prints nothing.
 fn no_lines() -> std::io::Lines<std::io::BufReader<std::process::ChildStdout>> {
     use std::io::BufRead;
     let mut child = Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
@@ -258,7 +258,7 @@ fn a_lock_that_another_program_holds_stops_nothing_and_nothing_that_was_decided_
     assert!(line.contains("has not released it for 300ms"), "{line}");
     assert_eq!(recorder.child.wait().unwrap().code(), Some(1));
     drop(lock);
-    // The next start publishes it under the same ids.
+    // The next start publishes the frame under the same id.
     let recorder = Recorder::start(folder.path(), "s", &RULE);
     assert!(recorder.end_by_signal().iter().any(|line| line.contains("recorded")));
     assert!(left(&session) == expected, "something differs");
@@ -274,7 +274,7 @@ struct Beset {
     clip: Vec<u8>,
     /// The first recording, once its session is removed.
     removed: Option<File>,
-    /// Locks on indexes, held.
+    /// Held locks on indexes.
     locks: Vec<File>,
 }
 
@@ -300,11 +300,11 @@ impl Beset {
         Beset { child, address, log, sessions, clip: clip(), removed: None, locks: Vec::new() }
     }
 
-    /// Returns the bytes that are recorded, in one session or two.
+    /// Returns the recorded bytes, of one session or two.
     fn recorded(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         if let Some(removed) = &self.removed {
-            // Its position is shared with nobody.
+            // The position of this handle is not shared.
             let length = removed.metadata().unwrap().len();
             bytes.resize(length as usize, 0);
             removed.read_exact_at(&mut bytes, 0).unwrap();
@@ -313,7 +313,7 @@ impl Beset {
         bytes
     }
 
-    /// Returns the session that is recorded. A full disk may leave the folder of another one.
+    /// Returns the session being recorded. A full disk may leave the folder of another one.
     fn current(&self) -> String {
         let ids = (2..9).map(|number| format!("s_{number}"));
         let is_recorded = |id: &String| self.recording(id).is_file();
@@ -325,14 +325,15 @@ impl Beset {
         self.sessions.join(id).join("stream/recording.ts")
     }
 
-    /// Sends the clip up to `end`, as often as it is disconnected, until that is recorded.
+    /// Sends the clip up to `end`, repeatedly after each disconnection, until it is recorded.
     fn send_until(&mut self, end: usize, meanwhile: &mut dyn FnMut(&mut Self)) {
         loop {
             let sent = self.recorded().len() / TS_PACKET_BYTES * TS_PACKET_BYTES;
             if sent >= end {
                 return;
             }
-            // A line about an earlier connection would be taken for one about this.
+            // Drop earlier lines: a line about an earlier connection would be mistaken for one about
+            // this connection.
             self.log.try_iter().for_each(drop);
             let mut socket = TcpStream::connect(&self.address).unwrap();
             let bytes = self.clip[sent..end].to_vec();
@@ -360,7 +361,7 @@ impl Beset {
     fn accepts_again(&self) -> bool {
         loop {
             let line = self.log.recv_timeout(DEADLINE).unwrap();
-            // Only now is everything written that was received before.
+            // Only now are all bytes written that were received before.
             if line.contains("recording resumes") {
                 return true;
             }
@@ -385,17 +386,17 @@ fn eight_senders_lose_nothing_with_stalled_readers_held_locks_removed_sessions_a
         for number in 0..8 {
             let sessions = folder.path().join(number.to_string());
             scope.spawn(move || {
-                // At the start of the first session, and later and later.
+                // First at the start of the first session, then later and later.
                 let mut beset = Beset::start(&sessions, 40 + 25 * number);
                 let (half, all) =
                     (beset.clip.len() / 2 / TS_PACKET_BYTES * TS_PACKET_BYTES, beset.clip.len());
                 beset.send_until(half, &mut |beset| beset.hold_index("s"));
                 beset.removed = Some(File::open(beset.recording("s")).unwrap());
-                // Frames come while it is removed.
+                // Frames are kept while it is removed.
                 while sessions.join("s").exists() {
                     let _ = std::fs::remove_dir_all(sessions.join("s"));
                 }
-                // The recorder looks every 20 ms (a second, without tests).
+                // The recorder checks every 20 ms (every second, outside of tests).
                 beset.send_until(all, &mut |beset| {
                     std::thread::sleep(Duration::from_millis(5));
                     beset.hold_index(&beset.current());
@@ -403,7 +404,7 @@ fn eight_senders_lose_nothing_with_stalled_readers_held_locks_removed_sessions_a
                 assert!(beset.recorded() == beset.clip, "{number}: other bytes");
                 beset.locks.clear();
                 kill_process(Pid::from_child(&beset.child), Signal::TERM).unwrap();
-                // Detection may have failed, of the removed session or on a full disk.
+                // Detection may have failed, for the removed session or on a full disk.
                 let ended = beset.child.wait().unwrap();
                 let last = sessions.join(beset.current());
                 let mut repair = scenetap();

@@ -160,7 +160,7 @@ fn people_get_a_block_for_each_recorder_and_programs_a_line() {
     let output = environment.status(&["--json"]);
     assert_eq!(text(&output.stdout).lines().count(), 2);
 
-    // By id, by folder, and by the id of a session elsewhere.
+    // Query by id, by folder, and by the id of a session elsewhere.
     let pid = |output: Output| {
         assert!(output.status.success(), "{output:?}");
         serde_json::from_slice::<Value>(&output.stdout).unwrap()["pid"].clone()
@@ -244,7 +244,7 @@ fn a_recorder_that_hangs_is_told_of() {
 fn one_that_waits_for_space_says_so() {
     let environment = Environment::new();
     let recorder = environment.record("a", &["--min-free", "8000T"]);
-    // The recorder disconnects the sender, perhaps before it has sent everything.
+    // The recorder disconnects the sender, possibly before it has sent everything.
     let bytes = std::fs::read(fixture(CLIP)).unwrap();
     let _ = TcpStream::connect(&recorder.address).unwrap().write_all(&bytes);
     let status = environment.wait_until(|status| status["recording"] == false);
@@ -277,7 +277,7 @@ fn after_a_rotation_the_session_that_is_recorded_now_finds_its_recorder_and_dama
 {
     let environment = Environment::new();
     let stream = std::fs::read(fixture("bbb_h264_zerolatency_360p30_gop2s")).unwrap();
-    // Garbage in the first session alone.
+    // Garbage in the first session only.
     let stream = [&stream[..188 * 100], &[9; 100], &stream[188 * 100..]].concat();
     // The last cut is so far before the end that no bytes are held for another one.
     let recorder = environment.record("s", &["--rotate-bytes", "400K"]);

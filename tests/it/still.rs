@@ -1,4 +1,4 @@
-//! `still`: the picture of any moment is the one that ffmpeg shows then.
+//! `still`: the picture of any moment is the one that ffmpeg shows.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -22,7 +22,7 @@ fn still(target: &Target, at: f64) -> Shown {
     (still.pts.0, still.picture.checksum())
 }
 
-/// Asserts that the picture at `count` random moments, at each end and between two pictures is
+/// Asserts that the pictures at `count` random moments, at each end and between two pictures are
 /// ffmpeg's.
 fn assert_stills(name: &str, file: &Path, count: u64, random: &mut Random) {
     let pictures = by_ffmpeg(file);
@@ -34,11 +34,11 @@ fn assert_stills(name: &str, file: &Path, count: u64, random: &mut Random) {
         (0..count).map(|_| first + random.below((last - first + 1) as u64) as i64).collect();
     moments.extend([first - 9_000, first, last]);
     for ticks in moments {
-        // At the end of a stream whose PTS are not believed, FFmpeg's times may go back by a picture or
-        // two: a player shows the one in front of the first later one.
+        // At the end of a stream whose PTS are not trusted, FFmpeg's times may go back by a picture or
+        // two: a player shows the picture before the first later one.
         let later = pictures.iter().position(|(time, _)| *time > ticks);
         let expected = pictures[later.unwrap_or(pictures.len()).saturating_sub(1)];
-        // A file without an index is read to its end first, so fewer of these are tried.
+        // A file without an index must be read to its end first, so fewer of these moments are tried.
         let tried = if random.below(8) == 0 { &targets[..] } else { &targets[..1] };
         for target in tried {
             let found = still(target, ticks as f64 / 90_000.0);
@@ -60,7 +60,7 @@ fn run(arguments: &[&str], target: &Path, output: &Path) -> Output {
     scenetap().arg("still").arg(target).args(arguments).arg("-o").arg(output).output().unwrap()
 }
 
-/// Returns the last line of stderr, which gives the reason of a failure.
+/// Returns the last line of stderr, which states the reason of a failure.
 fn reason(output: &Output) -> String {
     let text = String::from_utf8(output.stderr.clone()).unwrap();
     text.lines().last().unwrap_or_default().to_owned()
@@ -163,7 +163,7 @@ fn a_frame_of_the_index_is_shown_and_what_its_entry_names_is_never_opened() {
     let session = record(folder.path(), &file);
     let index = session.join("frames/index.json");
     let mut entries = crate::common::index(&session);
-    // A program that opens the FIFO would wait for ever.
+    // Opening the FIFO would block forever.
     let fifo = folder.path().join("fifo");
     let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
     assert!(made.success());
@@ -200,11 +200,11 @@ fn no_link_is_followed_in_place_of_a_file_of_the_session() {
         assert!(reason(&output).contains("symbolic link"), "{}", reason(&output));
         assert!(!folder.path().join("a.jpg").exists());
     });
-    // Without them, the recording is read.
+    // Without these files, the recording is read.
     for name in ["keyframes.idx", "checkpoint.json"] {
         linked(name, &|output| assert!(output.status.success(), "{name}: {}", reason(&output)));
     }
-    // The folder that the user has named may be one.
+    // The folder named by the user may be a symbolic link.
     symlink(&session, folder.path().join("alias")).unwrap();
     let alias = run(&["--at", "10"], &folder.path().join("alias"), &folder.path().join("b.jpg"));
     assert!(alias.status.success(), "{}", reason(&alias));

@@ -1,7 +1,7 @@
-//! Every kind of stream that ffmpeg decodes has ffmpeg's pictures, times and scores.
-//! ffmpeg's encoders make the streams; without ffmpeg, these tests are skipped. What the
-//! encoders cannot make is written by hand (PAFF), or covered in `docs/PARITY.md` by real
-//! streams (MPEG-2 field pictures).
+//! Every kind of stream that ffmpeg decodes has ffmpeg's pictures, times and scores. ffmpeg's
+//! encoders produce the streams; without ffmpeg, these tests are skipped. Streams that the encoders
+//! cannot produce are generated here (PAFF), or covered in `docs/PARITY.md` by real streams (MPEG-2
+//! field pictures).
 
 use std::path::Path;
 

@@ -1,5 +1,4 @@
-//! TLS, with ffmpeg and with a client of our own as senders. Each test creates new
-//! certificates.
+//! TLS, with ffmpeg and with a separate client as senders. Each test creates new certificates.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -79,7 +78,7 @@ impl Certificates {
     fn recorder_of(&self, session: &str, arguments: &[&str]) -> Recorder {
         let (cert, key) = (self.arg("server.pem"), self.arg("server.key"));
         let tls = ["-v", "--tls-cert", &cert, "--tls-key", &key];
-        // The address that the certificates name.
+        // The address in the certificates.
         let arguments = [&tls, arguments].concat();
         Recorder::start_at("127.0.0.1:0", self.0.path(), session, &arguments)
     }
@@ -170,7 +169,7 @@ fn a_sender_that_leaves_without_close_notify_has_broken_off_and_what_came_counts
 #[test]
 fn what_was_on_its_way_when_the_sender_closed_is_recorded() {
     let certificates = Certificates::new();
-    // More than the recorder's system buffers, less than the sender's does.
+    // More than the recorder's system buffers, less than the sender's.
     let bytes = &std::fs::read(fixture("bbb_mpeg2_576i25_tff")).unwrap()[..188 * 3000];
     for close in [true, false] {
         let session = if close { "closed" } else { "dropped" };
@@ -206,7 +205,7 @@ fn whoever_lacks_the_certificate_that_is_wanted_is_refused_told_why_and_not_reco
             (Some("expired"), "its certificate has expired"),
         ] {
             let mut sender = certificates.connect(&recorder, identity, version);
-            // Whether it is sent at all depends on when the refusal arrives.
+            // Depending on when the refusal arrives, nothing may be sent at all.
             let _ = sender.write_all(&clip());
             recorder.wait_for(reason);
             assert!(!matches!(sender.read(&mut [0]), Ok(1..)));
@@ -389,7 +388,7 @@ fn has_ffmpeg_with_tls() -> bool {
     supported
 }
 
-/// Runs ffmpeg as the sender, with more options for TLS.
+/// Runs ffmpeg as the sender, with additional TLS options.
 fn ffmpeg(recorder: &Recorder, options: &[&str]) -> bool {
     let sent = Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin", "-i"])
@@ -414,7 +413,7 @@ fn ffmpeg_sends_over_tls_and_what_it_sends_is_recorded_to_its_end() {
     let (status, frames) = recorder.end();
     assert!(status.success());
     assert_golden("bbb_mpeg2_576i25_tff", "frames", &frames);
-    // What it writes to a file, byte for byte.
+    // The output that ffmpeg writes to a file, byte for byte.
     let file = certificates.path("plain.ts");
     let plain = Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin", "-i"])

@@ -1,5 +1,5 @@
-//! Files of an earlier process are trusted only if they are as written and belong to this
-//! recording. Otherwise they are quarantined, logged and made again.
+//! Files of an earlier process are trusted only if they are unchanged and belong to this recording.
+//! Otherwise, they are quarantined, logged and rebuilt.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ fn clip(name: &str, packets: usize) -> Vec<u8> {
     bytes
 }
 
-/// Records `bytes` into a session named `s`, to the end.
+/// Records `bytes` completely into a session named `s`.
 fn record(sessions: &Path, bytes: &[u8]) -> PathBuf {
     let recorder = Recorder::start(sessions, "s", &["--once", "--scene-threshold", "0.1"]);
     send_bytes(&recorder.address, bytes);
@@ -162,7 +162,7 @@ fn opened(folder: &Path, index: &[u8], copy: &[u8], kept: u64) -> (Vec<Value>, u
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(&frames).unwrap();
     fs::write(frames.join("index.json"), index).unwrap();
-    // A file that was just changed would be read twice, because another program might be
+    // A file that was just changed would be read twice, because another program might still be
     // writing it.
     let hour_ago = SystemTime::now() - Duration::from_secs(3600);
     let file = fs::File::options().append(true).open(frames.join("index.json")).unwrap();
@@ -183,8 +183,7 @@ fn opened(folder: &Path, index: &[u8], copy: &[u8], kept: u64) -> (Vec<Value>, u
 const OUR_KEYS: [&str; 7] =
     ["id", "timestamp", "path", "score", "reason", "offset", "keyframe_offset"];
 
-/// Returns our part of each entry: all but `sent_to_agent` and the keys of other
-/// programs.
+/// Returns our part of each entry, without `sent_to_agent` and the keys of other programs.
 fn ours(entries: &[Value]) -> Vec<Value> {
     entries.iter().map(|entry| OUR_KEYS.iter().map(|key| entry[*key].clone()).collect()).collect()
 }

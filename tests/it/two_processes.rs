@@ -1,5 +1,5 @@
-//! Other programs on a session while it is recorded: a second recorder, a scan, and an
-//! agent that writes to the index in every possible way.
+//! Other programs on a session while it is recorded: a second recorder, a scan, and an agent that
+//! writes to the index in every possible way.
 
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -77,8 +77,7 @@ fn an_index_written_in_place_under_the_lock_is_merged() {
 #[test]
 fn an_index_written_in_place_without_the_lock_is_merged() {
     let (entries, others) = recorded_beside(|session, reported| {
-        // Between two writes of the index: the first half is recorded, and its frames are
-        // kept.
+        // Between two writes of the index: the first half is recorded, and its frames are kept.
         let count = |entries: &[Value]| entries.len();
         while count(&index(session)) < reported.len() + 1 || !is_caught_up(session) {
             std::thread::yield_now();

@@ -1,5 +1,5 @@
-//! This version reads the files that earlier versions wrote: after an upgrade, detection
-//! scans nothing again.
+//! This version reads the files of earlier versions: after an upgrade, detection does not repeat
+//! any scan.
 
 use std::fs;
 use std::path::Path;

@@ -15,37 +15,37 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use super::{FrameCommand, FrameTask};
 use crate::pause;
 
-/// Time between asking a command to end and killing it.
+/// Time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How soon it is seen that no more runs are wanted; and, where a process has no descriptor (Linux
-/// before 5.3), that the command has ended.
+/// Interval at which a request to stop is noticed; also the end of the command, if the system has no
+/// process descriptors (Linux before 5.3).
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A longer line of output is logged in parts.
+/// Maximum length of a logged line. A longer one is logged in parts.
 const LINE_MAX_BYTES: usize = 4096;
 
-/// More lines of one run are only counted.
+/// Maximum number of logged lines per run. Further lines are only counted.
 const MAX_LINES: u64 = 100;
 
-/// How a run has ended.
+/// Result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RunEnd {
-    /// With exit status 0.
+    /// Exit status 0.
     Successfully,
-    /// With another one, or by a signal.
+    /// Another exit status, or a signal.
     Failed(String),
-    /// It took too long.
+    /// The time limit was exceeded.
     TimedOut,
-    /// No more runs are wanted.
+    /// A stop was requested.
     Stopped,
 }
 
-/// Runs the command for a frame. Its output goes to the log.
+/// Runs the command for a frame, and logs its output.
 ///
 /// # Errors
 ///
-/// Returns an error if it cannot be started.
+/// Returns an error if the command cannot be started.
 pub(super) fn run(
     command: &FrameCommand,
     task: &FrameTask,
@@ -55,7 +55,8 @@ pub(super) fn run(
     let output = File::from(OwnedFd::from(output));
     set_nonblocking(output.as_fd())?;
     let (input, input_writer) = pipe()?;
-    // An entry is far shorter than what a pipe holds. A command that reads nothing is not waited for.
+    // An entry is far shorter than the capacity of a pipe, so a command that does not read cannot
+    // block this.
     let mut input_writer = File::from(OwnedFd::from(input_writer));
     set_nonblocking(input_writer.as_fd())?;
     let _ = input_writer.write_all(task.input.as_bytes());
@@ -71,7 +72,7 @@ pub(super) fn run(
         builder.envs(task.variables.iter().map(|(name, value)| (name, value)));
         builder.process_group(0).stdin(input).stdout(output_writer.try_clone()?);
         builder.stderr(output_writer).spawn()?
-        // The ends of the pipes that belong to the command are closed with the builder.
+        // Dropping the builder closes the command's ends of the pipes.
     };
     let mut run = Run { log: Log::new(task.id.clone(), output), ended_by: None };
     let status = run.wait(&mut child, command.timeout, is_stopped)?;
@@ -83,7 +84,7 @@ pub(super) fn run(
     })
 }
 
-/// Returns whether a variable is meant for this process alone.
+/// Returns whether a variable must not be passed to the command.
 fn is_private(name: &str) -> bool {
     name == "NOTIFY_SOCKET"
         || ["SCENETAP_", "WATCHDOG_", "LISTEN_"].iter().any(|prefix| name.starts_with(prefix))
@@ -91,12 +92,12 @@ fn is_private(name: &str) -> bool {
 
 struct Run {
     log: Log,
-    /// Set once the command was asked to end.
+    /// Set once the command was asked to terminate.
     ended_by: Option<RunEnd>,
 }
 
 impl Run {
-    /// Waits until the command has ended, and ends it if that takes too long.
+    /// Waits until the command has ended. Terminates it after the time limit.
     fn wait(
         &mut self,
         child: &mut Child,
@@ -109,10 +110,10 @@ impl Run {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let has_ended = self.log.wait(descriptor.as_ref(), left.min(LOOK_INTERVAL));
-            // Until it is waited for, its id is not used again: also not for the group.
+            // Until the process is waited for, its id is not reused, so neither is the group's.
             if descriptor.is_none() || has_ended {
                 if has_ended && self.ended_by.is_some() {
-                    // Also the processes that the command has started and left behind.
+                    // Also kills processes that the command has started and left behind.
                     let _ = kill_process_group(group, Signal::KILL);
                 }
                 if let Some(status) = child.try_wait()? {
@@ -143,7 +144,7 @@ impl Run {
 /// Logs the output line by line.
 struct Log {
     id: String,
-    /// `None` at its end.
+    /// `None` at the end of the output.
     output: Option<File>,
     line: Vec<u8>,
     lines: u64,
@@ -154,7 +155,7 @@ impl Log {
         Log { id, output: Some(output), line: Vec::new(), lines: 0 }
     }
 
-    /// Waits for output, or for the end of the process, at most `timeout`. Returns whether the process
+    /// Waits for output or for the end of the process, at most `timeout`. Returns whether the process
     /// has ended.
     fn wait(&mut self, process: Option<&OwnedFd>, timeout: Duration) -> bool {
         let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
@@ -170,14 +171,13 @@ impl Log {
             }
         }
         if has_output {
-            // Once a turn: a command that writes without end does not keep its time limit from being
-            // seen.
+            // Read only once per wait, so that endless output does not defeat the time limit.
             self.read();
         }
         has_ended
     }
 
-    /// Returns false if there is nothing to read.
+    /// Reads a piece of the output. Returns false if none is available.
     fn read(&mut self) -> bool {
         let Some(output) = &mut self.output else { return false };
         let mut piece = [0; 4096];
@@ -216,9 +216,9 @@ impl Log {
         self.line.clear();
     }
 
-    /// Logs what is left. Processes that the command has left behind are not waited for.
+    /// Logs the remaining output. Does not wait for processes that the command has left behind.
     fn finish(&mut self) {
-        /// More than a pipe holds.
+        /// Enough for the capacity of a pipe.
         const MAX_READS: usize = 64;
         for _ in 0..MAX_READS {
             if !self.read() {

@@ -12,33 +12,33 @@ use crate::catalog::frames::{frame_id, frame_number};
 /// Maximum number of ids in one line of a compacted journal.
 const IDS_PER_LINE: usize = 256;
 
-/// Something that happened to frames. Serialized, it is one line of JSON.
+/// A change to one or more frames. Serialized as one line of JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// What happened.
+    /// Kind of the change.
     #[serde(flatten)]
     pub change: Change,
-    /// To which frames.
+    /// Ids of the frames.
     pub ids: Vec<String>,
-    /// By whom, if a name was given.
+    /// Name of the client, if given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
 }
 
-/// What happened to frames.
+/// Kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Change {
-    /// They were handed out.
+    /// The frames were leased.
     Lease {
         /// When the lease ends.
         until: Timestamp,
-        /// For how long it was asked.
+        /// Requested length of the lease.
         seconds: f64,
     },
-    /// They were acknowledged.
+    /// The frames were acknowledged.
     Ack,
-    /// The lease was given back.
+    /// The leases were released.
     Release,
 }
 
@@ -57,11 +57,11 @@ impl Event {
 }
 
 impl Handouts {
-    /// Takes in what happened. Ids that are none are ignored.
+    /// Applies the change. Invalid ids are ignored.
     pub fn apply(&mut self, event: &Event) {
         for number in event.ids.iter().filter_map(|id| frame_number(id)) {
             if self.is_acknowledged(number) {
-                // It was delivered: nothing takes that back.
+                // The frame was delivered: an acknowledgement is final.
                 continue;
             }
             match event.change {
@@ -80,10 +80,10 @@ impl Handouts {
         }
     }
 
-    /// Returns the fewest events that say the same.
+    /// Returns the minimal list of events with the same result.
     pub fn to_events(&self) -> Vec<Event> {
         let mut events: Vec<Event> = Vec::new();
-        // For each kind of change and holder, the event that takes more ids.
+        // For each kind of change and holder, the event to which ids can still be added.
         let mut open: HashMap<(String, Option<String>), usize> = HashMap::new();
         for (number, handout) in self.iter() {
             let (change, holder) = match handout {

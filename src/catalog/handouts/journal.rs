@@ -1,10 +1,10 @@
 //! `frames/handouts.jsonl`: one [`Event`] per line.
 //!
-//! Only who holds the lock on the index appends, and syncs before it says that anything happened.
-//! Lines after a crash:
+//! A process appends only while it holds the lock on the index, and syncs before it reports
+//! success. After a crash:
 //!
-//! - A line without its line feed was torn. Readers ignore it, and the next writer cuts it off.
-//! - Compacting writes a new file and renames it: there is either the old one or the new one.
+//! - A torn line has no line feed. Readers ignore it, and the next writer removes it.
+//! - Compacting writes a new file and renames it: either the old or the new file exists.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -19,10 +19,10 @@ use crate::error::{Context, Result, Stage};
 /// Name of the journal in the frames folder.
 pub const JOURNAL_NAME: &str = "handouts.jsonl";
 
-/// A journal is compacted once it is more than twice as long as what it says, and this much longer.
+/// A journal is compacted once it exceeds twice the compacted size by this many bytes.
 const COMPACT_SLACK_BYTES: u64 = 4 << 10;
 
-/// The journal of a frames folder, as far as it was read.
+/// The journal of a frames folder, as last read.
 #[derive(Debug)]
 pub(in crate::catalog) struct Journal {
     path: PathBuf,
@@ -32,14 +32,14 @@ pub(in crate::catalog) struct Journal {
     foreign_lines: u64,
 }
 
-/// How far a file was read.
+/// Position up to which a file was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ReadUpTo {
     device: u64,
     inode: u64,
-    /// Length of the whole lines.
+    /// Total length of the complete lines.
     bytes: u64,
-    /// Length of the file then. More than `bytes` if a line was torn.
+    /// Length of the file at that time. More than `bytes` if the last line was torn.
     length: u64,
     lines: u64,
 }
@@ -55,7 +55,7 @@ impl Journal {
         }
     }
 
-    /// Returns what the journal said when it was read last.
+    /// Returns the handouts according to the journal as last read.
     pub fn handouts(&self) -> &Handouts {
         &self.handouts
     }
@@ -67,7 +67,7 @@ impl Journal {
         now != self.read.map(|read| (read.device, read.inode, read.length))
     }
 
-    /// Reads what was appended. Returns whether that says anything new.
+    /// Reads appended lines. Returns whether they change the handouts.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Journal {
         refreshed.context(Stage::Catalog, &self.path, "cannot read it")
     }
 
-    /// Opens the file. A symbolic link in its place is not followed.
+    /// Opens the file. Does not follow a symbolic link.
     fn open(&self) -> io::Result<File> {
         Folder::open(folder_of(&self.path))?.read_file(JOURNAL_NAME.as_ref())
     }
@@ -143,17 +143,19 @@ impl Journal {
         }
     }
 
-    /// Appends events, and syncs them. The caller holds the lock on the index, and has refreshed.
+    /// Appends events, and syncs them. The caller must hold the lock on the index and have called
+    /// `refresh`.
     ///
     /// # Errors
     ///
-    /// Returns an error if it cannot be written or synced. Then nothing has happened.
+    /// Returns an error if the file cannot be written or synced. In that case, the events have no
+    /// effect.
     pub fn append(&mut self, events: &[Event]) -> Result<()> {
         let lines: String = events.iter().map(Event::to_line).collect();
         self.append_lines(&lines).context(Stage::Catalog, &self.path, "cannot write it")?;
         self.refresh()?;
         if let Err(error) = self.compact_if_long() {
-            // What happened is in the old file.
+            // The old file contains the events.
             tracing::warn!("{error}; it stays as it is");
         }
         Ok(())
@@ -164,13 +166,13 @@ impl Journal {
         let (file, is_new) = folder.open_or_create(JOURNAL_NAME.as_ref())?;
         let end = self.read.map_or(0, |read| read.bytes);
         if file.metadata()?.len() > end {
-            // A line that a crash has torn.
+            // Remove a line that a crash has torn.
             disk::set_length(&file, end)?;
         }
         (&file).seek(SeekFrom::Start(end))?;
         let written = disk::write_all(&file, lines.as_bytes()).and_then(|()| disk::sync(&file));
         if written.is_err() {
-            // If this fails, too, it is cut off by the next writer, or it has happened after all.
+            // If this fails too, the next writer removes the lines, or they take effect after all.
             let _ = disk::set_length(&file, end);
         }
         written?;
@@ -186,7 +188,7 @@ impl Journal {
             return Ok(());
         }
         if self.foreign_lines > 0 {
-            // Another program has written to it: nothing of that is destroyed.
+            // Another program has written to the journal: keep its lines.
             let kept = publish::keep_copy(&self.path, "set-aside");
             kept.context(Stage::Catalog, &self.path, "cannot copy it")?;
         }

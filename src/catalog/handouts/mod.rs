@@ -1,12 +1,12 @@
-//! Which frames were handed out: leases and acknowledgements.
+//! Leases and acknowledgements of frames.
 //!
 //! ```text
 //! event    one line of the journal
 //! journal  frames/handouts.jsonl: appended to, synced, compacted
 //! ```
 //!
-//! The journal is the truth. The index only shows it (`sent_to_agent`, `leased_until`,
-//! `lease_holder`): a program that writes back a stale index undoes nothing.
+//! The journal is authoritative. The index only shows its state (`sent_to_agent`, `leased_until`,
+//! `lease_holder`), so a program that writes back a stale index cannot undo a change.
 
 pub(super) mod event;
 mod journal;
@@ -21,35 +21,35 @@ pub use journal::JOURNAL_NAME;
 
 pub(super) use journal::Journal;
 
-/// A frame that was handed out, until it is acknowledged.
+/// A lease of a frame, until the frame is acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// When it ends, by the clock of the system.
+    /// System time at which the lease ends.
     pub until: Timestamp,
-    /// For how long it was asked.
+    /// Requested length.
     pub length: Duration,
-    /// To whom, if a name was given.
+    /// Name of the client, if given.
     pub holder: Option<String>,
 }
 
-/// What the journal says about a frame.
+/// State of a frame in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Handout {
-    /// It was leased. The lease may have ended.
+    /// The frame was leased. The lease may have expired.
     Leased(Lease),
-    /// It was acknowledged, by this holder.
+    /// The frame was acknowledged, by this holder.
     Acknowledged(Option<String>),
 }
 
-/// What the journal says about all frames, by the numbers in their ids. A frame that is not in it
-/// was never handed out, or was released.
+/// State of all frames in the journal, by the numbers in their ids. A frame that is missing was
+/// never handed out, or was released.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Handouts(BTreeMap<u64, Handout>);
 
-/// What an entry of the index shows of its handout.
+/// State of a handout as shown by an entry of the index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum ShownHandout {
-    /// Nothing: `sent_to_agent` is as another program has set it.
+    /// No handout: `sent_to_agent` is as set by another program.
     #[default]
     Nothing,
     /// `leased_until` and `lease_holder`.
@@ -61,27 +61,27 @@ pub(super) enum ShownHandout {
 impl Lease {
     /// Returns a lease that begins now.
     pub fn begin(now: Timestamp, length: Duration, holder: Option<&str>) -> Lease {
-        // A length that no clock can hold ends with the calendar.
+        // A length beyond the range of the clock ends at the latest possible time.
         let length_signed = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
         let until = now.checked_add(length_signed).unwrap_or(Timestamp::MAX);
-        // The index shows milliseconds: both must agree on when the lease ends.
+        // The index shows milliseconds: round, so that both agree on the end of the lease.
         let until = Timestamp::from_millisecond(until.as_millisecond()).unwrap_or(until);
         Lease { until, length, holder: holder.map(str::to_owned) }
     }
 
-    /// Returns whether it has not ended.
+    /// Returns whether the lease has not expired.
     pub fn is_live(&self, now: Timestamp) -> bool {
         now < self.until
     }
 }
 
 impl Handouts {
-    /// Returns what is known of a frame.
+    /// Returns the state of a frame; `None` if the frame is not handed out.
     pub fn get(&self, number: u64) -> Option<&Handout> {
         self.0.get(&number)
     }
 
-    /// Returns the lease of a frame, if it has not ended.
+    /// Returns the lease of a frame, if it has not expired.
     pub fn live_lease(&self, number: u64, now: Timestamp) -> Option<&Lease> {
         match self.get(number) {
             Some(Handout::Leased(lease)) if lease.is_live(now) => Some(lease),
@@ -94,12 +94,12 @@ impl Handouts {
         matches!(self.get(number), Some(Handout::Acknowledged(_)))
     }
 
-    /// Returns the frames and what is known of them.
+    /// Returns all frames that were handed out, and their states.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Handout)> {
         self.0.iter().map(|(number, handout)| (*number, handout))
     }
 
-    /// Returns what the index shows of a frame.
+    /// Returns what the index shows for a frame.
     pub(super) fn shown(&self, number: u64, now: Timestamp) -> ShownHandout {
         match self.get(number) {
             Some(Handout::Acknowledged(_)) => ShownHandout::Sent,

@@ -1,8 +1,7 @@
 //! The entries of the index in memory, and merging them with changes by other programs.
 //!
-//! An entry is kept as the text that stands in the file. Writing the index is then a
-//! concatenation, and memory use is about the size of the file. The text is only parsed
-//! if another program changes it.
+//! An entry is kept as its text in the file. Writing the index is then a concatenation, and memory use
+//! is about the size of the file. The text is parsed only if another program changes it.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
@@ -27,7 +26,7 @@ pub(in crate::catalog) struct Entries {
     /// Numbers of quarantined entries: if another program still writes one, it is
     /// ignored.
     retired: HashSet<u64>,
-    /// How often the index was written in this run.
+    /// Number of times the index was written in this run.
     version: u64,
 }
 
@@ -36,7 +35,7 @@ pub(in crate::catalog) struct Entries {
 pub(in crate::catalog) struct Merged {
     /// The merged text contained something new.
     pub changed: bool,
-    /// The merged text lacks some of our entries, or hides what the journal of handouts says.
+    /// The merged text lacks some of our entries, or contradicts the journal of handouts.
     pub lacking: bool,
 }
 
@@ -104,13 +103,13 @@ impl Entries {
             }
         })?;
         self.own = own;
-        // Merging the same text adds foreign items, and all keys of duplicate entries.
+        // Merging the same text adds foreign items and the keys of duplicate entries.
         self.merge(text, false).map(|_| ())
     }
 
-    /// Repairs the loaded entries with an older copy of the index that can be trusted.
-    /// Restores missing entries, the description of each picture, and the order. Keeps
-    /// `sent_to_agent` and what other programs added.
+    /// Repairs the loaded entries with an older, trusted copy of the index. Restores missing entries,
+    /// the description of each picture, and the order. Keeps `sent_to_agent` and the additions of other
+    /// programs.
     ///
     /// # Errors
     ///
@@ -146,7 +145,7 @@ impl Entries {
                 None => rest.push(slot),
             }
         }
-        // Entries that the copy lacks are newer than it. They are sorted in by time.
+        // Entries that the copy lacks are newer. They are inserted by time.
         for slot in rest {
             let at = self.own.iter().rposition(|other| other.micros <= slot.micros);
             self.own.insert(at.map_or(0, |at| at + 1), slot);
@@ -155,13 +154,11 @@ impl Entries {
         Ok(restored)
     }
 
-    /// Moves foreign items after the entries that they followed when our entries were
-    /// `before`.
+    /// Moves each foreign item behind the entry that it followed when our entries were `before`.
     fn place_foreign(&mut self, before: &[u64]) {
         let now: HashMap<u64, usize> =
             self.own.iter().enumerate().map(|(at, slot)| (slot.number, at + 1)).collect();
-        // Whether the item is one of our entries, so damaged that it was taken for a
-        // foreign one.
+        // Whether the item is one of our entries, so damaged that it was parsed as foreign.
         let is_ours = |item: &ForeignItem| {
             item.id
                 .as_deref()
@@ -176,8 +173,7 @@ impl Entries {
         self.foreign.sort_by_key(|item| item.after);
     }
 
-    /// Merges what other programs wrote: their changes to our entries, and their own
-    /// items.
+    /// Merges changes by other programs: to our entries, and to their own items.
     ///
     /// `outdated` means that the text was made from an older state of the index; see
     /// [`Entry::adopt`]. This is also assumed if it lacks a published entry.
@@ -189,11 +185,10 @@ impl Entries {
         self.merge_from(text, outdated, None)
     }
 
-    /// [`Entries::merge`] for a file that was displaced when the index was written. For a
-    /// moment, the index lacks what this file brings. Another program may read the index
-    /// at that moment, and write it much later. So what the file brings is guarded: for
-    /// guarded parts, a text counts as outdated until it contains an entry that was
-    /// published later.
+    /// [`Entries::merge`] for a file that was displaced when the index was written. For a moment, the
+    /// index lacks the content of this file. Another program may read the index at that moment, and
+    /// write it back much later. So the content of the file is guarded: for guarded parts, a text
+    /// counts as outdated until it contains an entry that was published later.
     ///
     /// # Errors
     ///
@@ -250,8 +245,8 @@ impl Entries {
         Ok(Merged { changed, lacking })
     }
 
-    /// Replaces the known foreign items with `theirs`. An item that `theirs` lacks is
-    /// kept if their author could not know it.
+    /// Replaces the known foreign items by `theirs`. An item missing in `theirs` is kept if the author
+    /// could not have seen it.
     fn merge_foreign(
         &mut self,
         mut theirs: Vec<ForeignItem>,
@@ -297,7 +292,7 @@ impl Entries {
         if let Some(text) = text {
             (slot.offset, slot.text) = (entry.offset, text);
         }
-        // Most entries are found in order: nothing is moved then.
+        // Most entries are found in order, so nothing has to be moved.
         if at > 0 {
             let slot = self.remove(self.kept + at);
             self.insert(self.kept, slot);
@@ -306,13 +301,12 @@ impl Entries {
         !(same && at == 0)
     }
 
-    /// Removes and retires our entries that satisfy `which`, and returns them. `which`
-    /// gets whether the entry is settled.
+    /// Removes and retires our entries that satisfy `which`, and returns them. The first argument of
+    /// `which` is true for a settled entry.
     pub fn take(&mut self, which: impl Fn(bool, &Slot) -> bool) -> Vec<Slot> {
         let kept = self.kept;
         let (mut stay, mut taken) = (Vec::with_capacity(self.own.len()), Vec::new());
-        // For each n, how many of the first n entries stay; gives the new positions of
-        // foreign items.
+        // For each n, the number of the first n entries that stay: the new positions of foreign items.
         let mut staying = Vec::with_capacity(self.own.len() + 1);
         for (at, slot) in self.own.drain(..).enumerate() {
             staying.push(stay.len());
@@ -327,7 +321,7 @@ impl Entries {
         taken
     }
 
-    /// Makes the entries show what the journal of handouts says. Returns whether that changes the file.
+    /// Updates the entries from the journal of handouts. Returns whether that changes the file.
     pub fn show(&mut self, handouts: &Handouts, now: Timestamp) -> bool {
         let mut changed = false;
         for slot in &mut self.own {
@@ -352,7 +346,7 @@ impl Entries {
         out.write_all(if separator == "[\n" { b"[]\n" } else { b"\n]\n" })
     }
 
-    /// Marks all entries as contained in the file.
+    /// Marks all entries as listed in the file.
     pub fn mark_published(&mut self) {
         self.version += 1;
         for slot in &mut self.own {

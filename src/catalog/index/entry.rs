@@ -16,7 +16,7 @@ use crate::media::{Reason, TICKS_PER_SECOND, Ticks};
 /// added. Serialized, the keys have this order, followed by the keys of other programs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Entry {
-    /// `F0001`: never reused, never renumbered.
+    /// Id such as `F0001`: never reused, never renumbered.
     pub id: String,
     /// Seconds from the start of the recording, to the microsecond.
     pub timestamp: f64,
@@ -36,15 +36,15 @@ pub struct Entry {
     /// Offset in bytes at which decoding has to start to show the picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keyframe_offset: Option<u64>,
-    /// RFC 3339 UTC time at which its first byte arrived; `None` for a scanned file.
+    /// RFC 3339 UTC time at which the picture's first byte arrived; `None` for a scanned file.
     pub captured_at: Option<String>,
-    /// Whether FFmpeg concealed an error in it. Only written if true.
+    /// Whether FFmpeg concealed an error in the picture. Written only if true.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub damaged: bool,
-    /// RFC 3339 UTC time until which it is leased. Only written while it is.
+    /// RFC 3339 UTC time until which the frame is leased. Written only during a lease.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leased_until: Option<String>,
-    /// To whom it is leased. Only written if a name was given.
+    /// Name of the client that leases the frame. Written only if given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_holder: Option<String>,
     /// Keys of other programs, in their order.
@@ -69,8 +69,7 @@ const OUR_KEYS: [&str; 12] = [
 ];
 
 impl Entry {
-    /// Returns the entry of a new frame with this number. `path` is that of its JPEG;
-    /// `None` if it has none.
+    /// Returns the entry of a new frame with this number. `path` is the path of its JPEG, if any.
     pub fn new(number: u64, frame: &EncodedFrame, reason: Reason, path: Option<String>) -> Entry {
         Entry {
             id: frame_id(number),
@@ -97,8 +96,8 @@ impl Entry {
 
     /// Parses an entry written by any version of this program, or by the older system.
     ///
-    /// Keys that are missing or of the wrong type count as not given. Returns `None`
-    /// without a frame id or a timestamp: then it is not one of our entries.
+    /// Keys that are missing or have the wrong type count as absent. Returns `None` without a frame
+    /// id or a timestamp: the object is then not one of our entries.
     pub fn from_map(mut map: Map<String, Value>) -> Option<Entry> {
         let id = map.get("id")?.as_str().filter(|id| frame_number(id).is_some())?.to_owned();
         let timestamp = map.get("timestamp")?.as_f64()?;
@@ -127,12 +126,12 @@ impl Entry {
 
     /// Merges changes of other programs into this entry.
     ///
-    /// Their values win, except for those that identify the picture (`id`, `timestamp`,
-    /// the offsets): a restart uses them to find the frame again. Our keys stay if they
-    /// omitted them or changed their type.
+    /// Other programs' values win, except for those that identify the picture (`id`, `timestamp`,
+    /// the offsets): a restart uses these to find the frame again. If a program omitted one of our
+    /// keys or changed its type, our value is kept.
     ///
-    /// `outdated` means that their text was made from an older state of the index. Then a
-    /// `sent_to_agent` of false and missing keys are ignored.
+    /// `outdated` means that the other program's text was made from an older state of the index. In
+    /// that case, missing keys and a `sent_to_agent` of false are ignored.
     pub fn adopt(&mut self, mut theirs: Map<String, Value>, outdated: bool) {
         if let Some(sent) = theirs.get("sent_to_agent").and_then(Value::as_bool) {
             self.sent_to_agent = sent || (outdated && self.sent_to_agent);
@@ -150,7 +149,7 @@ impl Entry {
         }
     }
 
-    /// Makes it show what the journal of handouts says.
+    /// Updates the entry from the journal of handouts.
     pub(in crate::catalog) fn show(&mut self, handout: &ShownHandout) {
         (self.leased_until, self.lease_holder) = match handout {
             ShownHandout::Leased(lease) => (Some(lease.0.clone()), lease.1.clone()),
@@ -159,7 +158,7 @@ impl Entry {
         self.sent_to_agent |= *handout == ShownHandout::Sent;
     }
 
-    /// Returns the lease that it shows.
+    /// Returns the lease that the entry shows.
     pub(in crate::catalog) fn shown_lease(&self) -> ShownHandout {
         match (&self.leased_until, &self.lease_holder) {
             (None, None) => ShownHandout::Nothing,

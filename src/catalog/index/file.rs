@@ -1,15 +1,14 @@
-//! `index.json` on disk: replaced atomically, without losing what other programs write to
-//! it.
+//! `index.json` on disk: replaced atomically, without losing changes by other programs.
 //!
-//! Every write happens under `flock` on `index.lock`. The new file and the existing one
-//! exchange their names in one step. Then the displaced file is checked: if it is not the
-//! one that was merged, another program wrote it in between. In this case it is merged
-//! and the index is written again, until nothing was missed.
+//! Every write happens under `flock` on `index.lock`. The new file and the existing one exchange
+//! their names in one step. Then the displaced file is checked: if it is not the file that was
+//! merged, another program wrote it in between. In that case, it is merged and the index is written
+//! again, until no change was missed.
 //!
-//! The name of a temporary file contains its inode number and time. From a left-over
-//! file, a restart can tell whether the crash was before the exchange (the file is still
-//! our own, and of no use) or after it (the file was displaced, and may contain changes
-//! by another program), and whether the index is unchanged since the exchange.
+//! The name of a temporary file contains its inode number and time. From a left-over file, a restart
+//! can determine whether the crash was before the exchange (the file is still our own, and useless)
+//! or after it (the file was displaced, and may contain changes by another program), and whether the
+//! index is unchanged since the exchange.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
@@ -39,15 +38,15 @@ const MAX_ROUNDS: usize = 16;
 
 /// Result of putting the new file in place.
 enum Swapped {
-    /// It replaced the file that was merged.
+    /// The new file replaced the file that was merged.
     Done,
-    /// It replaced another file, which now has the temporary name.
+    /// The new file replaced another file, which now has the temporary name.
     Displaced,
-    /// It did not replace anything: another file was created meanwhile.
+    /// The new file replaced nothing: another file was created meanwhile.
     Missed,
 }
 
-/// The file `index.json`, and what is known about it.
+/// The file `index.json`, and the state of merging it.
 #[derive(Debug)]
 pub(in crate::catalog) struct IndexFile {
     path: PathBuf,
@@ -56,25 +55,25 @@ pub(in crate::catalog) struct IndexFile {
     lock_timeout: Duration,
     reader: Reader,
     journal: Journal,
-    /// Whether the journal could not be read, and that was logged.
+    /// Whether the journal was unreadable, which has been logged.
     is_journal_unreadable: bool,
     /// Stamp of the content that has been merged, if the stamp is reliable.
     known: Option<Stamp>,
     /// Displaced files whose content is in memory but not in the index yet.
     displaced: Vec<PathBuf>,
-    /// Files of no use that could not be removed yet.
+    /// Useless files that could not be removed yet.
     obsolete_files: Vec<PathBuf>,
     can_exchange: bool,
 }
 
-/// What became of writing the index.
+/// Result of writing the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::catalog) enum Published {
-    /// It names every frame.
+    /// The index lists every frame.
     Settled,
-    /// Other programs replace it all the time. It is to be written again.
+    /// Other programs keep replacing the index. It must be written again.
     Unsettled,
-    /// Another process holds its lock. Nothing was written.
+    /// Another process holds the lock on the index. Nothing was written.
     Locked,
 }
 
@@ -105,8 +104,8 @@ impl IndexFile {
         &self.path
     }
 
-    /// Reads what an earlier run left: the index, files displaced before a crash, and
-    /// `copy`, from which the index is repaired (see [`Entries::restore`]).
+    /// Loads the files of an earlier run: the index, files displaced before a crash, and `copy`,
+    /// from which the index is repaired (see [`Entries::restore`]).
     pub fn load(&mut self, entries: &mut Entries, copy: Option<&Path>) -> Result<()> {
         let _held = self.lock.hold(self.lock_timeout)?;
         self.load_locked(entries, copy)
@@ -128,8 +127,8 @@ impl IndexFile {
         self.merge_left_over_files(entries)
     }
 
-    /// Repairs the entries from the copy, which is older than the index but written by
-    /// scenetap only.
+    /// Repairs the entries from the copy, which is older than the index but written only by
+    /// scenetap.
     fn restore(&self, entries: &mut Entries, copy: &str) -> Result<()> {
         let Restored { added, repaired } = self.json(entries.restore(copy))?;
         let path = self.path.display();
@@ -144,11 +143,10 @@ impl IndexFile {
         Ok(())
     }
 
-    /// Merges files that were displaced by exchanges before a crash. The file displaced
-    /// by the last exchange is newer than the index, unless another program has written
-    /// to the index since. All others are older: the index already contains most of their
-    /// content, and an agent may have changed an entry again. They only add what the
-    /// index lacks.
+    /// Merges files that were displaced by exchanges before a crash. The file displaced by the last
+    /// exchange is newer than the index, unless another program has written to the index since. All
+    /// other files are older: the index already contains most of their content, and an agent may
+    /// have changed an entry again. These files only add entries that the index lacks.
     fn merge_left_over_files(&mut self, entries: &mut Entries) -> Result<()> {
         let folder = publish::folder_of(&self.path);
         let (mut older, mut newer) = (Vec::new(), Vec::new());
@@ -189,16 +187,15 @@ impl IndexFile {
         current.is_some_and(|current| mark_of(left_over) == Some(&current))
     }
 
-    /// Returns whether the file, or the journal of handouts, may contain changes that are not merged
+    /// Returns whether the index or the journal of handouts may contain changes that are not merged
     /// yet.
     pub fn is_changed(&self) -> bool {
         self.known.is_none() || Stamp::at(&self.path) != self.known || self.journal.is_changed()
     }
 
-    /// Makes the entries show what the journal of handouts says. Returns whether that changes the
-    /// index.
+    /// Updates the entries from the journal of handouts. Returns whether that changes the index.
     fn show_handouts(&mut self, entries: &mut Entries) -> bool {
-        // Whatever becomes of the journal, frames are kept and listed.
+        // Frames are kept and listed even if the journal is unreadable.
         match self.journal.refresh() {
             Ok(_) => self.is_journal_unreadable = false,
             Err(error) if !self.is_journal_unreadable => {
@@ -210,8 +207,8 @@ impl IndexFile {
         entries.show(self.journal.handouts(), Timestamp::now())
     }
 
-    /// Merges what other programs wrote, without waiting for half-written files and
-    /// without writing. Returns whether the index lacks some of our entries.
+    /// Merges changes by other programs, without waiting for half-written files and without writing.
+    /// Returns whether the index lacks some of our entries.
     pub fn merge_now(&mut self, entries: &mut Entries) -> Result<bool> {
         let Some(_held) = self.lock.try_hold()? else { return Ok(false) };
         let is_lacking = match self.io(self.reader.read(&self.path, self.known))? {
@@ -226,15 +223,15 @@ impl IndexFile {
         Ok(self.show_handouts(entries) || is_lacking)
     }
 
-    /// Returns whether memory contains something that was never in `index.json`: the author of
-    /// the current file could not know it.
+    /// Returns whether memory contains data that was never in `index.json`: the author of the
+    /// current file could not have seen it.
     fn is_ahead(&self) -> bool {
         !self.displaced.is_empty()
     }
 
-    /// Merges what other programs wrote, and writes the index with all `entries`. Returns
-    /// false if other programs kept replacing the index, so that it has to be written
-    /// again.
+    /// Merges changes by other programs, and writes the index with all `entries`. Returns
+    /// `Published::Unsettled` if other programs kept replacing the index, which must then be
+    /// written again.
     ///
     /// # Errors
     ///
@@ -244,7 +241,7 @@ impl IndexFile {
         self.publish_locked(entries)
     }
 
-    /// [`IndexFile::publish`] that waits for the lock.
+    /// As [`IndexFile::publish`], but waits for the lock.
     ///
     /// # Errors
     ///
@@ -295,12 +292,12 @@ impl IndexFile {
             self.discard_displaced();
             return Ok(Published::Settled);
         }
-        // Another program replaces the index all the time. Its changes are in memory and
-        // in the files listed as displaced; the next write continues from there.
+        // Another program keeps replacing the index. Its changes are in memory and in the files
+        // listed as displaced; the next write continues from there.
         Ok(Published::Unsettled)
     }
 
-    /// Removes a displaced file without new content. After a plain rename there is none.
+    /// Removes a displaced file without new content. After a plain rename, no such file exists.
     fn clean_up_displaced(&mut self, temp: PathBuf, current: &IndexState) -> Result<()> {
         match current {
             IndexState::Corrupt(_) if temp.exists() => self.quarantine_corrupt(&temp),
@@ -312,17 +309,17 @@ impl IndexFile {
         }
     }
 
-    /// Removes a file of no use, now or later.
+    /// Removes a useless file, now or later.
     fn discard(&mut self, path: PathBuf) {
         self.obsolete_files.push(path);
         self.try_clean_up();
     }
 
-    /// Removes files that could not be removed before.
+    /// Removes files that could not be removed earlier.
     ///
     /// # Errors
     ///
-    /// Returns an error if a file still cannot be removed. It is retried the next time.
+    /// Returns an error if a file still cannot be removed. The next call retries.
     pub fn clean_up(&mut self) -> Result<()> {
         let mut cleaned = Ok(());
         self.obsolete_files.retain(|path| match disk::remove(path) {
@@ -356,8 +353,8 @@ impl IndexFile {
         }
     }
 
-    /// Removes displaced files once the index includes them. A crash before this leaves
-    /// them to be merged a second time, as older than the index.
+    /// Removes displaced files once the index includes them. A crash before this leaves them to be
+    /// merged again, as older than the index.
     fn discard_displaced(&mut self) {
         self.obsolete_files.append(&mut self.displaced);
         self.try_clean_up();
@@ -374,7 +371,7 @@ impl IndexFile {
             out.flush()?;
             drop(out);
             if let Ok(old) = fs::metadata(&self.path) {
-                // If a group was given write access to the index, it keeps it.
+                // A group that was given write access to the index keeps it.
                 disk::set_permissions(&file, old.permissions())?;
             }
             let stamp = Stamp::set(&file)?;
@@ -412,9 +409,9 @@ impl IndexFile {
         Ok(if renamed { Swapped::Done } else { Swapped::Missed })
     }
 
-    /// Replaces the index with a plain rename, if the file system cannot exchange.
-    /// Programs that write under the lock are safe. A file renamed over the index between
-    /// our check and our rename, some microseconds, is lost.
+    /// Replaces the index by a plain rename, if the file system cannot exchange. Programs that write
+    /// under the lock lose nothing. A file renamed over the index between our check and our rename,
+    /// some microseconds, is lost.
     fn replace(&self, temp: &Path, old: Option<Stamp>, current: &IndexState) -> Result<Swapped> {
         if matches!(current, IndexState::Corrupt(_)) {
             self.quarantine_corrupt(&self.path)?;
@@ -452,8 +449,8 @@ fn mark_of(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()?.rsplit_once(".tmp-").map(|(_, mark)| mark)
 }
 
-/// Returns whether a left-over file has not been exchanged: it is still the file that it is named
-/// after.
+/// Returns whether a left-over file has not been exchanged: its name still describes its own inode
+/// and time.
 fn is_own_temp(path: &Path) -> bool {
     let inode = fs::metadata(path).map(|metadata| metadata.ino().to_string());
     let mark = mark_of(path);

@@ -30,7 +30,7 @@ impl Index {
         Ok(Index(entries))
     }
 
-    /// Merges what other programs wrote. `outdated`: from an older state of the index.
+    /// Merges changes by other programs. `outdated`: made from an older state of the index.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! The lock for writing the index: `flock` on `index.lock`.
 //!
-//! Other programs take it, too, and may keep it for as long as they like. Nothing but the end of
-//! the program waits for them: while the lock is held, frames are kept, and the index is written
-//! when it is free.
+//! Other programs take the lock too, and may hold it for any time. Only the end of the program
+//! waits for them: while the lock is held, frames are kept, and the index is written once the lock
+//! is free.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
@@ -18,21 +18,20 @@ use crate::pause;
 /// Name of the file that writers of the index lock.
 pub const LOCK_NAME: &str = "index.lock";
 
-/// Time for which another program usually holds the lock: this much is waited for it.
+/// Time to wait for a lock that another program holds: usually long enough.
 const BRIEF: Duration = Duration::from_millis(100);
 
-/// Time between two looks whether the lock is free.
+/// Interval at which a held lock is tried again.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// A lock that is held for longer is logged.
+/// Time after which a held lock is logged.
 const LOG_AFTER: Duration = Duration::from_secs(5);
 
-/// Bytes of /proc/locks that one system call may return. The kernel returns at most a page, some 70
-/// locks.
+/// Buffer size for one read of /proc/locks. The kernel returns at most a page, some 70 locks.
 const LOCKS_CHUNK: usize = 64 * 1024;
 
-/// Number of times that /proc/locks is read to find a lock: longer than a page, it can still lack
-/// one.
+/// Maximum number of attempts to find a lock in /proc/locks: one read of a list longer than a page
+/// may miss it.
 const LOCKS_READS: usize = 3;
 
 /// The lock file of a frames folder.
@@ -40,7 +39,7 @@ const LOCKS_READS: usize = 3;
 pub(in crate::catalog) struct IndexLock {
     path: PathBuf,
     file: File,
-    /// Since when another process holds it, as far as was tried.
+    /// Time at which the lock was first found to be held by another process.
     busy_since: Option<Instant>,
     is_logged: bool,
 }
@@ -56,8 +55,8 @@ impl IndexLock {
         Ok(IndexLock { file: open_file(&path)?, path, busy_since: None, is_logged: false })
     }
 
-    /// Takes the lock if it is free. Waits briefly for it the first time, and hardly while another
-    /// process keeps holding it.
+    /// Takes the lock if it is free. The first time, waits briefly; while another process keeps
+    /// holding the lock, hardly waits at all.
     pub fn try_hold(&mut self) -> Result<Option<HeldLock>> {
         self.hold_within(if self.busy_since.is_none() { BRIEF } else { LOOK_INTERVAL })
     }
@@ -66,7 +65,7 @@ impl IndexLock {
     ///
     /// # Errors
     ///
-    /// Returns an error of [`Kind::Busy`] if another process still holds it then.
+    /// Returns an error of [`Kind::Busy`] if another process still holds the lock after that time.
     pub fn hold(&mut self, timeout: Duration) -> Result<HeldLock> {
         self.hold_within(timeout)?.ok_or_else(|| {
             let what = format!("{} has not released it for {timeout:?}", self.holder());
@@ -134,7 +133,7 @@ impl IndexLock {
         }
     }
 
-    /// Names the process that holds the lock, where /proc/locks lists it.
+    /// Describes the process that holds the lock, if /proc/locks lists it.
     fn holder(&self) -> String {
         let pid = || {
             let metadata = self.file.metadata().ok()?;
@@ -167,9 +166,9 @@ fn read_locks() -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Returns the process that holds `flock` on the file with this device and inode, by /proc/locks
-/// (proc(5)). `None` also if several files have the inode and none the device: some file systems
-/// (btrfs) list another device than stat(2).
+/// Returns the process that holds `flock` on the file with this device and inode, according to
+/// /proc/locks (proc(5)). Also returns `None` if several files have the inode but none has the
+/// device: some file systems (btrfs) report another device there than stat(2).
 fn holder_of(locks: &str, device: u64, inode: u64) -> Option<u32> {
     let holders: Vec<(bool, u32)> = locks
         .lines()

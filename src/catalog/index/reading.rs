@@ -14,18 +14,18 @@ use crate::catalog::clock::TimeSource;
 use crate::catalog::publish::quarantine;
 use crate::error::{Context, Error, Kind, Result, Stage};
 
-/// A file that is not a JSON array for this long counts as corrupt.
+/// Time after which a file that is still not a JSON array counts as corrupt.
 pub const CORRUPT_GRACE: Duration = Duration::from_secs(2);
 
-/// Interval at which a file that may be half written is read again.
+/// Interval at which a half-written file is read again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Content of a file. The stamp is only given if it is reliable.
+/// Content of a file. The stamp is present only if it is reliable.
 #[derive(Debug)]
 pub(in crate::catalog) enum IndexState {
     /// The file does not exist.
     Nothing,
-    /// The content is known already and was not read.
+    /// The content is already known, and was not read.
     Known,
     /// A JSON array.
     Whole(String, Option<Stamp>),
@@ -46,7 +46,7 @@ impl Reader {
         Reader { grace, clock }
     }
 
-    /// Reads a file as it is.
+    /// Reads a file without waiting.
     pub fn read(&self, path: &Path, known: Option<Stamp>) -> io::Result<IndexState> {
         let mut file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -82,8 +82,8 @@ impl Reader {
 }
 
 impl Reader {
-    /// Loads the index at `path` as it is, and restores the entries that it lacks from `copy`. Changes
-    /// no file. Returns the stamp of the index, if it is reliable.
+    /// Loads the index at `path` without waiting, and restores missing entries from `copy`. Changes no
+    /// file. Returns the stamp of the index, if it is reliable.
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl Reader {
             }
             IndexState::Nothing | IndexState::Known => None,
         };
-        // One that is corrupt is left to the next recorder.
+        // A corrupt copy is left to the next recorder.
         let copy = copy.and_then(|copy| std::fs::read(copy).ok());
         if let Some(copy) = copy.as_deref().and_then(synced_copy::unseal) {
             entries.restore(copy).context(Stage::Catalog, path, "cannot merge its copy")?;
@@ -116,7 +116,7 @@ impl Reader {
     }
 }
 
-/// Quarantines a corrupt file that was `index`, or stood in its place.
+/// Quarantines a corrupt file that was `index`, or was found in its place.
 pub(in crate::catalog) fn quarantine_corrupt(file: &Path, index: &Path) -> io::Result<()> {
     if let Some(quarantined_as) = quarantine(file, index, "corrupt")? {
         tracing::warn!(

@@ -21,7 +21,7 @@ pub(in crate::catalog) struct Slot {
     pub published: Option<u64>,
     /// See [`Entries::merge_displaced`].
     pub guarded: Option<u64>,
-    /// What the entry shows of the journal of handouts.
+    /// Handout that the entry shows, from the journal.
     pub shown: ShownHandout,
     /// The entry as indented text.
     pub text: Box<str>,
@@ -32,7 +32,7 @@ pub(in crate::catalog) struct Slot {
 pub(super) struct ForeignItem {
     /// Number of our entries before it.
     pub after: usize,
-    /// Frame id, if there is one.
+    /// Frame id, if the item has one.
     pub id: Option<Box<str>>,
     pub text: Box<str>,
     /// See [`Entries::merge_displaced`].
@@ -44,7 +44,7 @@ pub(super) struct ForeignItem {
 pub(super) struct Adopted {
     /// The entry has changed.
     pub changed: bool,
-    /// The other program's text does not show what the journal says.
+    /// The other program's text contradicts the journal.
     pub hides_handout: bool,
 }
 
@@ -66,13 +66,14 @@ impl Slot {
         Entry::from_map(serde_json::from_str(&self.text).ok()?)
     }
 
-    /// Returns what identifies its picture; `None` if the older system wrote the entry.
+    /// Returns offset and time, which identify the picture; `None` if the older system wrote the
+    /// entry.
     pub fn picture(&self) -> Option<(u64, i64)> {
         Some((self.offset?, self.micros))
     }
 
-    /// Takes the place of the entry in the index, and keeps what other programs may
-    /// write: `sent_to_agent` and their own keys. Returns whether anything else differed.
+    /// Takes the place of the entry in the index. Keeps the parts that other programs may write:
+    /// `sent_to_agent` and their own keys. Returns whether any other part differed.
     pub fn take_over(&mut self, theirs: Slot) -> bool {
         let (Some(mut ours), Some(their_entry)) = (self.entry(), theirs.entry()) else {
             return false;
@@ -89,7 +90,7 @@ impl Slot {
         ours != their_entry
     }
 
-    /// Merges the changes of another program, except to what the journal of handouts says.
+    /// Merges changes by another program, except those that contradict the journal of handouts.
     pub(super) fn adopt(&mut self, theirs: Map<String, Value>, outdated: bool) -> Adopted {
         let nothing = Adopted { changed: false, hides_handout: false };
         let their_entry = Entry::from_map(theirs.clone());
@@ -113,7 +114,7 @@ impl Slot {
         }
     }
 
-    /// Shows what the journal of handouts says. Returns whether that changes the entry.
+    /// Shows a handout of the journal. Returns whether that changes the entry.
     pub fn show(&mut self, handout: ShownHandout) -> bool {
         if self.shown == handout {
             return false;

@@ -1,4 +1,4 @@
-//! Detects whether a file has changed, without reading it.
+//! Detects changes of a file without reading it.
 
 use std::fs::{File, FileTimes, Metadata};
 use std::io;
@@ -8,8 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::disk;
 
-/// Longer than a tick of the kernel's clock: files changed within one tick have the same
-/// time.
+/// Longer than a tick of the kernel's clock: files changed within one tick have the same time.
 const TICK: Duration = Duration::from_millis(20);
 
 /// Identifies one content of a file: its inode, length and modification time.

@@ -1,8 +1,8 @@
 //! A copy of the index as last synced, written only by scenetap, with a checksum.
 //!
-//! Other programs write `index.json`, and its current state may not be durable yet. After
-//! a power loss, the index is restored from this copy. The copy also shows which entry
-//! belongs to which picture, whatever happened to the index.
+//! Other programs write `index.json`, and its current state may not be durable yet. After a power
+//! loss, the index is restored from this copy. The copy also proves which entry belongs to which
+//! picture, even if the index was damaged.
 //!
 //! The first line is `crc32 1a2b3c4d`, the rest is the index.
 
@@ -14,10 +14,10 @@ use crate::error::{Context, Result, Stage};
 
 const PREFIX: &str = "crc32 ";
 
-/// Digits of the checksum, and the line feed.
+/// Length of the checksum and the line feed.
 const CHECKSUM_BYTES: usize = 9;
 
-/// Returns the bytes of the copy: `write` appends the index.
+/// Returns the bytes of the copy. `write` appends the index.
 pub(in crate::catalog) fn seal(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut bytes = format!("{PREFIX}{:08x}\n", 0).into_bytes();
     let head = bytes.len();

@@ -1,4 +1,4 @@
-//! Other programs that change the index.
+//! Tests changes of the index by other programs.
 
 use super::*;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Leases and acknowledgements, by several programs at once.
+//! Tests leases and acknowledgements by several programs at once.
 
 use std::io::Write;
 
@@ -71,7 +71,7 @@ fn what_is_acknowledged_is_sent_for_good_also_when_it_is_acknowledged_again() {
     assert_eq!(journal(&folder).lines().count(), 2, "{}", journal(&folder));
     assert_eq!(sent(folder.path()), [true, false]);
     assert!(index(folder.path())[0].get("leased_until").is_none());
-    // The recorder has it, and goes on.
+    // The recorder writes the index again.
     recorder.poll().unwrap();
     recorder.keep(&frame(2)).unwrap();
     recorder.flush().unwrap();
@@ -183,7 +183,7 @@ fn a_program_that_writes_back_a_stale_index_undoes_nothing_recorder_or_not() {
         recorder.poll().unwrap();
         rename_over(folder.path(), &stale);
         if is_recorded {
-            // It is told by the file alone.
+            // Only the file shows the lease.
             recorder.poll().unwrap();
         } else {
             drop(recorder);
@@ -199,7 +199,7 @@ fn a_program_that_writes_back_a_stale_index_undoes_nothing_recorder_or_not() {
             assert_eq!(shown[1]["lease_holder"], "a");
             assert_eq!(shown[1]["note"], "a dog");
         }
-        // The next lease or release writes the index as the journal has it.
+        // The next lease or release writes the index from the journal.
         assert!(lease(&catalog, LONG, "b", 9).is_empty());
         catalog.release(&ids_of(&["F0002"]), Some("a"), false).unwrap();
         assert_eq!(index(folder.path())[0]["sent_to_agent"], true);
@@ -257,7 +257,7 @@ fn a_link_in_place_of_the_journal_is_not_followed() {
     let error = catalog.acknowledge(&ids_of(&["F0001"]), None, true).unwrap_err().to_string();
     assert!(error.contains(JOURNAL_NAME), "{error}");
     assert_eq!(fs::read(outside.path()).unwrap(), b"");
-    // The recorder goes on.
+    // The recorder continues.
     recorder.keep(&frame(1)).unwrap();
     assert_eq!(ids(folder.path()), ["F0001", "F0002"]);
 }

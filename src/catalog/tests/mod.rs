@@ -121,7 +121,7 @@ fn locked<T>(folder: &Path, change: impl FnOnce() -> T) -> T {
 /// Callback that runs during a wait.
 type OnWait = Box<dyn FnMut() + Send>;
 
-/// A clock that only advances during a wait, or when the test says so.
+/// A clock that advances only during a wait, or when the test advances it.
 struct TestClock {
     now: Mutex<Instant>,
     on_wait: Mutex<Option<OnWait>>,

@@ -68,7 +68,7 @@ fn entries_of_another_recording_are_set_aside_and_their_ids_not_used_again() {
     let folder = folder.path();
     fill(folder, 0..4);
     let mut catalog = reopen(folder, 2);
-    // The third frame is a different one now, the fourth is unchanged.
+    // The third frame now differs; the fourth is unchanged.
     let other = frame_at(ByteOffset(2 * 18_800 + 188), Ticks(2 * 90_000));
     assert_eq!(catalog.keep(&other).unwrap().id, "F0005");
     assert_eq!(quarantined_ids(folder), ["F0003"]);

@@ -1,4 +1,4 @@
-//! What is written, and when.
+//! Tests what is written, and when.
 
 use super::*;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -104,7 +104,7 @@ fn a_frame_that_cannot_be_encoded_twice_is_listed_with_a_null_path() {
     assert_eq!([0, 1, 2, 3].map(is_null), [false, false, true, false]);
     assert!(!folder.path().join("F0003.jpg").exists());
 
-    // After a restart, what can be encoded now gets its JPEG, and the other way round.
+    // After a restart, a frame gets its JPEG if it can be encoded now, and loses it if not.
     fs::remove_file(folder.path().join("F0001.jpg")).unwrap();
     let mut catalog = Catalog::open(options(folder.path())).unwrap();
     for (n, failures) in [(0, 2), (1, 2), (2, 0), (3, 2)] {

@@ -134,7 +134,7 @@ fn a_chroma_sample_stands_in_the_middle_of_its_pixels() {
 }
 
 proptest! {
-    /// Any size and padding: no panic, and what lies beyond a row does not show.
+    /// For any size and padding: no panic, and bytes beyond a row do not affect the result.
     #[test]
     fn any_size_is_converted_and_bytes_between_rows_do_not_show(
         (width, height, padding) in (1_usize..40, 1_usize..12, 0_usize..9),

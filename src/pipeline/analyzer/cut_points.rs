@@ -5,29 +5,30 @@ use std::collections::VecDeque;
 use crate::decode::parameter_sets;
 use crate::media::{AccessUnit, ByteOffset, RandomAccess};
 
-/// Number of random access intervals that must be free of damage in front of a cut, and of access
-/// units in them: how damage is concealed depends on earlier pictures.
+/// Minimum number of undamaged random access intervals in front of a cut, and of access units in
+/// them: the concealment of damage depends on earlier pictures.
 pub const SOUND_INTERVALS: usize = 2;
 pub const SOUND_UNITS: usize = 48;
 
-/// Maximum number of random access points to wait for after a cut that was none.
+/// Maximum number of random access points to skip before the next cut, after pieces that did not fit.
 const MAX_WAIT: u32 = 64;
 
 /// Finds the random access points in front of which the stream may be cut.
 #[derive(Debug, Default)]
 pub struct CutPoints {
-    /// The last random access points, each with the number of access units before it. Oldest first.
+    /// The last random access points, each with the number of access units up to it. Oldest first.
     access_points: VecDeque<(ByteOffset, usize)>,
     units: usize,
     /// Offset of the last damage.
     damage: Option<ByteOffset>,
-    /// Random access points that still have to pass, and how many had to at the last time.
+    /// Number of random access points still to skip before the next cut; `waited` is the number at
+    /// the start of the last wait.
     wait: u32,
     waited: u32,
 }
 
 impl CutPoints {
-    /// Notes damage at or in front of `at`.
+    /// Records damage at or in front of `at`.
     pub fn damaged(&mut self, at: ByteOffset) {
         self.damage = self.damage.max(Some(at));
     }
@@ -37,7 +38,7 @@ impl CutPoints {
         self.damage.is_some()
     }
 
-    /// Notes that pieces did not fit. The next cuts are further and further away.
+    /// Records that pieces did not fit, and delays the next cut, longer each time.
     pub fn refused(&mut self) {
         self.waited = (2 * self.waited).clamp(4, MAX_WAIT);
         self.wait = self.waited;
@@ -45,8 +46,8 @@ impl CutPoints {
 
     /// Passes the next access unit. Returns whether the stream may be cut in front of it.
     ///
-    /// It has to contain its parameter sets. Otherwise, a decoder that begins here would use those of
-    /// the beginning of the stream, which others may have replaced since.
+    /// The access unit must contain its parameter sets. Otherwise, a decoder that begins here would
+    /// use the sets from the beginning of the stream, which may have been replaced since.
     pub fn pass(&mut self, unit: &AccessUnit) -> bool {
         self.units += 1;
         if unit.random_access == RandomAccess::None {
@@ -66,14 +67,15 @@ impl CutPoints {
             && !parameter_sets(unit.codec, &unit.data).is_empty()
     }
 
-    /// Returns whether what follows the random access point with this index is enough.
+    /// Returns whether enough intervals and access units follow the random access point with this
+    /// index.
     fn is_enough(&self, index: usize) -> bool {
         self.access_points.get(index).is_some_and(|(_, units)| {
             self.access_points.len() - index >= SOUND_INTERVALS && self.units - units >= SOUND_UNITS
         })
     }
 
-    /// Returns the number of bytes of the last intervals in front of `at`.
+    /// Returns the number of bytes from the oldest remembered random access point to `at`.
     pub fn bytes_since(&self, at: ByteOffset) -> u64 {
         self.access_points.front().map_or(0, |(first, _)| at.0.saturating_sub(first.0))
     }

@@ -17,8 +17,7 @@ pub struct Decoders {
     next: VecDeque<Decoder>,
     /// Restart point of the first decoder, until that decoder is opened.
     resume: Option<RestartPoint>,
-    /// Number of pictures by which the stream's first decoder delayed its output: libavformat
-    /// keeps this value.
+    /// Output delay of the stream's first decoder, in pictures: libavformat keeps this value.
     delay: u32,
     /// Settings of the decoder opened last. The size is dropped once a picture has another size.
     opened_with: Settings,
@@ -29,17 +28,17 @@ pub struct Decoders {
     unusable: Option<Error>,
 }
 
-/// What remains of a decoder while pieces of its stream are decoded.
+/// State of a decoder that is lent to the pieces of its stream.
 #[derive(Debug)]
 struct Suspended {
     codec: VideoCodec,
     chooser: TimeChooser,
-    /// Settings with which it was opened; its current output delay.
+    /// Settings with which the decoder was opened, with its current output delay.
     settings: Settings,
 }
 
 impl Decoders {
-    /// Returns decoders of which the first resumes at `point`.
+    /// Returns decoders, the first of which resumes at `point`.
     pub fn resume(point: RestartPoint) -> Self {
         Decoders {
             delay: point.decoder.delay,
@@ -88,7 +87,7 @@ impl Decoders {
         self.delay = 0;
     }
 
-    /// Returns the number of pictures by which the stream's first decoder delayed its output.
+    /// Returns the output delay of the stream's first decoder, in pictures.
     pub fn delay(&self) -> u32 {
         self.delay
     }
@@ -111,12 +110,12 @@ impl Decoders {
         self.current.as_ref().map(Decoder::codec).or(suspended)
     }
 
-    /// Returns whether the current decoder has not decoded anything; `None` if there is none.
+    /// Returns whether the current decoder has not decoded anything; `None` if no decoder is open.
     pub fn is_new(&self) -> Option<bool> {
         self.current.as_ref().map(Decoder::is_new)
     }
 
-    /// Hands the current decoder over, to decode pieces. All of its pictures must have been pulled.
+    /// Hands over the current decoder for pieces. All of its pictures must have been pulled.
     pub fn suspend(&mut self) -> Option<RawDecoder> {
         let decoder = self.current.take()?;
         let (raw, chooser, left_out) = decoder.into_parts();
@@ -126,18 +125,19 @@ impl Decoders {
         Some(raw)
     }
 
-    /// Goes on with the decoder `raw`. `undecodable` counts what others could not decode.
+    /// Continues with the decoder `raw`. `undecodable` is the number of access units and pictures
+    /// that other decoders could not decode.
     pub fn go_on(&mut self, raw: RawDecoder, undecodable: u64) {
         self.undecodable += undecodable;
         let Some(Suspended { chooser, settings, .. }) = self.suspended.take() else { return };
-        // Otherwise, these are already those of the next decoder.
+        // If another decoder is waiting, `opened_with` already describes that one.
         if self.next.is_empty() {
             self.opened_with.size = settings.size;
         }
         self.current = Some(Decoder::new(raw, chooser));
     }
 
-    /// Chooses the time of a picture of a piece. `None` if it is not shown.
+    /// Chooses the time of a picture of a piece. Returns `None` if the picture is not shown.
     pub fn place(&mut self, origin: &Origin, size: Result<(u32, u32)>) -> Option<Shown> {
         let suspended = self.suspended.as_mut()?;
         suspended.settings.reorder = origin.reorder;
@@ -216,8 +216,7 @@ impl Decoders {
         self.undecodable + self.current.as_ref().map_or(0, Decoder::undecodable)
     }
 
-    /// Returns the reason why the first picture that was decoded but could not be used was
-    /// skipped.
+    /// Returns why the first decoded but unusable picture was skipped.
     pub fn unusable(&self) -> Option<&Error> {
         self.unusable.as_ref()
     }

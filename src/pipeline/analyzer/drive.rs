@@ -31,19 +31,20 @@ pub trait Outlet {
     /// As [`Outlet::scored`].
     fn progress(&mut self, analyzer: &Analyzer, read: ByteOffset, finished: bool) -> Result<()>;
 
-    /// Receives random access points, in the order of the recording. After a restart, some come again.
+    /// Receives random access points, in the order of the recording. After a restart, some are
+    /// repeated.
     fn keyframes(&mut self, _found: Vec<Keyframe>) {}
 
     /// Reports that `skipped_bytes` bytes at offset `at`, which belong to no packet, were skipped.
     fn sync_lost(&mut self, at: ByteOffset, skipped_bytes: u64);
 }
 
-/// A packet, and when detection had read it.
+/// A packet, and the time at which detection had read it.
 #[derive(Debug, Clone, Copy)]
 pub struct PacketRead {
     /// Offset of the packet.
     pub at: ByteOffset,
-    /// When it was read.
+    /// Time at which the packet was read.
     pub read: Instant,
 }
 
@@ -52,7 +53,7 @@ pub struct PacketRead {
 pub enum Ended {
     /// The file has ended, and everything in it has a verdict.
     AtEnd,
-    /// `stop` returned true. Open pictures have no verdict.
+    /// `stop` returned true. Pictures still in the analyzer have no verdict.
     Stopped,
 }
 
@@ -113,8 +114,8 @@ pub fn drive(
     }
 }
 
-/// Waits while other threads have enough to do, or if there is nothing more to read: then decoding is
-/// no longer parallel. Returns false if `stop` returned true.
+/// Waits while the other threads have enough work. If nothing more can be read, ends parallel
+/// decoding. Returns false if `stop` returned true.
 fn keep_up(
     tail: &FileTail,
     analyzer: &mut Analyzer,
@@ -136,7 +137,7 @@ fn keep_up(
     Ok(true)
 }
 
-/// Ends parallel decoding once everything is decided that was read. Returns false if `stop` returned
+/// Ends parallel decoding once everything that was read is decided. Returns false if `stop` returned
 /// true.
 fn catch_up(
     analyzer: &mut Analyzer,
@@ -153,8 +154,8 @@ fn catch_up(
     Ok(true)
 }
 
-/// Waits a little for other threads, and passes on what they have found. Returns false if `stop`
-/// returned true.
+/// Waits a little for the other threads, and passes their results to the outlet. Returns false if
+/// `stop` returned true.
 fn wait(
     analyzer: &mut Analyzer,
     outlet: &mut dyn Outlet,
@@ -178,7 +179,8 @@ fn drain(analyzer: &mut Analyzer, outlet: &mut dyn Outlet, by: PacketRead) -> Re
     Ok(())
 }
 
-/// Stands for a packet in front of `read`: what is released now waited for a thread.
+/// Returns a stand-in for the packet before `read`: a picture released now has waited for a thread,
+/// not for a packet.
 fn now(read: ByteOffset) -> PacketRead {
     PacketRead { at: ByteOffset(read.0.saturating_sub(1)), read: Instant::now() }
 }

@@ -22,7 +22,7 @@ pub struct KeyframeCollector {
     /// Random access points whose pictures the decoder has not returned yet. A decoder delays fewer
     /// pictures than [`MAX_DECODING`], so older ones are stale.
     decoding: VecDeque<Keyframe>,
-    /// The newest time so far.
+    /// The latest presentation time so far.
     newest: Option<Ticks>,
     goes_back: bool,
     found: Vec<Keyframe>,
@@ -40,8 +40,8 @@ impl KeyframeCollector {
         }
     }
 
-    /// Takes the next access unit. If it is decoded, it only counts once its picture is shown: its time may then be another (see
-    /// [`crate::decode::BestEffort`]).
+    /// Takes the next access unit. If it is decoded, it counts only once its picture is shown, because the
+    /// picture may have another time (see [`crate::decode::BestEffort`]).
     pub fn unit_passed(&mut self, timed: &TimedUnit, is_decoded: bool) {
         let unit = &timed.unit;
         while self.tables.get(1).is_some_and(|next| *next <= unit.at) {
@@ -69,13 +69,13 @@ impl KeyframeCollector {
         }
     }
 
-    /// Returns whether a random access point was not after everything before it. Then pictures may be
-    /// shown at other times than those of their access units.
+    /// Returns whether a random access point was not later than all access units before it. If so, pictures
+    /// may be shown at other times than their access units state.
     pub fn goes_back(&self) -> bool {
         self.goes_back
     }
 
-    /// Takes a picture that the decoder has returned. Earlier ones that are still missing never come.
+    /// Takes a picture that the decoder has returned. Earlier ones still missing will never be returned.
     pub fn picture_decoded(&mut self, at: ByteOffset, time: Ticks) {
         let Some(index) = self.decoding.iter().position(|keyframe| keyframe.at == at) else {
             return;
@@ -85,7 +85,7 @@ impl KeyframeCollector {
         }
     }
 
-    /// Returns those that were found since the last call.
+    /// Returns the random access points found since the last call.
     pub fn take(&mut self) -> Vec<Keyframe> {
         std::mem::take(&mut self.found)
     }

@@ -10,8 +10,8 @@ use crate::error::Result;
 use crate::media::{AccessUnit, AudioFrame, ByteOffset, PictureTiming, VideoCodec};
 use crate::timeline::Timeline;
 
-/// Where video stops within its first pictures and audio continues, the look-ahead ends after this
-/// many frames of audio: about a minute of one stream of AAC.
+/// Maximum number of audio frames for which the look-ahead waits if video stops within its first
+/// pictures: about a minute of one AAC stream.
 const MAX_INPUTS_WITHOUT_UNIT: usize = 3000;
 
 /// Input of the timeline, in the demuxer's order.
@@ -34,28 +34,28 @@ pub struct LookAhead {
     inputs_without_unit: usize,
 }
 
-/// The output delays with which the first pictures of a stream were timed, while the delay was not
-/// known. After a restart among them, they are timed in the same way.
+/// The output delays with which the first pictures of a stream were timed while the real delay was
+/// unknown. After a restart among these pictures, they are timed in the same way.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FirstDelays {
-    /// Offset of the last picture for which they count.
+    /// Offset of the last picture to which the delays apply.
     through: ByteOffset,
     /// Delays, each with the offset of the first picture that has it, and whether it was final.
     changes: Vec<(ByteOffset, u32, bool)>,
 }
 
 impl FirstDelays {
-    /// Returns whether they count for no picture.
+    /// Returns whether the delays apply to no picture.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
 
-    /// Returns these delays if they count for the picture at `at`, otherwise none.
+    /// Returns these delays if they apply to the picture at `at`, otherwise an empty value.
     pub fn from(&self, at: ByteOffset) -> Self {
         if at <= self.through { self.clone() } else { FirstDelays::default() }
     }
 
-    /// Sets the delay of the picture at `at`, if they count for it.
+    /// Sets the delay of the picture at `at`, if these delays apply to it.
     pub fn apply(&self, at: ByteOffset, timing: &mut PictureTiming) {
         let reached = self.changes.iter().rev().find(|(from, ..)| *from <= at);
         if let Some((_, delay, known)) = reached.filter(|_| at <= self.through) {
@@ -72,7 +72,7 @@ impl FirstDelays {
     }
 }
 
-/// The input that was held back, once everything is known or the look-ahead has reached its limit.
+/// The input that was held back, once the settings are known or the look-ahead has reached its limit.
 #[derive(Debug)]
 pub struct HeldInput {
     codec: VideoCodec,
@@ -122,8 +122,8 @@ impl LookAhead {
 }
 
 impl HeldInput {
-    /// Passes the results of the look-ahead to `timeline`, and returns the held input, and the delays
-    /// of its pictures. `delay` is the decoder's output delay in pictures.
+    /// Passes the results of the look-ahead to `timeline`. Returns the held input and the delays of
+    /// its pictures. `delay` is the decoder's output delay in pictures.
     pub fn release(
         mut self,
         timeline: &mut Timeline,

@@ -1,5 +1,5 @@
-//! The analyzer: packets of one recording in, scored pictures out. No files; threads only to
-//! decode a backlog, and the clock only to tell how long that took.
+//! The analyzer: packets of one recording in, scored pictures out. It opens no files, starts threads
+//! only to decode a backlog, and reads the clock only to measure how long that took.
 //!
 //! Live detection and `scan` both run it; the same packets give the same verdicts.
 //! [`Analyzer::restart_point`] returns at any time the offset and the state from which another
@@ -64,12 +64,12 @@ pub struct Scored {
     pub verdict: Verdict,
     /// The picture, if it is kept, copied out of the decoder's buffers.
     pub kept: Option<Frame>,
-    /// When it came out of the decoder. Only for measurements.
+    /// Time at which the picture came out of the decoder. Only for measurements.
     pub decoded: Instant,
 }
 
-/// demux → framing → timeline → decode → detect. In one thread, except that a backlog is decoded
-/// by as many as [`Analyzer::with_jobs`] allows.
+/// demux → framing → timeline → decode → detect. Runs in one thread, except that a backlog is decoded
+/// by up to the number of threads passed to [`Analyzer::with_jobs`].
 pub struct Analyzer {
     rule: Rule,
     reader: UnitReader,
@@ -100,13 +100,13 @@ struct Resuming {
     detector: DetectorState,
     /// Number of decoded pictures that start later in the stream than `last`.
     later: u32,
-    /// The previous picture. The detector would hold on to it: see
+    /// The previous picture. It is kept here because the detector would retain its buffer: see
     /// [`crate::media::Picture::copied`] for why that matters.
     previous: Option<Arc<dyn Picture>>,
 }
 
-/// If this number of pictures that start later than the last decided one are decoded before it, it
-/// never comes: no decoder reorders by more than 16 pictures.
+/// Maximum number of pictures that start later than the last decided one and are decoded before it.
+/// Beyond that, it never comes: no decoder reorders by more than 16 pictures.
 const MAX_LATER_PICTURES: u32 = 128;
 
 /// Returns the error for a restart point whose last decided picture is not decoded again.
@@ -184,8 +184,8 @@ impl Analyzer {
     ///
     /// # Errors
     ///
-    /// Returns an error if the linked FFmpeg has no decoder for the stream, or memory is short; of
-    /// [`Kind::Corrupt`] if the restart point does not fit the recording.
+    /// Returns an error if the linked FFmpeg has no decoder for the stream, or memory is short; an
+    /// error of [`Kind::Corrupt`] if the restart point does not fit the recording.
     pub fn push(&mut self, packet: TsPacket<'_>) -> Result<()> {
         self.restart.packet_passed(packet);
         self.keyframes.packet_passed(packet);
@@ -219,14 +219,14 @@ impl Analyzer {
         self.ready.pop_front()
     }
 
-    /// Returns the random access points that were found since the last call. After a restart, some come
-    /// again.
+    /// Returns the random access points that were found since the last call. After a restart, some are
+    /// repeated.
     pub fn take_keyframes(&mut self) -> Vec<Keyframe> {
         self.keyframes.take()
     }
 
     /// Returns the point at which another analyzer can resume after the last picture that has a
-    /// verdict. `None` while it would have to start at the beginning.
+    /// verdict. Returns `None` while another analyzer would have to start at the beginning.
     pub fn restart_point(&self) -> Option<RestartPoint> {
         let candidate = self.restart.oldest()?;
         let (offset, pts) = self.last?;
@@ -246,12 +246,12 @@ impl Analyzer {
         self.reader.program()
     }
 
-    /// Returns the reason why there is no video, once that is known.
+    /// Returns the reason why the stream has no video, once that is known.
     pub fn no_video(&self) -> Option<&NoVideo> {
         self.no_video.as_ref()
     }
 
-    /// Returns the damage so far, without losses of sync: the tail finds these.
+    /// Returns the damage so far, except losses of sync, which the tail detects.
     pub fn damage(&self) -> Damage {
         Damage {
             undecodable: self.decoders.undecodable() + self.parallel.undecodable(),
@@ -265,8 +265,7 @@ impl Analyzer {
         self.first_scrambled
     }
 
-    /// Returns the reason why the first picture that was decoded but could not be used was
-    /// skipped.
+    /// Returns why the first decoded but unusable picture was skipped.
     pub fn unusable(&self) -> Option<&Error> {
         self.decoders.unusable()
     }

@@ -1,4 +1,4 @@
-//! When a backlog is decoded on all cores, and when one picture after the other.
+//! Decides when a backlog is decoded on all cores, and when one picture after the other.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -14,11 +14,11 @@ use crate::error::Result;
 use crate::media::{AccessUnit, ByteOffset, Ticks};
 use crate::timeline::TimedUnit;
 
-/// Kept pictures that wait to be pulled, before no more are decided.
+/// Maximum number of kept pictures waiting to be pulled. Beyond that, no more are decided.
 const MAX_READY: usize = 8;
 
-/// Time to wait for a piece while nothing else can be done. The caller of
-/// [`Analyzer::stitch_next`] looks in between whether it is to stop.
+/// Time to wait for a piece while there is no other work. In between, the caller of
+/// [`Analyzer::stitch_next`] checks whether to stop.
 const WAIT: Duration = Duration::from_millis(50);
 
 /// Decoding of a backlog by several threads.
@@ -28,13 +28,13 @@ pub struct Parallel {
     jobs: Option<NonZeroUsize>,
     workers: Option<Arc<Workers>>,
     length: PieceLength,
-    /// Bytes of the recording that are there and have not been pushed.
+    /// Bytes of the recording that can be read and have not been pushed.
     backlog: u64,
     pub cut_points: CutPoints,
     pieces: Option<Backlog>,
     /// The next access unit, while parallel decoding ends.
     waiting: Option<TimedUnit>,
-    /// What a restart at random access points needs whose pictures are not decided.
+    /// Data for a restart at random access points whose pictures are not decided yet.
     passed: VecDeque<PassedUnit>,
 }
 
@@ -52,7 +52,7 @@ impl Parallel {
 }
 
 impl Analyzer {
-    /// Sets the number of bytes of the recording that are there and have not been pushed.
+    /// Sets the number of bytes of the recording that can be read and have not been pushed.
     pub fn set_backlog(&mut self, bytes: u64) {
         self.parallel.backlog = bytes;
     }
@@ -62,18 +62,18 @@ impl Analyzer {
         self.parallel.pieces.is_some()
     }
 
-    /// Returns whether all threads have enough to do: [`Analyzer::stitch_next`] is to be called
-    /// before more is pushed.
+    /// Returns whether all threads have enough work. If so, call [`Analyzer::stitch_next`] before
+    /// pushing more.
     pub fn is_full(&self) -> bool {
         self.parallel.pieces.as_ref().is_some_and(Backlog::is_full)
     }
 
-    /// Returns the offset up to which everything is decided, of the packets up to `read`.
+    /// Returns the offset up to which everything is decided, if the packets up to `read` were pushed.
     pub fn decided_through(&self, read: ByteOffset) -> ByteOffset {
         self.parallel.pieces.as_ref().and_then(Backlog::undecided).map_or(read, |at| at.min(read))
     }
 
-    /// Notes that bytes at `at` belong to no packet.
+    /// Records that the bytes at `at` belong to no packet.
     pub fn sync_lost(&mut self, at: ByteOffset) {
         self.damaged(at);
     }
@@ -96,14 +96,14 @@ impl Analyzer {
         self.stitch_within(Duration::ZERO)
     }
 
-    /// Returns whether parallel decoding is about to end: [`Analyzer::catch_up`] is to be called. What
-    /// is pushed meanwhile waits.
+    /// Returns whether parallel decoding is about to end. If so, call [`Analyzer::catch_up`]; anything
+    /// pushed meanwhile waits.
     pub fn is_ending(&self) -> bool {
         self.parallel.pieces.as_ref().is_some_and(Backlog::has_ended)
     }
 
-    /// Ends parallel decoding once everything is decided that was pushed. Returns whether it has
-    /// ended; otherwise, [`Analyzer::stitch_next`] is to be called. `ends` if the recording ends.
+    /// Ends parallel decoding once everything pushed is decided. Returns whether it has ended; if not,
+    /// call [`Analyzer::stitch_next`] and try again. `ends` is true at the end of the recording.
     ///
     /// # Errors
     ///
@@ -117,7 +117,7 @@ impl Analyzer {
         Ok(!self.is_ending())
     }
 
-    /// Waits until everything is decided that was pushed, and ends parallel decoding.
+    /// Waits until everything pushed is decided, and ends parallel decoding.
     pub(super) fn settle(&mut self) -> Result<()> {
         while self.is_parallel() {
             self.end_pieces();
@@ -136,7 +136,7 @@ impl Analyzer {
         }
     }
 
-    /// Goes on with one decoder. Everything must be decided that was pushed.
+    /// Continues with one decoder. Everything pushed must be decided.
     fn leave_parallel(&mut self, ends: bool) -> Result<()> {
         let Some(pieces) = self.parallel.pieces.take() else { return Ok(()) };
         if pieces.redone() > 0 {
@@ -156,7 +156,7 @@ impl Analyzer {
         self.drain_timer()
     }
 
-    /// Notes damage at or in front of `at`. What comes next is decoded one picture after the other.
+    /// Records damage at or in front of `at`. The following pictures are decoded one after the other.
     pub(super) fn damaged(&mut self, at: ByteOffset) {
         self.parallel.cut_points.damaged(at);
         if let Some(pieces) = &mut self.parallel.pieces {
@@ -165,8 +165,8 @@ impl Analyzer {
         self.end_pieces();
     }
 
-    /// Lets an access unit wait until parallel decoding has ended, if it is about to, or if the unit
-    /// is for another decoder. Otherwise, returns it.
+    /// Stores an access unit until parallel decoding has ended, if it is about to end or if the unit
+    /// is for another decoder. Otherwise, returns the unit.
     pub(super) fn wait_for_end(&mut self, timed: TimedUnit) -> Option<TimedUnit> {
         if self.is_parallel() && self.decoders.is_next(&timed.unit) {
             self.end_pieces();
@@ -178,12 +178,12 @@ impl Analyzer {
         Some(timed)
     }
 
-    /// Returns whether an access unit waits.
+    /// Returns whether an access unit is waiting.
     pub(super) fn has_waiting(&self) -> bool {
         self.parallel.waiting.is_some()
     }
 
-    /// Takes an access unit if several threads decode. Otherwise, returns it.
+    /// Takes an access unit if several threads are decoding. Otherwise, returns it.
     pub(super) fn take_unit_in_parallel(&mut self, timed: TimedUnit) -> Result<Option<TimedUnit>> {
         let mut may_cut = self.parallel.cut_points.pass(&timed.unit);
         let mut is_first = false;
@@ -207,10 +207,10 @@ impl Analyzer {
         Ok(None)
     }
 
-    /// Returns whether what has to be decoded from `unit` on is worth the effort.
+    /// Returns whether the backlog from `unit` on is long enough for parallel decoding.
     fn pays(&self, unit: &AccessUnit, is_new: bool) -> bool {
         if is_new && !self.comparer.is_new() {
-            // The first picture is compared with the last one of another codec.
+            // The first picture has to be compared with the last one of another codec.
             return false;
         }
         let intervals = if is_new { 0 } else { self.parallel.cut_points.bytes_since(unit.at) };
@@ -221,7 +221,7 @@ impl Analyzer {
             && self.parallel.backlog >= intervals.max(self.parallel.length.min_backlog)
     }
 
-    /// Begins to decode in parallel. Returns false if that is not possible.
+    /// Begins parallel decoding. Returns false if that is not possible.
     fn begin(&mut self) -> Result<bool> {
         let Some(jobs) = self.parallel.jobs else { return Ok(false) };
         let workers = match &self.parallel.workers {
@@ -252,14 +252,15 @@ impl Analyzer {
 
     fn stitch_within(&mut self, timeout: Duration) -> Result<()> {
         self.stitch_one(timeout, MAX_READY)?;
-        // Pieces that do not fit are decoded twice. Without pieces, that does not go on.
+        // Pieces that do not fit are decoded twice. Avoid that by leaving parallel decoding.
         if self.parallel.pieces.as_ref().is_some_and(|pieces| pieces.redone() > 0) {
             self.end_pieces();
         }
         Ok(())
     }
 
-    /// Decides pictures until `max_ready` kept ones wait to be pulled, and at most one more piece.
+    /// Decides pictures until `max_ready` kept ones wait to be pulled, and stitches at most one more
+    /// piece.
     fn stitch_one(&mut self, timeout: Duration, max_ready: usize) -> Result<()> {
         let Some(mut pieces) = self.parallel.pieces.take() else { return Ok(()) };
         self.decide_some(&mut pieces, max_ready)?;
@@ -284,7 +285,7 @@ impl Analyzer {
         Ok(())
     }
 
-    /// Returns whether the picture is kept.
+    /// Decides a stitched picture. Returns whether it is kept.
     fn decide_stitched(&mut self, pieces: &mut Backlog, mut picture: PiecePicture) -> Result<bool> {
         let (origin, decoded) = (picture.origin, Instant::now());
         if !picture.is_sound() {

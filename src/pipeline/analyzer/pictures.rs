@@ -21,7 +21,7 @@ use crate::ts::TsPacket;
 pub struct UnitTime {
     /// Offset of the TS packet in which it starts.
     pub at: ByteOffset,
-    /// Presentation time from the start of the recording; `None` if it has none.
+    /// Presentation time from the start of the recording; `None` if the access unit has no PTS.
     pub time: Option<Ticks>,
     /// Presentation time on the stream's 33-bit clock, if its PES packet gives one.
     pub raw: Option<Ticks>,
@@ -29,8 +29,8 @@ pub struct UnitTime {
 
 /// demux → framing → timeline → decode, from any random access point on.
 ///
-/// The clock that the analyzer had there is not known. It is found again by the time of the random
-/// access point.
+/// The clock that the analyzer had at that point is not stored. The reader derives it from the recorded
+/// time of the random access point.
 pub struct PictureReader {
     reader: UnitReader,
     timer: UnitTimer,
@@ -49,24 +49,24 @@ pub struct PictureReader {
 /// Where the reader starts.
 #[derive(Debug, Clone, Copy)]
 enum StartState {
-    /// Earlier access units are skipped. This one has not come yet.
+    /// Earlier access units are skipped. The random access point has not come yet.
     Before(Keyframe),
-    /// It is being decoded. What to add to the time of an access unit to get that of the recording; and
-    /// the number of pictures before it so far.
+    /// The random access point is being decoded. The second value is added to the time of an access unit
+    /// to get the time in the recording; the third counts the pictures decoded before it.
     Decoding(Keyframe, i64, u32),
-    /// What to add to the time of an access unit, and to that of a picture.
+    /// Offsets from the stream's times to the recording's: for access units, and for pictures.
     Reached(i64, i64),
-    /// It is not where it should be, or its picture does not come.
+    /// The random access point is not where it should be, or its picture is not decoded.
     Missed,
 }
 
-/// If this number of pictures is decoded before that of the random access point, it never comes: no
-/// decoder reorders by more than 16 pictures.
+/// Maximum number of pictures decoded before that of the random access point. Beyond that, it never
+/// comes: no decoder reorders by more than 16 pictures.
 const MAX_EARLIER_PICTURES: u32 = 128;
 
 impl PictureReader {
-    /// Returns a reader at the beginning of a recording, or one that starts at `keyframe`: then its
-    /// first packet must be that with the tables.
+    /// Returns a reader at the beginning of a recording, or one that starts at `keyframe`. In the latter
+    /// case, the first packet must be the one with the tables.
     pub fn new(choice: ProgramChoice, keyframe: Option<Keyframe>) -> Self {
         PictureReader {
             reader: UnitReader::new(choice),
@@ -82,15 +82,16 @@ impl PictureReader {
         }
     }
 
-    /// Decodes nothing: there are access units, but no pictures.
+    /// Disables decoding: the reader then returns access units, but no pictures.
     #[must_use]
     pub fn without_decoding(mut self) -> Self {
         self.decodes = false;
         self
     }
 
-    /// Reads the next packet of a recording. At the end, all remaining pictures come out; of a recording
-    /// that `is_growing`, those that need nothing more to come. Returns whether that was the end.
+    /// Reads the next packet of a recording. At the end, releases all remaining pictures; if the
+    /// recording `is_growing`, only those that do not depend on more data. Returns whether the end was
+    /// reached.
     ///
     /// # Errors
     ///
@@ -116,7 +117,7 @@ impl PictureReader {
         self.drain_reader()
     }
 
-    /// Ends the recording: all remaining pictures come out.
+    /// Ends the recording: releases all remaining pictures.
     ///
     /// # Errors
     ///
@@ -130,8 +131,8 @@ impl PictureReader {
         Ok(())
     }
 
-    /// Ends the part of the recording that there is by now. Its last access unit is incomplete, and a
-    /// picture that the decoder holds may be preceded by one that is still to come. Both are left out.
+    /// Ends the available part of a growing recording. Omits the last access unit, which is incomplete,
+    /// and the pictures in the decoder, because an earlier one may still follow.
     ///
     /// # Errors
     ///
@@ -161,31 +162,30 @@ impl PictureReader {
         found
     }
 
-    /// Returns whether pictures may be shown at other times than those of their access units, so that
-    /// random access points have their right times only with decoding.
+    /// Returns whether pictures may be shown at other times than their access units state. If so, random
+    /// access points have their right times only if pictures are decoded.
     pub fn goes_back(&self) -> bool {
         self.keyframes.goes_back()
     }
 
-    /// Returns whether the random access point is not where it should be, or its picture does not come.
-    /// Then none does.
+    /// Returns whether the random access point is not where it should be, or its picture is not decoded.
+    /// If so, the reader returns no pictures.
     pub fn has_missed_start(&self) -> bool {
         matches!(self.start, StartState::Missed)
     }
 
-    /// Returns whether something was damaged so far. How FFmpeg conceals that also depends on what it has
-    /// decoded before.
+    /// Returns whether anything was damaged so far. How FFmpeg conceals damage also depends on the
+    /// pictures decoded before.
     pub fn is_damaged(&self) -> bool {
         self.is_damaged || self.decoders.undecodable() > 0
     }
 
-    /// Returns the reason why there is no video, once that is known.
+    /// Returns the reason why the stream has no video, once that is known.
     pub fn no_video(&self) -> Option<&NoVideo> {
         self.no_video.as_ref()
     }
 
-    /// Returns, once, the reason why the first picture that was decoded but could not be used was
-    /// skipped.
+    /// Returns, once, why the first decoded but unusable picture was skipped.
     pub fn take_unusable(&mut self) -> Option<Error> {
         self.decoders.take_unusable()
     }

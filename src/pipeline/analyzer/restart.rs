@@ -28,7 +28,7 @@ const MAX_READ_AGAIN: u64 = 64 << 20;
 /// also depends on the pictures before a random access point.
 const MAX_CANDIDATES: usize = 2;
 
-/// Maximum number of changes of the packet size that are remembered. There is rarely one.
+/// Maximum number of remembered packet size changes. There is rarely more than one size.
 const MAX_SIZE_CHANGES: usize = 64;
 
 /// Maximum number of random access points whose pictures are still in the decoder. A decoder
@@ -112,8 +112,8 @@ pub struct DecidedPicture {
     /// State of the detector after the picture.
     #[serde(flatten)]
     pub detector: DetectorState,
-    /// Set once the recording has ended: every picture that starts up to this offset has its final
-    /// verdict.
+    /// Set once the recording has ended: every picture that starts at or before this offset has its
+    /// final verdict.
     pub final_through: Option<ByteOffset>,
 }
 
@@ -212,9 +212,9 @@ impl RestartPoints {
         reached.or(self.packet_sizes.front()).map_or_else(PacketSize::default, |(_, size)| *size)
     }
 
-    /// Returns the state in front of the access unit if it is to be remembered: if it is a random
-    /// access point, or the very first access unit, before which there is nothing. Far after the
-    /// last remembered one, any access unit is remembered.
+    /// Returns the state in front of the access unit if it is to be remembered: a random access
+    /// point, or the very first access unit. If the last remembered one is far behind, any access
+    /// unit is remembered.
     pub fn state_before(
         &mut self,
         timed: &TimedUnit,
@@ -278,7 +278,7 @@ impl RestartPoints {
                 audio_offset: passed.audio_from,
                 packet_size: passed.packet_size,
                 keyframe_offset: shown.keyframe_at,
-                // The very first access unit is decoded as it was the first time.
+                // At the very first access unit, decoding starts as it did the first time.
                 damaged: !self.candidates.is_empty() && random_access < RandomAccess::Open,
                 framer: passed.framer,
             },
@@ -293,7 +293,7 @@ impl RestartPoints {
         }
     }
 
-    /// Counts one more picture after the gradual random access points.
+    /// Counts one more picture after each gradual random access point.
     fn settle(&mut self) {
         self.settling
             .iter_mut()

@@ -66,14 +66,14 @@ impl StreamLog {
         let current = self.before.plus(current);
         let (before, after) = counters.update_damage(|damage| {
             let before = *damage;
-            // A resumed analyzer starts at 0 and counts again what an earlier attempt counted.
+            // A resumed analyzer counts from 0, and counts again what an earlier attempt counted.
             *damage = before.at_least(current);
             (before, *damage)
         });
         let has_grown = after.continuity_gaps > before.continuity_gaps
             || after.undecodable > before.undecodable
             || after.transport_errors > before.transport_errors
-            // A header is repeated at each key frame.
+            // The same header is repeated at each random access point.
             || (after.implausible > 0 && before.implausible == 0);
         if has_grown && self.damage.hit(Instant::now()).is_some() {
             tracing::warn!("the stream is damaged: {after}");

@@ -47,9 +47,9 @@ impl UnitTimer {
         }
     }
 
-    /// Sets the program's audio streams: their first times determine the start as well.
+    /// Sets the program's audio streams: their first times also determine the start.
     pub fn program(&mut self, program: &Program) {
-        // Parsers of streams that are no longer in the tables would only use memory.
+        // Drop the parsers of streams that are no longer in the tables: they only use memory.
         self.audio
             .retain(|framer| program.audio.iter().any(|stream| stream.pid == framer.stream().pid));
         self.timeline.expect_audio(&program.audio);
@@ -127,12 +127,12 @@ impl UnitTimer {
         self.first_delays.from(at)
     }
 
-    /// Returns the number of pictures so far whose headers state a duration that cannot be.
+    /// Returns the number of pictures so far whose headers state an implausible duration.
     pub fn implausible(&self) -> u64 {
         self.implausible + self.headers.as_ref().map_or(0, HeaderReader::implausible)
     }
 
-    /// Returns the decoding times by which FFmpeg continues after the last picture.
+    /// Returns the DTS values that FFmpeg assigns after the last picture.
     pub fn after_end(&self) -> impl Iterator<Item = Option<Ticks>> + use<> {
         self.timeline.after_end()
     }

@@ -1,7 +1,7 @@
 //! Time → random access point.
 //!
-//! The index of key frames is searched. What it does not cover is read: behind its last record, as far
-//! as detection lags; everything, if there is no index.
+//! The index of key frames is searched. The recording itself is read where the index does not reach:
+//! behind its last record, as far as detection lags, or all of it if it has no index.
 
 use super::moment::ticks;
 use super::{Moment, OpenRecording, interrupted};
@@ -10,20 +10,20 @@ use crate::keyframes::Keyframe;
 use crate::media::{ByteOffset, Ticks};
 use crate::pipeline::keyframes::{FoundKeyframes, KeyframeSearch, publish_found};
 
-/// Says that a recording shows nothing.
+/// Error text for a recording without a picture that can be decoded.
 pub const NO_PICTURE: &str = "no picture can be decoded";
 
-/// Number of damaged random access points that are passed over for an undamaged one. In some streams,
-/// all count as damaged: their continuity counters stand still.
+/// Maximum number of damaged random access points to skip in search of an undamaged one. In some
+/// streams, all count as damaged because their continuity counters never advance.
 const MAX_PASSED_OVER: usize = 16;
 
 /// The random access points of a recording, in its order.
 pub struct AccessPoints<'a> {
     recording: &'a OpenRecording,
     stop: &'a dyn Fn() -> bool,
-    /// Number of valid records of the index.
+    /// Number of index records that lie within the opened length.
     indexed: u64,
-    /// Random access points behind the index, once the recording was read there.
+    /// Random access points behind the index, once that part of the recording was read.
     behind: Option<FoundKeyframes>,
 }
 
@@ -39,8 +39,8 @@ impl<'a> AccessPoints<'a> {
         Ok(AccessPoints { recording, stop, indexed, behind: None })
     }
 
-    /// Calls `search` with the random access points of `recording`; again, without its index, if that
-    /// does not fit the recording.
+    /// Calls `search` with the random access points of `recording`; if the index does not fit the
+    /// recording, calls it again without the index.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl<'a> AccessPoints<'a> {
         }
     }
 
-    /// Returns the error for a random access point that is not where the index says.
+    /// Returns the error for an index record at whose offset no random access point is found.
     pub fn misplaced(&self, keyframe: &Keyframe) -> Error {
         let what = "keyframes.idx names a key frame there, and there is none";
         let error = Error::new(Stage::Evidence, what).of_kind(Kind::Corrupt);
@@ -84,8 +84,8 @@ impl<'a> AccessPoints<'a> {
         self.count_while(|keyframe| keyframe.at < end)
     }
 
-    /// Returns the number of random access points, from the first on, that are `wanted`: none is after
-    /// one that is not.
+    /// Returns the number of random access points, from the first on, that are `wanted`. No wanted one
+    /// may follow an unwanted one.
     fn count_while(&mut self, wanted: impl Fn(&Keyframe) -> bool) -> Result<u64> {
         if let Some(index) = self.recording.index().filter(|_| self.indexed > 0) {
             let found = index.partition_point(self.indexed, &wanted)?;
@@ -93,7 +93,7 @@ impl<'a> AccessPoints<'a> {
                 return Ok(found);
             }
             if found == 0 && index.complete_from() > ByteOffset(0) {
-                // It begins later.
+                // The part behind the index begins earlier: its records are invalid.
                 self.indexed = 0;
                 self.behind = None;
             } else if found == 0 {
@@ -133,9 +133,9 @@ impl<'a> AccessPoints<'a> {
         }
     }
 
-    /// Returns the last random access point with a number below `number` whose access unit has the
-    /// parameter sets that a decoder needs, and its number, preferably an undamaged one. `None` if there
-    /// is none.
+    /// Returns the last random access point with a number below `number`, and its number. Its access
+    /// unit must contain the parameter sets; an undamaged one is preferred. Returns `None` if no such
+    /// point exists.
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ impl<'a> AccessPoints<'a> {
         Ok(damaged)
     }
 
-    /// Returns the time of the newest picture; `None` if there is none.
+    /// Returns the time of the newest picture; `None` if the recording shows no picture.
     ///
     /// # Errors
     ///
@@ -170,7 +170,8 @@ impl<'a> AccessPoints<'a> {
     ///
     /// # Errors
     ///
-    /// As [`AccessPoints::until`], and if `moment` counts from the newest picture and there is none.
+    /// As [`AccessPoints::until`]; also an error if `moment` counts from the newest picture, and no
+    /// picture exists.
     pub fn time_of(&mut self, moment: Moment) -> Result<Ticks> {
         match moment {
             Moment::FromStart(seconds) => Ok(ticks(seconds)),
@@ -194,7 +195,7 @@ impl<'a> AccessPoints<'a> {
         Ok(Error::new(Stage::Evidence, what).path(self.recording.path()))
     }
 
-    /// Reads what is behind the index.
+    /// Reads the part behind the index.
     fn behind(&mut self) -> Result<&FoundKeyframes> {
         let behind = match self.behind.take() {
             Some(behind) => behind,
@@ -212,20 +213,21 @@ impl<'a> AccessPoints<'a> {
             step *= 2;
             let Some(keyframe) = record(number)? else { continue };
             if let Some(mut behind) = self.read_from(Some(keyframe))? {
-                // The records in between were found again.
+                // Records between the starting point and the end of the index were found again.
                 let end = record(self.indexed - 1)?.unwrap_or(keyframe).at;
                 behind.keyframes.retain(|found| found.at > end);
                 return Ok(behind);
             }
         }
-        // No record is where the index says.
+        // No index record matches the recording.
         self.indexed = 0;
         let behind = self.read_from(None)?.unwrap_or_default();
         self.keep(&behind.keyframes);
         Ok(behind)
     }
 
-    /// Reads from a random access point to the end. Returns `None` if it is not there.
+    /// Reads from a random access point to the end. Returns `None` if the random access point is not
+    /// there.
     fn read_from(&self, keyframe: Option<Keyframe>) -> Result<Option<FoundKeyframes>> {
         let recording = self.recording;
         let search = KeyframeSearch {
@@ -238,7 +240,7 @@ impl<'a> AccessPoints<'a> {
         if (self.stop)() { Err(interrupted()) } else { Ok(found) }
     }
 
-    /// Writes the index of a finished session that has none, for the next time.
+    /// Writes the index of a finished session without one, for later searches.
     fn keep(&self, keyframes: &[Keyframe]) {
         let Some(session) = self.recording.session().filter(|_| !self.recording.is_growing())
         else {

@@ -22,39 +22,39 @@ use crate::ts::{Header, PacketSize, TsPacket};
 use contents::Contents;
 use writer::ClipWriter;
 
-/// Number of packets between two looks whether to stop.
+/// Number of packets between two checks of `stop`.
 const PACKETS_PER_LOOK: u32 = 4096;
 
-/// Maximum number of bytes that are read behind a clip, to complete its last audio.
+/// Maximum number of bytes read behind a clip to complete its last audio.
 const MAX_BEHIND_BYTES: u64 = 4 << 20;
 
-/// A clip that does not begin with a closed GOP has at least this number of access units, if possible:
-/// libavcodec may show nothing else of one that ends before its first picture is shown (see
-/// [`super::still`]). No decoder reorders by more pictures.
+/// Minimum number of access units of a clip that does not begin with a closed GOP, if possible. From a
+/// shorter one, libavcodec may show only one picture, if the clip ends before its first picture is
+/// shown (see [`super::still`]). No decoder reorders by more pictures.
 const MIN_UNITS: u64 = 18;
 
-/// How far in front of a clip its tables are searched.
+/// Maximum number of bytes in front of a clip that are searched for its tables.
 const MAX_TABLES_BYTES: u64 = 4 << 20;
 
-/// The times that a clip contains.
+/// Range of times that a clip contains.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClipRange {
     /// The first time.
     pub from: Moment,
-    /// The last time; `None` is that of the newest picture.
+    /// The last time; `None` is the time of the newest picture.
     pub to: Option<Moment>,
 }
 
-/// A part of a recording, which begins and ends at random access points.
+/// A part of a recording that begins and ends at random access points.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
     /// The first random access point.
     pub start: Keyframe,
-    /// The first random access point behind it; `None` if it reaches to the end of the recording.
+    /// The first random access point behind the part; `None` if it extends to the end of the recording.
     pub end: Option<Keyframe>,
-    /// Time that was asked for.
+    /// Requested start time.
     pub from: Ticks,
-    /// Time at which it ends.
+    /// Time at which the part ends.
     pub to: Ticks,
 }
 
@@ -63,18 +63,18 @@ pub struct Cut {
 pub struct Clip {
     /// Bytes written.
     pub bytes: u64,
-    /// How often the clock starts again in it. Each place is marked.
+    /// Number of clock restarts in the clip. Each is marked.
     pub clock_restarts: usize,
 }
 
 impl Cut {
-    /// Returns how many seconds stand before the time that was asked for.
+    /// Returns the number of seconds in front of the requested start time.
     pub fn lead_seconds(&self) -> f64 {
         Ticks(self.from.0.saturating_sub(self.start.time.0)).seconds().max(0.0)
     }
 }
 
-/// Finds where to cut. `stop` ends the search.
+/// Finds where to cut. `stop` cancels the search.
 ///
 /// # Errors
 ///
@@ -125,8 +125,8 @@ fn find(
     Ok(Cut { start, end, from, to })
 }
 
-/// Returns the last random access point from which the picture at `time` is complete, or the first of
-/// all, and its number.
+/// Returns the last random access point from which the picture at `time` is complete, or else the first
+/// one of the recording, and its number.
 fn start(
     recording: &OpenRecording,
     points: &mut AccessPoints<'_>,
@@ -146,21 +146,21 @@ fn start(
         if !Units::is_there(recording, keyframe, stop)? {
             return Err(points.misplaced(&keyframe));
         }
-        // A reader needs the header of the PES packet.
+        // A demuxer needs the header of the PES packet.
         if is_complete && begins_pes(recording, keyframe)? {
             return Ok(Some((found, keyframe)));
         }
         number = found;
     }
-    // The first of all may lack something, but nothing is before it.
+    // Decoding from the first one may be incomplete, but no earlier one exists.
     match points.get(0)? {
         Some(first) if !Units::is_there(recording, first, stop)? => Err(points.misplaced(&first)),
         first => Ok(first.map(|first| (0, first))),
     }
 }
 
-/// Returns the first random access point after the one with this number that has every picture up to
-/// `time` in front of it. `None` if there is none.
+/// Returns the first random access point after number `start` that has every picture up to `time` in
+/// front of it in the stream. Returns `None` if no such point exists.
 fn end(
     recording: &OpenRecording,
     points: &mut AccessPoints<'_>,
@@ -182,7 +182,7 @@ fn end(
     if last >= Some(time) { Ok(Some(keyframe)) } else { points.get(number + 1) }
 }
 
-/// Returns whether a PES packet begins where the access unit does.
+/// Returns whether a PES packet begins in the packet where the access unit begins.
 fn begins_pes(recording: &OpenRecording, keyframe: Keyframe) -> Result<bool> {
     let mut begins = false;
     each_packet(recording, keyframe.at, &|| false, |packet| {
@@ -192,8 +192,8 @@ fn begins_pes(recording: &OpenRecording, keyframe: Keyframe) -> Result<bool> {
     Ok(begins)
 }
 
-/// Writes a part of a recording to `output`. If `as_is`, packets of 192 and 204 bytes stay so. `stop`
-/// ends the work.
+/// Writes a part of a recording to `output`. If `as_is`, packets of 192 and 204 bytes keep their size.
+/// `stop` cancels the work.
 ///
 /// # Errors
 ///
@@ -225,7 +225,7 @@ pub fn write_clip(
         }
         Ok(true)
     })?;
-    // The end of a file that was shortened looks like its end.
+    // Reading a shortened file looks like reaching its end.
     let length = recording.file().metadata().map_or(0, |found| found.len());
     if length < recording.length() {
         return Err(gone(recording));
@@ -254,18 +254,17 @@ fn contents_of(recording: &OpenRecording, cut: &Cut, stop: &dyn Fn() -> bool) ->
     }
     contents.end_range();
     if cut.end.is_none() && !recording.is_growing() {
-        // Nothing follows that could complete it.
+        // No later packets can complete them.
         contents.forget_incomplete();
     }
     Ok(contents)
 }
 
-/// Returns the last tables in front of a clip, as they are in the recording, and the size of their
-/// packets.
+/// Returns the last tables in front of a clip, as recorded, and the size of their packets.
 fn tables(recording: &OpenRecording, cut: &Cut) -> Result<(Vec<u8>, PacketSize)> {
     let at = cut.start.at;
     let earlier = ByteOffset(at.0.saturating_sub(MAX_TABLES_BYTES));
-    // The PMT may follow the access unit, so that an earlier one counts.
+    // The PMT may follow the access unit; an earlier one is used then.
     for from in [cut.start.tables.unwrap_or(earlier), earlier, ByteOffset(0)] {
         let mut tables = TablePackets::default();
         let mut size = PacketSize::default();
@@ -280,11 +279,11 @@ fn tables(recording: &OpenRecording, cut: &Cut) -> Result<(Vec<u8>, PacketSize)>
             return Ok((packets, size));
         }
     }
-    // A stream without tables is cut as it is.
+    // The clip of a stream without tables has none either.
     Ok((Vec::new(), PacketSize::default()))
 }
 
-/// Passes the packets from the offset `from` on to `take`, until it returns false.
+/// Passes the packets from the offset `from` on to `take` until `take` returns false.
 fn each_packet(
     recording: &OpenRecording,
     from: ByteOffset,

@@ -1,4 +1,4 @@
-//! A still as the bytes of a file.
+//! Encodes a still as JPEG or PNG.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -21,7 +21,7 @@ pub enum StillFormat {
 }
 
 impl StillFormat {
-    /// Returns the format that the ending of a file's name stands for.
+    /// Returns the format for the extension of `path`; `None` for an unknown extension.
     pub fn of(path: &Path) -> Option<Self> {
         let ending = path.extension()?.to_str()?.to_ascii_lowercase();
         match ending.as_str() {
@@ -32,7 +32,7 @@ impl StillFormat {
     }
 }
 
-/// Encodes a picture. The quality only concerns JPEG.
+/// Encodes a picture. The quality applies only to JPEG.
 ///
 /// # Errors
 ///

@@ -1,11 +1,11 @@
-//! Any moment of a recording, live or finished: read beside the recorder, which notices nothing.
+//! Any moment of a recording, live or finished. Reading does not disturb the recorder.
 //!
 //! ```text
 //! open_recording  a recording that is open, with its index of key frames
-//! moment          a time, as it is typed
+//! moment          a time as the user enters it
 //! access_points   time → where to start reading, in O(log n)
 //! units           access units, without decoding
-//! place           time ↔ where a player is
+//! place           time ↔ position of a player
 //! still           the picture that is shown at a time
 //! encode          a picture as JPEG or PNG
 //! clip            packets between two times

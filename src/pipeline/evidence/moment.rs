@@ -1,4 +1,4 @@
-//! A time in a recording, as it is typed.
+//! A time in a recording, as the user enters it.
 
 use std::str::FromStr;
 
@@ -13,8 +13,8 @@ pub enum Moment {
     BeforeNewest(f64),
 }
 
-/// Parses seconds or `[HH:]MM:SS`, which count back from the newest picture after a minus sign. The
-/// error is what the value must be.
+/// Parses seconds or `[HH:]MM:SS`; with a minus sign, the time counts back from the newest picture.
+/// The error describes the accepted values.
 impl FromStr for Moment {
     type Err = String;
 
@@ -33,7 +33,7 @@ impl FromStr for Moment {
 fn clock_seconds(text: &str) -> Option<f64> {
     let parts: Vec<&str> = text.split(':').collect();
     let (last, higher) = parts.split_last().filter(|(_, higher)| higher.len() <= 2)?;
-    // Neither signs, which `parse` takes, nor words such as `inf`.
+    // Reject signs, which `parse` accepts, and words such as `inf`.
     if !parts.iter().all(|part| part.starts_with(|c: char| c.is_ascii_digit() || c == '.')) {
         return None;
     }
@@ -46,9 +46,9 @@ fn clock_seconds(text: &str) -> Option<f64> {
     is_possible.then(|| numbers.iter().fold(0.0, |seconds, number| seconds * 60.0 + number))
 }
 
-/// Returns the nearest tick, so that a time that was rounded to microseconds finds its picture.
+/// Returns the nearest tick: a time that was rounded to microseconds still finds its picture.
 pub(super) fn ticks(seconds: f64) -> Ticks {
-    // Saturates.
+    // `as` saturates.
     Ticks((seconds * TICKS_PER_SECOND as f64).round() as i64)
 }
 

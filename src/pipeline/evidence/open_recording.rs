@@ -15,7 +15,7 @@ use crate::session::Session;
 use crate::tail::{End, FileTail, probe_open_file};
 use crate::ts::{Aligner, PacketSize};
 
-/// What a user has named.
+/// Input of a command: a session or a single file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A session.
@@ -25,7 +25,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Returns what the file at `path` is: the recording of a session, or a file on its own.
+    /// Returns what the file at `path` is: the recording of a session, or a single file.
     ///
     /// # Errors
     ///
@@ -35,7 +35,7 @@ impl Target {
         Ok(session.map_or_else(|| Target::File(path.to_owned()), Target::Session))
     }
 
-    /// Returns the session, if it is one.
+    /// Returns the session; `None` for a single file.
     pub fn session(&self) -> Option<&Session> {
         match self {
             Target::Session(session) => Some(session),
@@ -52,7 +52,7 @@ impl Target {
     }
 }
 
-/// An open recording. What is recorded after it was opened does not count.
+/// An open recording. Bytes recorded after it was opened are ignored.
 #[derive(Debug)]
 pub struct OpenRecording {
     path: PathBuf,
@@ -67,8 +67,8 @@ pub struct OpenRecording {
 }
 
 impl OpenRecording {
-    /// Opens a recording, and looks at a program of it: by default, at the one of which a recorder has
-    /// kept frames. A symbolic link in place of a session's recording is not followed.
+    /// Opens a recording and selects a program: by default, the one whose frames a recorder has kept.
+    /// A symbolic link in place of a session's recording is not followed.
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl OpenRecording {
             Target::File(_) => (regular_file(&path)?, None),
             Target::Session(session) => (without_links(&path)?, Some(session.clone())),
         };
-        // In this order: if the recorder ends in between, its last picture is left out.
+        // Check before probing: if the recorder ends in between, only its last picture is omitted.
         let is_growing = session.as_ref().is_some_and(Session::is_recorded);
         let (length, packet_size) = probe_open_file(&file, &path)?;
         let recorded = session.as_ref().and_then(recorded_program);
@@ -120,22 +120,22 @@ impl OpenRecording {
         &self.file
     }
 
-    /// Returns the number of bytes that count.
+    /// Returns the length in bytes at which the recording was opened.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Returns whether a recorder may still write to it.
+    /// Returns whether a recorder may still append to the recording.
     pub fn is_growing(&self) -> bool {
         self.is_growing
     }
 
-    /// Returns the program that is looked at.
+    /// Returns the selected program.
     pub fn program(&self) -> ProgramChoice {
         self.program
     }
 
-    /// Returns whether that is the program of which its recorder has kept frames and key frames.
+    /// Returns whether the recorder kept frames and key frames of the selected program.
     pub fn is_of_its_program(&self) -> bool {
         self.is_of_its_program
     }
@@ -150,13 +150,13 @@ impl OpenRecording {
         self.index.as_ref()
     }
 
-    /// Reads from the packet with its sync byte at `at` on, or from a little earlier.
+    /// Reads from the packet whose sync byte is at `at`, or from a little earlier.
     ///
     /// # Errors
     ///
     /// As [`OpenRecording::read_from`].
     pub fn read_at(&self, at: ByteOffset) -> Result<FileTail> {
-        // With what is added in front of it.
+        // Include the bytes in front of the sync byte.
         let step =
             if self.packet_size.leading_bytes() > 0 { self.packet_size.bytes() as u64 } else { 0 };
         match at.0.checked_sub(step) {
@@ -167,11 +167,11 @@ impl OpenRecording {
         }
     }
 
-    /// Reads from the tables in front of `keyframe` on, or from the beginning.
+    /// Reads from the tables in front of `keyframe`, or from the beginning.
     ///
     /// # Errors
     ///
-    /// Returns an error if the system has no more file descriptors.
+    /// Returns an error if the system is out of file descriptors.
     pub fn read_from(&self, keyframe: Option<&Keyframe>) -> Result<FileTail> {
         let aligner = match keyframe {
             Some(keyframe) => {
@@ -198,8 +198,8 @@ fn regular_file(path: &Path) -> Result<File> {
     File::open(path).context(Stage::Evidence, path, "cannot open")
 }
 
-/// Opens a file of a session for reading. The folder in which it is may be a symbolic link, to another
-/// disk for example; the file may not.
+/// Opens a file of a session for reading. The folder may be a symbolic link, for example to another
+/// disk; the file may not.
 fn without_links(path: &Path) -> Result<File> {
     if path.is_symlink() {
         let what = "it is a symbolic link; name the file itself to read it";
@@ -212,8 +212,8 @@ fn without_links(path: &Path) -> Result<File> {
     opened().context(Stage::Evidence, path, "cannot open")
 }
 
-/// Returns the number of the program of which frames are kept. A checkpoint that cannot be read is as
-/// good as none.
+/// Returns the number of the program whose frames are kept. A checkpoint that cannot be read counts as
+/// missing.
 fn recorded_program(session: &Session) -> Option<u16> {
     let path = session.checkpoint_json();
     let mut bytes = Vec::new();

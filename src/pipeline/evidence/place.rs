@@ -1,5 +1,5 @@
-//! A time of the recording ↔ where a player is. A player's timeline is another one after the sender's
-//! clock has started again: then bytes and the stream's clock lead from one to the other.
+//! Time of the recording ↔ position of a player. After the sender's clock has restarted, a player's
+//! timeline differs from the recording's; byte offsets and the stream's clock then connect the two.
 
 use std::ops::ControlFlow;
 
@@ -13,27 +13,28 @@ use crate::media::{ByteOffset, TICKS_PER_SECOND, Ticks};
 /// The stream's clock has 33 bits (ISO/IEC 13818-1, 2.4.3.7).
 const CLOCK_TICKS: i64 = 1 << 33;
 
-/// Largest difference of two clocks that count as one. ffmpeg, too, lets the clock go back by so much.
+/// Maximum difference of two clocks that count as equal. ffmpeg, too, tolerates such a step back.
 const MAX_DIFFERENCE: i64 = TICKS_PER_SECOND / 10;
 
-/// Longest time for which a picture is shown that is found by its time.
+/// Maximum time for which a picture found by its time counts as shown.
 const MAX_SHOWN: i64 = TICKS_PER_SECOND;
 
 /// Largest rounding error of a clock in seconds, in ticks.
 const ROUNDING: i64 = 2;
 
-/// A player has read more than it shows: the picture is looked for from this many key frames earlier on …
+/// A player has read more than it shows: the search for its picture starts this many key frames earlier …
 const FIRST_STEP: u64 = 2;
 
-/// … or, if it is not there, from this many.
+/// … and, if the picture is not found, up to this many.
 const LAST_STEP: u64 = 32;
 
-/// Where a player finds a moment.
+/// A moment, as a position for a player.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PlayerPlace {
     /// The moment, in seconds from the start of the recording.
     pub seconds: f64,
-    /// The key frame before it; `None` if there is none, or it has no time on the sender's clock.
+    /// The key frame before the moment; `None` if no such key frame exists, or it has no time on the
+    /// sender's clock.
     pub keyframe: Option<PlayerKeyframe>,
     /// How the player gets there.
     pub way: Way,
@@ -53,22 +54,22 @@ pub struct PlayerKeyframe {
 /// How a player gets to a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// By its time: the player's timeline is that of the recording.
+    /// By time: the player's timeline is the recording's.
     Time,
-    /// Perhaps by its time: the sender's clock has started again, but later. A search by time may end
-    /// in another part of the recording.
+    /// Possibly by time: the sender's clock restarts only later. A seek by time may end in another part
+    /// of the recording.
     Both,
-    /// Only by bytes, to the key frame: the player's timeline is another one.
+    /// Only by byte offset, to the key frame: the player's timeline differs from the recording's.
     Bytes,
 }
 
 impl PlayerPlace {
-    /// Returns the place of a time of which nothing else is known.
+    /// Returns the place of a time without a known key frame.
     pub fn by_time(seconds: f64) -> Self {
         PlayerPlace { seconds, keyframe: None, way: Way::Time }
     }
 
-    /// Returns the time at which a player stands that was sent there, in seconds.
+    /// Returns the time at which a player arrives when sent to this place, in seconds.
     pub fn reached(&self) -> f64 {
         match (self.way, self.keyframe) {
             (Way::Bytes, Some(keyframe)) => keyframe.time.seconds(),
@@ -77,14 +78,14 @@ impl PlayerPlace {
     }
 }
 
-/// A time on the 33-bit clock of the sender, in ticks. It starts again after 26.5 hours.
+/// A time on the 33-bit clock of the sender, in ticks. The clock wraps after 26.5 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SenderClock(i64);
 
 impl SenderClock {
-    /// Returns the time that is `seconds` on a clock which may have been extended beyond 33 bits.
+    /// Converts from `seconds` on a clock that may have been extended beyond 33 bits.
     pub fn from_seconds(seconds: f64) -> Self {
-        // Saturates.
+        // `as` saturates.
         SenderClock::of(Ticks((seconds * TICKS_PER_SECOND as f64).round() as i64))
     }
 
@@ -104,7 +105,7 @@ impl SenderClock {
     }
 }
 
-/// Returns where a player finds `moment`. `stop` ends the search.
+/// Returns where a player finds `moment`. `stop` cancels the search.
 ///
 /// # Errors
 ///
@@ -144,15 +145,15 @@ pub fn place(
             (true, false) => Way::Both,
             (false, _) => Way::Bytes,
         };
-        // A player looks for the next packet, and for the next key frame from there on.
+        // A player seeks to the next packet, and then to the next key frame.
         let after = ByteOffset(here.tables.unwrap_or(here.at).0.saturating_sub(1));
         place.keyframe = Some(PlayerKeyframe { after, time: here.time, clock: clock_here });
         Ok(place)
     })
 }
 
-/// Returns the time of the picture that a player shows at `clock`. The last packet that it has decoded
-/// starts at `read`. `None` if no such picture is near there. `stop` ends the search.
+/// Returns the time of the picture that a player shows at `clock`. `read` is the start of the last packet
+/// that the player has decoded. Returns `None` if no such picture is near. `stop` cancels the search.
 ///
 /// # Errors
 ///
@@ -177,7 +178,7 @@ pub fn time_shown(
     })
 }
 
-/// Returns the time of the last access unit up to `read` that is shown at `clock`, or shortly before.
+/// Returns the time of the last access unit up to `read` that is shown at `clock` or shortly before.
 fn nearest(
     recording: &OpenRecording,
     from: Keyframe,
@@ -212,7 +213,7 @@ mod tests {
         let early = SenderClock::from_seconds(0.5);
         assert_eq!(early.seconds_since(late), 1.5);
         assert_eq!(late.seconds_since(early), -1.5);
-        // libavformat adds 2^33 to what comes after that.
+        // libavformat adds 2^33 to times after the wrap.
         let extended = SenderClock::from_seconds((1_u64 << 33) as f64 / 90_000.0 + 0.5);
         assert_eq!(extended, early);
     }

@@ -9,14 +9,14 @@ use crate::keyframes::Keyframe;
 use crate::media::{Frame, RandomAccess, TICKS_PER_SECOND, Ticks};
 use crate::pipeline::analyzer::PictureReader;
 
-/// How often decoding starts earlier because something is damaged, or pictures are missing at the end.
+/// Maximum number of restarts from an earlier point because pictures are damaged, or missing at the end.
 const MAX_RETRIES: u32 = 2;
 
-/// Number of packets between two looks whether to stop.
+/// Number of packets between two checks of `stop`.
 const PACKETS_PER_LOOK: u32 = 256;
 
-/// Returns the picture that is shown at `moment`: the one in front of the first with a later PTS, or the first
-/// picture of the recording. Its time and position are those of the index. `stop` ends the search.
+/// Returns the picture that is shown at `moment`: the last one whose PTS is not later, or the first picture
+/// of the recording. Its time and position are as in the index. `stop` cancels the search.
 ///
 /// Decoding starts at the random access point before it, so the cost does not depend on the length of
 /// the recording.
@@ -49,7 +49,7 @@ fn find(
         if keyframe.is_none() {
             return Err(points.lacks(NO_PICTURE)?);
         }
-        // It is not where the index says, or its picture is damaged, or not complete yet.
+        // The index is wrong there, or the picture is damaged or not complete yet.
         number = start.map_or(0, |(start, _)| (start + 1).saturating_sub(step));
         step *= 2;
     }
@@ -59,25 +59,26 @@ struct Search<'a> {
     recording: &'a OpenRecording,
     stop: &'a dyn Fn() -> bool,
     time: Ticks,
-    /// Whether the newest picture is meant if there is none at that time.
+    /// Whether a time after the newest picture selects the newest picture.
     is_open: bool,
     retries: u32,
 }
 
-/// The pictures up to the time.
+/// The pictures up to the requested time.
 #[derive(Default)]
 struct NearestPictures {
-    /// Pictures so far, from that of the random access point on, and access units.
+    /// Number of pictures so far, from that of the random access point on; below, of access units.
     count: u64,
     units: u64,
     newest: Option<Ticks>,
-    /// The last complete picture that is not after the time; or the first one of the recording.
+    /// The last complete picture that is not later than the requested time, or the first one of the
+    /// recording.
     last: Option<Frame>,
-    /// Whether a picture after the time has come out.
+    /// Whether a picture later than the requested time was decoded.
     is_passed: bool,
     /// Whether pictures are copied out of the decoder's buffers, as ffmpeg does (see
-    /// [`crate::media::Picture::copied`]). This only matters where something is damaged, and then
-    /// decoding starts again earlier.
+    /// [`crate::media::Picture::copied`]). This only matters after damage; in that case, decoding is repeated
+    /// from an earlier point.
     copies: bool,
 }
 
@@ -109,7 +110,7 @@ impl Search<'_> {
                 return Err(interrupted());
             }
         }
-        // Decoders of H.264 leave pictures out if the first one is only flushed at the end
+        // H.264 decoders omit pictures if the first one is only output by the flush at the end
         // (`send_next_delayed_frame` in libavcodec/h264dec.c, FFmpeg 5.1).
         let is_short =
             !found.is_passed && !self.recording.is_growing() && found.count < found.units;
@@ -145,7 +146,7 @@ impl Search<'_> {
 
 impl NearestPictures {
     fn take(&mut self, frame: Frame, keyframe: Option<&Keyframe>, time: Ticks) -> Result<()> {
-        // Leading pictures of an open GOP need pictures in front of it.
+        // Leading pictures of an open GOP refer to pictures in front of it.
         if keyframe.is_some_and(|keyframe| frame.pts < keyframe.time) {
             return Ok(());
         }

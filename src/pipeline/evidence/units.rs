@@ -8,17 +8,17 @@ use crate::keyframes::Keyframe;
 use crate::media::{ByteOffset, Ticks};
 use crate::pipeline::analyzer::{PictureReader, UnitTime};
 
-/// Number of packets between two looks whether to stop.
+/// Number of packets between two checks of `stop`.
 const PACKETS_PER_LOOK: u32 = 4096;
 
 /// Access units between two offsets.
 #[derive(Default)]
 pub struct Units {
-    /// How many.
+    /// Number of access units.
     pub count: u64,
-    /// Their newest time.
+    /// Latest time of an access unit.
     pub newest: Option<Ticks>,
-    /// The first one, whether it is wanted or not.
+    /// The first access unit, whether it is wanted or not.
     pub first: Option<UnitTime>,
 }
 
@@ -33,12 +33,12 @@ impl Units {
         keyframe: Keyframe,
         stop: &dyn Fn() -> bool,
     ) -> Result<bool> {
-        // It is the first access unit, or none comes.
+        // The reader returns the random access point as the first access unit, or none at all.
         Ok(Units::read(recording, keyframe, None, |_| false, stop)?.first.is_some())
     }
 
-    /// Reads from a random access point on, to the offset `end` or the end of the recording, while the
-    /// times of access units satisfy `is_wanted`.
+    /// Reads from a random access point to the offset `end`, to the end of the recording, or to the first
+    /// access unit whose time does not satisfy `is_wanted`.
     ///
     /// # Errors
     ///
@@ -64,12 +64,12 @@ impl Units {
     }
 }
 
-/// Calls `take` with each access unit from a random access point on, in decoding order, until it breaks or
-/// the recording ends. If the random access point is not there, there are none.
+/// Calls `take` with each access unit from a random access point on, in decoding order, until `take`
+/// breaks or the recording ends. Never calls it if the random access point is not where it should be.
 ///
 /// # Errors
 ///
-/// Returns an error if the recording cannot be read, or `stop` has ended it.
+/// Returns an error if the recording cannot be read, or `stop` returned true.
 pub fn visit(
     recording: &OpenRecording,
     from: Keyframe,

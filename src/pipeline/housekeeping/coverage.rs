@@ -1,4 +1,4 @@
-//! How far detection of a session has come, and how long its recording is.
+//! The analyzed part of a session's recording, and the length of the recording.
 
 use std::fs::File;
 use std::io;
@@ -12,30 +12,31 @@ use crate::pipeline::live::trust::{self, StoredCheckpoint};
 use crate::session::{Session, StoredRecording};
 use crate::ts::{Aligned, Aligner, Header, PCR_PER_TICK, PCR_WRAP, find_phase, pcr};
 
-/// Bytes in which a PCR is looked for. One has to come every 100 ms (ISO/IEC 13818-1, 2.7.2), so
+/// Number of bytes searched for a PCR. One must be sent every 100 ms (ISO/IEC 13818-1, 2.7.2), so
 /// this is enough up to 80 Mbit/s.
 const WINDOW_BYTES: u64 = 1 << 20;
 
-/// Distance of two looks at the clock, unless that makes more than [`MAX_LOOKS`].
+/// Distance between two samples of the clock, unless that makes more than [`MAX_LOOKS`].
 const LOOK_BYTES: u64 = 64 << 20;
 const MAX_LOOKS: u64 = 256;
 
-/// A larger step of the clock from one look to the next is a jump, and counts as nothing.
+/// A larger clock step between two PCRs is a jump, and adds nothing.
 const MAX_STEP: u64 = PCR_WRAP / 2;
 
-/// How far detection of a session has come.
+/// The analyzed part of a session's recording.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Coverage {
     /// Whether every picture of the recording has its verdict.
     pub is_finished: bool,
-    /// Time of the last picture that has one, in seconds from the start; `None` without any.
+    /// Time of the last picture with a verdict, in seconds from the start; `None` if no picture has
+    /// one.
     pub detected_s: Option<f64>,
     /// Offset of that picture in bytes.
     pub detected_bytes: u64,
 }
 
 impl Coverage {
-    /// Reads the checkpoint of a session. One that cannot be trusted covers nothing.
+    /// Reads the checkpoint of a session. An untrusted checkpoint covers nothing.
     pub fn of(session: &Session, recording: Option<StoredRecording>) -> Self {
         let path = session.checkpoint_json();
         let checkpoint = match recording {
@@ -50,7 +51,7 @@ impl Coverage {
             }
         };
         let Some(checkpoint) = checkpoint else {
-            // Without video there is nothing to look at.
+            // A recording without video has nothing to analyze.
             let is_finished = recording.is_none_or(|recording| {
                 recording.bytes == 0 || !has_video(&session.recording_ts())
             });
@@ -63,8 +64,8 @@ impl Coverage {
         }
     }
 
-    /// Returns the length of the recording in seconds, estimated from the stream's clock where
-    /// detection has not come yet. `None` if it is not known.
+    /// Returns the length of the recording in seconds, partly estimated from the stream's clock
+    /// where detection has not finished. `None` if the length is unknown.
     pub fn seconds(&self, path: &Path, recording: Option<StoredRecording>) -> Option<f64> {
         match recording {
             Some(recording) if !self.is_finished => {
@@ -76,8 +77,8 @@ impl Coverage {
     }
 }
 
-/// Returns the seconds that the stream's clock (PCR) advances from one offset to another. `None` if
-/// there is no clock.
+/// Returns by how many seconds the stream's clock (PCR) advances between two offsets. `None` if no
+/// PCR is found.
 fn clock_span(path: &Path, from: u64, to: u64) -> io::Result<Option<f64>> {
     let file = File::open(path)?;
     let step = LOOK_BYTES.max(to.saturating_sub(from) / MAX_LOOKS);

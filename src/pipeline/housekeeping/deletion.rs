@@ -1,4 +1,4 @@
-//! Deletes a recording or a session that nobody uses, and says what was deleted.
+//! Deletes an unused recording or session, and describes what was deleted.
 
 use bytesize::ByteSize;
 
@@ -7,23 +7,23 @@ use crate::error::Result;
 use crate::host::open_files;
 use crate::session::{Deletable, OwnedSession, Protection, Session, StoredSession};
 
-/// What is known of a recording that is to be deleted, besides its files.
+/// State of this process that decides about a deletion, besides the session's files.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known<'a> {
     /// The session, if this process has locked it.
     pub owned: Option<&'a OwnedSession>,
-    /// This process has opened the recording, and may have it open still.
+    /// Whether this process has opened the recording, and may still have it open.
     pub is_open_here: bool,
-    /// Detection of this process has reached the end of the recording as it is now.
+    /// Whether this process's detection has reached the current end of the recording.
     pub is_detected: bool,
 }
 
-/// Which recordings may be deleted.
+/// Recordings that may be deleted in addition to finished ones with a single link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowed {
-    /// Also those whose detection has not finished.
+    /// Also recordings whose detection has not finished.
     pub unfinished: bool,
-    /// Also those that have another name, although that frees nothing.
+    /// Also recordings with another hard link, although deleting them frees no space.
     pub hard_linked: bool,
 }
 
@@ -32,7 +32,7 @@ pub struct Allowed {
 pub struct DeletedRecording {
     /// Length of the recording in bytes.
     pub bytes: u64,
-    /// What was never looked at, for people; empty if detection had finished.
+    /// Text that describes the part that was never analyzed; empty if detection had finished.
     pub unseen: String,
 }
 
@@ -40,8 +40,8 @@ pub struct DeletedRecording {
 ///
 /// # Errors
 ///
-/// Returns an error if the file cannot be removed. A session that is protected is none: then the
-/// result is the reason.
+/// Returns an error if the file cannot be removed. A protected session is no error: the inner
+/// result then holds the protection.
 pub fn delete_recording(
     stored: &StoredSession,
     known: Known<'_>,
@@ -71,8 +71,8 @@ pub fn delete_recording(
     Ok(Ok(DeletedRecording { bytes, unseen }))
 }
 
-/// Deletes all of a session that scenetap has written. Returns the number of bytes of its
-/// recording, and whether the folder is gone.
+/// Deletes every file of a session that scenetap has written. Returns the length of its recording
+/// in bytes, and whether the folder was removed.
 ///
 /// # Errors
 ///
@@ -91,7 +91,7 @@ pub fn delete_session(stored: &StoredSession) -> Result<Result<(u64, bool), Prot
     deletable.delete_all()
 }
 
-/// Returns why the session may not be deleted, if so, and changes nothing.
+/// Returns what protects the session from deletion, if anything. Changes nothing.
 ///
 /// # Errors
 ///
@@ -113,7 +113,7 @@ fn is_unfinished(stored: &StoredSession) -> bool {
     stored.recording.is_some() && !Coverage::of(&stored.session, stored.recording).is_finished
 }
 
-/// Describes the part of a recording that detection has not looked at.
+/// Describes the part of a recording that was not analyzed.
 fn unseen(stored: &StoredSession, coverage: &Coverage) -> String {
     let bytes = stored.recording.map_or(0, |recording| recording.bytes);
     let from = coverage.detected_s.unwrap_or(0.0);

@@ -1,4 +1,4 @@
-//! What `scenetap sessions` tells of each session.
+//! The list of `scenetap sessions`.
 
 use std::io::BufReader;
 use std::path::Path;
@@ -22,17 +22,17 @@ pub struct SessionInfo {
     pub seconds: Option<f64>,
     /// Length of the recording in bytes; `None` if it was deleted.
     pub bytes: Option<u64>,
-    /// Number of entries in the index; `None` if there is none, or it is not a JSON array.
+    /// Number of entries in the index; `None` if the index is missing or not a JSON array.
     pub frames: Option<u64>,
-    /// Whether a recorder has it.
+    /// Whether a recorder is recording it.
     pub is_live: bool,
-    /// Whether a file `keep` protects it.
+    /// Whether a file named `keep` protects it.
     pub is_kept: bool,
-    /// Whether every picture has its verdict.
+    /// Whether every picture of the recording has its verdict.
     pub is_detected: bool,
 }
 
-/// Returns the sessions in `sessions_dir`: series by series, the oldest of each first.
+/// Returns the sessions in `sessions_dir`, grouped by series, each series oldest first.
 ///
 /// # Errors
 ///

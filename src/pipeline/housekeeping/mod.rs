@@ -1,11 +1,11 @@
-//! What is stored, how much of it detection has looked at, and what of it is deleted.
+//! Stored sessions: their analyzed part, the list of them, and their deletion.
 //!
 //! ```text
-//! coverage   how far detection of a session has come, and how long its recording is
+//! coverage   the analyzed part of a recording, and the length of the recording
 //! listing    `scenetap sessions`
-//! deletion   deletes a recording or a session that nobody uses
+//! deletion   deletes an unused recording or session
 //! retention  what a recorder deletes: --keep-for, --keep-bytes, --keep-frames-for, --recycle
-//! prune      what a person deletes: `scenetap sessions prune`
+//! prune      what a user deletes: `scenetap sessions prune`
 //! ```
 
 mod coverage;

@@ -1,4 +1,4 @@
-//! What a person deletes: `scenetap sessions prune`.
+//! Deletion by a user: `scenetap sessions prune`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,39 +8,39 @@ use super::deletion::{Allowed, Known, delete_recording, delete_session, describe
 use crate::error::Result;
 use crate::session::{Protection, StoredSession, stored_sessions};
 
-/// What to delete.
+/// Selection of sessions to delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PruneOptions {
     /// The folder that contains the session folders.
     pub sessions_dir: PathBuf,
-    /// Delete what was last recorded longer ago than this.
+    /// Delete only sessions last recorded longer ago than this.
     pub older_than: Option<Duration>,
     /// Keep this many of the newest sessions of each series.
     pub keep: Option<usize>,
-    /// Delete recordings alone: index and frames stay.
+    /// Delete only recordings: index and frames stay.
     pub recordings_only: bool,
-    /// Delete nothing, only say what would be deleted.
+    /// Delete nothing; report what would be deleted.
     pub dry_run: bool,
 }
 
-/// What became of one session that was to be deleted.
+/// Result for one selected session.
 #[derive(Debug)]
 pub enum Pruned {
-    /// It is deleted, or would be. The text names it with its size.
+    /// Deleted, or would be. The text is its name and size.
     Deleted(String),
-    /// It is deleted except for files of other programs.
+    /// Deleted except for files of other programs.
     DeletedExceptOthers(String),
-    /// It stays, for this reason.
+    /// Not deleted, for this reason.
     Stays(String, Protection),
 }
 
-/// Deletes the sessions that `options` select, the oldest of each series first, and passes what
-/// became of each to `report`.
+/// Deletes the sessions that `options` select, the oldest of each series first. Passes the result
+/// for each to `report`.
 ///
 /// # Errors
 ///
 /// Returns an error if the folder cannot be read. An error in one session is passed to `report`, and
-/// the next one follows.
+/// the next session is processed.
 pub fn prune(options: &PruneOptions, report: &mut dyn FnMut(Result<Pruned>)) -> Result<()> {
     for stored in selected(options)? {
         report(prune_one(&stored, options));

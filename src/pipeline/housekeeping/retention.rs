@@ -1,7 +1,7 @@
-//! What a recorder deletes: the oldest recordings of its series, and the frames of old sessions.
+//! Deletion by a recorder: the oldest recordings of its series, and the frames of old sessions.
 //!
-//! One thread looks now and then. The writer asks for room itself when the disk is full, because
-//! it cannot go on without it.
+//! One thread checks the limits periodically. When the disk is full, the writer requests space
+//! itself, because it cannot continue without.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -22,17 +22,17 @@ use crate::pipeline::{RecordOptions, RetentionLimits};
 use crate::session::{Marks, OwnedSession, SeriesName, StoredSession, stored_sessions};
 use crate::telemetry::Counters;
 
-/// Time between two looks at what is stored.
+/// Time between two checks of the stored sessions.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Some file systems free the space of a deleted file later. Until this time, that is waited for
-/// before another recording is deleted.
+/// Some file systems free the space of a deleted file later. Wait at most this long for it before
+/// deleting another recording.
 const RELIEF_TIME: Duration = Duration::from_secs(5);
 
-/// A clock that says less was never set: 2020-01-01. The age of a file from then is not known.
+/// A system clock before 2020-01-01 was never set: the age of a file from that time is unknown.
 const CLOCK_WAS_SET: Duration = Duration::from_secs(1_577_836_800);
 
-/// Number of failures that are remembered, so that each is logged once.
+/// Maximum number of remembered failures. Each is logged once.
 const MAX_FAILURES: usize = 64;
 
 /// Deletes what a recorder need not keep.
@@ -43,16 +43,16 @@ pub struct Retention<'a> {
     /// Minimum number of free bytes.
     min_free: u64,
     counters: &'a Counters,
-    /// Never held while a file is deleted: the writer takes it at each rotation.
+    /// Never locked while a file is deleted: the writer locks it at each rotation.
     opened: Mutex<OwnSessions>,
-    /// Held while files are deleted.
+    /// Locked while files are deleted.
     pass: Mutex<Pass>,
 }
 
 /// The sessions that this process has opened.
 #[derive(Default)]
 struct OwnSessions {
-    /// The one that was opened last, which is recorded. Held, so that it stays locked.
+    /// The session opened last, which is being recorded. The reference keeps it locked.
     current: Option<Arc<OwnedSession>>,
     all: Vec<Opened>,
 }
@@ -67,40 +67,40 @@ struct Opened {
 
 #[derive(Clone)]
 enum OpenedState {
-    /// Detection may have it.
+    /// Detection may be using the session.
     InUse(Weak<OwnedSession>, Written),
-    /// Nothing in this process has it any more. The recording had this many bytes.
+    /// Unused in this process. The recording had this many bytes.
     Left(u64),
 }
 
-/// What is remembered from one pass to the next.
+/// State kept from one pass to the next.
 #[derive(Default)]
 struct Pass {
-    /// The last time when room was made.
+    /// The last deletion, if its space was not free immediately.
     relief: Option<Relief>,
-    /// Failures that were logged.
+    /// Failures that were already logged.
     failures: BTreeSet<String>,
 }
 
-/// Space that a deleted recording leaves, and which is not free yet.
+/// Space of a deleted recording that is not free yet.
 struct Relief {
     at: Instant,
-    /// Free bytes at which it is.
+    /// Number of free bytes at which the space counts as freed.
     expected_free: u64,
 }
 
-/// Whether there is room for more.
+/// Result of a request for space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
-    /// Something was deleted: try again.
+    /// A recording was deleted: try again.
     Made,
-    /// Space will be free soon: try again in a moment.
+    /// Space will be free soon: try again after a pause.
     Coming,
-    /// Nothing may be deleted.
+    /// No recording may be deleted.
     None,
 }
 
-/// The option by which something is deleted.
+/// The option that caused a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
     KeepFor,
@@ -132,13 +132,14 @@ impl<'a> Retention<'a> {
         }
     }
 
-    /// Returns the minimum number of bytes that have to stay free on the disk.
+    /// Returns the minimum number of bytes that must stay free on the disk.
     pub fn min_free(&self) -> u64 {
         self.min_free
     }
 
-    /// Tells that this process has opened a session. Its recording is not deleted before detection
-    /// has finished, unless the disk would otherwise be full; and never while it is `written`.
+    /// Registers a session that this process has opened. Its recording is not deleted before
+    /// detection has finished, unless the disk would otherwise be full; and never while `written`
+    /// is not finished.
     pub fn opened(&self, session: &Arc<OwnedSession>, written: &Written) {
         let mut opened = self.opened_sessions();
         if !written.is_finished() {
@@ -153,8 +154,8 @@ impl<'a> Retention<'a> {
         opened.all.push(Opened { folder, marks: Arc::clone(session.marks()), state });
     }
 
-    /// Deletes what the limits allow, now and whenever `nudges` brings something, until it is
-    /// closed.
+    /// Deletes what the limits allow, now, periodically, and at each message of `nudges`, until the
+    /// channel is closed.
     pub fn run(&self, nudges: &Receiver<()>) {
         loop {
             self.tidy();
@@ -183,7 +184,7 @@ impl<'a> Retention<'a> {
         }
     }
 
-    /// Makes room for frames, too: the writer asks for it only when bytes arrive.
+    /// Frees space for frames as well: the writer requests space only when bytes arrive.
     fn keep_free(&self) {
         let is_short =
             || disk::free_bytes(&self.sessions_dir).is_ok_and(|(free, _)| free < self.min_free);
@@ -192,7 +193,7 @@ impl<'a> Retention<'a> {
         }
     }
 
-    /// Repeats `attempt` once if the disk was full and room could be made.
+    /// Repeats `attempt` once if the disk was full and space could be freed.
     ///
     /// # Errors
     ///
@@ -207,8 +208,8 @@ impl<'a> Retention<'a> {
         }
     }
 
-    /// Deletes recordings, the oldest first, because the disk is full. Recordings that detection
-    /// has finished go first.
+    /// Deletes the oldest recordings because the disk is full. Recordings whose detection has
+    /// finished are deleted first.
     pub fn make_room(&self) -> Room {
         let limits = self.limits;
         if !limits.recycles && limits.age.is_none() && limits.bytes.is_none() {
@@ -216,7 +217,7 @@ impl<'a> Retention<'a> {
         }
         let Ok((free, size)) = disk::free_bytes(&self.sessions_dir) else { return Room::None };
         if self.min_free > size {
-            // Whatever is deleted, it will never be enough.
+            // No deletion can free that much.
             return Room::None;
         }
         let mut pass = match self.pass.try_lock() {
@@ -254,8 +255,8 @@ impl<'a> Retention<'a> {
         Room::Made
     }
 
-    /// Returns the sessions of the series, oldest first. What is behind a symbolic link is nobody's
-    /// to delete, and takes no space here.
+    /// Returns the sessions of the series, oldest first. Sessions behind a symbolic link are
+    /// skipped: they are not ours to delete, and take no space here.
     fn series(&self) -> Result<Vec<StoredSession>> {
         let stored = stored_sessions(&self.sessions_dir)?;
         let own = stored.into_iter().filter(|stored| !stored.is_linked);
@@ -264,8 +265,8 @@ impl<'a> Retention<'a> {
         Ok(sessions)
     }
 
-    /// Deletes the recordings that are beyond the limits or, to fill a need, any: the oldest first,
-    /// and no more than needed. Returns how many bytes are free now.
+    /// Deletes the recordings beyond the limits or, to meet a need, any: the oldest first, and no
+    /// more than needed. Returns the number of bytes deleted.
     fn delete_recordings(
         &self,
         pass: &mut Pass,
@@ -293,7 +294,7 @@ impl<'a> Retention<'a> {
             } else {
                 continue;
             };
-            // What is protected still counts: the next one is deleted in its place.
+            // Protected recordings count toward the total: the next one is deleted instead.
             let freed = self.delete(pass, stored, why, allowed);
             total -= freed;
             deleted += freed;
@@ -301,8 +302,8 @@ impl<'a> Retention<'a> {
         deleted
     }
 
-    /// Deletes the recording of a session unless something protects it. Returns how many bytes are
-    /// free now.
+    /// Deletes the recording of a session unless something protects it. Returns the number of bytes
+    /// deleted.
     fn delete(&self, pass: &mut Pass, stored: &StoredSession, why: Why, allowed: Allowed) -> u64 {
         if self.is_current(stored) {
             return 0;
@@ -310,7 +311,7 @@ impl<'a> Retention<'a> {
         let opened = self.find_opened(stored);
         let bytes = stored.recording.map_or(0, |recording| recording.bytes);
         let (session, length) = match opened.as_ref().map(|opened| &opened.state) {
-            // The one before the current one, to which the writer still appends.
+            // The session before the current one; the writer still appends to its recording.
             Some(OpenedState::InUse(_, written)) if !written.is_finished() => return 0,
             Some(OpenedState::InUse(session, written)) => {
                 (session.upgrade(), Some(written.length()))
@@ -322,7 +323,7 @@ impl<'a> Retention<'a> {
         let known = Known {
             owned: session.as_deref(),
             is_open_here: opened.is_some(),
-            // Another process may have gone on with it.
+            // Another process may have resumed the session.
             is_detected: is_detected && length == Some(bytes),
         };
         match delete_recording(stored, known, allowed) {
@@ -378,26 +379,26 @@ impl<'a> Retention<'a> {
         }
     }
 
-    /// Returns whether a session is the one that is recorded, or was recorded last.
+    /// Returns whether a session is the one being recorded, or the last one recorded.
     fn is_current(&self, stored: &StoredSession) -> bool {
         let opened = self.opened_sessions();
         let current = opened.current.as_ref();
         current.is_some_and(|current| current.folder() == stored.session.folder())
     }
 
-    /// Returns what is known of a session if this process has opened it.
+    /// Returns the state of a session that this process has opened.
     fn find_opened(&self, stored: &StoredSession) -> Option<Opened> {
         let opened = self.opened_sessions();
         opened.all.iter().find(|one| one.folder == stored.session.folder()).cloned()
     }
 
-    /// Drops what is known of sessions that have no recording any more, and keeps less of those
-    /// that nothing in this process uses.
+    /// Drops the state of sessions whose recording was deleted, and releases sessions that this
+    /// process no longer uses.
     fn forget_deleted(&self, sessions: &[StoredSession]) {
         let mut opened = self.opened_sessions();
         opened.all.retain(|one| {
             let stored = sessions.iter().find(|stored| stored.session.folder() == one.folder);
-            // One that was opened after the sessions were listed stays.
+            // Keep a session that was opened after the sessions were listed.
             stored.map_or_else(|| one.is_in_use(), |stored| stored.recording.is_some())
         });
         for one in opened.all.iter_mut().filter(|one| !one.is_in_use()) {
@@ -412,12 +413,12 @@ impl<'a> Retention<'a> {
     }
 }
 
-/// Why recordings are deleted.
+/// Reason for deleting recordings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Need {
-    /// Because they are beyond the limits.
+    /// Recordings are beyond the limits.
     Limits,
-    /// Because so many bytes are missing.
+    /// Number of bytes that are missing.
     Bytes(u64),
 }
 

@@ -1,6 +1,6 @@
 //! The state in `checkpoint.json`: the progress of detection in one recording.
 //!
-//! A checkpoint is only written after everything that it covers.
+//! A checkpoint is written only after everything that it covers.
 
 use std::path::Path;
 
@@ -14,8 +14,8 @@ use crate::recording::Fingerprint;
 /// The recording, the number of frames in its index, and the point at which detection resumes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// Fingerprint of the recording, up to the length that was durable. The recording never
-    /// becomes shorter than that.
+    /// Fingerprint of the recording up to the length that was durable: the recording never becomes
+    /// shorter than that.
     pub recording: Fingerprint,
     /// Number of frames in the index.
     pub frames_kept: u64,
@@ -49,7 +49,7 @@ impl Checkpoint {
         seal(self)
     }
 
-    /// Returns whether detection had finished a recording of `length` bytes.
+    /// Returns whether the checkpoint covers a finished recording of `length` bytes completely.
     pub fn is_final(&self, length: u64) -> bool {
         self.point.decided.final_through.is_some() && self.recording.bytes == length
     }

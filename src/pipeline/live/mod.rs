@@ -65,8 +65,8 @@ pub struct Live<'a> {
     counted: Option<Ticks>,
     /// Progress in the previous recordings.
     base: Detected,
-    /// Request to end before the end of the recording. `None` in a recorder, where detection
-    /// always runs to the end.
+    /// Request to end before the end of the recording. `None` in a recorder, whose detection always
+    /// runs to the end.
     stop: Option<&'a Shutdown>,
 }
 
@@ -77,7 +77,7 @@ pub struct Detected {
     pub bytes: u64,
     /// Analyzed time, in 90 kHz ticks.
     pub ticks: i64,
-    /// Damage that was counted.
+    /// Damage counted so far.
     pub damage: Damage,
 }
 
@@ -87,7 +87,7 @@ pub struct Job {
     pub session: Arc<OwnedSession>,
     /// Length of the recording, published by the writer.
     pub written: Written,
-    /// State of the session, for those who wait for its frames.
+    /// Writes `state.json` of the session, for clients that wait for its frames.
     pub state: Arc<StateSource>,
     /// Syncs the recording to disk.
     pub sync: SyncHandle,
@@ -120,7 +120,7 @@ impl<'a> Live<'a> {
         }
     }
 
-    /// Makes detection end also when `stop` is requested.
+    /// Also ends detection when `stop` is requested.
     pub fn until(mut self, stop: &'a Shutdown) -> Self {
         self.stop = Some(stop);
         self
@@ -164,7 +164,7 @@ impl<'a> Live<'a> {
             return Ok(());
         }
         let ended = match self.run_once(on_entry) {
-            // Without the recording, nothing is left to detect.
+            // The recording was deleted: detection is complete.
             Err(error) if marks.is_deleted() => {
                 tracing::debug!("detection ends with its recording: {error}");
                 return Ok(());
@@ -195,15 +195,14 @@ impl<'a> Live<'a> {
         let publishes = AtomicBool::new(true);
         std::thread::scope(|scope| {
             let publishes = &publishes;
-            // The queue is dropped with the publisher, which wakes a detector that waits
-            // for it.
+            // The queue is dropped with the publisher, which wakes an analyzer that waits for it.
             let publisher = spawn(scope, "publisher", move || {
                 let _guard = ClearOnDrop(publishes);
                 publisher::run(&queue, catalog, Some(checkpoints), on_entry)
             })?;
             let analyzer = spawn(scope, "analyzer", || self.analyze(start, messages, publishes))?;
             let detected = join("the analyzer", analyzer);
-            // If the publisher has failed, the detector only reports that it is gone.
+            // If the publisher has failed, the analyzer only reports that the publisher has ended.
             join("the publisher", publisher).and(detected)
         })
     }
@@ -217,7 +216,7 @@ impl<'a> Live<'a> {
         let mut catalog = self.open_catalog(counted)?;
         let lacking = catalog.lacking();
         if lacking > 0 {
-            // Only detection can restore them.
+            // Only detection can restore the missing frames.
             let path = self.session.checkpoint_json();
             let what = format!("the index lacks {lacking} of the {counted} frames that it counts");
             trust::quarantine(&path, &trust::untrusted(&path, what))?;
@@ -257,7 +256,7 @@ impl<'a> Live<'a> {
     ) -> Result<Ended> {
         let DetectOptions { rule, program, jobs, .. } = *self.options;
         let aligner = match start.as_ref().map(|start| &start.read_from) {
-            // The recorder writes from the first whole packet on, so the bytes tell its size.
+            // The recording starts with a whole packet, whose bytes reveal the packet size.
             None => Aligner::begin(ByteOffset(0), PacketSize::default()),
             Some(from) => Aligner::resume(from.audio_offset, from.packet_size),
         };
@@ -296,8 +295,8 @@ impl<'a> Live<'a> {
     }
 }
 
-/// Returns the checkpoint if it can be trusted. Otherwise detection restarts from the
-/// beginning, and finds the same frames again.
+/// Returns the checkpoint if it can be trusted. Otherwise, detection starts over and finds the same
+/// frames again.
 fn load_checkpoint(session: &OwnedSession, recording_bytes: u64) -> Result<Option<Checkpoint>> {
     let path = session.checkpoint_json();
     let is_ours = |name: &str| matches!(name, "checkpoint.json" | "keyframes.idx");
@@ -309,7 +308,7 @@ fn load_checkpoint(session: &OwnedSession, recording_bytes: u64) -> Result<Optio
     }
 }
 
-/// Clears a flag when dropped: at the end of a thread, even if it panics.
+/// Clears a flag when dropped, so also when a thread panics.
 struct ClearOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for ClearOnDrop<'_> {
@@ -323,8 +322,8 @@ struct LiveOutlet<'a> {
     marks: &'a Marks,
     written: &'a Written,
     messages: Sender<PublisherMessage>,
-    /// Whether the publisher is running. While no frames are sent, no failed send reveals that it
-    /// has ended.
+    /// Whether the publisher is running. While no frames are sent, no failed send reveals that the
+    /// publisher has ended.
     publishes: &'a AtomicBool,
     counters: &'a Counters,
     counted: &'a mut Option<Ticks>,
@@ -333,15 +332,15 @@ struct LiveOutlet<'a> {
     reported: Instant,
     last_start: Option<RestartPoint>,
     stream_log: StreamLog,
-    /// Random access points that were not passed on yet.
+    /// Random access points not passed to the publisher yet.
     keyframes: Vec<Keyframe>,
-    /// Reports that detection is behind: a stream that one thread cannot follow is behind again and
+    /// Limits how often a lag is logged: a stream that one thread cannot follow lags again and
     /// again.
     behind: Report,
 }
 
 impl LiveOutlet<'_> {
-    /// Logs that detection is behind, and uses several threads.
+    /// Logs the lag once several threads are used.
     fn note_backlog(&mut self, analyzer: &Analyzer, read: ByteOffset) {
         if analyzer.is_parallel() && self.behind.hit(Instant::now()).is_some() {
             let bytes = ByteSize(self.written.length().saturating_sub(read.0));
@@ -397,12 +396,12 @@ impl Outlet for LiveOutlet<'_> {
             return Ok(());
         }
         self.reported = Instant::now();
-        // Before the checkpoint that covers them.
+        // Random access points come before the checkpoint that covers them.
         if !self.keyframes.is_empty() {
             let keyframes = std::mem::take(&mut self.keyframes);
             self.send(PublisherMessage::Keyframes(keyframes))?;
         }
-        // At the end, also if no picture has come since: the checkpoint then covers the whole file.
+        // At the end, also send an unchanged point: the checkpoint then covers the whole file.
         let is_news = |start: &RestartPoint| finished || self.last_start.as_ref() != Some(start);
         if let Some(start) = analyzer.restart_point().filter(is_news) {
             self.last_start = Some(start.clone());

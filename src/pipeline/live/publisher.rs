@@ -1,5 +1,5 @@
-//! The publishing thread: kept frames → JPEG and index. A little later, in the
-//! background, they become durable and the checkpoint is written.
+//! The publishing thread: kept frames → JPEG and index. Shortly afterwards, in the background, they
+//! become durable and the checkpoint is written.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ const MAX_QUEUED: usize = 8;
 
 /// Messages from the detection thread, in order.
 pub enum PublisherMessage {
-    /// A frame to keep, and when detection had found it.
+    /// A frame to keep, and the times at which it passed the stages of detection.
     Keep(Box<KeptFrame>, Option<DetectionTimes>),
     /// Detection can resume at a new point.
     Decided {
@@ -32,23 +32,23 @@ pub enum PublisherMessage {
         /// Offset after the bytes that detection has read.
         read: ByteOffset,
     },
-    /// Random access points that detection has passed.
+    /// Random access points that the analyzer has passed.
     Keyframes(Vec<Keyframe>),
     /// Every picture of the recording has a verdict. Frames of an earlier run that were not found
-    /// again do not exist.
+    /// again are stale.
     Finished,
 }
 
-/// When a frame had passed the stages of detection.
+/// Times at which a frame passed the stages of detection.
 #[derive(Debug, Clone, Copy)]
 pub struct DetectionTimes {
-    /// The packet arrived that released the picture.
+    /// Arrival of the packet that released the picture.
     pub arrived: Instant,
-    /// Detection had read that packet.
+    /// Detection has read that packet.
     pub read: Instant,
-    /// The picture was decoded.
+    /// The picture is decoded.
     pub decoded: Instant,
-    /// The picture had its verdict.
+    /// The picture has its verdict.
     pub scored: Instant,
 }
 
@@ -112,10 +112,10 @@ struct Publisher<'a> {
     checkpoints: Option<CheckpointOptions>,
     syncer: Option<Syncer>,
     on_entry: &'a mut dyn FnMut(&Entry),
-    /// Content of the next checkpoint.
+    /// Data for the next checkpoint.
     decided: Option<UnpublishedPoint>,
     synced: Instant,
-    /// Frames that the index does not name yet, and when they were encoded.
+    /// Frames that the index does not list yet, and the time at which each was encoded.
     unpublished: Vec<(DetectionTimes, Instant)>,
     latency: Latency,
 }
@@ -174,7 +174,7 @@ impl Publisher<'_> {
         Ok(())
     }
 
-    /// Measures the frames that the index names now.
+    /// Measures the latency of the frames that the index now lists.
     fn note_published(&mut self) {
         if self.unpublished.is_empty() || !self.catalog.is_published() {
             return;
@@ -188,7 +188,7 @@ impl Publisher<'_> {
 
     /// Returns the time until the index or the checkpoint has to be written.
     fn wait(&self) -> Duration {
-        /// Without anything to write, a message wakes the publisher.
+        /// Maximum time to wait while nothing has to be written; a message ends the wait.
         const IDLE: Duration = Duration::from_secs(1);
         let index_due = self.catalog.write_due_in().unwrap_or(IDLE);
         match &self.checkpoints {

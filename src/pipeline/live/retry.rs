@@ -53,7 +53,7 @@ pub fn run<'a>(
         }
         if let Err(error) = &detected {
             if matches!(error.kind(), Kind::Busy | Kind::NoSpace) && !queue.is_ending() {
-                // Another program may hold the lock for long, and other sessions have theirs; a
+                // Another program may hold the lock for long; other sessions have their own locks. A
                 // full disk may have space again.
                 tracing::error!("session {id}: {error}; it will be tried again");
                 queue.defer(live);
@@ -69,11 +69,11 @@ pub fn run<'a>(
     outcome
 }
 
-/// Recordings to analyze, in order; those whose index was locked, or whose disk was full, come again
-/// when no other waits.
+/// Recordings to analyze, in order. A recording whose index was locked or whose disk was full is
+/// retried when no other is waiting.
 struct RecordingQueue<'a> {
     jobs: &'a Receiver<Job>,
-    /// Received from `jobs` ahead of time.
+    /// Jobs already received from `jobs`.
     received: VecDeque<Job>,
     deferred: VecDeque<Live<'a>>,
 }
@@ -88,7 +88,8 @@ impl<'a> RecordingQueue<'a> {
         RecordingQueue { jobs, received: VecDeque::new(), deferred: VecDeque::new() }
     }
 
-    /// Waits for the next recording. `None` if the recorder ends and none is left.
+    /// Waits for the next recording. Returns `None` if the recorder is ending and no recording is
+    /// left.
     fn next(&mut self) -> Option<Turn<'a>> {
         if let Some(job) = self.received.pop_front() {
             return Some(Turn::New(job));
@@ -108,7 +109,7 @@ impl<'a> RecordingQueue<'a> {
         self.deferred.push_back(live);
     }
 
-    /// Whether the recorder ends and no new recording follows.
+    /// Returns whether the recorder is ending and no new recording follows.
     fn is_ending(&mut self) -> bool {
         loop {
             match self.jobs.try_recv() {
@@ -128,7 +129,7 @@ fn supervise(written: &Written, attempt: &mut dyn FnMut() -> Result<()>) -> Resu
         let was_finished = written.is_finished();
         let started = Instant::now();
         let Err(error) = attempt() else { return Ok(()) };
-        // At the end, a lock that another process holds was already waited for.
+        // At the end, the attempt has already waited for a lock held by another process.
         if was_finished || (error.kind() == Kind::Busy && written.is_finished()) {
             return Err(error);
         }
@@ -142,7 +143,7 @@ fn supervise(written: &Written, attempt: &mut dyn FnMut() -> Result<()>) -> Resu
     }
 }
 
-/// Logs an error. The same error again is only logged at debug level.
+/// Logs an error. A repetition of the same error is logged at debug level.
 fn log_failure(error: &Error, last_logged: &mut Option<String>) {
     let message = error.to_string();
     if last_logged.as_ref() == Some(&message) {
@@ -171,7 +172,7 @@ mod tests {
             match attempts {
                 1 => failed(),
                 2 => {
-                    // The recording ends during the failing attempt, which does not count
+                    // The recording ends during the failing attempt: this failure is not permanent
                     // yet.
                     written.finish();
                     failed()

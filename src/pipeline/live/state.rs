@@ -19,10 +19,10 @@ use crate::telemetry::Counters;
 /// Interval between two writes of one file.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the state of a session is made of.
+/// Source of the data in a session's state.
 #[derive(Debug)]
 pub struct StateSource {
-    /// Not the owned one: its lock is released when the recorder is done with it.
+    /// Not an owned session: its lock must be released once the recorder no longer uses it.
     session: Session,
     marks: Arc<Marks>,
     written: Written,
@@ -31,15 +31,15 @@ pub struct StateSource {
 
 #[derive(Debug, Default)]
 struct Told {
-    /// What was written last.
+    /// The state written last.
     state: SessionState,
-    /// Whether something else should have been.
+    /// Whether the last write has failed.
     has_failed: bool,
 }
 
 impl StateSource {
-    /// Returns the source of a session's state. What an earlier recorder told of the last picture is
-    /// kept until there is a later one.
+    /// Returns the source of a session's state. The last picture stored by an earlier recorder is kept
+    /// until a later one is known.
     pub fn new(session: &OwnedSession, written: &Written) -> Arc<StateSource> {
         let is_ours = |target: &str| target == STATE_NAME;
         if let Err(error) = publish::remove_left_overs(&session.frames_dir(), is_ours) {
@@ -57,7 +57,7 @@ impl StateSource {
     ///
     /// Returns an error if the file cannot be written.
     pub fn tell(&self, counters: &Counters) -> Result<()> {
-        // Held while the file is written: what was found later is told later.
+        // Locked while the file is written, so that states are written in order.
         let mut told = self.lock();
         let state = SessionState {
             written_at: told.state.written_at.clone(),
@@ -136,29 +136,28 @@ pub struct StateWriter<'a> {
 }
 
 impl<'a> StateWriter<'a> {
-    /// Returns a writer for no sessions yet.
+    /// Returns a writer without sessions.
     pub fn new(counters: &'a Counters) -> Self {
         StateWriter { counters, open: Mutex::default() }
     }
 
-    /// Writes the state of a session now, and from now on.
+    /// Writes the state of a session now, and from then on when it changes.
     pub fn open(&self, state: &Arc<StateSource>) {
         tell(state, self.counters);
         self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(state));
     }
 
-    /// Writes the states until the other end of `stop` is dropped, and once more.
+    /// Writes the states until the sender of `stop` is dropped, and then once more.
     ///
     /// # Errors
     ///
-    /// Returns an error if a last state cannot be written: then those who wait do not learn that nothing
-    /// more comes.
+    /// Returns an error if a final state cannot be written: clients would wait for further frames.
     pub fn run(&self, stop: &Receiver<()>) -> Result<()> {
         loop {
             let is_over = stop.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Disconnected);
             let open: Vec<_> = {
                 let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-                // Those that nobody else holds are told for the last time, if that has succeeded.
+                // Keep states that are used elsewhere, and those whose last write has failed.
                 open.retain(|state| Arc::strong_count(state) > 1 || state.lock().has_failed);
                 open.clone()
             };
@@ -170,14 +169,14 @@ impl<'a> StateWriter<'a> {
     }
 }
 
-/// Writes a state, whatever happens: recording goes on without.
+/// Writes a state. Only logs a failure: recording continues without it.
 pub fn tell(state: &StateSource, counters: &Counters) {
     if let Err(error) = state.tell(counters) {
         tracing::debug!("{error}");
     }
 }
 
-/// Returns the newer one. Only the process that has received a picture knows when it arrived.
+/// Returns the newer picture. Only the process that has received a picture knows its time of arrival.
 fn newest(picture: Option<LastPicture>, earlier: Option<LastPicture>) -> Option<LastPicture> {
     match (picture, earlier) {
         (Some(picture), Some(earlier)) if picture.timestamp == earlier.timestamp => Some(earlier),
@@ -190,7 +189,7 @@ fn boot_id() -> String {
     text.trim_end().to_owned()
 }
 
-/// Formats a time of the system; `None` if it is out of range.
+/// Formats a system time; `None` if it is out of range.
 fn time_of_day(time: SystemTime) -> Option<String> {
     Timestamp::try_from(time).ok().map(rfc3339)
 }

@@ -1,8 +1,8 @@
 //! Decides whether a checkpoint of an earlier process can be trusted.
 //!
-//! A checkpoint is trusted if every byte is as written, and if it belongs to this recording. Any
-//! other checkpoint is quarantined, and detection starts from the beginning, as `scan` does: it
-//! finds the same frames again.
+//! A checkpoint is trusted if its checksum is correct and it belongs to this recording. Any other
+//! checkpoint is quarantined, and detection starts from the beginning, as `scan` does: it finds the
+//! same frames again.
 
 use std::fs::File;
 use std::io;

@@ -1,8 +1,8 @@
-//! Finds where a recording can be cut in two while it is received: before a picture at
-//! which decoding can start, and before its tables.
+//! Finds where a recording can be cut in two while it is received: in front of a random access
+//! point and its tables.
 //!
-//! A picture is only known when the next one begins. So during the search, the bytes that
-//! may follow the cut are held back: about two pictures.
+//! A picture is complete only when the next one begins. So during the search, the bytes that may
+//! follow the cut are held back: about two pictures.
 
 use std::collections::VecDeque;
 
@@ -11,18 +11,18 @@ use crate::media::{AccessUnit, RandomAccess};
 use crate::pipeline::analyzer::units::{UnitEvent, UnitReader};
 use crate::ts::{Aligned, Aligner, Header, PacketSize};
 
-/// Maximum number of bytes held back for one picture. Beyond that, the cut is not before that
+/// Maximum number of bytes held back for one picture. The cut is never in front of a larger
 /// picture.
 const MAX_HELD_BYTES: usize = 16 << 20;
 
 /// Which positions are accepted for the cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Patience {
-    /// Before a picture from which on no picture refers to an earlier one.
+    /// In front of a picture after which no picture refers to an earlier one.
     Closed,
-    /// Before any picture at which decoding can start.
+    /// In front of any random access point.
     Open,
-    /// Before any packet.
+    /// In front of any packet.
     Any,
 }
 
@@ -54,15 +54,15 @@ pub struct CutFinder {
     held: VecDeque<u8>,
     /// Offset of the first of them.
     held_at: u64,
-    /// Nothing before this offset is accepted for the cut.
+    /// Minimum offset of the cut.
     from: u64,
     /// Size of the packet that was read last.
     size: PacketSize,
 }
 
 impl CutFinder {
-    /// Returns a search in the bytes that follow those that `aligner` knows. `choice` selects the
-    /// program whose pictures count.
+    /// Returns a search in the bytes after those that `aligner` has consumed. `choice` selects the
+    /// program whose pictures are considered.
     pub fn new(aligner: Aligner, choice: ProgramChoice) -> Self {
         let (at, size) = (aligner.end(), aligner.packet_size());
         CutFinder {
@@ -103,7 +103,7 @@ impl CutFinder {
             if let Some(cut) = cut {
                 return self.cut(cut);
             }
-            // Without tables, no pictures are found either.
+            // Without tables, no pictures can be found either.
             let held_bytes = if self.reader.program().is_some() { MAX_HELD_BYTES } else { 0 };
             self.from = self.from.max(end.saturating_sub(held_bytes as u64));
         }
@@ -136,8 +136,8 @@ impl CutFinder {
             Patience::Closed => RandomAccess::Closed,
             Patience::Open | Patience::Any => RandomAccess::Open,
         };
-        // The header of the PES packet holds the picture's time, so the part after the
-        // cut has to begin with it.
+        // The header of the PES packet contains the picture's time, so the part after the cut must
+        // begin with it.
         let begins_pes = self.header(at).is_some_and(Header::unit_start);
         if start >= self.from
             && unit.random_access >= required
@@ -151,8 +151,9 @@ impl CutFinder {
         None
     }
 
-    /// Returns where the packet of the PAT begins before the packet with its sync byte at `at`, if
-    /// there is no packet of the video stream between them; otherwise where the latter begins.
+    /// Returns the start of the last packet with a PAT in front of the packet whose sync byte is at
+    /// `at`, unless a packet of the video stream lies between them. In that case, returns the start
+    /// of the packet at `at`.
     fn include_tables(&self, at: u64) -> u64 {
         let video = self.reader.program().map(|program| program.video_pid);
         let step = self.size.bytes() as u64;
@@ -165,7 +166,7 @@ impl CutFinder {
             .map_or(self.start_of(at), |(at, _)| self.start_of(at))
     }
 
-    /// Returns where the packet with its sync byte at `at` begins.
+    /// Returns the start of the packet whose sync byte is at `at`.
     fn start_of(&self, at: u64) -> u64 {
         at.saturating_sub(self.size.leading_bytes() as u64)
     }
@@ -175,7 +176,7 @@ impl CutFinder {
         Header::read(self.held.iter().skip(index).copied())
     }
 
-    /// Cuts where a packet begins.
+    /// Cuts at the start of a packet.
     fn cut(&mut self, at: u64) -> Pushed {
         let has_tables = self.header(at + self.size.leading_bytes() as u64).is_some_and(begins_pat);
         let tables = if has_tables { None } else { self.tables.packets() };
@@ -207,7 +208,7 @@ mod tests {
     use crate::pipeline::record::rotation::Rotation;
     use crate::ts::{SYNC_BYTE, TS_PACKET_BYTES};
 
-    /// Bytes on which the finder panics, as a parser with a bug would.
+    /// Bytes that make the finder panic, like a parser with a bug.
     const POISON: &[u8] = b"poison";
 
     pub(super) fn panic_if_poisoned(bytes: &[u8]) {
@@ -219,8 +220,8 @@ mod tests {
         std::fs::read(format!("{folder}/{name}.ts")).unwrap()
     }
 
-    /// Returns a stream of packets of 188 bytes as one of packets of `size`. Sync bytes are added,
-    /// which must confuse nothing.
+    /// Converts a stream of 188-byte packets to packets of `size`. The added bytes are sync bytes,
+    /// which must not confuse the finder.
     fn framed(stream: &[u8], size: PacketSize) -> Vec<u8> {
         let lead = vec![SYNC_BYTE; size.leading_bytes()];
         let trail = vec![SYNC_BYTE; size.trailing_bytes()];
@@ -289,7 +290,7 @@ mod tests {
             cases.into_iter().flat_map(|case| PacketSize::ALL.map(|size| (case, size)))
         {
             let stream = framed(&fixture(name), size);
-            // Also from within a packet.
+            // Also start within a packet.
             for from in [0, 10 * size.bytes(), 1500 * size.bytes() + 50] {
                 let (at, after) = cut(&stream, from, 1000, patience).unwrap();
                 assert_eq!(at % size.bytes(), 0, "{name}, {size:?}");

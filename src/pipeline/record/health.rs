@@ -1,9 +1,9 @@
 //! Answers status requests, and notifies the service manager that the recorder is alive. Runs on
 //! the same runtime as the network.
 //!
-//! The watchdog is only notified while the runtime runs, because a task on it sends the
-//! notification, and while the writer thread is not stuck in one operation. Waiting for
-//! space does not count as stuck: a restart would not help.
+//! The watchdog is notified only while the runtime runs, because a task on it sends the
+//! notification, and while the writer thread is not stuck in one operation. Waiting for disk space
+//! does not count as stuck: a restart would not help.
 
 use std::future::{Future, pending};
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ pub struct Health<'a> {
     counters: &'a Counters,
     shutdown: &'a Shutdown,
     manager: Manager,
-    /// `None` if the socket could not be created: then the status cannot be queried.
+    /// `None` if the socket could not be created; the status then cannot be queried.
     listener: Option<Listener>,
     feed: FrameFeed,
     /// The constant part of the status.

@@ -81,7 +81,7 @@ pub fn record(
         feed.tell(session.folder(), &entry.to_json());
         on_entry(session, entry);
     };
-    // From here on, the retention holds it until the next one is recorded.
+    // From here on, the retention holds the session until the next one is recorded.
     drop(session);
     network::log_listening(&options.network, bound);
     let earlier_bytes = handover.submit_first(first)?;
@@ -126,7 +126,7 @@ pub fn record(
             accepts,
             shutdown.requested(),
         )));
-        // The channel of chunks is closed now; then each thread ends after the one before it.
+        // The channel of chunks is closed here; each thread then ends after the one before it.
         health.while_ending(&runtime, || {
             let recorded = join("the writer", writer);
             let synced = join("the syncer of the recording", syncer);
@@ -134,7 +134,7 @@ pub fn record(
             drop(stop_states);
             let told = join("the writer of states", telling);
             let tidied = join("the retention", tidying);
-            // What detection has just finished may be deleted now.
+            // Recordings whose detection has just finished may be deleted now.
             retention.tidy();
             recorded.and(listened).and(synced).and(detected).and(told).and(tidied)
         })

@@ -43,7 +43,7 @@ pub fn listen(options: &ingest::Options) -> Result<Listening> {
     Ok(Listening { runtime, listener, bound, tls })
 }
 
-/// Logs the address in the form that ffmpeg expects. Logs a warning if everyone may send.
+/// Logs the address in the form that ffmpeg expects. Logs a warning if any client may send.
 pub fn log_listening(options: &ingest::Options, bound: SocketAddr) {
     let scheme = if options.tls.is_some() { "tls://" } else { "" };
     tracing::info!("listening on {scheme}{bound}");
@@ -62,11 +62,11 @@ pub fn log_listening(options: &ingest::Options, bound: SocketAddr) {
 /// Counts and logs network events.
 pub struct Network<'a> {
     counters: &'a Counters,
-    /// One for each reason: another reason is new to the reader of the log.
+    /// Reports by reason for refusal: each reason is logged separately.
     refused: HashMap<String, Report>,
 }
 
-/// Maximum number of reasons that are told apart.
+/// Maximum number of reasons that are distinguished.
 const MAX_REASONS: usize = 32;
 
 impl<'a> Network<'a> {
@@ -107,7 +107,7 @@ impl ingest::Observer for Network<'_> {
 
     fn refused(&mut self, sender: SocketAddr, why: &str) {
         self.counters.refused.fetch_add(1, Relaxed);
-        // Reasons that differ in numbers are the same.
+        // Ignore digits: reasons that differ only in numbers are the same.
         let mut reason: String = why.chars().filter(|char| !char.is_ascii_digit()).collect();
         if self.refused.len() >= MAX_REASONS && !self.refused.contains_key(&reason) {
             reason.clear();

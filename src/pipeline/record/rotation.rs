@@ -10,11 +10,11 @@ use crate::pipeline::RotationLimits;
 use crate::recording::Recording;
 use crate::ts::Aligner;
 
-/// Wait this long for a closed random access point …
+/// Time to wait for a closed random access point …
 const CLOSED_PATIENCE: Duration = Duration::from_secs(10);
 
-/// … and this long for an open one: both cut cleanly, but after an open one the first
-/// leading pictures may not decode.
+/// … and for an open one. Both cut cleanly, but after an open one the first leading pictures may
+/// not decode.
 const OPEN_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Retry interval if the next recording cannot be opened.
@@ -36,7 +36,8 @@ pub struct Rotation<'a> {
 }
 
 impl<'a> Rotation<'a> {
-    /// Returns the rotation of a new recording. `choice` selects the program whose pictures count.
+    /// Returns the rotation of a new recording. `choice` selects the program whose pictures are
+    /// considered.
     pub fn new(limits: RotationLimits, choice: ProgramChoice, open_next: OpenNext<'a>) -> Self {
         Rotation {
             limits,
@@ -49,8 +50,8 @@ impl<'a> Rotation<'a> {
         }
     }
 
-    /// Takes received bytes that follow those of the recording, whose packets are aligned with
-    /// `packets`. Returns `None` if all of them belong to this recording.
+    /// Takes received bytes that follow those of the recording. `packets` is the aligner of the
+    /// recording. Returns `None` if all bytes belong to this recording.
     pub fn push(&mut self, packets: &Aligner, bytes: &[u8]) -> Option<Pushed> {
         if self.due.is_none() && self.is_due(packets.end()) {
             self.due = Some(Instant::now());
@@ -82,19 +83,19 @@ impl<'a> Rotation<'a> {
         self.finder.take().map(CutFinder::finish).unwrap_or_default()
     }
 
-    /// Opens the next recording after the current one was removed, and returns it with the
-    /// held bytes, which are to be written to its beginning.
+    /// Opens the next recording after the current one was removed. Returns it with the held bytes,
+    /// which must be written to its beginning.
     ///
     /// # Errors
     ///
-    /// Returns an error if it cannot be opened. The bytes stay held.
+    /// Returns an error if the recording cannot be opened. The bytes stay held.
     pub fn replace_removed(&mut self) -> Result<(Recording, Vec<u8>)> {
         let next = (self.open_next)()?;
         (self.started, self.not_before, self.due) = (Instant::now(), None, None);
         Ok((next, self.end_connection()))
     }
 
-    /// Opens the next recording, once the position is found.
+    /// Opens the next recording, once the position of the cut is found.
     ///
     /// # Errors
     ///
@@ -117,7 +118,7 @@ impl<'a> Rotation<'a> {
     }
 }
 
-/// Logs that the recording continues in the same session.
+/// Logs a failed rotation: the recording continues in the same session.
 pub fn log_failure(error: &Error) {
     tracing::error!("{error}; continuing in this session, retrying in {RETRY_INTERVAL:?}");
 }

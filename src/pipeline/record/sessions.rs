@@ -1,8 +1,8 @@
 //! The sessions of a running recorder, and their lifetime.
 //!
-//! This module selects the current session, the next one, and the sessions of an earlier process
-//! that are finished first. It opens their recordings, and passes each to detection and to the
-//! syncer.
+//! Selects the current session, the next one, and the unfinished sessions of an earlier
+//! process, which are analyzed first. Opens their recordings, and passes each to detection and
+//! to the syncer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub struct Sessions<'a> {
     pub series: Series,
     /// The sessions that are open.
     pub opened: OpenedSessions,
-    /// What the recorder deletes of them.
+    /// Deletes sessions of the series.
     pub retention: Retention<'a>,
 }
 
@@ -50,13 +50,13 @@ pub struct Started<'a> {
     pub jobs: Receiver<Job>,
     /// Recordings for the syncer, in order.
     pub unsynced: Receiver<UnsyncedRecording>,
-    /// Brings something when a recording was finished, for [`Retention::run`].
+    /// Receives a message when a recording has finished, for [`Retention::run`].
     pub nudges: Receiver<()>,
 }
 
 impl<'a> Sessions<'a> {
     /// Opens the session to record. If sessions rotate, also opens the earlier sessions whose
-    /// detection an earlier process has not finished.
+    /// detection was not finished by an earlier process.
     ///
     /// # Errors
     ///
@@ -75,14 +75,14 @@ impl<'a> Sessions<'a> {
         &self.opened.current
     }
 
-    /// Returns the path of that session's recording.
+    /// Returns the path of the first session's recording.
     pub fn recording_ts(&self) -> PathBuf {
         self.current().recording_ts()
     }
 
-    /// Opens the recording of the current session. Earlier ones are
-    /// opened when detection is handed its first recording: opening many takes time, and the
-    /// recorder is ready without them.
+    /// Opens the recording of the current session. The recordings of earlier sessions are opened
+    /// when detection receives its first job: opening many takes time, and the recorder is ready
+    /// without them.
     ///
     /// # Errors
     ///
@@ -127,7 +127,8 @@ pub struct Handover<'a> {
 
 impl Handover<'_> {
     /// Opens the unfinished recordings, and queues them and the current one, oldest first. Returns
-    /// the number of bytes in the unfinished ones. One that cannot be opened is left as it is.
+    /// the number of bytes in the unfinished ones. A recording that cannot be opened is left
+    /// unchanged.
     ///
     /// # Errors
     ///
@@ -172,7 +173,7 @@ impl Handover<'_> {
         self.counters.set_session(session.folder());
         let job = job_of(session, &recording, opened)?;
         self.submit(job)?;
-        // If it is full, the retention has not seen the last nudge yet.
+        // If the channel is full, the retention has not received the last nudge yet.
         let _ = self.nudge.try_send(());
         Ok(recording)
     }
@@ -195,7 +196,7 @@ impl Handover<'_> {
     }
 }
 
-/// Opens the recording of a session that an earlier process recorded, and which no longer grows.
+/// Opens the recording of an earlier process's session that no longer grows.
 ///
 /// # Errors
 ///
@@ -233,7 +234,7 @@ fn job_of(session: OwnedSession, recording: &Recording, opened: Reopened) -> Res
 fn is_finished(session: &Session) -> bool {
     let recording = session.recording_ts();
     let Ok(metadata) = std::fs::metadata(&recording) else { return false };
-    // Programs that wait for frames have not been told of its end.
+    // Clients that wait for its frames do not know yet that the session has ended.
     if session.state().is_some_and(|state| !state.ended) {
         return false;
     }

@@ -23,8 +23,8 @@ pub struct UnsyncedRecording {
 ///
 /// # Errors
 ///
-/// Returns an error if the last bytes could not be synced. Earlier failures are logged as
-/// warnings; the first one of each recording is remembered for ever.
+/// Returns an error if the last bytes could not be synced. Earlier failures are logged as warnings;
+/// the first failure of each recording is stored permanently.
 pub fn run(
     recordings: &Receiver<UnsyncedRecording>,
     interval: Duration,
@@ -44,7 +44,7 @@ pub fn run(
         next_sync = Instant::now() + interval;
         let mut outcome = Ok(());
         open.retain(|recording| {
-            // Checked before the sync: bytes written meanwhile are synced the next time.
+            // Read before the sync: bytes written meanwhile are synced the next time.
             let was_finished = recording.written.is_finished();
             let synced = recording.sync.sync();
             if let Some(from) = recording.sync.failed_from() {

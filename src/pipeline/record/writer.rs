@@ -1,9 +1,9 @@
 //! The writer thread: appends received bytes to `recording.ts`.
 //!
-//! If the file cannot be written (disk full, read-only, broken), received bytes are not
-//! discarded: they stay in memory (at most the capacity of the queue of chunks, 4 MiB),
-//! the sender is disconnected so that it notices, and the write is retried once per
-//! second. Senders are accepted again once everything held is in the file.
+//! If the file cannot be written (disk full, read-only, broken), received bytes are not discarded:
+//! they stay in memory (at most the capacity of the queue of chunks, 4 MiB), the sender is
+//! disconnected to make it notice, and the write is retried once per second. Senders are accepted
+//! again once all held bytes are in the file.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -26,7 +26,7 @@ use crate::telemetry::Counters;
 /// the file still exists and that there is free space.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Interval at which a write is repeated while space of a deleted recording becomes free.
+/// Retry interval while the space of a deleted recording becomes free.
 const ROOM_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Writes chunks until the channel is closed.
@@ -39,11 +39,11 @@ pub struct Writer<'a> {
     /// Whether senders are accepted.
     accepting: watch::Sender<bool>,
     shutdown: Shutdown,
-    /// Knows how much space has to stay free, and makes room.
+    /// Determines how much space must stay free, and frees space.
     retention: &'a Retention<'a>,
     last_check: Option<Instant>,
-    /// Bytes that were held for the cut of a recording that was removed. They are written after
-    /// the bytes whose write failed, and before any others.
+    /// Bytes held for the cut of a recording that was removed. They are written after the bytes
+    /// whose write failed, and before all others.
     held: Vec<u8>,
 }
 
@@ -84,8 +84,8 @@ impl<'a> Writer<'a> {
                 Chunk::Bytes(bytes) => self.take(&bytes)?,
                 Chunk::EndOfConnection => {
                     self.end_connection()?;
-                    // Only now: a sender that asks for the length, to send the rest, gets
-                    // the full length.
+                    // Only now: a sender that asks for the length, to send the rest, must get the
+                    // full length.
                     self.resume();
                 }
             }
@@ -183,14 +183,14 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Deletes old recordings if the disk is full. Returns whether to repeat the write at once.
+    /// Deletes old recordings if the disk is full. Returns whether to repeat the write immediately.
     fn has_made_room(&self, error: &Error) -> bool {
         if error.kind() != Kind::NoSpace {
             return false;
         }
         match self.counters.recorder.during(|| self.retention.make_room()) {
             Room::Made => true,
-            // Also during a shutdown: what was received is to be written.
+            // Also wait during a shutdown: received bytes must still be written.
             Room::Coming => {
                 std::thread::sleep(pause::of(ROOM_INTERVAL));
                 true

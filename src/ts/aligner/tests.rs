@@ -1,4 +1,4 @@
-//! Packets of every size, torn, cut and joined.
+//! Tests packets of every size, torn, cut and joined.
 
 use proptest::prelude::*;
 
@@ -17,7 +17,7 @@ fn seen(found: &Aligned<'_>) -> Seen {
     }
 }
 
-/// Returns what is found in bytes from offset 1000 on.
+/// Returns the items found in bytes from offset 1000 on.
 fn align(pieces: &[&[u8]], size: PacketSize) -> Vec<Seen> {
     align_with(Aligner::begin(ByteOffset(1000), size), pieces)
 }
@@ -38,7 +38,7 @@ fn align_with(mut aligner: Aligner, pieces: &[&[u8]]) -> Vec<Seen> {
     all
 }
 
-/// Returns where the whole packets end if a connection ends after these bytes.
+/// Returns the end of the whole packets if a connection ends after these bytes.
 fn whole_until(bytes: &[u8], size: PacketSize) -> u64 {
     let mut aligner = Aligner::begin(ByteOffset(0), size);
     aligner.push(bytes);
@@ -53,7 +53,7 @@ fn packet(mark: u8) -> Vec<u8> {
     bytes
 }
 
-/// Returns packets of `size`, numbered from 1, with `added` as every byte that is added.
+/// Returns packets of `size`, numbered from 1. Every additional byte is `added`.
 fn stream(size: PacketSize, count: u8, added: u8) -> Vec<u8> {
     let lead = vec![added; size.leading_bytes()];
     let trail = vec![added; size.trailing_bytes()];
@@ -121,7 +121,7 @@ fn after_a_loss_of_sync_bytes_that_are_added_confuse_nothing() {
     for size in PacketSize::ALL {
         for added in [0, SYNC_BYTE] {
             let good = stream(size, 20, added);
-            // Torn anywhere, as by a sender that skips what it cannot send.
+            // Torn at any byte, as by a sender that skips data that it cannot send.
             for torn in 1..size.bytes() {
                 let bytes = [&good[..3 * size.bytes() + torn], &good[..]].concat();
                 let found = packets_at(&align(&[&bytes], size));
@@ -163,7 +163,7 @@ fn a_packet_that_begins_in_the_parity_of_the_last_one_is_found() {
 fn a_short_connection_of_another_size_is_kept_whole() {
     for before in PacketSize::ALL {
         for size in PacketSize::ALL {
-            // A sender of one or two packets may leave none or one.
+            // A sender of one or two packets may leave zero or one packet.
             for count in 3..8 {
                 let mut writer = Aligner::begin(ByteOffset(0), PacketSize::Plain);
                 let first = stream(before, 20, 2);

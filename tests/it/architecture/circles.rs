@@ -31,7 +31,7 @@ fn circle_in(folder: &[String], sources: &[Source]) -> Option<String> {
         others.remove(&own);
         imports.entry(own).or_default().extend(others);
     }
-    // Whatever imports nothing that is left is in no circle.
+    // A module that imports no remaining module is in no circle.
     loop {
         let free: Vec<_> = imports
             .iter()
@@ -46,7 +46,7 @@ fn circle_in(folder: &[String], sources: &[Source]) -> Option<String> {
     (!imports.is_empty()).then(|| format!("{}: {imports:?}", folder.join("/")))
 }
 
-/// Returns the names that a module takes from its children, each with the child.
+/// Returns the names that a module imports from its children, each with the child.
 fn reexports(code: &str, children: &BTreeSet<String>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for statement in code.split(';').filter_map(|code| Some(code.rsplit_once("use ")?.1)) {

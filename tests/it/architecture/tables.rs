@@ -1,4 +1,4 @@
-//! What may import what, and which modules may use which crates.
+//! Allowed imports, and the modules that may use each crate.
 
 /// Every top-level module, and the modules that it may import. A module is listed after
 /// those that it imports, so there are no cycles.
@@ -43,7 +43,7 @@ pub(super) const MAY_IMPORT: [(&str, &[&str]); 27] = [
     ]),
 ];
 
-/// The modules of `pipeline`, and those of them that each may import, in the same order.
+/// The modules of `pipeline`, each with those that it may import, in the same order.
 #[rustfmt::skip]
 pub(super) const PIPELINE: [(&str, &[&str]); 10] = [
     ("options", &[]),

@@ -1,5 +1,5 @@
-//! Caches ffmpeg's verdicts and the clips it encodes below `target/`, so that ffmpeg runs once for
-//! each input, command line and version of ffmpeg.
+//! Caches ffmpeg's verdicts and encoded clips below `target/`, so that ffmpeg runs once per input,
+//! command line and version.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -14,9 +14,9 @@ use ring::digest::{Context, SHA256};
 /// Increase this if the content of a cached file changes while its command line does not.
 const FORMAT: u64 = 1;
 
-/// The whole output of `ffmpeg -version`, since libraries and build options matter too. It does
-/// not name the versions of x264 and x265: after an update of those alone, a cached clip stays,
-/// which is as good a clip as a new one.
+/// The whole output of `ffmpeg -version`, since libraries and build options matter too. The
+/// versions of x264 and x265 are not included: after an update of those alone, a cached clip stays
+/// valid for these tests.
 static VERSION: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let output = Command::new("ffmpeg").arg("-version").output();
     output.expect("callers check that ffmpeg is installed").stdout

@@ -1,4 +1,4 @@
-//! Compares what recorders leave: one without faults and others.
+//! Compares the files left by recorders with and without faults.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::index;
 
-/// What is left at the end, as far as it does not depend on time and place.
+/// The final files, as far as they do not depend on time and place.
 #[derive(Debug, PartialEq)]
 pub struct Left {
     pub recording: Vec<u8>,

@@ -22,8 +22,8 @@ pub struct Ended {
 /// Options that keep many frames.
 pub const RULE: [&str; 4] = ["--scene-threshold", "0.02", "--max-frame-interval", "0.5"];
 
-/// Returns a recorder of session `s` that keeps many frames and syncs often. The caller
-/// reads its standard error.
+/// Returns a recorder of session `s` that keeps many frames and syncs often. The caller must read
+/// its standard error.
 pub fn recorder(sessions: &Path) -> Command {
     let mut command = scenetap();
     command.args(["record", "--listen", &unused_address(), "--session", "s"]);
@@ -32,14 +32,15 @@ pub fn recorder(sessions: &Path) -> Command {
     command
 }
 
-/// Returns how many bytes of whole packets of `clip` are recorded, where a sender continues.
+/// Returns the number of bytes of whole packets of `clip` that are recorded, from which a sender
+/// continues.
 pub fn whole_packets(recording: &Path, clip: &[u8]) -> usize {
     let packet_bytes = find_phase(clip).unwrap().1.bytes();
     let recorded_bytes = std::fs::metadata(recording).map_or(0, |file| file.len() as usize);
     recorded_bytes / packet_bytes * packet_bytes
 }
 
-/// Returns what a recorder without faults leaves.
+/// Returns the files left by a recorder without faults.
 pub fn undisturbed(clip: &[u8]) -> Left {
     let folder = tempfile::tempdir().unwrap();
     let ended = record(folder.path(), clip, None);

@@ -1,4 +1,4 @@
-//! Changes packets of a real stream in ways that senders in the field do.
+//! Changes packets of a real stream in ways that occur in the field.
 
 use std::collections::HashMap;
 
@@ -39,7 +39,7 @@ pub fn pes_at(packet: &Packet) -> Option<usize> {
     (begins && at + 19 <= TS_PACKET_BYTES).then_some(at)
 }
 
-/// Returns the table that is whole in a packet.
+/// Returns the range of a table that is contained in one packet.
 fn section_in(packet: &Packet) -> Option<std::ops::Range<usize>> {
     let at = ts::payload_start(packet);
     if !Header::of(packet).unit_start() || at >= TS_PACKET_BYTES {
@@ -52,8 +52,8 @@ fn section_in(packet: &Packet) -> Option<std::ops::Range<usize>> {
     (section.end <= TS_PACKET_BYTES && matches!(packet[from], PAT_ID | PMT_ID)).then_some(section)
 }
 
-/// Calls `change` with each table, which may change its length, and writes it back with a new CRC.
-/// The CRC is not part of it.
+/// Calls `change` with each table, without its CRC. `change` may change the length. Writes the
+/// table back with a new CRC.
 pub fn change_tables(packets: &mut [Packet], mut change: impl FnMut(u16, &mut Vec<u8>)) {
     const CRC_BYTES: usize = 4;
     let mut map_pids = Vec::new();
@@ -80,7 +80,7 @@ pub fn change_tables(packets: &mut [Packet], mut change: impl FnMut(u16, &mut Ve
     }
 }
 
-/// Counts the packets of each PID again.
+/// Renumbers the packets of each PID.
 pub fn count_again(packets: &mut [Packet]) {
     let mut counters = HashMap::new();
     for packet in packets.iter_mut().filter(|packet| pid(packet) != NULL_PID) {
@@ -92,7 +92,7 @@ pub fn count_again(packets: &mut [Packet]) {
     }
 }
 
-/// Gives streams and tables other PIDs, in the tables as well.
+/// Moves streams and tables to other PIDs, and updates the tables.
 pub fn move_pids(packets: &mut [Packet], pids: &[(u16, u16)]) {
     let moved = |pid: u16| pids.iter().find(|(old, _)| *old == pid).map_or(pid, |(_, new)| *new);
     let put = |bytes: &mut [u8]| {
@@ -125,7 +125,7 @@ pub fn each_stream(section: &mut [u8], mut visit: impl FnMut(&mut [u8])) {
     }
 }
 
-/// Adds ticks to every PTS, DTS and PCR of the packets from the one at `from` on.
+/// Adds ticks to every PTS, DTS and PCR, starting with the packet at `from`.
 pub fn shift_times(packets: &mut [Packet], from: usize, ticks: i64) {
     for packet in &mut packets[from..] {
         if let Some(at) = pcr_at(packet) {
@@ -196,7 +196,7 @@ pub fn send_twice(packets: &[Packet], of: u16, n: usize) -> Vec<Packet> {
     out
 }
 
-/// Loses `count` packets with payload of a PID, from its `at`-th on.
+/// Removes `count` packets with payload of a PID, starting with its `at`-th.
 pub fn lose(packets: &[Packet], of: u16, at: usize, count: usize) -> Vec<Packet> {
     let mut seen = 0;
     let mut is_kept = |packet: &&Packet| {
@@ -207,7 +207,7 @@ pub fn lose(packets: &[Packet], of: u16, at: usize, count: usize) -> Vec<Packet>
     packets.iter().filter(|packet| is_kept(packet)).copied().collect()
 }
 
-/// Inserts packets after every `n`-th.
+/// Inserts packets after every `n`-th packet.
 pub fn insert(packets: &[Packet], n: usize, insert: impl Fn(u8) -> Packet) -> Vec<Packet> {
     let mut out = Vec::new();
     for (index, packet) in packets.iter().enumerate() {

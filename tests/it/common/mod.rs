@@ -24,8 +24,7 @@ use rustix::process::{Pid, Signal, kill_process};
 pub use scenetap_testkit::{fixture, has};
 use serde_json::Value;
 
-/// Longer than any step takes on the slowest machine. A passing test never waits this
-/// long.
+/// Longer than any step takes on the slowest machine. A passing test never waits this long.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Names of all fixtures.
@@ -65,15 +64,15 @@ pub fn scenetap() -> Command {
     }
     // Read no configuration file of the user or the host.
     command.env("SCENETAP_CONFIG", "");
-    // Retry almost at once.
+    // Retry almost immediately.
     command.env("SCENETAP_PAUSES", "0.02");
     command.env("NO_COLOR", "1").stdin(Stdio::null());
     command
 }
 
-/// Returns an address to listen on that no other recorder of these tests ever has. The port alone
-/// would not do: a sender that still believes in a recorder that was killed would disturb the
-/// recorder of another test that was given the same port.
+/// Returns an address to listen on that no other recorder of these tests uses. A unique port is not
+/// enough: a sender that still tries to reach a killed recorder would disturb another test's
+/// recorder that has received the same port.
 pub fn unused_address() -> String {
     static NEXT: AtomicU16 = AtomicU16::new(1);
     let [high, low] = NEXT.fetch_add(1, Relaxed).to_be_bytes();
@@ -81,7 +80,7 @@ pub fn unused_address() -> String {
 }
 
 /// Removes a session's folder while its recorder runs. The recorder may create a file in a folder
-/// that was just emptied, so it is emptied until it is gone, as `rm -r` typed again.
+/// that was just emptied, so this is repeated until the folder is gone, like `rm -r` typed again.
 pub fn remove_session(folder: &Path) {
     while let Err(error) = std::fs::remove_dir_all(folder) {
         assert_eq!(error.kind(), std::io::ErrorKind::DirectoryNotEmpty, "{}", folder.display());
@@ -183,7 +182,7 @@ impl Recorder {
         }
     }
 
-    /// Ends it with a signal. Returns the log lines that no call has consumed.
+    /// Ends the recorder with a signal. Returns the log lines that were not consumed yet.
     pub fn end_by_signal(mut self) -> Vec<String> {
         self.signal(Signal::TERM);
         assert!(self.child.wait().unwrap().success());
@@ -195,13 +194,13 @@ impl Recorder {
         self.frames.next().map(|line| serde_json::from_str(&line.unwrap()).unwrap())
     }
 
-    /// Waits until it exits. Returns the remaining frames.
+    /// Waits until the recorder exits. Returns the remaining frames.
     pub fn end(mut self) -> (ExitStatus, Vec<Value>) {
         let rest = std::iter::from_fn(|| self.next_frame()).collect();
         (self.child.wait().unwrap(), rest)
     }
 
-    /// Sends it a signal.
+    /// Sends the recorder a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Streams with an oddity, and what their verdict is compared with.
+//! Streams with an oddity, and their expected verdicts.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use scenetap::ts::TS_PACKET_BYTES;
 
 pub const H264: &str = "bbb_h264_bframes_scenecut_360p24";
 pub const HEVC: &str = "bbb_hevc_360p24_gop2s";
-/// One picture after the other, without B pictures.
+/// A stream without B pictures.
 pub const LIVE: &str = "bbb_h264_zerolatency_360p30_gop2s";
 
 pub const AUDIO_PID: u16 = 0x101;
@@ -37,8 +37,8 @@ pub fn odd(bytes: &[u8]) -> Odd {
     Odd { _folder: folder, path }
 }
 
-/// Returns the index of a packet that begins a picture right after audio, from packet `from` on. If
-/// the clock jumps there, the video shows it before the audio.
+/// Returns the index of a packet that begins a picture right after audio, searching from packet
+/// `from` on. If the clock jumps there, the video shows it before the audio.
 pub fn video_after_audio(packets: &[Packet], from: usize) -> usize {
     let after_audio = (from..).filter(|n| mangle::pid(&packets[*n - 1]) == AUDIO_PID);
     let mut video = after_audio.filter(|n| mangle::pid(&packets[*n]) == VIDEO_PID);

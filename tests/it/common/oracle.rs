@@ -24,7 +24,7 @@ pub fn ffmpeg(file: &Path) -> Verdicts {
     ffmpeg_of(file, "0:v:0")
 }
 
-/// Returns ffmpeg's results for the stream that `map` names.
+/// Returns ffmpeg's results for the stream selected by `map`.
 pub fn ffmpeg_of(file: &Path, map: &str) -> Verdicts {
     // One run yields both lists: the first `metadata` filter sees every picture, the second one
     // those that the rule keeps.

@@ -1,4 +1,4 @@
-//! The pictures of a recording as ffmpeg shows them.
+//! The pictures of a recording as shown by ffmpeg.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use super::{Recorder, fixture, oracle, send_bytes};
 /// A picture as ffmpeg decodes it: its time in ticks from the start, and the CRC-32 of its samples.
 pub type Shown = (i64, u32);
 
-/// Returns the pictures of a file, in the order in which ffmpeg shows them.
+/// Returns the pictures of a file, in ffmpeg's presentation order.
 pub fn by_ffmpeg(file: &Path) -> Vec<Shown> {
     let hashes = Ffmpeg::new()
         .args(["-threads", "1", "-i", INPUT, "-map", "0:v:0", "-map", "0:a?", "-c:a", "copy"])
@@ -42,12 +42,13 @@ pub fn record(sessions: &Path, file: &Path) -> PathBuf {
     session
 }
 
-/// Returns how many random places are tried in each recording: `few`, or what `SCENETAP_PLACES` says.
+/// Returns the number of random places to try in each recording: `few`, or the value of
+/// `SCENETAP_PLACES`.
 pub fn places(few: u64) -> u64 {
     from_environment("SCENETAP_PLACES").unwrap_or(few)
 }
 
-/// Returns recordings whose pictures are hard to reach from the middle, each with a name.
+/// Returns recordings with pictures that are hard to reach from the middle, each with a name.
 pub fn recordings(studio: &Studio) -> Vec<(&'static str, PathBuf)> {
     let x264 = |name: &str, options: &str| {
         studio.encode(name, "25", "160x120", &format!("{X264} {options}"), AAC)
@@ -78,7 +79,7 @@ pub fn recordings(studio: &Studio) -> Vec<(&'static str, PathBuf)> {
     ]
 }
 
-/// Leaves the parameter sets of every third key frame, and makes filler data of the others.
+/// Keeps the parameter sets of every third key frame, and replaces the others by filler data.
 fn with_sparse_parameter_sets(stream: &[u8]) -> Vec<u8> {
     const SPS: u8 = 0x67;
     const PPS: u8 = 0x68;

@@ -26,8 +26,7 @@ pub fn from_environment<T: FromStr>(name: &str) -> Option<T> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-/// Returns the seed from the environment, or a new one. Prints it, so that a run can be
-/// repeated.
+/// Returns the seed from the environment, or a new one. Prints it, so that a run can be repeated.
 pub fn seed() -> u64 {
     let seed = from_environment("SCENETAP_SEED")
         .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());

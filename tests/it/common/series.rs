@@ -12,8 +12,8 @@ use super::{index, scenetap};
 /// Length of PAT and PMT, which are prepended if they are not at the cut.
 const TABLE_BYTES: usize = 2 * TS_PACKET_BYTES;
 
-/// Returns the sessions in order. One without a recording does not count: a disk that was full at a
-/// rotation leaves its folder, and the session before it goes on.
+/// Returns the sessions in order. Skips sessions without a recording: if the disk is full at a
+/// rotation, a folder is left, and the recording continues in the session before it.
 pub fn series(sessions: &Path) -> Vec<PathBuf> {
     let name = |number| if number == 1 { "s".into() } else { format!("s_{number}") };
     let folders = (1..).map(|number| sessions.join(name(number)));
@@ -23,7 +23,8 @@ pub fn series(sessions: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Returns the recording of a session or, if a recorder has deleted it, what [`archive`] has of it.
+/// Returns the recording of a session. If a recorder has deleted it, returns the copy of
+/// [`archive`].
 fn recording(session: &Path) -> PathBuf {
     let recording = session.join("stream/recording.ts");
     let archived = archived(session);
@@ -35,7 +36,7 @@ fn archived(session: &Path) -> PathBuf {
     session.with_file_name(".archive").join(format!("{name}.ts"))
 }
 
-/// Gives each recording a second name, so that what a recorder deletes can still be looked at.
+/// Gives each recording a hard link, so that a deleted recording can still be examined.
 pub fn archive(sessions: &Path) {
     std::fs::create_dir_all(sessions.join(".archive")).unwrap();
     for session in series(sessions) {
@@ -58,8 +59,8 @@ fn matches_at(clip: &[u8], at: usize, bytes: &[u8]) -> bool {
     true
 }
 
-/// Tracks how many bytes of the stream precede each complete session, so that a sender
-/// that repeats `clip` knows where to continue.
+/// Tracks the number of stream bytes before each complete session, so that a sender that repeats
+/// `clip` knows where to continue.
 pub struct Progress {
     sessions: PathBuf,
     clip: Vec<u8>,
@@ -85,7 +86,7 @@ impl Progress {
         Progress { archives: true, ..Progress::new(sessions, clip) }
     }
 
-    /// Returns how many bytes of the stream are recorded, in whole packets.
+    /// Returns the number of stream bytes that are recorded, in whole packets.
     pub fn recorded(&mut self) -> usize {
         if self.archives {
             archive(&self.sessions);
@@ -103,7 +104,7 @@ impl Progress {
 
     fn stream_bytes(&self, recording: &Path) -> usize {
         let Ok(mut file) = File::open(recording) else { return 0 };
-        // The length first: a file that grows in between must not seem to begin with nothing.
+        // Read the length first: a file that grows in between must not seem to begin with nothing.
         let length = file.metadata().unwrap().len() as usize;
         let mut front = Vec::new();
         file.by_ref().take(2 * TABLE_BYTES as u64).read_to_end(&mut front).unwrap();
@@ -111,8 +112,9 @@ impl Progress {
     }
 }
 
-/// Returns how many bytes of tables precede the stream in a recording that begins with `front`: none
-/// if they are at the cut, and fewer than all after a kill. `None` if the stream does not follow.
+/// Returns the number of bytes of tables in front of the stream in a recording that begins with
+/// `front`: none if they are at the cut, and fewer than usual after a kill. `None` if the stream
+/// does not follow.
 fn table_bytes(clip: &[u8], at: usize, front: &[u8]) -> Option<usize> {
     let possible = [0, TS_PACKET_BYTES, TABLE_BYTES];
     possible
@@ -120,8 +122,8 @@ fn table_bytes(clip: &[u8], at: usize, front: &[u8]) -> Option<usize> {
         .find(|tables| front.get(*tables..).is_some_and(|rest| matches_at(clip, at, rest)))
 }
 
-/// Asserts that the recordings together are `clip`, repeated, cut before key frames with
-/// their tables. Returns the number of recordings and of bytes of the stream.
+/// Asserts that the recordings together are `clip`, repeated, cut before key frames with their
+/// tables. Returns the number of recordings and of stream bytes.
 pub fn assert_is_cut(sessions: &Path, clip: &[u8]) -> (usize, usize) {
     for (number, session) in series(sessions).iter().enumerate() {
         let bytes = std::fs::read(recording(session)).unwrap();
@@ -133,7 +135,7 @@ pub fn assert_is_cut(sessions: &Path, clip: &[u8]) -> (usize, usize) {
 }
 
 /// Asserts that the recordings together are `clip`, repeated. Returns the number of recordings and
-/// of bytes of the stream. One that was killed right after a cut has no tables in front.
+/// of stream bytes. A recording that was killed right after a cut has no tables in front.
 pub fn assert_is_whole(sessions: &Path, clip: &[u8]) -> (usize, usize) {
     let series = series(sessions);
     let mut at = 0;
@@ -146,8 +148,8 @@ pub fn assert_is_whole(sessions: &Path, clip: &[u8]) -> (usize, usize) {
     (series.len(), at)
 }
 
-/// Asserts that detection kept the same frames as a scan of the recording, in a session
-/// recorded with the options `rule`. Returns how many.
+/// Asserts that detection kept the same frames as a scan of the recording, in a session recorded
+/// with the options `rule`. Returns their number.
 pub fn assert_is_detected(session: &Path, rule: &[&str]) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let scanned = scenetap()

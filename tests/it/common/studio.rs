@@ -1,4 +1,4 @@
-//! Streams made with ffmpeg's encoders.
+//! Streams encoded with ffmpeg.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ impl Studio {
         self.encode_as(name, "null", rate, size, video, audio)
     }
 
-    /// As [`Studio::encode`], after a `filter`.
+    /// As [`Studio::encode`], with a `filter` in front.
     pub fn encode_as(
         &self,
         name: &str,
@@ -53,7 +53,7 @@ impl Studio {
         self.make(name, command.args(["-threads", "1"]).args(video.split_whitespace()))
     }
 
-    /// Returns the stream that an ffmpeg command line makes.
+    /// Returns the output of an ffmpeg command line.
     pub fn make(&self, name: &str, command: Ffmpeg) -> PathBuf {
         let path = self.path(name);
         std::fs::copy(command.file("mpegts"), &path).unwrap();
@@ -64,7 +64,7 @@ impl Studio {
         assert_parity(name, &self.encode(name, "25", "160x120", video, ""));
     }
 
-    /// Concatenates files, like a sender that starts again.
+    /// Concatenates files, like a sender that restarts.
     pub fn join(&self, name: &str, parts: &[&Path]) -> PathBuf {
         let path = self.path(name);
         let bytes: Vec<u8> = parts.iter().flat_map(|part| std::fs::read(part).unwrap()).collect();

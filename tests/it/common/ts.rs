@@ -1,4 +1,4 @@
-//! Writes and changes MPEG-TS packets by hand, in ways that no available muxer does.
+//! Writes and changes MPEG-TS packets in ways that no available muxer does.
 
 use scenetap::ts::{PacketSize, TS_PACKET_BYTES};
 use scenetap_testkit::{Mux, Stream};
@@ -14,8 +14,8 @@ pub fn tables(mux: &mut Mux, stream_type: u8, descriptors: &[u8]) {
     mux.pmt(PMT_PID, 1, 0, &[video]);
 }
 
-/// Returns a stream in packets of `size`. Arrival timestamps count, except for their last byte: that
-/// one, and all of the parity, is `added`.
+/// Returns a stream in packets of `size`. Arrival timestamps increase, except for their last byte,
+/// which is `added`, like every byte of the parity.
 pub fn framed(stream: &[u8], size: PacketSize, added: u8) -> Vec<u8> {
     let mut framed = Vec::with_capacity(stream.len() * size.bytes() / TS_PACKET_BYTES);
     for (n, packet) in stream.chunks_exact(TS_PACKET_BYTES).enumerate() {
@@ -27,7 +27,7 @@ pub fn framed(stream: &[u8], size: PacketSize, added: u8) -> Vec<u8> {
     framed
 }
 
-/// What to do with the header of a PES packet.
+/// Change of the header of a PES packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Header {
     /// Keep it.
@@ -40,8 +40,8 @@ pub enum Header {
     Gone,
 }
 
-/// Changes the headers of the video PES packets, which are counted from 0. No byte of the
-/// video moves.
+/// Changes the headers of the video PES packets, which are counted from 0. The video bytes stay in
+/// place.
 pub fn with_headers(stream: &[u8], header: impl Fn(usize) -> Header) -> Vec<u8> {
     let mut count = 0;
     let mut stream = stream.to_vec();

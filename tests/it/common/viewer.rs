@@ -1,4 +1,4 @@
-//! A person at the real mpv, which has neither window nor sound.
+//! A user of the real mpv, without window and sound.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -21,7 +21,7 @@ impl Viewer {
         Viewer::with_keys("")
     }
 
-    /// A viewer with bindings of their own.
+    /// Returns a viewer with these key bindings.
     pub fn with_keys(bindings: &str) -> Self {
         let viewer = Viewer { folder: tempfile::tempdir().unwrap() };
         let home = viewer.folder.path().join("mpv");
@@ -50,14 +50,14 @@ impl Viewer {
         self.folder.path().join("mpv.log")
     }
 
-    /// Runs `play`, which moves the player that is open.
+    /// Runs `play`, which moves the open player.
     pub fn play(&self, target: &Path, arguments: &[&str]) {
         let played = self.scenetap().arg("play").arg(target).args(arguments).output().unwrap();
         let log = String::from_utf8(played.stderr).unwrap();
         assert!(played.status.success() && log.contains("moved the open player"), "{log}");
     }
 
-    /// Sends the only player a command. Returns its answer; null if it does not answer.
+    /// Sends a command to the only player. Returns its answer; null if it does not answer.
     pub fn ask(&self, command: &Value) -> Value {
         let sockets = std::fs::read_dir(self.sockets()).into_iter().flatten().flatten();
         let is_player = |path: &PathBuf| {
@@ -110,12 +110,12 @@ impl Viewer {
         }
     }
 
-    /// Waits until the player is where it should begin.
+    /// Waits until the player has reached its start position.
     pub fn wait_until_begun(&self) {
         self.wait_for("script-opts", |options| options["scenetap-begun"] == "yes");
     }
 
-    /// Waits until the player is at `seconds`, or less than `tolerance` after it.
+    /// Waits until the player is at `seconds`, or at most `tolerance` after it.
     pub fn wait_for_time(&self, seconds: f64, tolerance: f64) {
         let range = seconds - 0.001..seconds + tolerance;
         self.wait_for("time-pos", |time| time.as_f64().is_some_and(|time| range.contains(&time)));
@@ -126,7 +126,7 @@ impl Viewer {
         self.wait_for("time-pos", |time| time.as_f64().is_some_and(|time| time > seconds));
     }
 
-    /// Makes the player log what it is told to show on its screen.
+    /// Makes the player log the messages for its screen.
     pub fn log_screen(&self) {
         self.set("msg-level", "all=error,cplayer=trace");
     }
@@ -145,8 +145,8 @@ impl Viewer {
         }
     }
 
-    /// Waits until the player shows the picture of the session at `at` rather than one near it:
-    /// mpv converts colors in another way.
+    /// Waits until the player shows the session's picture at `at` rather than an adjacent one. mpv
+    /// converts colors differently, so the pictures are only similar.
     pub fn wait_for_picture(&self, session: &Path, at: f64) {
         let near: Vec<(f64, Vec<u8>)> = (-5..=5)
             .filter_map(|pictures| self.still(session, at + 0.04 * f64::from(pictures) + 0.001))
@@ -186,7 +186,7 @@ impl Viewer {
         self.still(session, -0.0).unwrap().0
     }
 
-    /// Returns the time of the key frame in front of a moment.
+    /// Returns the time of the key frame before a moment.
     pub fn key_frame(&self, session: &Path, at: f64) -> f64 {
         let mut command = scenetap();
         command.arg("clip").arg(session).args(["--from", &at.to_string(), "--json", "-o"]);
@@ -198,7 +198,7 @@ impl Viewer {
 
 impl Drop for Viewer {
     fn drop(&mut self) {
-        // Of a failed test.
+        // After a failed test.
         self.quit();
     }
 }

@@ -1,4 +1,4 @@
-//! A player that dies, hangs or is missing: the recording goes on.
+//! A player that dies, hangs or is missing: recording continues.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -1,4 +1,4 @@
-//! What a player shows of the session, and its keys.
+//! Information and keys in a player.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -25,7 +25,7 @@ fn kept_frames_are_chapters_as_they_come_and_free_keys_go_to_them() {
     if !has("mpv") {
         return;
     }
-    // Two keys are the user's own.
+    // Two keys are bound by the user.
     let viewer = Viewer::with_keys("n show-text mine\nCtrl+s script-message scenetap still\n");
     let clip = std::fs::read(fixture("bbb_h264_bframes_scenecut_360p24")).unwrap();
     let sessions = viewer.folder.path().join("sessions");

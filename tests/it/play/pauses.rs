@@ -1,4 +1,4 @@
-//! A sender that pauses, while its stream is watched.
+//! A sender that pauses while its stream is watched.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -52,9 +52,10 @@ impl Broadcast {
         player
     }
 
-    /// Waits until mpv has met the end of the file, which takes it 2 s if it has seen the file grow.
+    /// Waits until mpv has reached the end of the file, which takes it 2 s if it has seen the file
+    /// grow.
     fn wait_for_end(&self) {
-        // It may still have met the one before.
+        // It may have reached the previous end only.
         let newest = self.viewer.newest(&self.recorder.session);
         self.viewer.wait_for_time_after(newest - 0.3);
         self.viewer.wait_for("eof-reached", |is_reached| *is_reached == json!(true));
@@ -88,7 +89,7 @@ fn at_the_edge_playing_goes_on_by_itself_where_it_was_at_any_speed() {
             broadcast.viewer.wait_for_time_after(newest - 0.7);
         }
         let before = broadcast.send_part();
-        // The player shows a time at most half a second before the newest picture of that moment;
+        // The player shows a time at most half a second before the newest picture at that time;
         // detection may have found newer pictures since.
         broadcast.viewer.wait_for("time-pos", |time| {
             let time = time.as_f64().unwrap_or(newest);
@@ -143,7 +144,7 @@ fn a_seek_beyond_the_edge_ends_there_and_playing_goes_on_with_what_comes() {
         broadcast.viewer.wait_for_time_after(newest - 1.5);
         broadcast.viewer.set("pause", is_paused);
         broadcast.viewer.ask(&json!(["seek", 3600, flags]));
-        // It would wait for an hour.
+        // Otherwise, it would wait for an hour.
         broadcast.viewer.wait_for("seeking", |is_seeking| *is_seeking == json!(false));
         let near = newest - 2.0..newest + 0.1;
         broadcast

@@ -1,4 +1,4 @@
-//! Where `play` begins, and where it moves an open player.
+//! Start positions of `play`, and destinations of an open player.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::common::studio::{AAC, Studio, X264};
 use crate::common::viewer::{Viewer, scenes};
 use crate::common::{Recorder, fixture, has};
 
-/// Opens a player on a session, and pauses it once it is beyond `begun`.
+/// Opens a player on a session, and pauses it once it has passed `begun`.
 fn open(viewer: &Viewer, session: &Path, arguments: &[&str], begun: f64) -> Child {
     let player = viewer.scenetap().arg("play").arg(session).args(arguments).spawn().unwrap();
     viewer.wait_until_begun();
@@ -21,8 +21,8 @@ fn open(viewer: &Viewer, session: &Path, arguments: &[&str], begun: f64) -> Chil
     player
 }
 
-/// Moves the player to each place that `play` knows, and compares time and picture. `newest` is the time of
-/// the last picture.
+/// Moves the player to each kind of destination of `play`, and compares time and picture. `newest` is the
+/// time of the last picture.
 fn go_everywhere(viewer: &Viewer, session: &Path, newest: f64) {
     let scenes = scenes(session);
     let (id, middle) = &scenes[scenes.len() / 2];
@@ -67,7 +67,7 @@ fn every_place_of_a_live_h264_stream_is_found_by_time_and_picture() {
     viewer.play(&session, &["--live"]);
     assert_eq!(viewer.get("pause"), false);
     viewer.wait_for_time_after(newest - 0.5);
-    // It goes on with what comes.
+    // The player continues with new pictures.
     sender.write_all(&clip[half..]).unwrap();
     viewer.wait_for_time_after(newest + 1.0);
     viewer.quit();
@@ -126,19 +126,20 @@ fn a_moment_and_a_frame_are_found_also_after_the_clock_has_started_again() {
     let session = record(&viewer.folder.path().join("sessions"), &joined);
     let key_frame = |at: f64| viewer.key_frame(&session, at);
     let mut player = open(&viewer, &session, &["--at", "1.5"], 1.49);
-    // Before the first restart, the picture itself is found.
+    // Before the first restart, the exact picture is found.
     for at in [1.5, 2.3] {
         // Between two pictures, mpv shows the later one.
         let at = viewer.still(&session, at).unwrap().0;
         viewer.play(&session, &["--at", &at.to_string()]);
         viewer.wait_for_picture(&session, at);
     }
-    // After it, the key frame before.
+    // After the restart, the preceding key frame is found.
     for at in [4.4, 7.9, 5.2, -1.0] {
         viewer.play(&session, &["--at", &at.to_string()]);
         viewer.wait_for_picture(&session, key_frame(at));
     }
-    // Back to where the player's timeline is ours; a search by time may end in the third clip.
+    // Return to the part in which the player's timeline is the recording's; a seek by time may end in the
+    // third clip.
     let at = viewer.still(&session, 1.9).unwrap().0;
     viewer.play(&session, &["--at", &at.to_string()]);
     viewer.wait_for_picture(&session, at);
@@ -147,7 +148,7 @@ fn a_moment_and_a_frame_are_found_also_after_the_clock_has_started_again() {
     let [(id, first), .., (_, second)] = &late[..] else { panic!("{scenes:?}") };
     viewer.play(&session, &["--frame", id]);
     viewer.wait_for_picture(&session, key_frame(*first));
-    // From there on, by what the player shows: its own timeline says nothing.
+    // From there on, navigate by the shown picture: the player's own timeline is meaningless.
     for _ in 1..late.len() {
         viewer.play(&session, &["--next-scene"]);
     }

@@ -1,4 +1,4 @@
-//! A player goes on with the next session of its recorder.
+//! A player continues with the next session of its recorder.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ fn record_play_goes_on_with_the_next_session_which_finds_the_player() {
     });
     viewer.wait_for("path", is_in("s"));
     recorder.wait_for("/s_2");
-    // What is played is not deleted, although it is more than is kept.
+    // A recording that is being played is not deleted, although it exceeds the limit.
     viewer.wait_for("path", is_in("s_2"));
     recorder.wait_for("deleted the recording of session s (");
     sender.join().unwrap();
@@ -85,7 +85,7 @@ fn scenes_and_the_live_edge_are_found_in_later_and_earlier_sessions_of_a_series(
     viewer.play(&first, &["--next-scene"]);
     viewer.wait_for("path", is_in(&second));
     viewer.wait_for_picture(&second, scenes(&second)[0].1);
-    // Found by the name of either session; back in the first one it is still paused.
+    // The player is found by the name of either session; back in the first one, it is still paused.
     viewer.play(&second, &["--prev-scene"]);
     viewer.wait_for("path", is_in(&first));
     viewer.wait_for_picture(&first, last.1);

@@ -1,8 +1,8 @@
 //! Shared by scenetap's unit tests, integration tests and fuzz targets: a test muxer, a CRC, and
 //! the check for external tools.
 //!
-//! This crate does not depend on scenetap: a muxer built from the code under test would agree
-//! with its mistakes.
+//! This crate does not depend on scenetap: a muxer built from the code under test would share its
+//! mistakes.
 
 mod mux;
 mod paced;

@@ -1,11 +1,11 @@
-//! Muxes packets and tables by hand, for streams that no real muxer writes (ISO/IEC 13818-1).
+//! Muxes packets and tables for streams that no real muxer writes (ISO/IEC 13818-1).
 
 use std::collections::HashMap;
 
 /// Bytes in a transport packet.
 pub const PACKET_BYTES: usize = 188;
 
-/// Bytes in a packet's payload where there is no adaptation field.
+/// Number of payload bytes in a packet without an adaptation field.
 const PAYLOAD_BYTES: usize = PACKET_BYTES - 4;
 
 /// Returns the CRC-32/MPEG-2 (ISO/IEC 13818-1, annex A) of `bytes`. A test in `demux/psi.rs`
@@ -27,12 +27,12 @@ pub fn section(table_id: u8, id: u16, version: u8, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// An elementary stream, as a PMT lists it.
+/// An elementary stream in a PMT.
 #[derive(Debug, Clone, Copy)]
 pub struct Stream<'a> {
     /// `stream_type` (table 2-34).
     pub kind: u8,
-    /// PID of the packets that carry it.
+    /// PID of its packets.
     pub pid: u16,
     /// Descriptors, each with its tag and length.
     pub descriptors: &'a [u8],

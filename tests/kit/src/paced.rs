@@ -1,4 +1,4 @@
-//! Packets with clock references and nothing to decode, for tests of pacing.
+//! Packets with clock references but no content, for tests of pacing.
 
 use crate::mux::{PACKET_BYTES, stamp};
 

@@ -1,4 +1,4 @@
-//! External tools and real streams: detects them, and skips a test that lacks them.
+//! External tools and real streams: detects them, and skips a test if they are missing.
 //!
 //! | variable | effect |
 //! |---|---|
@@ -59,7 +59,7 @@ fn material() -> Option<PathBuf> {
     None
 }
 
-/// Returns a file that is next to the real streams. Skips the test, or panics, as [`material`].
+/// Returns a file stored with the real streams. Skips the test, or panics, as [`material`].
 pub fn material_file(name: &str) -> Option<PathBuf> {
     Some(material()?.join(name)).filter(|path| path.is_file())
 }
@@ -78,8 +78,8 @@ pub fn material_streams() -> Option<Vec<PathBuf>> {
     Some(streams)
 }
 
-/// Reports that the calling test is skipped, on standard error (`writeln!` is not captured by
-/// libtest, `eprintln!` is) and in the file named by `SCENETAP_LEFT_OUT`.
+/// Reports that the calling test is skipped: on standard error (`writeln!` is not captured by
+/// libtest, `eprintln!` is) and in the file given by `SCENETAP_LEFT_OUT`.
 pub fn leave_out(reason: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");

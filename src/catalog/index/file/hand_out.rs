@@ -1,4 +1,4 @@
-//! Handing out frames of an index that another process may own.
+//! Hands out frames of an index that another process may own.
 
 use std::path::Path;
 
@@ -7,15 +7,15 @@ use crate::catalog::handouts::{Event, Handouts};
 use crate::error::Result;
 
 impl IndexFile {
-    /// Reads the entries, restores those that `copy` has, and calls `decide` with them and what the journal says, under the lock. What it returns is
-    /// in the journal and synced before this returns; then, if `shows` of the number of entries, the index
-    /// shows it.
+    /// Under the lock, loads the entries, restores missing ones from `copy`, and calls `decide` with the
+    /// entries and the handouts of the journal. Appends the returned events to the journal and syncs it.
+    /// Then, if `shows` returns true for the number of entries, also updates the index.
     ///
     /// # Errors
     ///
-    /// Returns the error of `decide`; or an error if the index or the journal cannot be read or
-    /// written, of [`Kind::Busy`](crate::error::Kind::Busy) if another process holds the lock for too long. Nothing is handed
-    /// out then.
+    /// Returns the error of `decide`; or an error if the index or the journal cannot be read or written, of
+    /// [`Kind::Busy`](crate::error::Kind::Busy) if another process holds the lock for too long. In all cases,
+    /// no frame is handed out.
     pub fn hand_out(
         &mut self,
         entries: &mut Entries,
@@ -33,9 +33,9 @@ impl IndexFile {
         } else if !is_stale {
             return Ok(events);
         }
-        // Without entries, nothing can be shown, and the index may not exist yet.
+        // Without entries, there is nothing to update, and the index may not exist yet.
         if entries.len() > 0 && shows(entries.len()) {
-            // It has happened: every reader takes it from the journal.
+            // The events are effective: every reader takes them from the journal.
             if let Err(error) = self.publish_locked(entries) {
                 tracing::warn!("{error}; the journal of handouts has it");
             }

@@ -13,7 +13,7 @@ use crate::media::{ByteOffset, Damage, Reason};
 use crate::pipeline::analyzer::RestartPoint;
 use crate::ts::{TS_PACKET_BYTES, TsPacket};
 
-/// Everything that is found.
+/// Everything that an analyzer returned.
 #[derive(Debug, PartialEq)]
 struct Found {
     verdicts: Vec<(ByteOffset, Ticks, u64, Option<Reason>)>,
@@ -23,8 +23,8 @@ struct Found {
     restart: Option<RestartPoint>,
 }
 
-/// Analyzes `packets`, of which those with an index in `lost` are missing. At each index in `ends`,
-/// nothing more is there for a while.
+/// Analyzes `packets` except those with an index in `lost`. At each index in `ends`, no more
+/// packets are available for a while.
 fn analyze(packets: &[u8], lost: &[usize], ends: &[usize], mut analyzer: Analyzer) -> (Found, u64) {
     analyzer.set_backlog(packets.len() as u64);
     let (mut verdicts, mut kept, mut parallel) = (Vec::new(), Vec::new(), 0);
@@ -48,7 +48,7 @@ fn analyze(packets: &[u8], lost: &[usize], ends: &[usize], mut analyzer: Analyze
         at += TS_PACKET_BYTES as u64;
         parallel += u64::from(analyzer.is_parallel());
         if ends.contains(&index) {
-            // More may come at once.
+            // Several calls may be needed.
             let _ = analyzer.catch_up(false).unwrap();
         }
         while analyzer.is_full() {
@@ -85,7 +85,7 @@ const CLIPS: [&str; 5] = [
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
 
-    /// Wherever it is cut, with any rule and any packets missing.
+    /// Pieces change nothing, wherever the stream is cut, for any rule and any missing packets.
     #[test]
     fn pieces_give_the_same_as_one_after_the_other(
         (clip, jobs, min_units, good_units) in (0..CLIPS.len(), 2_usize..5, 1_usize..90, 1_usize..90),
@@ -110,7 +110,7 @@ proptest! {
 #[test]
 fn pictures_that_no_forecast_copied_are_decoded_again() {
     let packets = std::fs::read(fixture(CLIPS[0])).unwrap();
-    // With any interval, the forecast of a piece depends on all before it.
+    // For any interval, the forecast of a piece depends on everything before it.
     for interval in [0.05, 0.5, 1.7, 3.3] {
         let (expected, _) = analyze(&packets, &[], &[], analyzer(interval, 0.3));
         let (found, _) = analyze(&packets, &[], &[], parallel(analyzer(interval, 0.3), 3, 20, 20));

@@ -1,18 +1,18 @@
 //! Forecasts which pictures of a piece will be kept, before the pieces in front of it are decided.
 //!
-//! A wrong forecast costs time and changes nothing: a kept picture that was not foreseen is decoded
-//! again.
+//! A wrong forecast costs time but does not change the result: a kept picture that was not foreseen
+//! is decoded again.
 
 use super::lane::PiecePicture;
 use crate::detect::score::{Mafd, scene_score};
 use crate::detect::{Difference, Rule};
 use crate::media::Ticks;
 
-/// The rule of the detector, with what is known at the start of a piece.
+/// The rule of the detector, with the state known at the start of a piece.
 #[derive(Debug, Clone, Copy)]
 pub struct Forecast {
     rule: Rule,
-    /// Time of the last picture that is kept before.
+    /// Time of the last kept picture before.
     kept: Option<Ticks>,
     mafd: Option<Mafd>,
 }
@@ -23,8 +23,8 @@ impl Forecast {
         Forecast { rule, kept, mafd: None }
     }
 
-    /// Passes the times of pictures in front of the piece, in presentation order: the interval of
-    /// the rule goes by some of them, if no scene changes.
+    /// Passes the times of pictures in front of the piece, in presentation order. If no scene
+    /// changes, the rule's interval keeps some of them.
     pub fn pass(&mut self, times: &[Ticks]) {
         for pts in times {
             if self.is_due(*pts) {
@@ -38,7 +38,7 @@ impl Forecast {
         let Some(pts) = picture.origin.pts.or(picture.origin.trigger_dts) else { return false };
         let is_kept = match picture.compared {
             Ok(Difference::Samples(mafd)) => {
-                // Of the second picture, the score is at most that.
+                // For the second picture, this is an upper bound of the score.
                 let score = self.mafd.map_or(mafd / 100.0, |before| scene_score(mafd, before));
                 self.mafd = Some(mafd);
                 score > self.rule.scene_threshold || self.is_due(pts)

@@ -1,11 +1,11 @@
-//! Which decoder goes on where a stream is damaged.
+//! Chooses the decoder that continues where a stream is damaged.
 //!
-//! Where a picture is damaged, decoders show what their buffers held before. So the decoder of a
-//! short piece knows too little, and another one decodes the pieces before it as well. And after
-//! damage, decoders have buffers that are not used again until the next damage. So what the next
-//! damaged picture looks like depends on the previous one, however long ago that was: the decoder
-//! that has gone through damage is kept while pieces are decoded, and is brought up to date by the
-//! last intervals.
+//! Where a picture is damaged, decoders show what their buffers held before. The decoder of a short
+//! piece has too little history for that, so another one decodes the pieces before it as well. Also,
+//! after damage, a decoder has buffers that are not used again until the next damage: how the next
+//! damaged picture looks depends on the previous one, however long ago. So a decoder that has gone
+//! through damage is kept while pieces are decoded, and is brought up to date with the last
+//! intervals.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub struct History {
 }
 
 impl History {
-    /// Keeps a decoder that has gone through damage, if there is none already.
+    /// Keeps a decoder that has gone through damage, unless one is kept already.
     pub fn keep(&mut self, decoder: RawDecoder) {
         self.veteran.get_or_insert(decoder);
     }
@@ -37,13 +37,14 @@ impl History {
         }
     }
 
-    /// Forgets everything: the decoder that goes on knows enough.
+    /// Forgets everything: the decoder that continues has enough history.
     pub fn clear(&mut self) {
         *self = History::default();
     }
 
-    /// Returns the decoder that goes on after the last piece in place of that piece's own. `None` if
-    /// its own knows enough. Also returns how many access units and pictures it had failed to decode.
+    /// Returns the decoder that continues after the last piece in place of that piece's own, and the
+    /// number of access units and pictures that it had failed to decode. Returns `None` if the
+    /// piece's own decoder has enough history.
     ///
     /// # Errors
     ///
@@ -58,14 +59,15 @@ impl History {
         Ok(Some((self.catch_up(decoder), undecodable)))
     }
 
-    /// Returns whether the pieces from that with this index on are enough.
+    /// Returns whether the pieces from this index on are enough.
     fn is_enough(&self, from: usize) -> bool {
         let pieces = || self.pieces.iter().skip(from);
         pieces().map(|piece| piece.intervals).sum::<usize>() >= SOUND_INTERVALS
             && pieces().map(|piece| piece.units.len()).sum::<usize>() >= SOUND_UNITS
     }
 
-    /// Decodes as much of the pieces as is necessary. Their pictures are known.
+    /// Decodes as many of the pieces as necessary. The decoded pictures are discarded: they are
+    /// known.
     fn catch_up(&self, mut decoder: RawDecoder) -> RawDecoder {
         let units: Vec<&Arc<AccessUnit>> =
             self.pieces.iter().flat_map(|piece| &piece.units).collect();

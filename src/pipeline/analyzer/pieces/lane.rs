@@ -21,7 +21,7 @@ impl Lane {
     pub fn pull(&mut self) -> Option<PiecePicture> {
         let RawPicture { origin, picture } = self.decoder.pull()?;
         Some(match picture {
-            // It is not shown, and the next one is compared with the one before.
+            // The picture is not shown, so the next one is compared with the one before it.
             _ if origin.pts.is_none() && origin.trigger_dts.is_none() => PiecePicture {
                 origin,
                 compared: Ok(Difference::First),
@@ -43,12 +43,12 @@ impl Lane {
         })
     }
 
-    /// Decodes `units` as far as the picture `known`, and takes it in place of that one. All before
-    /// it are known. Returns the number of access units decoded.
+    /// Decodes `units` up to the picture `known`, and replaces the samples of `known` by the
+    /// result. Discards all pictures before it. Returns the number of access units decoded.
     ///
     /// # Errors
     ///
-    /// Returns an error if the picture does not come again.
+    /// Returns an error if that picture is not decoded again.
     pub fn go_to(&mut self, known: &mut PiecePicture, units: &[Arc<AccessUnit>]) -> Result<usize> {
         for (index, unit) in units.iter().enumerate() {
             self.decoder.push(unit);
@@ -71,20 +71,20 @@ impl Lane {
     }
 }
 
-/// Returns the error for a picture that does not come again.
+/// Returns the error for a picture that is not decoded again.
 pub fn never_again(at: ByteOffset) -> Error {
     Error::new(Stage::Decode, "a picture that was decoded is not decoded again").at(at)
 }
 
 /// A picture of a piece.
 pub struct PiecePicture {
-    /// Where it comes from.
+    /// Position and timestamps of the picture.
     pub origin: Origin,
-    /// Difference from the previous picture; or why this one cannot be used.
+    /// Difference from the previous picture, or the reason why this one cannot be used.
     pub compared: Result<Difference>,
     /// Width and height in pixels.
     pub size: (u32, u32),
-    /// The picture, if it is there.
+    /// The samples, if they are available.
     pub source: Source,
 }
 
@@ -94,23 +94,23 @@ pub enum Source {
     Live(Arc<dyn Picture>),
     /// In memory of their own.
     Copied(Arc<dyn Picture>),
-    /// Nowhere: the picture has to be decoded again.
+    /// Not available: the picture has to be decoded again.
     Gone,
 }
 
 impl PiecePicture {
-    /// Returns whether nothing is wrong with it.
+    /// Returns whether the picture has a time, is undamaged, and could be compared.
     pub fn is_sound(&self) -> bool {
         let is_timed = self.origin.pts.is_some() || self.origin.trigger_dts.is_some();
         is_timed && !self.origin.damaged && self.compared.is_ok()
     }
 
-    /// Returns the difference, and leaves another in its place.
+    /// Returns the difference, and leaves a placeholder.
     pub fn take_compared(&mut self) -> Result<Difference> {
         std::mem::replace(&mut self.compared, Ok(Difference::First))
     }
 
-    /// Returns a checksum of its samples. `None` if they are gone.
+    /// Returns a checksum of the samples; `None` if they are not available.
     pub fn checksum(&self) -> Option<u32> {
         match &self.source {
             Source::Live(picture) | Source::Copied(picture) => Some(picture.checksum()),

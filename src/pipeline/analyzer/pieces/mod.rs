@@ -1,14 +1,14 @@
-//! Decodes a backlog on all cores, with the same result as one after the other.
+//! Decodes a backlog on all cores, with the same result as one picture after the other.
 //!
-//! The stream is cut in front of random access points at which nothing refers to what is before.
-//! Each piece is decoded by a decoder of its own, which goes on into the next piece until it
-//! returns the picture of its first access unit. That picture was decoded twice: if both are the
-//! same, so are all after it. If they differ, or if anything is wrong with either piece, the
-//! decoder of the first goes on through the second, as it would have without the cut.
+//! The stream is cut in front of random access points after which no picture refers to an earlier
+//! one. Each piece has its own decoder, which continues into the next piece until it returns the
+//! picture of that piece's first access unit. That picture is decoded twice: if both results are the
+//! same, so are all later ones. If they differ, or if anything is wrong with either piece, the
+//! decoder of the first piece continues through the second, as it would have without the cut.
 //!
 //! ```text
 //! access units ─▶ piece ─▶ worker ─▶ stitcher ─▶ pictures in order
-//!                            │          └ history: whose decoder goes on after damage
+//!                            │          └ history: whose decoder continues after damage
 //!                            └ forecast: which pictures to copy
 //! ```
 
@@ -39,15 +39,15 @@ pub use piece::{PieceLength, Workers};
 use stitcher::Stitcher;
 use worker::{Outcome, PieceTask};
 
-/// Maximum number of access units of a piece, and of their bytes. If there is no cut point, the rest
-/// is decoded one picture after the other.
+/// Maximum number of access units of a piece; below, of bytes. If a piece reaches this without a cut
+/// point, the following pictures are decoded one after the other.
 const MAX_UNITS: usize = 1_024;
 const MAX_BYTES: usize = 32 << 20;
 
-/// Pieces for each worker, of those that are known of.
+/// Number of pieces per worker into which the known backlog is divided.
 const PIECES_PER_JOB: u64 = 8;
 
-/// A piece with a worker.
+/// A piece that was handed to a worker.
 struct Submitted {
     piece: Arc<StreamPiece>,
     outcome: Receiver<Result<Outcome>>,
@@ -59,12 +59,13 @@ pub struct Backlog {
     rule: Rule,
     codec: VideoCodec,
     length: PieceLength,
-    /// Number of bytes that are enough for a piece of the minimum length.
+    /// Number of bytes at which a piece of the minimum length is long enough.
     good_bytes: usize,
-    /// The piece that grows.
+    /// The growing piece.
     open: Option<StreamPiece>,
     has_ended: bool,
-    /// The piece before it, until its worker can be given what it decodes beyond its end.
+    /// The piece before the growing one, until the first access units of the latter are known, which
+    /// its worker also decodes.
     complete: Option<StreamPiece>,
     submitted: VecDeque<Submitted>,
     cancelled: Arc<AtomicBool>,
@@ -78,9 +79,8 @@ impl std::fmt::Debug for Backlog {
 }
 
 impl Backlog {
-    /// Goes on after `lane`, which may have gone through damage, or begins at the beginning of a
-    /// stream. `backlog` is the number of
-    /// bytes that are known of, `length` that of pieces.
+    /// Begins after `lane`, which may have gone through damage, or at the beginning of a stream.
+    /// `backlog` is the number of bytes known to be available, `length` the length of pieces.
     pub fn begin(
         workers: Arc<Workers>,
         rule: Rule,
@@ -105,8 +105,8 @@ impl Backlog {
         }
     }
 
-    /// Takes the next access unit. `settings` returns those of a decoder that begins here, if the
-    /// stream may be cut in front of it. `kept` is the time of the last kept picture.
+    /// Takes the next access unit. If the stream may be cut in front of it, `settings` returns the
+    /// settings of a decoder that begins there. `kept` is the time of the last kept picture.
     pub fn push(
         &mut self,
         unit: AccessUnit,
@@ -123,7 +123,8 @@ impl Backlog {
             let is_first = self.stitcher.is_new() && self.open.is_none();
             let mut settings = settings();
             if !is_first {
-                // None but its own: a set that is missing is an error then, and not an old one.
+                // Only the sets in this access unit: a missing set is then an error, and no old set
+                // is used.
                 settings.parameter_sets = parameter_sets(self.codec, &unit.data);
             }
             self.complete = self.open.replace(StreamPiece {
@@ -154,21 +155,21 @@ impl Backlog {
         self.has_ended
     }
 
-    /// Returns whether the growing piece is as long as a piece may be.
+    /// Returns whether the growing piece has reached the maximum length.
     pub fn is_too_long(&self) -> bool {
         self.open
             .as_ref()
             .is_some_and(|open| open.units.len() >= MAX_UNITS || open.bytes >= MAX_BYTES)
     }
 
-    /// Notes damage in the piece that grows.
+    /// Marks the growing piece as damaged.
     pub fn damaged(&mut self) {
         if let Some(open) = &mut self.open {
             open.is_damaged = true;
         }
     }
 
-    /// Ends the input: what has come is decoded, though the stream goes on.
+    /// Ends the input: all access units so far are decoded, although the stream continues.
     pub fn end(&mut self, kept: Option<Ticks>) {
         self.has_ended = true;
         self.submit_complete(kept);
@@ -177,7 +178,7 @@ impl Backlog {
         }
     }
 
-    /// Returns whether the workers have enough to do.
+    /// Returns whether the workers have enough work.
     pub fn is_full(&self) -> bool {
         self.submitted.len() >= 2 * self.workers.jobs.get()
     }
@@ -251,9 +252,9 @@ impl Backlog {
         self.submitted.push_back(Submitted { piece, outcome });
     }
 
-    /// Waits for the next piece in order, and stitches it to those before. Returns what a restart
-    /// in it needs; `None` after `timeout`, or if there is no piece. `size` is the size that a
-    /// decoder would be given now. All stitched pictures must have been pulled.
+    /// Waits for the next piece in order, and stitches it to the pieces before. Returns the data for
+    /// a restart within the piece; `None` after `timeout`, or if no piece was submitted. `size` is
+    /// the size that a decoder would be given now. All stitched pictures must have been pulled.
     ///
     /// # Errors
     ///
@@ -291,7 +292,7 @@ impl Backlog {
         self.stitcher.copy(picture)
     }
 
-    /// Returns the decoder that may go on, and the number of access units and pictures that other
+    /// Returns the decoder that may continue, and the number of access units and pictures that other
     /// decoders failed to decode. Everything must be decided. If the stream `ends` here, any decoder
     /// will do.
     ///

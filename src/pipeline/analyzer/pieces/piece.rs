@@ -12,13 +12,13 @@ use crate::error::{Error, Result, Stage};
 use crate::media::{AccessUnit, ByteOffset, Ticks, VideoCodec};
 use crate::pipeline::analyzer::restart::PassedUnit;
 
-/// How long pieces are. Their first pictures are decoded twice, which takes a share of the time that
-/// is smaller the longer they are.
+/// Length of pieces. The first pictures of each piece are decoded twice, which costs relatively less
+/// the longer the piece is.
 #[derive(Debug, Clone, Copy)]
 pub struct PieceLength {
     /// Minimum number of access units.
     pub min_units: usize,
-    /// Number of access units that are enough, whatever the backlog.
+    /// Number of access units at which a piece is long enough, whatever the backlog.
     pub good_units: usize,
     /// Minimum number of bytes of a backlog that is cut into pieces.
     pub min_backlog: u64,
@@ -53,22 +53,22 @@ pub struct StreamPiece {
     pub settings: Settings,
     /// Whether nothing comes before it in the stream.
     pub is_first: bool,
-    /// Whether packets are missing in or after it.
+    /// Whether packets are missing in the piece or after it.
     pub is_damaged: bool,
     /// Number of random access points.
     pub intervals: usize,
     /// Access units of the piece.
     pub units: Vec<Arc<AccessUnit>>,
-    /// Number of bytes in these.
+    /// Number of bytes in the access units.
     pub bytes: usize,
     /// Times of the pictures, sorted once the piece is complete.
     pub times: Vec<Ticks>,
-    /// What a restart at the random access points needs.
+    /// Data for a restart at the random access points of the piece.
     pub passed: Vec<PassedUnit>,
 }
 
 impl StreamPiece {
-    /// Returns the offset of its first access unit.
+    /// Returns the offset of the piece's first access unit.
     pub fn start(&self) -> ByteOffset {
         self.units.first().map_or(ByteOffset(0), |unit| unit.at)
     }
@@ -79,7 +79,7 @@ impl StreamPiece {
         2 * self.settings.reorder as usize + 4
     }
 
-    /// Opens a decoder for it.
+    /// Opens a decoder for the piece.
     ///
     /// # Errors
     ///
@@ -114,7 +114,7 @@ impl Workers {
         let pool = ThreadPoolBuilder::new()
             .num_threads(jobs.get())
             .thread_name(|number| format!("piece {number}"))
-            // The sender of its result is dropped, which is noticed.
+            // A panic drops the sender of the result, which the receiver notices.
             .panic_handler(|_| {})
             .build()
             .map_err(|cause| Error::new(Stage::Pipeline, "cannot start a thread").because(cause))?;

@@ -1,4 +1,4 @@
-//! Decodes a piece a second time, for kept pictures of which no copy was made.
+//! Decodes a piece once more, for kept pictures that were not copied.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::decode::{Origin, RawDecoder, RawPicture};
 use crate::error::Result;
 use crate::media::{AccessUnit, Picture};
 
-/// Decodes a piece once more, for the pictures that turn out to be kept and were not copied.
+/// Decodes a piece once more, for kept pictures that were not copied.
 #[derive(Debug)]
 pub struct Redecoder {
     decoder: RawDecoder,
@@ -26,12 +26,12 @@ impl Redecoder {
         Ok(Redecoder { decoder: piece.open_lane()?.decoder, next: 0, has_ended: false })
     }
 
-    /// Decodes as far as the picture with this origin, and returns a copy of it. Pictures
-    /// have to be asked for in their order.
+    /// Decodes up to the picture with this origin, and returns a copy of it. Pictures must be
+    /// requested in decoding order.
     ///
     /// # Errors
     ///
-    /// Returns an error if the picture does not come again, or memory is short.
+    /// Returns an error if that picture is not decoded again, or memory is short.
     pub fn find(&mut self, units: &[Arc<AccessUnit>], origin: &Origin) -> Result<Arc<dyn Picture>> {
         loop {
             while let Some(found) = self.next_decoded() {

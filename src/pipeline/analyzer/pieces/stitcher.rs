@@ -23,21 +23,22 @@ struct Tail {
     is_sound: bool,
 }
 
-/// Stitches each piece to the one before.
+/// Stitches each piece to the one before it.
 pub struct Stitcher {
     tail: Option<Tail>,
     /// Whether the decoder of the tail has gone through damage.
     is_veteran: bool,
     history: History,
-    /// Random access intervals and access units in front of the end of the tail that are sound.
+    /// Number of undamaged random access intervals and access units at the end of the tail.
     sound: (usize, usize),
     /// Pictures that are stitched.
     stitched: VecDeque<PiecePicture>,
-    /// The piece that the decoder of the previous one goes through, and the next access unit.
+    /// The piece that the decoder of the previous one continues through, and the index of the next
+    /// access unit.
     redone: Option<(Arc<StreamPiece>, usize)>,
-    /// The piece of the stitched pictures, to decode it again.
+    /// The piece to which the stitched pictures belong, to decode it again.
     stitched_piece: Option<(Arc<StreamPiece>, Option<Redecoder>)>,
-    /// Access units and pictures that failed to decode, of decoders that are closed.
+    /// Number of access units and pictures that closed decoders failed to decode.
     undecodable: u64,
     redone_count: u64,
 }
@@ -81,13 +82,13 @@ impl Stitcher {
         self.undecodable + current
     }
 
-    /// Returns how many pieces were decoded by the decoder of the one before.
+    /// Returns how many pieces were decoded by the decoder of the piece before.
     pub fn redone(&self) -> u64 {
         self.redone_count
     }
 
-    /// Stitches `piece` to those before. `size` is the size that a decoder would be given now;
-    /// `is_last` if no piece follows. All pictures must have been pulled.
+    /// Stitches `piece` to the pieces before. `size` is the size that a decoder would be given now;
+    /// `is_last` is true if no piece follows. All pictures must have been pulled.
     ///
     /// # Errors
     ///
@@ -124,13 +125,14 @@ impl Stitcher {
             if std::mem::take(&mut self.is_veteran) {
                 self.history.keep(tail.lane.decoder);
             }
-            // The picture that both have decoded is compared with the last of the previous piece.
+            // The boundary picture of the tail is the one compared with the last picture of the
+            // previous piece.
             if let (Some(boundary), Some(first)) = (tail.boundary, outcome.pictures.first_mut()) {
                 *first = boundary;
             }
             self.accept(piece, outcome);
         } else if tail.boundary.is_none() && is_last {
-            // So few access units that a decoder returns none of their pictures yet.
+            // The piece is so short that the decoder has not returned any of its pictures yet.
             self.history.add(piece);
             self.tail = Some(Tail { pushed: 0, ..tail });
         } else {
@@ -152,8 +154,8 @@ impl Stitcher {
         Ok(())
     }
 
-    /// Returns the decoder that goes on in place of `other`, which has decoded the last piece. `None`
-    /// if `other` may go on.
+    /// Returns the decoder that continues in place of `other`, which has decoded the last piece.
+    /// Returns `None` if `other` may continue.
     fn replacement(&mut self, other: &RawDecoder) -> Result<Option<RawDecoder>> {
         let Some((decoder, undecodable)) = self.history.replacement()? else { return Ok(None) };
         self.undecodable += other.undecodable();
@@ -161,7 +163,7 @@ impl Stitcher {
         Ok(Some(decoder))
     }
 
-    /// Notes that the tail has reached the end of a piece.
+    /// Records that the tail has reached the end of a piece.
     fn reached_end(&mut self, piece: &StreamPiece, is_sound: bool) {
         let (intervals, units) = self.sound;
         self.sound = match is_sound {
@@ -170,7 +172,7 @@ impl Stitcher {
         };
     }
 
-    /// Decodes as far as the first picture of `piece`.
+    /// Decodes up to the first picture of `piece`.
     fn reach(&mut self, tail: &mut Tail, piece: &StreamPiece) {
         while tail.boundary.is_none() {
             let Some(unit) = piece.units.get(tail.pushed) else { return };
@@ -253,7 +255,7 @@ impl Stitcher {
         }
     }
 
-    /// Returns the decoder that may go on, and the number of access units and pictures that other
+    /// Returns the decoder that may continue, and the number of access units and pictures that other
     /// decoders failed to decode. Everything must be decided. If the stream `ends` here, any decoder
     /// will do.
     ///

@@ -9,44 +9,44 @@ use super::piece::StreamPiece;
 use crate::error::Result;
 use crate::media::{AccessUnit, ByteOffset};
 
-/// Maximum number of bytes of the pictures that are copied in one piece, because they are probably
-/// kept. Any others that are kept are decoded again.
+/// Maximum number of bytes of pictures copied in one piece because they will probably be kept.
+/// Further kept pictures are decoded again.
 const MAX_COPIED_BYTES: usize = 64 << 20;
 
 /// The result for a piece.
 pub struct Outcome {
     /// Pictures, from that of the piece's first access unit on.
     pub pictures: Vec<PiecePicture>,
-    /// Checksum of the first of them.
+    /// Checksum of the first picture.
     pub first_checksum: Option<u32>,
     /// The picture of the first access unit of the next piece.
     pub boundary: Option<PiecePicture>,
-    /// The decoder, after the access units of this piece, and then `overlap_pushed` of the next.
+    /// The decoder, after the access units of this piece and `overlap_pushed` of the next.
     pub lane: Lane,
     /// Number of access units of the next piece that were decoded.
     pub overlap_pushed: usize,
     /// Bytes of the pictures that were copied.
     copied_bytes: usize,
-    /// Whether nothing is wrong with any picture of the piece.
+    /// Whether all pictures of the piece are sound and no access unit failed to decode.
     pub is_sound: bool,
 }
 
-/// What a worker decodes.
+/// Work for one worker.
 pub struct PieceTask {
     /// The piece.
     pub piece: Arc<StreamPiece>,
-    /// The first access units of the next piece, and the offset of the first.
+    /// The first access units of the next piece.
     pub overlap: Vec<Arc<AccessUnit>>,
     /// Offset of the first access unit of the next piece, if there is one.
     pub boundary: Option<ByteOffset>,
-    /// Which pictures will be kept.
+    /// Forecast of the pictures that will be kept.
     pub forecast: Forecast,
     /// Set if the result is no longer wanted.
     pub cancelled: Arc<AtomicBool>,
 }
 
 impl PieceTask {
-    /// Decodes the piece. `None` if it was cancelled.
+    /// Decodes the piece. Returns `None` if it was cancelled.
     pub fn run(mut self) -> Option<Result<Outcome>> {
         let piece = Arc::clone(&self.piece);
         let overlap = std::mem::take(&mut self.overlap);
@@ -91,7 +91,8 @@ impl PieceTask {
         Some(Ok(outcome))
     }
 
-    /// Pictures in front of that of the first access unit belong to the previous piece.
+    /// Adds a picture to the outcome, unless it belongs to the previous piece: such pictures come
+    /// out before that of the first access unit.
     fn take(&mut self, picture: PiecePicture, begun: &mut bool, outcome: &mut Outcome) {
         *begun |= picture.origin.at == self.piece.start();
         if *begun {

@@ -10,7 +10,7 @@ use crate::ts::TsPacket;
 /// Output of a [`UnitReader`], in stream order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnitEvent {
-    /// The selected program is known, or has changed.
+    /// The selected program has become known, or has changed.
     Program(Program),
     /// A coded picture.
     AccessUnit(AccessUnit),
@@ -24,11 +24,11 @@ pub enum UnitEvent {
     Fault(StreamFault),
 }
 
-/// Maximum number of changes of the program that are remembered.
+/// Maximum number of remembered program changes.
 const MAX_PROGRAMS: usize = 64;
 
-/// A stream that takes the place of another begins at its first random access point, or after this
-/// many bytes without one.
+/// A stream that replaces another begins at its first random access point, or after this many bytes
+/// without one.
 const MAX_BYTES_WITHOUT_RANDOM_ACCESS: usize = 16 << 20;
 
 /// Extracts one video stream from the packets and splits it into access units.
@@ -97,13 +97,13 @@ struct Framing {
     framer: Option<Framer>,
     units: Vec<AccessUnit>,
     events: VecDeque<UnitEvent>,
-    /// Programs, each with the offset of the first packet of the video stream for which it counts.
+    /// Programs, each with the offset of the first packet of the video stream to which it applies.
     /// Oldest first.
     programs: VecDeque<(ByteOffset, Program)>,
-    /// The program that counts from the next packet of the video stream on.
+    /// The program that applies from the next packet of the video stream on.
     next_program: Option<Program>,
-    /// Bytes of access units that were left out before the first random access point of a stream
-    /// that has taken the place of another.
+    /// Number of bytes of access units skipped before the first random access point of a stream
+    /// that has replaced another.
     left_out_bytes: Option<usize>,
 }
 

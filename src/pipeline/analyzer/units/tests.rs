@@ -1,4 +1,4 @@
-//! The demuxer on handmade streams with everything that real ones contain.
+//! Tests the demuxer on synthetic streams with everything that real ones contain.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use proptest::prelude::*;
@@ -356,7 +356,7 @@ fn a_gap_behind_a_discontinuity_indicator_is_no_damage() {
     mux.skip_packets(VIDEO_PID, 5);
     let at = mux.bytes.len();
     mux.picture(5, 100);
-    // Stuffed, so that there is an adaptation field for the flag.
+    // Add stuffing, so that an adaptation field holds the flag.
     mux.bytes[at + 5] |= 0x80;
     let found = events(&mux.bytes);
     assert!(!found.iter().any(|event| matches!(event, UnitEvent::Fault(_))));
@@ -385,7 +385,7 @@ fn a_picture_that_misses_a_packet_is_marked_and_those_around_it_are_not() {
 
 #[test]
 fn a_start_in_the_middle_of_a_picture_gives_every_later_one() {
-    // After the tables, and one packet into the third picture.
+    // Start after the tables, and one packet into the third picture.
     let bytes = five_pictures().bytes;
     let late = [&bytes[..2 * TS_PACKET_BYTES], &bytes[6 * TS_PACKET_BYTES..]].concat();
     assert_eq!(contents(&late), expected()[3..]);
@@ -423,7 +423,7 @@ fn audio_in_a_private_stream_is_told_by_its_bytes() {
     };
     let codecs = |first: &[u8]| codecs_with(&[], first);
     assert_eq!(codecs(&[0xff, 0xf1, 0x50, 0x80]), [AudioCodec::Aac; 2]);
-    // With a language, as ffmpeg writes AAC into M2TS; as DVB subtitles.
+    // A language descriptor, as ffmpeg writes with AAC in M2TS; a DVB subtitle descriptor.
     let language = b"\x0a\x04und\0";
     assert_eq!(codecs_with(language, &[0xff, 0xf1, 0x50, 0x80]), [AudioCodec::Aac; 2]);
     assert_eq!(codecs_with(b"\x59\x01\0", &[0xff, 0xf1, 0x50, 0x80]), []);
@@ -449,7 +449,7 @@ fn truncation_at_every_byte_loses_no_earlier_picture() {
 }
 
 proptest! {
-    /// Null packets, other PIDs and damage to them, anywhere.
+    /// Null packets, packets of other PIDs and damage to them, at any position.
     #[test]
     fn packets_of_other_pids_change_nothing(
         others in proptest::collection::vec((0_usize..20, 0x20_u16..0xff, any::<[u8; 184]>(), any::<u8>()), 0..40)

@@ -1,17 +1,17 @@
-//! What a range of packets contains: where its clock starts again, and what is not complete at its end.
+//! Clock restarts within a range of packets, and PES packets that are incomplete at its end.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::media::{ByteOffset, TICKS_PER_SECOND};
 use crate::ts::{Header, NULL_PID, PCR_PER_TICK, PCR_WRAP, TsPacket, discontinuity, payload, pcr};
 
-/// A clock that runs on this far counts as another one: so does ffmpeg.
+/// A clock that advances by more than this between two PCRs counts as another clock, as in ffmpeg.
 const MAX_ADVANCE: u64 = 10 * TICKS_PER_SECOND as u64 * PCR_PER_TICK;
 
-/// A place at which a clock (PCR) starts again without being marked.
+/// A place at which a clock (PCR) restarts without being marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockRestart {
-    /// Offset of the last packet with the clock before.
+    /// Offset of the last packet with the previous clock.
     pub after: ByteOffset,
     /// Offset of the first packet with the new clock.
     pub at: ByteOffset,
@@ -21,11 +21,11 @@ pub struct ClockRestart {
 #[derive(Debug, Default)]
 pub struct Contents {
     clocks: HashMap<u16, (ByteOffset, u64)>,
-    /// Places at which a clock starts again.
+    /// Places at which a clock restarts.
     pub restarts: Vec<ClockRestart>,
     open: HashMap<u16, IncompletePes>,
     has_clock_behind: bool,
-    /// Offsets of the packets behind the range that complete PES packets of it.
+    /// Offsets of the packets behind the range that complete its PES packets.
     pub behind: HashSet<ByteOffset>,
 }
 
@@ -67,8 +67,8 @@ impl Contents {
             }
             return;
         }
-        // A start code, the stream's id and the length (ISO/IEC 13818-1, 2.4.3.6). Sections of tables
-        // do not begin so.
+        // Start code, stream id and length (ISO/IEC 13818-1, 2.4.3.6). Table sections do not begin in
+        // this way.
         let missing = match payload {
             [0, 0, 1, _, 0, 0, ..] => None,
             [0, 0, 1, _, high, low, ..] => {
@@ -87,7 +87,7 @@ impl Contents {
     pub fn push_behind(&mut self, packet: TsPacket<'_>) {
         let header = Header::of(packet.bytes);
         if self.clocks.contains_key(&header.pid()) && pcr(packet.bytes).is_some() {
-            // Whether tables and audio at the end of the range belong to another clock.
+            // Needed to know whether tables and audio at the end of the range belong to another clock.
             self.take_clock(packet);
             self.has_clock_behind = true;
         }
@@ -105,17 +105,17 @@ impl Contents {
         self.behind.insert(packet.at);
     }
 
-    /// Forgets the PES packets that are complete. Called at the end of the range.
+    /// Forgets the complete PES packets. Called at the end of the range.
     pub fn end_range(&mut self) {
         self.open.retain(|_, open| open.missing != Some(0));
     }
 
-    /// Counts every PES packet as complete.
+    /// Treats every PES packet as complete.
     pub fn forget_incomplete(&mut self) {
         self.open.clear();
     }
 
-    /// Returns the PES packets that are not complete: PID, and offset of their first packets.
+    /// Returns the incomplete PES packets: the PID of each, and the offset of its first packet.
     pub fn incomplete(&self) -> HashMap<u16, ByteOffset> {
         self.open.iter().map(|(pid, open)| (*pid, open.at)).collect()
     }

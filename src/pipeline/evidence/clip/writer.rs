@@ -1,7 +1,8 @@
 //! Packets of a range → packets of a clip.
 //!
-//! Packets stay as they are. Left out is what cannot be decoded: the end of a PES packet or section
-//! that begins before the clip, and one that is not complete. A clock that starts again is marked.
+//! Packets are copied unchanged. Omitted is anything that cannot be decoded: the end of a PES
+//! packet or section that begins before the clip, and incomplete PES packets. Clock restarts are
+//! marked.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
@@ -13,26 +14,27 @@ use crate::ts::{
     set_discontinuity,
 };
 
-/// A counter that jumps this far behind a clock that starts again has lost packets.
+/// Distance behind a clock restart within which a jump of a continuity counter is marked too.
+/// Farther behind, packets were lost.
 const MARKED_BYTES: u64 = 1 << 20;
 
 /// Writes the packets of a clip.
 pub struct ClipWriter<'a> {
     output: &'a mut dyn Write,
     as_is: bool,
-    /// Continuity counters of the PIDs that have begun.
+    /// Last continuity counter of each PID of which a unit has started.
     counters: HashMap<u16, u8>,
     restarts: std::iter::Peekable<std::vec::IntoIter<ClockRestart>>,
-    /// The last restart that has begun, and the PIDs that are marked there.
+    /// The last restart so far, and the PIDs marked there.
     current: Option<(ClockRestart, HashSet<u16>)>,
-    /// PES packets that are not complete: PID, and offset of the first packet.
+    /// Incomplete PES packets: the PID of each, and the offset of its first packet.
     incomplete: HashMap<u16, ByteOffset>,
     /// Bytes written so far.
     pub bytes: u64,
 }
 
 impl<'a> ClipWriter<'a> {
-    /// Returns a writer. If `as_is`, what is added to packets of 192 and 204 bytes is kept.
+    /// Returns a writer. If `as_is`, the bytes added to packets of 192 and 204 bytes are kept.
     pub fn new(
         output: &'a mut dyn Write,
         as_is: bool,
@@ -44,11 +46,11 @@ impl<'a> ClipWriter<'a> {
         ClipWriter { output, as_is, counters, restarts, current, incomplete, bytes: 0 }
     }
 
-    /// Writes the tables in front.
+    /// Writes the tables at the beginning of the clip.
     ///
     /// # Errors
     ///
-    /// Returns the errors of the output.
+    /// Returns write errors of the output.
     pub fn tables(&mut self, tables: &[u8], size: PacketSize) -> io::Result<()> {
         for raw in tables.chunks_exact(size.bytes()) {
             let bytes = raw.get(size.leading_bytes()..).and_then(|bytes| bytes.first_chunk());
@@ -80,7 +82,7 @@ impl<'a> ClipWriter<'a> {
         Ok(())
     }
 
-    /// Writes a packet, with a mark if a clock starts again.
+    /// Writes a packet, marked as a discontinuity if a clock restarts there.
     fn write_marked(&mut self, packet: TsPacket<'_>, header: Header) -> io::Result<()> {
         while let Some(restart) = self.restarts.next_if(|restart| restart.after < packet.at) {
             self.current = Some((restart, HashSet::new()));
@@ -106,7 +108,7 @@ impl<'a> ClipWriter<'a> {
         self.write(packet.raw, packet.bytes, packet.size)
     }
 
-    /// Writes a packet that is not in the recording, with what is added to `packet`.
+    /// Writes a packet that is not in the recording, with the same kind of extra bytes as `packet`.
     fn write_changed(
         &mut self,
         packet: TsPacket<'_>,
@@ -126,7 +128,7 @@ impl<'a> ClipWriter<'a> {
         bytes: &[u8; TS_PACKET_BYTES],
         size: PacketSize,
     ) -> io::Result<()> {
-        // The first and the last packet of a stream may lack what is added.
+        // The first and the last packet of a stream may lack the extra bytes.
         let mut completed = Vec::new();
         let written = match (self.as_is, raw.len() == size.bytes()) {
             (false, _) => bytes,

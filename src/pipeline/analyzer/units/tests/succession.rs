@@ -1,4 +1,4 @@
-//! Tables that name another video stream than the one that is followed.
+//! Tests tables that list another video stream than the followed one.
 
 use super::*;
 use crate::demux::VideoStream;
@@ -22,7 +22,7 @@ fn other(n: u32) -> Vec<u8> {
     data
 }
 
-/// A stream in which each of two video streams sends pictures in some of the time.
+/// A stream with two video streams, each of which sends pictures part of the time.
 struct TwoVideos {
     mux: Mux,
     time: u64,
@@ -81,7 +81,7 @@ fn video_that_has_stopped_is_followed_by_the_other_from_its_first_key_frame() {
     stream.send(5, true, true);
     stream.names(OTHER_PID, H264);
     stream.send(20, true, true);
-    // The other stream goes on with picture 28; the next key frame is picture 30.
+    // The other stream continues with picture 28; its next random access point is picture 30.
     stream.send(200, false, true);
     assert_eq!(stream.found(), (25, others(30, 228)));
 }
@@ -198,7 +198,7 @@ fn another_codec_on_the_same_pid_is_followed_where_its_parameter_sets_stand() {
     let mut stream = TwoVideos::new();
     stream.send(5, true, false);
     stream.names(VIDEO_PID, HEVC);
-    // The table is wrong: H.264 goes on.
+    // The table is wrong: H.264 continues.
     stream.send(20, true, false);
     assert_eq!(stream.found(), (25, Vec::new()));
     let parameter_sets = [0, 0, 1, 0x40, 1, 0x0c, 0, 0, 1, 0x42, 1, 1, 0, 0, 1, 0x44, 1, 0xc1];
@@ -257,7 +257,7 @@ fn read_again_from_any_picture_the_same_stream_is_followed() {
     stream.send(15, true, true);
     stream.send(160, false, true);
     stream.send(40, true, true);
-    // The first 30, and the other's from its key frame 40 on.
+    // The first 30, and those of the other stream from its random access point 40 on.
     assert_eq!(assert_read_again(&stream.mux.bytes), 30 + 233 - 40);
     let mut reader = UnitReader::new(ProgramChoice::FirstWithVideo);
     let all = read_from(&mut reader, &stream.mux.bytes, 0);
