@@ -122,7 +122,7 @@ impl SeriesFollower<'_> {
             if self.read_feeds()? {
                 return Ok(true);
             }
-            let calm = if self.is_told() { LIST_INTERVAL } else { Duration::ZERO };
+            let calm = if self.has_feed() { LIST_INTERVAL } else { Duration::ZERO };
             let elapsed = started.elapsed();
             let is_due = has_changed && elapsed >= calm;
             if is_due || left.is_zero() || elapsed >= LOOK_INTERVAL {
@@ -134,24 +134,24 @@ impl SeriesFollower<'_> {
     /// Reads the feeds of recorders. Returns whether the sessions should be checked now.
     fn read_feeds(&mut self) -> Result<bool, Halt> {
         let mut has_missed = false;
-        let told = self.feeds.read(&mut || has_missed = true);
+        let reported = self.feeds.read(&mut || has_missed = true);
         if has_missed {
             self.sessions.iter_mut().for_each(Following::may_have_missed);
         }
         let mut is_due = has_missed;
-        for line in told {
+        for line in reported {
             for session in &mut self.sessions {
-                is_due |= session.take_told(&line, &mut self.sink)?;
+                is_due |= session.take_reported(&line, &mut self.sink)?;
             }
         }
         Ok(is_due)
     }
 
     /// Returns whether a recorder of this series reports each frame in its feed.
-    fn is_told(&self) -> bool {
+    fn has_feed(&self) -> bool {
         let folder = self.sessions.last().and_then(|newest| newest.session().folder().parent());
         let sessions_dir = folder.and_then(|folder| folder.canonicalize().ok());
-        self.feeds.tells_of(&|recorded: &Path| {
+        self.feeds.covers(&|recorded: &Path| {
             let name = recorded.file_name().unwrap_or_default().to_string_lossy();
             let parent = recorded.parent().and_then(|parent| parent.canonicalize().ok());
             parent == sessions_dir && SeriesName::of_session(&name).0 == self.series

@@ -31,7 +31,7 @@ pub(super) struct Following<'a> {
     /// Numbers of the frames that were passed on, each with the end of its lease.
     passed: HashMap<u64, Option<String>>,
     /// Frames reported by recorders that the index may not list yet.
-    told: Vec<ListedFrame>,
+    reported: Vec<ListedFrame>,
     /// Whether frames before these may be missing.
     has_gap: bool,
     listed: Option<CatalogStamp>,
@@ -72,7 +72,7 @@ impl<'a> Following<'a> {
             options,
             catalog,
             passed: HashMap::new(),
-            told: Vec::new(),
+            reported: Vec::new(),
             has_gap: false,
             listed: None,
             found: ListedHandouts::default(),
@@ -169,7 +169,7 @@ impl<'a> Following<'a> {
 
     /// Takes a frame reported by a recorder, if it belongs to this session. Returns whether the session
     /// should be checked now.
-    pub(super) fn take_told(
+    pub(super) fn take_reported(
         &mut self,
         line: &KeptFrameLine,
         sink: &mut Sink<'_>,
@@ -185,7 +185,7 @@ impl<'a> Following<'a> {
             self.pass(&frame, sink)?;
             return Ok(false);
         }
-        self.told.push(frame);
+        self.reported.push(frame);
         Ok(!self.has_gap)
     }
 
@@ -194,14 +194,15 @@ impl<'a> Following<'a> {
     fn hand_out(&mut self, sink: &mut Sink<'_>) -> Result<(), Halt> {
         let selection = Selection { limit: None, ..self.selection };
         let is_recorded = self.session.is_recorded();
-        let mut frames = self.catalog.list(&selection, &self.told, is_recorded)?;
-        let told: HashSet<u64> = self.told.iter().map(|frame| frame.number).collect();
-        let listed = frames.iter().rfind(|frame| !told.contains(&frame.number));
+        let mut frames = self.catalog.list(&selection, &self.reported, is_recorded)?;
+        let reported: HashSet<u64> = self.reported.iter().map(|frame| frame.number).collect();
+        let listed = frames.iter().rfind(|frame| !reported.contains(&frame.number));
         let listed_through = listed.map_or(0, |last| last.number);
         // The gap is closed once the index lists all frames before the first one reported by a recorder.
-        self.has_gap &= self.told.first().is_some_and(|told| told.number > listed_through + 1);
+        self.has_gap &=
+            self.reported.first().is_some_and(|reported| reported.number > listed_through + 1);
         if self.has_gap {
-            frames.retain(|frame| !told.contains(&frame.number));
+            frames.retain(|frame| !reported.contains(&frame.number));
         }
         match &self.options.lease {
             Some(lease) => self.hand_out_leased(frames, lease, sink)?,
@@ -217,7 +218,7 @@ impl<'a> Following<'a> {
         }
         // By now, these are passed on, unless they wait for the gap to close or for a lease.
         let is_wanted = self.has_gap || self.options.lease.is_some();
-        self.told.retain(|frame| is_wanted && frame.number > listed_through);
+        self.reported.retain(|frame| is_wanted && frame.number > listed_through);
         Ok(())
     }
 
@@ -259,10 +260,10 @@ impl<'a> Following<'a> {
     /// Leases free frames. Returns none while another program holds the lock on the index.
     fn lease(&mut self, lease: &LeaseOptions, limit: Option<usize>) -> Result<Vec<ListedFrame>> {
         let selection = Selection { limit, ..self.selection };
-        let told: &[ListedFrame] = if self.has_gap { &[] } else { &self.told };
+        let reported: &[ListedFrame] = if self.has_gap { &[] } else { &self.reported };
         let (length, holder) = (lease.length, lease.holder.as_deref());
         let is_recorded = self.session.is_recorded();
-        match self.catalog.lease(&selection, told, length, holder, is_recorded) {
+        match self.catalog.lease(&selection, reported, length, holder, is_recorded) {
             Err(error) if error.kind() == Kind::Busy => {
                 if !std::mem::replace(&mut self.is_lock_busy, true) {
                     tracing::warn!("{error}; it is tried again");

@@ -85,7 +85,7 @@ impl SharedCatalog {
         Ok(SharedCatalog { path, folder, index_copy, lock_timeout })
     }
 
-    /// Returns the selected frames in presentation order, followed by the frames of `told` that the index
+    /// Returns the selected frames in presentation order, followed by the frames of `reported` that the index
     /// does not list. Waits for no lock. Unless it `is_recorded`, restores entries that other programs have
     /// deleted; a recorder restores them itself.
     ///
@@ -95,7 +95,7 @@ impl SharedCatalog {
     pub fn list(
         &self,
         selection: &Selection,
-        told: &[ListedFrame],
+        reported: &[ListedFrame],
         is_recorded: bool,
     ) -> Result<Vec<ListedFrame>> {
         let mut entries = self.no_entries();
@@ -109,12 +109,12 @@ impl SharedCatalog {
         let now = Timestamp::now();
         entries.show(journal.handouts(), now);
         let listed: HashSet<u64> = entries.all().iter().map(|slot| slot.number).collect();
-        let told = told.iter().filter(|frame| !listed.contains(&frame.number)).cloned();
-        let told = told.map(|mut frame| {
+        let reported = reported.iter().filter(|frame| !listed.contains(&frame.number)).cloned();
+        let reported = reported.map(|mut frame| {
             frame.entry.show(&journal.handouts().shown(frame.number, now));
             frame
         });
-        let frames = entries.all().iter().filter_map(ListedFrame::of).chain(told);
+        let frames = entries.all().iter().filter_map(ListedFrame::of).chain(reported);
         let selected = frames.filter(|frame| selection.contains(frame));
         Ok(selected.take(selection.limit.unwrap_or(usize::MAX)).collect())
     }
@@ -130,7 +130,7 @@ impl SharedCatalog {
     }
 
     /// Leases the oldest selected frames that have a picture and are neither sent nor leased, and returns
-    /// them. `told` contains further frames, which the index may not list yet. `is_recorded` states that a
+    /// them. `reported` contains further frames, which the index may not list yet. `is_recorded` states that a
     /// recorder has the session open: in a long index, the recorder then shows the leases at its next write.
     ///
     /// # Errors
@@ -141,7 +141,7 @@ impl SharedCatalog {
     pub fn lease(
         &self,
         selection: &Selection,
-        told: &[ListedFrame],
+        reported: &[ListedFrame],
         length: Duration,
         holder: Option<&str>,
         is_recorded: bool,
@@ -156,8 +156,8 @@ impl SharedCatalog {
                     && handouts.live_lease(frame.number, now).is_none()
             };
             let listed: HashSet<u64> = entries.all().iter().map(|slot| slot.number).collect();
-            let told = told.iter().filter(|frame| !listed.contains(&frame.number)).cloned();
-            let frames = entries.all().iter().filter_map(ListedFrame::of).chain(told);
+            let reported = reported.iter().filter(|frame| !listed.contains(&frame.number)).cloned();
+            let frames = entries.all().iter().filter_map(ListedFrame::of).chain(reported);
             let free = frames.filter(|frame| {
                 is_free(frame) && selection.contains(frame) && self.has_picture(&frame.entry.id)
             });

@@ -309,7 +309,7 @@ impl Demuxer {
             self.demux_video(at, packet, sink);
             return;
         }
-        self.succession.see(packet);
+        self.succession.observe(packet);
         let has_stopped =
             at >= self.video_from && self.succession.push(at, packet, bytes, successor);
         // A PID that carried audio may carry video now.
@@ -366,7 +366,7 @@ impl Demuxer {
             return;
         }
         self.counter = Some(ContinuityCounter::of(packet));
-        self.succession.goes_on(at, packet);
+        self.succession.continues(at, packet);
         self.video.push(packet, |part| {
             sink(match part {
                 PesPart::Start(PesHeader { pts, dts, .. }) => DemuxEvent::PesStart { pts, dts },

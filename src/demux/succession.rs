@@ -47,7 +47,7 @@ pub struct Succession {
 
 impl Succession {
     /// Records that the demuxed stream continues with a packet at `at`.
-    pub fn goes_on(&mut self, at: ByteOffset, packet: &Packet<'_>) {
+    pub fn continues(&mut self, at: ByteOffset, packet: &Packet<'_>) {
         if packet.unit_start {
             self.is_audio = matches!(packet.payload, [0, 0, 1, 0xc0..=0xdf, ..]);
         }
@@ -60,7 +60,7 @@ impl Succession {
     }
 
     /// Takes a packet of another PID, and records whether video PES packets begin there.
-    pub fn see(&mut self, packet: &Packet<'_>) {
+    pub fn observe(&mut self, packet: &Packet<'_>) {
         if packet.unit_start {
             if matches!(packet.payload, [0, 0, 1, 0xe0..=0xef, ..]) {
                 self.pids.insert(packet.pid);
@@ -70,7 +70,7 @@ impl Succession {
         }
     }
 
-    /// Holds a packet that was passed to `see`. `successor` is the stream that the
+    /// Holds a packet that was passed to `observe`. `successor` is the stream that the
     /// tables list instead of the demuxed one. Returns whether the demuxed stream has stopped and the
     /// successor has begun.
     pub fn push(

@@ -81,7 +81,7 @@ pub struct Supervisor<'a> {
     /// Distance to the newest picture, in seconds, within which the target of a long seek counts as beyond
     /// it.
     seek_margin: f64,
-    has_told_of_silence: bool,
+    has_logged_silence: bool,
     started: Instant,
 }
 
@@ -110,7 +110,7 @@ impl<'a> Supervisor<'a> {
             sought: None,
             is_moving: false,
             seek_margin: 0.0,
-            has_told_of_silence: false,
+            has_logged_silence: false,
             started: Instant::now(),
         };
         supervisor.opened(target.clone());
@@ -123,7 +123,7 @@ impl<'a> Supervisor<'a> {
             let observed = self.ipc.command(json!(["observe_property", id + 1, property]));
             self.note(observed);
         }
-        if !self.tells_where_it_seeks() {
+        if !self.reports_seek_target() {
             self.seek_margin = SEEK_MARGIN;
         }
         match Keys::bind(&mut self.ipc) {
@@ -144,7 +144,7 @@ impl<'a> Supervisor<'a> {
                 polled = Some(Instant::now());
                 self.poll();
             }
-            self.tell_of_silence();
+            self.log_silence();
         }
         self.keys.leave(&mut self.ipc, LEFT);
         Watch::Stopped
@@ -152,7 +152,7 @@ impl<'a> Supervisor<'a> {
 
     /// Returns whether `time-pos` is the target of a seek in progress, as in mpv 0.35. In 0.40 and later, it
     /// is the current position of the search.
-    fn tells_where_it_seeks(&mut self) -> bool {
+    fn reports_seek_target(&mut self) -> bool {
         let version = self.ipc.get("mpv-version").unwrap_or_default();
         version.as_str().is_some_and(|version| version.contains(" 0.35."))
     }
@@ -324,7 +324,7 @@ impl<'a> Supervisor<'a> {
         if self.follower.is_due(length, now) {
             self.nudge(now);
         } else {
-            self.go_on(length);
+            self.open_next(length);
         }
         if let Some((since, patience)) = self.sought
             && since.elapsed() > patience
@@ -360,7 +360,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Opens the next recording if the player has played all `length` bytes of this one.
-    fn go_on(&mut self, length: u64) {
+    fn open_next(&mut self, length: u64) {
         if !self.follower.has_played_all(length) {
             return;
         }
@@ -405,10 +405,10 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Logs once that the player does not answer.
-    fn tell_of_silence(&mut self) {
-        if self.ipc.is_silent() && !self.has_told_of_silence {
+    fn log_silence(&mut self) {
+        if self.ipc.is_silent() && !self.has_logged_silence {
             tracing::warn!("the player does not answer; it is left alone until it does");
-            self.has_told_of_silence = true;
+            self.has_logged_silence = true;
         }
     }
 

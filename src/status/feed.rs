@@ -79,7 +79,7 @@ impl FrameFeed {
 
     /// Sends a frame of the session in `folder` to all clients. `entry` is its entry in JSON. Never
     /// blocks.
-    pub fn tell(&self, folder: &Path, entry: &str) {
+    pub fn send(&self, folder: &Path, entry: &str) {
         if self.lines.receiver_count() == 0 {
             return;
         }
@@ -141,7 +141,7 @@ struct Feed {
     buffer: Vec<u8>,
     /// Folder of the session that was recorded first, once the recorder has confirmed that every
     /// frame is sent.
-    tells_from: Option<PathBuf>,
+    covers: Option<PathBuf>,
 }
 
 /// First line of a feed.
@@ -158,14 +158,14 @@ impl FeedReader {
                 continue;
             }
             if let Ok(SocketOwner::Connected(stream)) = find(&path) {
-                self.feeds.push(Feed { path, stream, buffer: Vec::new(), tells_from: None });
+                self.feeds.push(Feed { path, stream, buffer: Vec::new(), covers: None });
             }
         }
     }
 
     /// Returns whether a recorder sends each frame, and its first session satisfies `is_ours`.
-    pub fn tells_of(&self, is_ours: &dyn Fn(&Path) -> bool) -> bool {
-        self.feeds.iter().filter_map(|feed| feed.tells_from.as_deref()).any(is_ours)
+    pub fn covers(&self, is_ours: &dyn Fn(&Path) -> bool) -> bool {
+        self.feeds.iter().filter_map(|feed| feed.covers.as_deref()).any(is_ours)
     }
 
     /// Returns the descriptors to wait on.
@@ -185,7 +185,7 @@ impl FeedReader {
                     Ok(line) => lines.push(line),
                     Err(_) => {
                         let hello = serde_json::from_slice::<Hello>(&line);
-                        feed.tells_from = hello.ok().map(|hello| hello.folder);
+                        feed.covers = hello.ok().map(|hello| hello.folder);
                         missed();
                     }
                 }
@@ -251,20 +251,20 @@ mod tests {
             let feed = feed.clone();
             async move { feed.serve().await }
         });
-        feed.tell(session.path(), "{\"id\":\"F0001\"}");
+        feed.send(session.path(), "{\"id\":\"F0001\"}");
         let Ok(SocketOwner::Connected(stream)) = find(&path) else { unreachable!() };
         let mut reader =
-            FeedReader { feeds: vec![Feed { path, stream, buffer: Vec::new(), tells_from: None }] };
-        assert!(!reader.tells_of(&|_| true), "not yet");
+            FeedReader { feeds: vec![Feed { path, stream, buffer: Vec::new(), covers: None }] };
+        assert!(!reader.covers(&|_| true), "not yet");
         assert_eq!(next(&mut reader), (Vec::new(), 1), "what was before");
-        assert!(reader.tells_of(&|folder| folder == session.path()));
-        feed.tell(session.path(), "{\"id\":\"F0002\"}");
+        assert!(reader.covers(&|folder| folder == session.path()));
+        feed.send(session.path(), "{\"id\":\"F0002\"}");
         let (lines, missed) = next(&mut reader);
         assert_eq!((lines[0].frame["id"].as_str(), missed), (Some("F0002"), 0));
         assert_eq!(Path::new(&lines[0].folder), session.path());
         // A client that does not read is disconnected; the feed continues.
         for n in 0..10_000 {
-            feed.tell(session.path(), &format!("{{\"id\":{n},\"fill\":\"{}\"}}", "x".repeat(900)));
+            feed.send(session.path(), &format!("{{\"id\":{n},\"fill\":\"{}\"}}", "x".repeat(900)));
         }
         while !reader.feeds.is_empty() {
             reader.read(&mut || ());

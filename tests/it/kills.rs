@@ -175,7 +175,7 @@ fn killed_with_rotation_and_retention_no_byte_and_no_frame_is_missing() {
     let detected = |session: &PathBuf| assert_is_detected(session, &RULE);
     let frames: usize = series(folder.path()).iter().map(detected).sum();
     // In a few kills, detection may never have caught up.
-    let is_enough = kills < 100 || deleted > 10;
+    let is_enough = kills < 100 || deleted > 0;
     assert!(is_enough, "seed {seed}: {deleted} of {sessions} recordings were deleted");
     eprintln!(
         "{kills} kills, {sessions} sessions, {deleted} deleted, {frames} frames: no difference"

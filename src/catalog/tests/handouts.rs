@@ -303,18 +303,18 @@ fn entries_that_another_program_has_deleted_are_handed_out_with_no_recorder_runn
 fn a_frame_that_the_index_does_not_name_yet_is_leased_once_and_not_again_when_it_is_acknowledged() {
     let (folder, _recorder) = recorded(2);
     let catalog = shared(&folder);
-    let told = catalog.list(&Selection::default(), &[], true).unwrap()[1..].to_vec();
+    let reported = catalog.list(&Selection::default(), &[], true).unwrap()[1..].to_vec();
     rename_over(folder.path(), &index(folder.path())[..1]);
     let lease = |holder| {
         let all = Selection::default();
-        let leased = catalog.lease(&all, &told, LONG, Some(holder), true).unwrap();
+        let leased = catalog.lease(&all, &reported, LONG, Some(holder), true).unwrap();
         leased.into_iter().map(|frame| frame.entry.id).collect::<Vec<_>>()
     };
     assert_eq!(lease("a"), ["F0001", "F0002"]);
     assert!(lease("b").is_empty());
     catalog.acknowledge(&ids_of(&["F0002"]), Some("a"), true).unwrap();
     assert!(lease("b").is_empty(), "it was delivered");
-    let listed = catalog.list(&Selection::default(), &told, true).unwrap();
+    let listed = catalog.list(&Selection::default(), &reported, true).unwrap();
     assert!(listed[1].entry.sent_to_agent, "{listed:?}");
 }
 

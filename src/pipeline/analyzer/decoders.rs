@@ -127,7 +127,7 @@ impl Decoders {
 
     /// Continues with the decoder `raw`. `undecodable` is the number of access units and pictures
     /// that other decoders could not decode.
-    pub fn go_on(&mut self, raw: RawDecoder, undecodable: u64) {
+    pub fn resume_with(&mut self, raw: RawDecoder, undecodable: u64) {
         self.undecodable += undecodable;
         let Some(Suspended { chooser, settings, .. }) = self.suspended.take() else { return };
         // If another decoder is waiting, `opened_with` already describes that one.

@@ -144,7 +144,7 @@ impl Analyzer {
             self.parallel.cut_points.refused();
         }
         if let Some((lane, undecodable)) = pieces.into_lane(ends)? {
-            self.decoders.go_on(lane.decoder, undecodable);
+            self.decoders.resume_with(lane.decoder, undecodable);
             self.comparer = lane.comparer;
         }
         while let Some(passed) = self.parallel.passed.pop_front() {

@@ -46,7 +46,7 @@ pub struct Retention<'a> {
     /// Never locked while a file is deleted: the writer locks it at each rotation.
     opened: Mutex<OwnSessions>,
     /// Locked while files are deleted.
-    pass: Mutex<Pass>,
+    pass: Mutex<PassState>,
 }
 
 /// The sessions that this process has opened.
@@ -75,7 +75,7 @@ enum OpenedState {
 
 /// State kept from one pass to the next.
 #[derive(Default)]
-struct Pass {
+struct PassState {
     /// The last deletion, if its space was not free immediately.
     relief: Option<Relief>,
     /// Failures that were already logged.
@@ -102,18 +102,18 @@ pub enum Room {
 
 /// The option that caused a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
+enum DeletionRule {
     KeepFor,
     KeepBytes,
     Recycle,
 }
 
-impl Why {
+impl DeletionRule {
     fn option(self) -> &'static str {
         match self {
-            Why::KeepFor => "--keep-for",
-            Why::KeepBytes => "--keep-bytes",
-            Why::Recycle => "--recycle",
+            DeletionRule::KeepFor => "--keep-for",
+            DeletionRule::KeepBytes => "--keep-bytes",
+            DeletionRule::Recycle => "--recycle",
         }
     }
 }
@@ -177,7 +177,7 @@ impl<'a> Retention<'a> {
             Ok(sessions) => {
                 self.forget_deleted(&sessions);
                 let allowed = Allowed { unfinished: false, hard_linked: true };
-                self.delete_recordings(&mut pass, &sessions, allowed, Need::Limits);
+                self.delete_recordings(&mut pass, &sessions, allowed, DeletionTarget::Limits);
                 self.delete_old_frames(&mut pass, &sessions);
             }
             Err(error) => pass.log_failure(&error),
@@ -238,8 +238,8 @@ impl<'a> Retention<'a> {
             match self.series() {
                 Ok(sessions) if deleted < shortage => {
                     let allowed = Allowed { unfinished, hard_linked: false };
-                    let need = Need::Bytes(shortage - deleted);
-                    deleted += self.delete_recordings(&mut pass, &sessions, allowed, need);
+                    let target = DeletionTarget::Bytes(shortage - deleted);
+                    deleted += self.delete_recordings(&mut pass, &sessions, allowed, target);
                 }
                 Ok(_) => {}
                 Err(error) => pass.log_failure(&error),
@@ -269,10 +269,10 @@ impl<'a> Retention<'a> {
     /// more than needed. Returns the number of bytes deleted.
     fn delete_recordings(
         &self,
-        pass: &mut Pass,
+        pass: &mut PassState,
         sessions: &[StoredSession],
         allowed: Allowed,
-        need: Need,
+        target: DeletionTarget,
     ) -> u64 {
         let length =
             |stored: &StoredSession| stored.recording.map_or(0, |recording| recording.bytes);
@@ -280,22 +280,22 @@ impl<'a> Retention<'a> {
         let now = SystemTime::now();
         let mut deleted = 0;
         for stored in sessions {
-            if matches!(need, Need::Bytes(needed) if deleted >= needed) {
+            if matches!(target, DeletionTarget::Bytes(needed) if deleted >= needed) {
                 break;
             }
             let Some(recording) = stored.recording else { continue };
             let RetentionLimits { age, bytes, recycles, .. } = self.limits;
-            let why = if age.is_some_and(|limit| is_older(recording.modified, limit, now)) {
-                Why::KeepFor
+            let rule = if age.is_some_and(|limit| is_older(recording.modified, limit, now)) {
+                DeletionRule::KeepFor
             } else if bytes.is_some_and(|limit| total > limit) {
-                Why::KeepBytes
-            } else if recycles && need != Need::Limits {
-                Why::Recycle
+                DeletionRule::KeepBytes
+            } else if recycles && target != DeletionTarget::Limits {
+                DeletionRule::Recycle
             } else {
                 continue;
             };
             // Protected recordings count toward the total: the next one is deleted instead.
-            let freed = self.delete(pass, stored, why, allowed);
+            let freed = self.delete(pass, stored, rule, allowed);
             total -= freed;
             deleted += freed;
         }
@@ -304,7 +304,13 @@ impl<'a> Retention<'a> {
 
     /// Deletes the recording of a session unless something protects it. Returns the number of bytes
     /// deleted.
-    fn delete(&self, pass: &mut Pass, stored: &StoredSession, why: Why, allowed: Allowed) -> u64 {
+    fn delete(
+        &self,
+        pass: &mut PassState,
+        stored: &StoredSession,
+        rule: DeletionRule,
+        allowed: Allowed,
+    ) -> u64 {
         if self.is_current(stored) {
             return 0;
         }
@@ -328,7 +334,7 @@ impl<'a> Retention<'a> {
         };
         match delete_recording(stored, known, allowed) {
             Ok(Ok(deleted)) => {
-                self.log_deleted(stored, &deleted, why);
+                self.log_deleted(stored, &deleted, rule);
                 deleted.bytes
             }
             Ok(Err(protection)) => {
@@ -342,10 +348,10 @@ impl<'a> Retention<'a> {
         }
     }
 
-    fn log_deleted(&self, stored: &StoredSession, deleted: &DeletedRecording, why: Why) {
+    fn log_deleted(&self, stored: &StoredSession, deleted: &DeletedRecording, rule: DeletionRule) {
         self.counters.deleted_recordings.fetch_add(1, Relaxed);
         self.counters.deleted_bytes.fetch_add(deleted.bytes, Relaxed);
-        let (session, option) = (described(&stored.session, deleted.bytes), why.option());
+        let (session, option) = (described(&stored.session, deleted.bytes), rule.option());
         if deleted.unseen.is_empty() {
             tracing::info!("deleted the recording of session {session} by {option}");
         } else {
@@ -357,7 +363,7 @@ impl<'a> Retention<'a> {
         }
     }
 
-    fn delete_old_frames(&self, pass: &mut Pass, sessions: &[StoredSession]) {
+    fn delete_old_frames(&self, pass: &mut PassState, sessions: &[StoredSession]) {
         let Some(limit) = self.limits.frames_age else { return };
         let now = SystemTime::now();
         for stored in sessions.iter().filter(|stored| stored.recording.is_none()) {
@@ -415,7 +421,7 @@ impl<'a> Retention<'a> {
 
 /// Reason for deleting recordings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Need {
+enum DeletionTarget {
     /// Recordings are beyond the limits.
     Limits,
     /// Number of bytes that are missing.
@@ -428,7 +434,7 @@ impl Opened {
     }
 }
 
-impl Pass {
+impl PassState {
     /// Logs a failure the first time.
     fn log_failure(&mut self, failure: &Error) {
         if self.failures.len() == MAX_FAILURES {

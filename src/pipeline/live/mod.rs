@@ -154,7 +154,7 @@ impl<'a> Live<'a> {
     /// Returns an error if detection cannot continue. The call may be repeated.
     pub fn run(&mut self, on_entry: OnEntry<'_>) -> Result<()> {
         let detected = self.run_to_end(on_entry);
-        state::tell(&self.state, self.counters);
+        state::write_changes(&self.state, self.counters);
         detected
     }
 

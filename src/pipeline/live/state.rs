@@ -26,11 +26,11 @@ pub struct StateSource {
     session: Session,
     marks: Arc<Marks>,
     written: Written,
-    told: Mutex<Told>,
+    last_written: Mutex<LastWritten>,
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct LastWritten {
     /// The state written last.
     state: SessionState,
     /// Whether the last write has failed.
@@ -46,9 +46,9 @@ impl StateSource {
             tracing::debug!("{error}");
         }
         let state = session.state().unwrap_or_default();
-        let told = Mutex::new(Told { state, has_failed: false });
+        let last_written = Mutex::new(LastWritten { state, has_failed: false });
         let (marks, session) = (Arc::clone(session.marks()), Session::clone(session));
-        Arc::new(StateSource { session, marks, written: written.clone(), told })
+        Arc::new(StateSource { session, marks, written: written.clone(), last_written })
     }
 
     /// Writes the state if it has changed.
@@ -56,18 +56,18 @@ impl StateSource {
     /// # Errors
     ///
     /// Returns an error if the file cannot be written.
-    pub fn tell(&self, counters: &Counters) -> Result<()> {
+    pub fn write_changes(&self, counters: &Counters) -> Result<()> {
         // Locked while the file is written, so that states are written in order.
-        let mut told = self.lock();
+        let mut last_written = self.lock();
         let state = SessionState {
-            written_at: told.state.written_at.clone(),
-            ..self.state(counters, told.state.last_picture.clone())
+            written_at: last_written.state.written_at.clone(),
+            ..self.state(counters, last_written.state.last_picture.clone())
         };
-        if told.state != state {
-            told.has_failed = true;
+        if last_written.state != state {
+            last_written.has_failed = true;
             let state = SessionState { written_at: time_of_day(SystemTime::now()), ..state };
             self.write(&state)?;
-            *told = Told { state, has_failed: false };
+            *last_written = LastWritten { state, has_failed: false };
         }
         Ok(())
     }
@@ -80,8 +80,8 @@ impl StateSource {
         publish::publish(&path, &text, Durable::Later)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, LastWritten> {
+        self.last_written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self, counters: &Counters, earlier: Option<LastPicture>) -> SessionState {
@@ -143,7 +143,7 @@ impl<'a> StateWriter<'a> {
 
     /// Writes the state of a session now, and from then on when it changes.
     pub fn open(&self, state: &Arc<StateSource>) {
-        tell(state, self.counters);
+        write_changes(state, self.counters);
         self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(state));
     }
 
@@ -162,16 +162,16 @@ impl<'a> StateWriter<'a> {
                 open.clone()
             };
             if is_over {
-                return open.iter().try_for_each(|state| state.tell(self.counters));
+                return open.iter().try_for_each(|state| state.write_changes(self.counters));
             }
-            open.iter().for_each(|state| tell(state, self.counters));
+            open.iter().for_each(|state| write_changes(state, self.counters));
         }
     }
 }
 
 /// Writes a state. Only logs a failure: recording continues without it.
-pub fn tell(state: &StateSource, counters: &Counters) {
-    if let Err(error) = state.tell(counters) {
+pub fn write_changes(state: &StateSource, counters: &Counters) {
+    if let Err(error) = state.write_changes(counters) {
         tracing::debug!("{error}");
     }
 }

@@ -78,7 +78,7 @@ pub fn record(
     let health = Health::begin(&runtime, &session, bound, counters, shutdown);
     let feed = health.feed();
     let on_entry = &mut move |session: &Session, entry: &Entry| {
-        feed.tell(session.folder(), &entry.to_json());
+        feed.send(session.folder(), &entry.to_json());
         on_entry(session, entry);
     };
     // From here on, the retention holds the session until the next one is recorded.

@@ -19,14 +19,14 @@ use crate::pipeline::analyzer::cut_points::{SOUND_INTERVALS, SOUND_UNITS};
 /// The last pieces, and a decoder that has gone through damage before.
 #[derive(Debug, Default)]
 pub struct History {
-    veteran: Option<RawDecoder>,
+    damaged_decoder: Option<RawDecoder>,
     pieces: VecDeque<Arc<StreamPiece>>,
 }
 
 impl History {
     /// Keeps a decoder that has gone through damage, unless one is kept already.
     pub fn keep(&mut self, decoder: RawDecoder) {
-        self.veteran.get_or_insert(decoder);
+        self.damaged_decoder.get_or_insert(decoder);
     }
 
     /// Adds the next piece.
@@ -50,8 +50,8 @@ impl History {
     ///
     /// Returns an error if the linked FFmpeg has no decoder for the codec.
     pub fn replacement(&mut self) -> Result<Option<(RawDecoder, u64)>> {
-        let decoder = match (self.veteran.take(), self.pieces.front()) {
-            (Some(veteran), _) => veteran,
+        let decoder = match (self.damaged_decoder.take(), self.pieces.front()) {
+            (Some(damaged_decoder), _) => damaged_decoder,
             (None, Some(first)) if self.pieces.len() > 1 => first.open_lane()?.decoder,
             _ => return Ok(None),
         };

@@ -67,12 +67,12 @@ impl Lane {
                 return Ok(index + 1);
             }
         }
-        Err(never_again(known.origin.at))
+        Err(not_decoded_again(known.origin.at))
     }
 }
 
 /// Returns the error for a picture that is not decoded again.
-pub fn never_again(at: ByteOffset) -> Error {
+pub fn not_decoded_again(at: ByteOffset) -> Error {
     Error::new(Stage::Decode, "a picture that was decoded is not decoded again").at(at)
 }
 

@@ -86,7 +86,7 @@ impl Backlog {
         rule: Rule,
         codec: VideoCodec,
         lane: Option<Lane>,
-        is_veteran: bool,
+        has_seen_damage: bool,
         (backlog, length): (u64, PieceLength),
     ) -> Self {
         let pieces = PIECES_PER_JOB * workers.jobs.get() as u64;
@@ -101,7 +101,7 @@ impl Backlog {
             complete: None,
             submitted: VecDeque::new(),
             cancelled: Arc::default(),
-            stitcher: Stitcher::new(lane, is_veteran),
+            stitcher: Stitcher::new(lane, has_seen_damage),
         }
     }
 

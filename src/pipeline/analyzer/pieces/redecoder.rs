@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::lane::never_again;
+use super::lane::not_decoded_again;
 use super::piece::StreamPiece;
 use crate::decode::{Origin, RawDecoder, RawPicture};
 use crate::error::Result;
@@ -48,7 +48,7 @@ impl Redecoder {
                     self.decoder.end();
                     self.has_ended = true;
                 }
-                None => return Err(never_again(origin.at)),
+                None => return Err(not_decoded_again(origin.at)),
             }
         }
     }

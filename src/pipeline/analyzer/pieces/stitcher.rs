@@ -27,7 +27,7 @@ struct Tail {
 pub struct Stitcher {
     tail: Option<Tail>,
     /// Whether the decoder of the tail has gone through damage.
-    is_veteran: bool,
+    has_seen_damage: bool,
     history: History,
     /// Number of undamaged random access intervals and access units at the end of the tail.
     sound: (usize, usize),
@@ -45,11 +45,11 @@ pub struct Stitcher {
 
 impl Stitcher {
     /// Begins after `lane`, which may have gone through damage, or at the beginning of a stream.
-    pub fn new(lane: Option<Lane>, is_veteran: bool) -> Self {
+    pub fn new(lane: Option<Lane>, has_seen_damage: bool) -> Self {
         let tail = lane.map(|lane| Tail { lane, boundary: None, pushed: 0, is_sound: true });
         Stitcher {
             tail,
-            is_veteran,
+            has_seen_damage,
             history: History::default(),
             sound: (SOUND_INTERVALS, SOUND_UNITS),
             stitched: VecDeque::new(),
@@ -122,7 +122,7 @@ impl Stitcher {
             });
         if is_same {
             self.undecodable += tail.lane.decoder.undecodable();
-            if std::mem::take(&mut self.is_veteran) {
+            if std::mem::take(&mut self.has_seen_damage) {
                 self.history.keep(tail.lane.decoder);
             }
             // The boundary picture of the tail is the one compared with the last picture of the
@@ -144,7 +144,7 @@ impl Stitcher {
                 tail.pushed = tail.lane.go_to(boundary, &piece.units)?;
             }
             self.history.clear();
-            self.is_veteran = true;
+            self.has_seen_damage = true;
             self.stitched.extend(tail.boundary.take());
             self.stitched_piece = None;
             self.redone = Some((Arc::clone(piece), tail.pushed));
