@@ -154,12 +154,12 @@ impl<'a> Following<'a> {
         }
         let since = *self.dead_since.get_or_insert_with(|| {
             let id = self.session.id();
-            tracing::info!("session {id}: its recorder has died; waiting for another");
+            tracing::info!("session {id}: the recorder died; waiting for another");
             Instant::now()
         });
         match self.options.timeout {
             Some(timeout) if since.elapsed() >= timeout => {
-                let what = format!("its recorder has died, and none has come within {timeout:?}");
+                let what = format!("the recorder died, and no other started within {timeout:?}");
                 let error = Error::new(Stage::Session, what).of_kind(Kind::Gone);
                 Err(error.path(self.session.folder()))
             }
@@ -266,7 +266,7 @@ impl<'a> Following<'a> {
         match self.catalog.lease(&selection, reported, length, holder, is_recorded) {
             Err(error) if error.kind() == Kind::Busy => {
                 if !std::mem::replace(&mut self.is_lock_busy, true) {
-                    tracing::warn!("{error}; it is tried again");
+                    tracing::warn!("{error}; retrying");
                 }
                 Ok(Vec::new())
             }

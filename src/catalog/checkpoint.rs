@@ -52,7 +52,7 @@ pub fn unseal<T: Serialize + DeserializeOwned>(path: &Path, bytes: &[u8]) -> Res
     let Sealed::<T> { state, .. } =
         serde_json::from_slice(bytes).context(Stage::Catalog, path, what).map_err(corrupt)?;
     if seal(&state)? != bytes {
-        let what = "its checksum does not match: it was edited, or has suffered";
+        let what = "its checksum does not match: it was edited or is damaged";
         return Err(corrupt(Error::new(Stage::Catalog, what).path(path)));
     }
     Ok(state)

@@ -259,7 +259,8 @@ impl SharedCatalog {
             let listed: HashSet<u64> = entries.all().iter().map(|slot| slot.number).collect();
             let mut events: Vec<Event> = Vec::new();
             for id in ids {
-                let number = frame_number(id).ok_or_else(|| failed(format!("{id:?} is no id")))?;
+                let number =
+                    frame_number(id).ok_or_else(|| failed(format!("{id:?} is not a frame id")))?;
                 // The JPEG may exist before the index of a long recording lists the frame.
                 let is_known = listed.contains(&number)
                     || handouts.get(number).is_some()

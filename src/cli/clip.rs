@@ -14,9 +14,10 @@ use crate::pipeline::evidence::{self, Clip, ClipRange, Cut, Moment, OpenRecordin
 
 /// Copy a part of a recording, also while it is recorded
 ///
-/// Nothing is encoded again: the clip begins and ends at key frames, so that some seconds may stand in
-/// front of --from and behind --to. Tables are put in front. Packets, counters and clocks stay as they
-/// are, but a place at which the clock starts again is marked (discontinuity_indicator).
+/// Nothing is encoded again: the clip begins and ends at key frames, so it may contain some
+/// seconds before --from and after --to. The clip starts with the program tables. Packets,
+/// counters and clocks are unchanged, except that clock restarts are marked
+/// (discontinuity_indicator).
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(after_help = super::help::CLIP_EXAMPLES)]
@@ -25,14 +26,15 @@ pub struct ClipArgs {
     #[arg(value_name = "SESSION-OR-FILE", add = complete::session_or_file())]
     target: PathBuf,
 
-    /// The beginning: seconds or [HH:]MM:SS from the start; with a minus sign, before the newest picture
+    /// Begin at this time: seconds or [HH:]MM:SS from the start; with a minus sign, before
+    /// the newest picture
     ///
-    /// It counts as timestamp in index.json does.
+    /// On the same clock as timestamp in index.json.
     #[arg(long, help_heading = "Which part", allow_hyphen_values = true)]
     #[arg(value_name = "TIME", value_parser = key::AT.parser())]
     from: Option<Moment>,
 
-    /// The end, in the same form [default: the newest picture]
+    /// End at this time, in the same form [default: the newest picture]
     #[arg(long, help_heading = "Which part", allow_hyphen_values = true)]
     #[arg(value_name = "TIME", value_parser = key::AT.parser())]
     to: Option<Moment>,
@@ -49,15 +51,15 @@ pub struct ClipArgs {
     #[arg(short, long, help_heading = "Output", value_name = "FILE")]
     output: PathBuf,
 
-    /// Keep packets of 192 and 204 bytes as they are, instead of writing 188 bytes of each
+    /// Keep packets of 192 and 204 bytes, instead of writing 188 bytes of each
     #[arg(long, help_heading = "Output", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::AS_IS.parser())]
     as_is: Option<bool>,
 
     /// Print one line of JSON: its times, the seconds in front of --from, and its bytes
     ///
-    /// It ends before `to`, the time of the next key frame; at the end of the recording, `to` is the
-    /// newest time.
+    /// The clip ends before `to`, the time of the next key frame; at the end of the
+    /// recording, `to` is the newest time.
     #[arg(long, help_heading = "Output", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::JSON.parser())]
     json: Option<bool>,
@@ -126,7 +128,7 @@ pub fn run(args: ClipArgs, context: &CommandContext<'_>) -> Result<ExitStatus> {
     } else {
         let restarts = match clip.clock_restarts {
             0 => String::new(),
-            count => format!("; places at which the clock starts again: {count}, marked"),
+            count => format!("; clock restarts marked: {count}"),
         };
         tracing::info!(
             "{}: {:.3} s to {:.3} s, {:.3} s of it in front of --from; {} bytes{restarts}",

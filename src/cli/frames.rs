@@ -18,10 +18,9 @@ use crate::session::Session;
 
 /// List the frames of a session, or hand them out
 ///
-/// A leased frame is handed to nobody else until its lease ends. One that was not acknowledged by
-/// then is handed out again. Leases and acknowledgements are written to
-/// SESSION/frames/handouts.jsonl, and index.json shows them: leased_until, lease_holder,
-/// sent_to_agent.
+/// No one else gets a leased frame until its lease ends. A frame not acknowledged by then is
+/// handed out again. Leases and acknowledgements are written to SESSION/frames/handouts.jsonl,
+/// and index.json shows them: leased_until, lease_holder, sent_to_agent.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(after_help = super::help::FRAMES_EXAMPLES)]
@@ -35,7 +34,7 @@ pub struct FramesArgs {
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::UNSENT.parser())]
     unsent: Option<bool>,
 
-    /// Only frames after this one, or from this time on, in seconds as timestamp in index.json counts
+    /// Only frames after this one, or with this timestamp or a later one, in seconds
     #[arg(long, help_heading = "Which frames", allow_negative_numbers = true)]
     #[arg(value_name = "ID|SECONDS", value_parser = key::SINCE.parser())]
     since: Option<Since>,
@@ -45,47 +44,48 @@ pub struct FramesArgs {
     #[arg(value_name = "COUNT", value_parser = key::LIMIT.parser())]
     limit: Option<usize>,
 
-    /// Wait for more frames, and print each as it comes
+    /// Wait for more frames, and print each as it is kept
     ///
-    /// Goes on with the next session of the series. Ends when the last session has ended and all
-    /// frames are handed out. If a recorder has died, waits for another.
+    /// Continues with the next session of the series. Ends when the last session has ended
+    /// and all frames are handed out. If a recorder dies, waits for another.
     #[arg(long, help_heading = "Following", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no", value_parser = key::FOLLOW.parser())]
     #[arg(conflicts_with = "order")]
     follow: Option<bool>,
 
-    /// With --follow: wait for another recorder at most this many seconds; 0 for ever
+    /// With --follow: wait for another recorder at most this many seconds; 0 waits forever
     #[arg(long, help_heading = "Following", allow_negative_numbers = true)]
     #[arg(value_name = "SECONDS", value_parser = key::TIMEOUT.parser())]
     timeout: Option<Timeout>,
 
-    /// Lease for this many seconds what is neither delivered nor leased and has a picture
+    /// Lease undelivered frames that have a JPEG and no current lease, for this many seconds
     ///
-    /// Prints the frames. What is printed is in the journal, and survives a power loss.
+    /// Prints the leased frames. Each lease is durable in the journal before its frame is
+    /// printed.
     #[arg(long, help_heading = "Handing out", allow_negative_numbers = true)]
     #[arg(value_name = "SECONDS", value_parser = key::LEASE.parser())]
     lease: Option<Duration>,
 
-    /// Act in this name
+    /// Name of the agent that leases or acknowledges
     ///
-    /// --ack, --release and --renew then only succeed for frames that this holder has leased now.
-    /// Without it, they succeed for any frame.
+    /// With it, --ack, --release and --renew succeed only for frames that this holder
+    /// currently leases. Without it, they succeed for any frame.
     #[arg(long, help_heading = "Handing out")]
     #[arg(value_name = "NAME", value_parser = key::HOLDER.parser())]
     holder: Option<String>,
 
     /// Acknowledge frames: they are not handed out again
     ///
-    /// For all of them or, if one of the ids is unknown, for none. Acknowledging a frame again
+    /// If one of the ids is unknown, no frame is acknowledged. Acknowledging a frame again
     /// succeeds.
     #[arg(long, help_heading = "Handing out", value_name = "ID", num_args = 1.., group = "order")]
     ack: Vec<String>,
 
-    /// Give leases back: the frames may be leased again at once
+    /// Return leases early: the frames can be leased again at once
     #[arg(long, help_heading = "Handing out", value_name = "ID", num_args = 1.., group = "order")]
     release: Vec<String>,
 
-    /// Begin leases anew: by --lease, or by the length that was asked for first
+    /// Extend leases from now on, by --lease or by their original length
     #[arg(long, help_heading = "Handing out", value_name = "ID", num_args = 1.., group = "order")]
     renew: Vec<String>,
 

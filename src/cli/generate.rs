@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result, Stage};
 
 /// Write the manual pages, or the completions of a shell
 ///
-/// The packages contain both. Completion calls scenetap itself, and knows the names of sessions.
+/// The packages contain both. Completion runs scenetap, so it also completes session names.
 #[derive(Debug, Default, clap::Args)]
 #[group(id = "what", required = true, multiple = false)]
 #[command(after_help = super::help::GENERATE_EXAMPLES)]

@@ -36,8 +36,9 @@ pub struct GlobalArgs {
     /// Read options from this TOML file, one per line as in scene-threshold = 0.4
     ///
     /// Keys are option names without the dashes; all commands share one flat list. An
-    /// unknown key is an error. Without this option, the file in
-    /// ~/.config/scenetap/config.toml or /etc/scenetap/config.toml is read, if there is one.
+    /// unknown key is an error. Without this option, scenetap reads
+    /// ~/.config/scenetap/config.toml or, if that does not exist,
+    /// /etc/scenetap/config.toml.
     #[arg(long, global = true, value_name = "FILE.toml", display_order = 904)]
     pub config: Option<PathBuf>,
 }

@@ -13,7 +13,7 @@ Record an MPEG-TS stream over TCP and keep a frame of each new scene.
 The stream is written unchanged to a growing file that mpv can play and scrub. Each \
 picture is scored as ffmpeg's select filter scores it. Pictures that begin a new scene \
 are written as JPEGs and listed in index.json while the stream still arrives, so that \
-an AI agent can look at a few images instead of the whole video.";
+an AI agent can look at a few frames instead of the whole video.";
 
 pub(super) const AFTER_SHORT: &str =
     "Use --help for more, or scenetap COMMAND --help for the options of a command.";
@@ -21,19 +21,19 @@ pub(super) const AFTER_SHORT: &str =
 pub(super) const AFTER_LONG: &str = "\
 Where options come from:
   Each option can be given as the flag --some-name, as the environment variable
-  SCENETAP_SOME_NAME, or as the line some-name = VALUE in the configuration file. Only
-  flags are what says what to do now: --ack, --release and --renew of frames, --frame
-  of play and still, --next-scene and --prev-scene of play, --from and --to of clip,
-  --output of still and clip. A flag overrides a variable, a variable overrides the
-  file, and the file overrides the default. Five older variables (STREAM_HOST,
-  STREAM_PORT, SCENE_THRESHOLD, MAX_FRAME_INTERVAL, SESSIONS_DIR) rank between
-  SCENETAP_ variables and the file. In variables, switches are yes or no (true or
-  false, 1 or 0). An empty variable counts as unset.
+  SCENETAP_SOME_NAME, or as the line some-name = VALUE in the configuration file.
+  Flags only: --ack, --release and --renew of frames, --frame of play and still,
+  --next-scene and --prev-scene of play, --from and --to of clip, --output of still
+  and clip. A flag overrides a variable, a variable overrides the file, and the file
+  overrides the default. Five older variables (STREAM_HOST, STREAM_PORT,
+  SCENE_THRESHOLD, MAX_FRAME_INTERVAL, SESSIONS_DIR) rank between SCENETAP_ variables
+  and the file. In variables, switches are yes or no (true or false, 1 or 0). An empty
+  variable counts as unset.
 
 Configuration file:
-  That of --config; else that of the variable SCENETAP_CONFIG (empty: none); else the
-  first of these that exists: $XDG_CONFIG_HOME/scenetap/config.toml, which is
-  ~/.config/scenetap/config.toml by default; /etc/scenetap/config.toml.
+  The file of --config, otherwise the file of SCENETAP_CONFIG (empty: no file),
+  otherwise the first of these that exists: $XDG_CONFIG_HOME/scenetap/config.toml (by
+  default ~/.config/scenetap/config.toml), /etc/scenetap/config.toml.
   scenetap config --print-default prints an example.
 
 Examples:
@@ -51,7 +51,7 @@ Examples:
     scenetap play 20240601_201500
     scenetap play 20240601_201500 --at 90
 
-  Hand the new frames of a session to an agent, and say that it has seen one:
+  Lease the new frames of a session to an agent, and acknowledge one:
     scenetap frames 20240601_201500 --lease 60
     scenetap frames 20240601_201500 --ack F0007
 
@@ -134,7 +134,7 @@ Examples:
   scenetap frames 20240601_201500 --unsent --json | jq -r .path
   scenetap frames 20240601_201500 --since F0042
 
-  Take at most five frames for a minute, and say that two of them were looked at:
+  Lease at most five frames for a minute, and acknowledge two of them:
     scenetap frames 20240601_201500 --lease 60 --limit 5 --holder agent-1 --json
     scenetap frames 20240601_201500 --ack F0001 F0002 --holder agent-1";
 

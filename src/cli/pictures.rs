@@ -50,8 +50,8 @@ pub struct PictureArgs {
 
     /// Number of threads that decode a backlog [default: one per core]
     ///
-    /// A file, and a recording that detection is behind with, are decoded in pieces by all of
-    /// them. The frames are the same with any number. Each takes the memory of about 40 pictures.
+    /// A file, or the backlog of a recording, is decoded in pieces by all threads. The
+    /// frames do not depend on the number. Each thread needs memory for about 40 pictures.
     #[arg(long, help_heading = "Speed")]
     #[arg(value_name = "N", value_parser = key::JOBS.parser())]
     jobs: Option<NonZeroUsize>,

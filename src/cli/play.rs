@@ -29,7 +29,7 @@ pub struct PlayArgs {
 
     /// Start here: seconds or [HH:]MM:SS from the start; with a minus sign, before the newest picture
     ///
-    /// It counts as timestamp in index.json does.
+    /// On the same clock as timestamp in index.json.
     #[arg(long, help_heading = "Where to begin", allow_hyphen_values = true)]
     #[arg(value_name = "TIME", value_parser = key::AT.parser())]
     at: Option<Moment>,
@@ -42,7 +42,7 @@ pub struct PlayArgs {
     #[arg(long, help_heading = "Where to begin", conflicts_with_all = ["at", "live", "frame"])]
     next_scene: bool,
 
-    /// Go to the scene before it; if no player is open, to the newest
+    /// Go to the previous scene; if no player is open, to the newest
     #[arg(long, help_heading = "Where to begin")]
     #[arg(conflicts_with_all = ["at", "live", "frame", "next_scene"])]
     prev_scene: bool,

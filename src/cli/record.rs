@@ -121,8 +121,8 @@ pub struct RecordArgs {
     #[command(flatten)]
     retention: retention::RetentionArgs,
 
-    /// At the end, wait this many seconds for what others hold: a reader of stdout, a terminal, a
-    /// lock on the index
+    /// At exit, wait up to this many seconds for a reader of stdout, a terminal, or a lock
+    /// on the index
     ///
     /// Detection itself is always finished.
     #[arg(long, help_heading = "Session", allow_negative_numbers = true)]

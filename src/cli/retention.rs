@@ -11,9 +11,10 @@ use crate::pipeline::{RetentionLimits, RotationLimits};
 pub struct RetentionArgs {
     /// Delete recordings of this series that ended longer ago than this, e.g. 7d; 0 disables it
     ///
-    /// A series is NAME, NAME_2, NAME_3 and so on; all sessions named for their start are one
-    /// series. Index and frames stay. Never deletes what is being recorded, played or analyzed, a
-    /// session with a file called "keep", or anything behind a symbolic link.
+    /// A series is NAME, NAME_2, NAME_3 and so on; all sessions named for their start are
+    /// one series. Index and frames stay. Never deletes a recording that is being
+    /// written, played or analyzed, whose session has a file called "keep", or anything
+    /// behind a symbolic link.
     #[arg(long, help_heading = "Deleting old recordings", allow_negative_numbers = true)]
     #[arg(value_name = "TIME", value_parser = key::KEEP_FOR.parser())]
     keep_for: Option<Duration>,
@@ -37,8 +38,9 @@ pub struct RetentionArgs {
 
     /// With --min-free: delete the oldest recording instead of pausing
     ///
-    /// Recordings that were not looked at yet are deleted last, and the log names the seconds. Frames
-    /// stay: --min-free should leave room for some gigabytes of them, or --keep-frames-for be given.
+    /// Recordings not analyzed yet are deleted last, and the log lists the seconds that
+    /// were never analyzed. Frames stay: let --min-free leave room for some gigabytes of
+    /// them, or set --keep-frames-for.
     #[arg(long, help_heading = "Deleting old recordings", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_name = "yes|no")]
     #[arg(value_parser = key::RECYCLE.parser())]

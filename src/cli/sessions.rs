@@ -50,9 +50,10 @@ enum SessionsCommand {
 
 /// Delete old sessions
 ///
-/// Deletes what scenetap has written of them. Files of other programs stay, as do sessions that
-/// are being recorded, played or analyzed, those with a file called "keep", and anything behind a
-/// symbolic link; the log says why. With both --older-than and --keep, deletes what both select.
+/// Deletes the files that scenetap has written. Files of other programs stay, and so do
+/// sessions that are being recorded, played or analyzed, those with a file called "keep", and
+/// anything behind a symbolic link; the log gives the reason. With both --older-than and
+/// --keep, deletes only sessions that both select.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(after_help = super::help::PRUNE_EXAMPLES)]

@@ -20,8 +20,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Show the state of running recorders: sender, bytes, lag, free disk, last error
 ///
-/// Asks every recorder that this user runs on this machine, or only that of SESSION. Run
-/// as root to include the one run by systemd. Exits with 1 if no recorder runs, or if one
+/// Asks every recorder that this user runs on this machine, or only the recorder of SESSION.
+/// Run as root to include the one run by systemd. Exits with 1 if no recorder runs, or if one
 /// does not answer within two seconds.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]

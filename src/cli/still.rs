@@ -15,8 +15,8 @@ use crate::pipeline::evidence::{self, Moment, OpenRecording, StillFormat, Target
 
 /// Write the picture of any moment, also while it is recorded
 ///
-/// The last picture with a time of at most that is written. Decoding starts at the key frame before
-/// it, so a long recording costs no more than a short one.
+/// Writes the picture shown at that moment: the last one that is not later. Decoding starts at
+/// the key frame before it, so a long recording costs no more than a short one.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(after_help = super::help::STILL_EXAMPLES)]
@@ -25,14 +25,15 @@ pub struct StillArgs {
     #[arg(value_name = "SESSION-OR-FILE", add = complete::session_or_file())]
     target: PathBuf,
 
-    /// The moment: seconds or [HH:]MM:SS from the start; with a minus sign, before the newest picture
+    /// Write the picture at this time: seconds or [HH:]MM:SS from the start; with a minus
+    /// sign, before the newest picture
     ///
-    /// It counts as timestamp in index.json does.
+    /// On the same clock as timestamp in index.json.
     #[arg(long, help_heading = "Which picture", allow_hyphen_values = true)]
     #[arg(value_name = "TIME", value_parser = key::AT.parser())]
     at: Option<Moment>,
 
-    /// The picture of this frame of the session, in full size
+    /// Write the picture of this kept frame, in full size
     #[arg(long, help_heading = "Which picture", value_name = "ID", conflicts_with = "at")]
     frame: Option<String>,
 

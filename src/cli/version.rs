@@ -11,7 +11,7 @@ use crate::libav::linked;
 /// The commit from which a release was built; development builds have none.
 const COMMIT: Option<&str> = option_env!("SCENETAP_COMMIT");
 
-/// Print the version of scenetap and of the FFmpeg libraries in it
+/// Print the versions of scenetap and its FFmpeg libraries
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(after_help = super::help::VERSION_EXAMPLES)]

@@ -119,7 +119,7 @@ pub fn examine(session: &Session, recording_bytes: u64) -> Result<Option<Error>>
     };
     let from = index.complete_from();
     if from.0 > 0 {
-        return problem(format!("it lacks what is before byte {from}"));
+        return problem(format!("records before byte {from} are missing"));
     }
     if index.is_torn()? {
         return problem("it ends in the middle of a record".into());
@@ -134,7 +134,7 @@ pub fn examine(session: &Session, recording_bytes: u64) -> Result<Option<Error>>
     }
     match last {
         Some(last) if last.at.0 >= recording_bytes => {
-            problem(format!("it names byte {}, past the end of the recording", last.at))
+            problem(format!("a record points to byte {}, past the end of the recording", last.at))
         }
         _ => Ok(None),
     }

@@ -324,7 +324,7 @@ fn seek_bytes(ipc: &mut Ipc, recording: &Path, keyframe: &PlayerKeyframe) -> Res
         }
         tracing::debug!("the player is {off:.3} s from the key frame after {}", keyframe.after);
     }
-    let what = format!("the player stands {off:.3} s from the key frame that was looked for");
+    let what = format!("the player is {off:.3} s away from the requested key frame");
     Err(Error::new(Stage::Playback, what).path(recording).at(keyframe.after))
 }
 

@@ -375,8 +375,8 @@ impl<'a> Supervisor<'a> {
         let Some(next) = self.series.next(is_playable) else { return };
         let next = next.recording_ts();
         match load(&mut self.ipc, &next, "0") {
-            Ok(()) => tracing::debug!("the player goes on with {}", next.display()),
-            Err(error) => tracing::debug!("the player does not go on: {error}"),
+            Ok(()) => tracing::debug!("the player opens {}", next.display()),
+            Err(error) => tracing::debug!("the player cannot open the next recording: {error}"),
         }
     }
 
@@ -407,7 +407,7 @@ impl<'a> Supervisor<'a> {
     /// Logs once that the player does not answer.
     fn log_silence(&mut self) {
         if self.ipc.is_silent() && !self.has_logged_silence {
-            tracing::warn!("the player does not answer; it is left alone until it does");
+            tracing::warn!("the player does not respond; waiting for it");
             self.has_logged_silence = true;
         }
     }

@@ -177,7 +177,7 @@ fn open_unfinished(
             // Another process is recording the session, or finishing its detection.
             Err(error) if error.kind() == Kind::Busy => continue,
             Err(error) => {
-                tracing::warn!("{error}; this session is left as it is");
+                tracing::warn!("{error}; skipping this session");
                 continue;
             }
             Ok(session) => session,

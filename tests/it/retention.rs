@@ -201,7 +201,7 @@ fn with_recycle_a_full_disk_costs_the_oldest_recordings_and_those_not_looked_at_
     let line = recorder.wait_for("deleted the recording of session s_3 (");
     assert!(line.contains("INFO") && line.contains("by --recycle"), "{line}");
     let line = recorder.wait_for("deleted the recording of session s (");
-    assert!(line.contains("because the disk is full; never looked at: seconds 0.0 to "), "{line}");
+    assert!(line.contains("because the disk is full; never analyzed: seconds 0.0 to "), "{line}");
     assert!(line.contains(&format!("(bytes 0 to {length})")), "{line}");
     // By then, nothing is left to delete.
     recorder.wait_for("until then senders are disconnected");

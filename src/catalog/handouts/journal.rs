@@ -137,7 +137,7 @@ impl Journal {
                 self.foreign_lines += 1;
                 if self.foreign_lines == 1 {
                     let path = self.path.display();
-                    tracing::warn!("{path}: line {number} is no event, and is ignored: {error}");
+                    tracing::warn!("{path}: line {number} is not an event, ignoring it: {error}");
                 }
             }
         }
@@ -156,7 +156,7 @@ impl Journal {
         self.refresh()?;
         if let Err(error) = self.compact_if_long() {
             // The old file contains the events.
-            tracing::warn!("{error}; it stays as it is");
+            tracing::warn!("{error}; the journal was not compacted");
         }
         Ok(())
     }

@@ -119,7 +119,7 @@ impl IndexLock {
         if !self.is_logged && since.elapsed() >= pause::of(LOG_AFTER) {
             self.is_logged = true;
             tracing::warn!(
-                "{}: {} holds it; frames are kept, and the index is written when it is free",
+                "{}: locked by {}; frames are kept, and the index is written once the lock is released",
                 self.path.display(),
                 self.holder()
             );
@@ -129,7 +129,7 @@ impl IndexLock {
     fn freed(&mut self) {
         self.busy_since = None;
         if std::mem::take(&mut self.is_logged) {
-            tracing::info!("{}: it is free again", self.path.display());
+            tracing::info!("{}: the lock was released", self.path.display());
         }
     }
 

@@ -101,8 +101,7 @@ impl Reader {
                 stamp
             }
             IndexState::Corrupt(_) => {
-                let what =
-                    "not a JSON array; a recorder on the session, or check --repair, sets it aside";
+                let what = "not a JSON array; a recorder on the session, or check --repair, quarantines it";
                 return Err(Error::new(Stage::Catalog, what).of_kind(Kind::Corrupt).path(path));
             }
             IndexState::Nothing | IndexState::Known => None,

@@ -111,7 +111,7 @@ const MAX_LATER_PICTURES: u32 = 128;
 
 /// Returns the error for a restart point whose last decided picture is not decoded again.
 fn never_decoded(last: ByteOffset) -> Error {
-    let what = "the last picture that was decided before the restart is not decoded again";
+    let what = "the last picture before the restart was not decoded again";
     Error::new(Stage::Decode, what).of_kind(Kind::Corrupt).at(last)
 }
 

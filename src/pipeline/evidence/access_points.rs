@@ -52,7 +52,9 @@ impl<'a> AccessPoints<'a> {
     ) -> Result<T> {
         match search(&mut AccessPoints::new(recording, stop)?) {
             Err(error) if error.kind() == Kind::Corrupt => {
-                tracing::warn!("{error}; reading the recording instead; check --repair mends it");
+                tracing::warn!(
+                    "{error}; reading the recording instead; repair it with: scenetap check --repair SESSION"
+                );
                 search(&mut AccessPoints { recording, stop, indexed: 0, behind: None })
             }
             found => found,
@@ -61,7 +63,7 @@ impl<'a> AccessPoints<'a> {
 
     /// Returns the error for an index record at whose offset no random access point is found.
     pub fn misplaced(&self, keyframe: &Keyframe) -> Error {
-        let what = "keyframes.idx names a key frame there, and there is none";
+        let what = "keyframes.idx lists a key frame here, but the recording has none";
         let error = Error::new(Stage::Evidence, what).of_kind(Kind::Corrupt);
         error.path(self.recording.path()).at(keyframe.at)
     }

@@ -358,7 +358,7 @@ impl<'a> Retention<'a> {
             let unseen = &deleted.unseen;
             tracing::warn!(
                 "deleted the recording of session {session} by {option}, because the disk is \
-                 full; never looked at: {unseen}"
+                 full; never analyzed: {unseen}"
             );
         }
     }
@@ -442,7 +442,7 @@ impl PassState {
         }
         let text = failure.to_string();
         if !self.failures.contains(&text) {
-            tracing::warn!("{text}; nothing of it is deleted");
+            tracing::warn!("{text}; not deleted");
             self.failures.insert(text);
         }
     }

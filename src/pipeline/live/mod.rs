@@ -344,7 +344,7 @@ impl LiveOutlet<'_> {
     fn note_backlog(&mut self, analyzer: &Analyzer, read: ByteOffset) {
         if analyzer.is_parallel() && self.behind.hit(Instant::now()).is_some() {
             let bytes = ByteSize(self.written.length().saturating_sub(read.0));
-            tracing::info!("detection is {bytes} behind, and uses several threads");
+            tracing::info!("detection is {bytes} behind; decoding with several threads");
         }
     }
 

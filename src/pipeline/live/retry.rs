@@ -55,7 +55,7 @@ pub fn run<'a>(
             if matches!(error.kind(), Kind::Busy | Kind::NoSpace) && !queue.is_ending() {
                 // Another program may hold the lock for long; other sessions have their own locks. A
                 // full disk may have space again.
-                tracing::error!("session {id}: {error}; it will be tried again");
+                tracing::error!("session {id}: {error}; retrying later");
                 queue.defer(live);
                 continue;
             }

@@ -59,7 +59,7 @@ impl<'a> Health<'a> {
             })
             .ok();
         let feed = FrameFeed::bind(session.folder()).unwrap_or_else(|error| {
-            tracing::warn!("{error}; frames --follow learns from the index instead");
+            tracing::warn!("{error}; frames --follow reads the index instead");
             FrameFeed::without_clients()
         });
         let fixed = Status {

@@ -142,7 +142,7 @@ impl Handover<'_> {
                     earlier_bytes += job.opened_bytes;
                     self.submit(job)?;
                 }
-                Err(error) => tracing::error!("session {id}: {error}; it is left as it is"),
+                Err(error) => tracing::error!("session {id}: {error}; skipping it"),
             }
         }
         self.submit(first.current)?;

@@ -37,7 +37,7 @@ impl IndexFile {
         if entries.len() > 0 && shows(entries.len()) {
             // The events are effective: every reader takes them from the journal.
             if let Err(error) = self.publish_locked(entries) {
-                tracing::warn!("{error}; the journal of handouts has it");
+                tracing::warn!("{error}; the change is in handouts.jsonl");
             }
             self.try_clean_up();
         }
