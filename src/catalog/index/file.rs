@@ -12,7 +12,6 @@
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +25,7 @@ use super::stamp::Stamp;
 use super::synced_copy;
 use crate::catalog::clock::TimeSource;
 use crate::catalog::handouts::Journal;
-use crate::catalog::publish::{self, temp_path};
+use crate::catalog::publish::temp_path;
 use crate::disk::{self, Exchange};
 use crate::error::{Context, Error, Result, Stage};
 
@@ -143,50 +142,6 @@ impl IndexFile {
         Ok(())
     }
 
-    /// Merges files that were displaced by exchanges before a crash. The file displaced by the last
-    /// exchange is newer than the index, unless another program has written to the index since. All
-    /// other files are older: the index already contains most of their content, and an agent may
-    /// have changed an entry again. These files only add entries that the index lacks.
-    fn merge_left_over_files(&mut self, entries: &mut Entries) -> Result<()> {
-        let folder = publish::folder_of(&self.path);
-        let (mut older, mut newer) = (Vec::new(), Vec::new());
-        for path in self.io(publish::left_overs(folder, |target| target == INDEX_NAME))? {
-            match self.io(self.reader.read(&path, self.known))? {
-                _ if is_own_temp(&path) => self.io(disk::remove(&path))?,
-                IndexState::Whole(text, _) if self.was_displaced_by_current(&path) => {
-                    newer.push((path, text));
-                }
-                IndexState::Whole(text, _) => older.push((path, text)),
-                _ => self.quarantine_corrupt(&path)?,
-            }
-        }
-        if !older.is_empty() {
-            let mut repaired = Vec::new();
-            self.io(entries.write_to(&mut repaired))?;
-            self.merge_left_overs(entries, older)?;
-            self.json(entries.merge(&String::from_utf8_lossy(&repaired), true))?;
-        }
-        self.merge_left_overs(entries, newer)
-    }
-
-    fn merge_left_overs(
-        &mut self,
-        entries: &mut Entries,
-        left_overs: Vec<(PathBuf, String)>,
-    ) -> Result<()> {
-        for (path, text) in left_overs {
-            self.json(entries.merge_displaced(&text))?;
-            self.displaced.push(path);
-        }
-        Ok(())
-    }
-
-    /// Returns whether the current index is the file that displaced `left_over`, unchanged since.
-    fn was_displaced_by_current(&self, left_over: &Path) -> bool {
-        let current = Stamp::at(&self.path).map(|stamp| stamp.mark());
-        current.is_some_and(|current| mark_of(left_over) == Some(&current))
-    }
-
     /// Returns whether the index or the journal of handouts may contain changes that are not merged
     /// yet.
     pub fn is_changed(&self) -> bool {
@@ -297,69 +252,6 @@ impl IndexFile {
         Ok(Published::Unsettled)
     }
 
-    /// Removes a displaced file without new content. After a plain rename, no such file exists.
-    fn clean_up_displaced(&mut self, temp: PathBuf, current: &IndexState) -> Result<()> {
-        match current {
-            IndexState::Corrupt(_) if temp.exists() => self.quarantine_corrupt(&temp),
-            IndexState::Corrupt(_) => Ok(()),
-            _ => {
-                self.discard(temp);
-                Ok(())
-            }
-        }
-    }
-
-    /// Removes a useless file, now or later.
-    fn discard(&mut self, path: PathBuf) {
-        self.obsolete_files.push(path);
-        self.try_clean_up();
-    }
-
-    /// Removes files that could not be removed earlier.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if a file still cannot be removed. The next call retries.
-    pub fn clean_up(&mut self) -> Result<()> {
-        let mut cleaned = Ok(());
-        self.obsolete_files.retain(|path| match disk::remove(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                cleaned = Err(error).context(Stage::Catalog, path, "cannot remove it");
-                true
-            }
-            _ => false,
-        });
-        cleaned
-    }
-
-    /// As [`IndexFile::clean_up`], but only logs an error.
-    fn try_clean_up(&mut self) {
-        if let Err(error) = self.clean_up() {
-            tracing::debug!("{error}; will be retried");
-        }
-    }
-
-    /// Merges a displaced file, and returns whether it had changes. A crash before the
-    /// next exchange leaves it under its temporary name, for [`IndexFile::load`].
-    fn merge_displaced_file(&mut self, temp: PathBuf, entries: &mut Entries) -> Result<bool> {
-        match self.read_settled(&temp)? {
-            IndexState::Whole(text, _) => {
-                let merged = self.json(entries.merge_displaced(&text))?;
-                self.displaced.push(temp);
-                Ok(merged.changed)
-            }
-            IndexState::Corrupt(_) => self.quarantine_corrupt(&temp).map(|()| false),
-            IndexState::Nothing | IndexState::Known => Ok(false),
-        }
-    }
-
-    /// Removes displaced files once the index includes them. A crash before this leaves them to be
-    /// merged again, as older than the index.
-    fn discard_displaced(&mut self) {
-        self.obsolete_files.append(&mut self.displaced);
-        self.try_clean_up();
-    }
-
     /// Writes the new index to a temporary file. A crash here leaves a file that is named
     /// after its own inode, or `new`: [`IndexFile::load`] removes both.
     fn write_temp(&self, entries: &Entries) -> Result<(PathBuf, Option<Stamp>)> {
@@ -443,21 +335,7 @@ impl IndexFile {
     }
 }
 
-/// Returns the part after `.tmp-` in the name of a temporary file: the [`Stamp::mark`] of
-/// the file that was written under this name.
-fn mark_of(path: &Path) -> Option<&str> {
-    path.file_name()?.to_str()?.rsplit_once(".tmp-").map(|(_, mark)| mark)
-}
-
-/// Returns whether a left-over file has not been exchanged: its name still describes its own inode
-/// and time.
-fn is_own_temp(path: &Path) -> bool {
-    let inode = fs::metadata(path).map(|metadata| metadata.ino().to_string());
-    let mark = mark_of(path);
-    mark == Some("new")
-        || inode.is_ok_and(|inode| mark.is_some_and(|mark| mark.split('-').next() == Some(&inode)))
-}
-
+mod displaced;
 mod hand_out;
 #[cfg(test)]
 mod tests;

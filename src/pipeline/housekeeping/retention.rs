@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -14,12 +14,13 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::deletion::{
     Allowed, DeletedRecording, Known, delete_recording, delete_session, described,
 };
+use super::own_sessions::{OpenedState, OwnSessions};
 use crate::disk;
 use crate::error::{Error, Kind, Result};
 use crate::media::Written;
 use crate::pause;
 use crate::pipeline::{RecordOptions, RetentionLimits};
-use crate::session::{Marks, OwnedSession, SeriesName, StoredSession, stored_sessions};
+use crate::session::{OwnedSession, SeriesName, StoredSession, stored_sessions};
 use crate::telemetry::Counters;
 
 /// Time between two checks of the stored sessions.
@@ -43,34 +44,9 @@ pub struct Retention<'a> {
     /// Minimum number of free bytes.
     min_free: u64,
     counters: &'a Counters,
-    /// Never locked while a file is deleted: the writer locks it at each rotation.
-    opened: Mutex<OwnSessions>,
+    opened: OwnSessions,
     /// Locked while files are deleted.
     pass: Mutex<PassState>,
-}
-
-/// The sessions that this process has opened.
-#[derive(Default)]
-struct OwnSessions {
-    /// The session opened last, which is being recorded. The reference keeps it locked.
-    current: Option<Arc<OwnedSession>>,
-    all: Vec<Opened>,
-}
-
-/// A session that this process has opened, as long as it has a recording.
-#[derive(Clone)]
-struct Opened {
-    folder: PathBuf,
-    marks: Arc<Marks>,
-    state: OpenedState,
-}
-
-#[derive(Clone)]
-enum OpenedState {
-    /// Detection may be using the session.
-    InUse(Weak<OwnedSession>, Written),
-    /// Unused in this process. The recording had this many bytes.
-    Left(u64),
 }
 
 /// State kept from one pass to the next.
@@ -127,7 +103,7 @@ impl<'a> Retention<'a> {
             limits: options.retention,
             min_free: options.min_free_bytes,
             counters,
-            opened: Mutex::default(),
+            opened: OwnSessions::default(),
             pass: Mutex::default(),
         }
     }
@@ -141,17 +117,8 @@ impl<'a> Retention<'a> {
     /// detection has finished, unless the disk would otherwise be full; and never while `written`
     /// is not finished.
     pub fn opened(&self, session: &Arc<OwnedSession>, written: &Written) {
-        let mut opened = self.opened_sessions();
-        if !written.is_finished() {
-            opened.current = Some(Arc::clone(session));
-        }
-        if self.limits == RetentionLimits::default() {
-            return;
-        }
-        let folder = session.folder().to_owned();
-        opened.all.retain(|one| one.folder != folder);
-        let state = OpenedState::InUse(Arc::downgrade(session), written.clone());
-        opened.all.push(Opened { folder, marks: Arc::clone(session.marks()), state });
+        let is_remembered = self.limits != RetentionLimits::default();
+        self.opened.add(session, written, is_remembered);
     }
 
     /// Deletes what the limits allow, now, periodically, and at each message of `nudges`, until the
@@ -175,7 +142,7 @@ impl<'a> Retention<'a> {
         let mut pass = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
         match self.series() {
             Ok(sessions) => {
-                self.forget_deleted(&sessions);
+                self.opened.forget_deleted(&sessions);
                 let allowed = Allowed { unfinished: false, hard_linked: true };
                 self.delete_recordings(&mut pass, &sessions, allowed, DeletionTarget::Limits);
                 self.delete_old_frames(&mut pass, &sessions);
@@ -311,10 +278,10 @@ impl<'a> Retention<'a> {
         rule: DeletionRule,
         allowed: Allowed,
     ) -> u64 {
-        if self.is_current(stored) {
+        if self.opened.is_current(stored) {
             return 0;
         }
-        let opened = self.find_opened(stored);
+        let opened = self.opened.find(stored);
         let bytes = stored.recording.map_or(0, |recording| recording.bytes);
         let (session, length) = match opened.as_ref().map(|opened| &opened.state) {
             // The session before the current one; the writer still appends to its recording.
@@ -368,7 +335,7 @@ impl<'a> Retention<'a> {
         let now = SystemTime::now();
         for stored in sessions.iter().filter(|stored| stored.recording.is_none()) {
             let is_old = stored.modified().is_some_and(|time| is_older(time, limit, now));
-            if !is_old || self.is_current(stored) {
+            if !is_old || self.opened.is_current(stored) {
                 continue;
             }
             match delete_session(stored) {
@@ -384,39 +351,6 @@ impl<'a> Retention<'a> {
             }
         }
     }
-
-    /// Returns whether a session is the one being recorded, or the last one recorded.
-    fn is_current(&self, stored: &StoredSession) -> bool {
-        let opened = self.opened_sessions();
-        let current = opened.current.as_ref();
-        current.is_some_and(|current| current.folder() == stored.session.folder())
-    }
-
-    /// Returns the state of a session that this process has opened.
-    fn find_opened(&self, stored: &StoredSession) -> Option<Opened> {
-        let opened = self.opened_sessions();
-        opened.all.iter().find(|one| one.folder == stored.session.folder()).cloned()
-    }
-
-    /// Drops the state of sessions whose recording was deleted, and releases sessions that this
-    /// process no longer uses.
-    fn forget_deleted(&self, sessions: &[StoredSession]) {
-        let mut opened = self.opened_sessions();
-        opened.all.retain(|one| {
-            let stored = sessions.iter().find(|stored| stored.session.folder() == one.folder);
-            // Keep a session that was opened after the sessions were listed.
-            stored.map_or_else(|| one.is_in_use(), |stored| stored.recording.is_some())
-        });
-        for one in opened.all.iter_mut().filter(|one| !one.is_in_use()) {
-            if let OpenedState::InUse(_, written) = &one.state {
-                one.state = OpenedState::Left(written.length());
-            }
-        }
-    }
-
-    fn opened_sessions(&self) -> MutexGuard<'_, OwnSessions> {
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Reason for deleting recordings.
@@ -426,12 +360,6 @@ enum DeletionTarget {
     Limits,
     /// Number of bytes that are missing.
     Bytes(u64),
-}
-
-impl Opened {
-    fn is_in_use(&self) -> bool {
-        matches!(&self.state, OpenedState::InUse(session, _) if session.strong_count() > 0)
-    }
 }
 
 impl PassState {
