@@ -38,6 +38,8 @@ pub enum Stage {
     Status,
     /// Stills and clips.
     Evidence,
+    /// Lines on stdout.
+    Output,
     /// Threads and queues.
     Pipeline,
 }
@@ -56,6 +58,7 @@ impl fmt::Display for Stage {
             Stage::Send => "send",
             Stage::Status => "status",
             Stage::Evidence => "evidence",
+            Stage::Output => "output",
             Stage::Pipeline => "pipeline",
         })
     }

@@ -46,7 +46,7 @@ impl FrameLines {
             .map(|stdout| Stdout { is_terminal: stdout.is_terminal(), file: File::from(stdout) });
         output
             .and_then(FrameLines::start)
-            .map_err(|cause| Error::new(Stage::Pipeline, "cannot write to stdout").because(cause))
+            .map_err(|cause| Error::new(Stage::Output, "cannot write to stdout").because(cause))
     }
 
     fn start(mut output: impl Write + Send + 'static) -> io::Result<Self> {
@@ -117,7 +117,7 @@ impl FrameLines {
         }
         match self.error {
             Some(error) if error.kind() != ErrorKind::BrokenPipe => {
-                Err(Error::new(Stage::Pipeline, "cannot write to stdout").because(error))
+                Err(Error::new(Stage::Output, "cannot write to stdout").because(error))
             }
             _ => Ok(()),
         }

@@ -81,7 +81,7 @@ impl<W: Write> JsonLines<W> {
         }
         match self.error {
             Some(error) if error.kind() != ErrorKind::BrokenPipe => {
-                Err(Error::new(Stage::Catalog, "cannot write to stdout").because(error))
+                Err(Error::new(Stage::Output, "cannot write to stdout").because(error))
             }
             _ => Ok(()),
         }
