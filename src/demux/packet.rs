@@ -62,7 +62,7 @@ pub struct PesHeader {
 
 /// Parses packets, one at a time.
 ///
-/// After an error, `mpeg2ts` remains in the middle of a packet. So it reads from a [`Slot`] that
+/// After an error, `mpeg2ts` remains in the middle of a packet. So it reads from a [`PacketSlot`] that
 /// holds one packet and is refilled for each: an error never affects a later packet.
 pub struct PacketParser {
     reader: TsPacketReader<PacketSlot>,
@@ -137,7 +137,7 @@ fn read_tolerantly(bytes: &[u8; TS_PACKET_BYTES]) -> Option<Packet<'_>> {
 }
 
 /// `mpeg2ts` 0.6.1 splits a PMT at its program_info_length without checking that this many bytes
-/// are available, and panics.
+/// are available.
 fn would_panic(packet: &Packet<'_>) -> bool {
     const PMT_TABLE_ID: u8 = 2;
     let [0, section @ ..] = packet.payload else { return false };

@@ -19,7 +19,7 @@ pub(in crate::catalog) struct Slot {
     pub offset: Option<u64>,
     /// Version of the index that first contained the entry; `None` if not written yet.
     pub published: Option<u64>,
-    /// See [`Entries::merge_displaced`].
+    /// See [`super::entries::Entries::merge_displaced`].
     pub guarded: Option<u64>,
     /// Handout that the entry shows, from the journal.
     pub shown: ShownHandout,
@@ -35,7 +35,7 @@ pub(super) struct ForeignItem {
     /// Frame id, if the item has one.
     pub id: Option<Box<str>>,
     pub text: Box<str>,
-    /// See [`Entries::merge_displaced`].
+    /// See [`super::entries::Entries::merge_displaced`].
     pub guarded: Option<u64>,
 }
 

@@ -30,7 +30,7 @@ const MAX_BEHIND_BYTES: u64 = 4 << 20;
 
 /// Minimum number of access units of a clip that does not begin with a closed GOP, if possible. From a
 /// shorter one, libavcodec may show only one picture, if the clip ends before its first picture is
-/// shown (see [`super::still`]). No decoder reorders by more pictures.
+/// shown (see [`mod@super::still`]). No decoder reorders by more pictures.
 const MIN_UNITS: u64 = 18;
 
 /// Maximum number of bytes in front of a clip that are searched for its tables.
