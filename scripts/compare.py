@@ -3,13 +3,13 @@
 
     compare.py [--film FILE.ts] [--live FILE.ts] [--old-system FILE.py] [--runs 5] [--out DIR] [--only-still]
 
-Each peer runs in turn with scenetap, RUNS times after one run that does not count; the ratio of each
-pair is taken, and the median and the range of these ratios are printed. Machines differ and are
-noisy: only ratios of one run mean anything. Without --film, a film of ten minutes is made from a
-fixture; without --live, a minute of 1080p30 is encoded from the film. Peers: ffmpeg's select filter,
+Each peer runs in turn with scenetap, RUNS times after one warm-up run. Prints the median and the range of
+the ratios of the pairs. Machines differ and are noisy: only ratios within one run are meaningful. Without
+--film, a film of ten minutes is made from a fixture; without --live, a minute of 1080p30 is encoded from
+the film. Peers: ffmpeg's select filter,
 with its default threads and with one; PySceneDetect (`scenedetect`) and av-scenechange, if they are
 installed. scripts/compare_live.py measures live streams, scripts/compare_still.py stills and clips;
-with --only-still, only these are measured, and the rest of the page stays.
+with --only-still, only stills and clips are measured, and the rest of the page is kept.
 """
 
 import argparse
@@ -37,7 +37,7 @@ class Peer:
 
     def __init__(self, name, command, slow=False):
         self.name, self.command = name, command
-        # Measured three times only, however many runs there are.
+        # Measured at most three times.
         self.slow = slow
 
 
@@ -59,7 +59,7 @@ def peers():
             command = ["scenedetect", "-q", "-i", "{film}", "-o", "{out}", f"detect-{detector}"]
             found.append(Peer(f"scenedetect {detector}", command + ["save-images", "-n", "1"], slow=True))
     if shutil.which("av-scenechange"):
-        # Only reads raw video, and writes no pictures.
+        # av-scenechange reads only raw video, and writes no pictures.
         decode = "ffmpeg -v error -nostdin -i {film} -f yuv4mpegpipe -strict -1 -"
         found.append(Peer("av-scenechange", ["sh", "-c", f"{decode} | av-scenechange -"], slow=True))
     return found
@@ -109,7 +109,7 @@ def measure(film, runs):
 
 
 def svg(rows):
-    """Bars: how much faster scenetap is by the clock, with the range of the pairs."""
+    """Returns a bar chart: how much faster scenetap is by the clock, with the range of the pairs."""
     height, left, scale = 26, 190, 150
     largest = max(max(wall) for _, _, wall, _ in rows)
     scale = min(scale, 420 / largest)
@@ -147,7 +147,7 @@ def cpu_model():
 
 
 def make_film(folder):
-    """Makes a film of about ten minutes of a fixture, without encoding it again."""
+    """Makes a film of about ten minutes by repeating a fixture, without encoding."""
     film = folder / "film.ts"
     if not film.exists():
         clip = ROOT / "fixtures/bbb_h264_bframes_scenecut_360p24.ts"
@@ -157,7 +157,7 @@ def make_film(folder):
 
 
 def make_live(film, folder):
-    """Encodes a minute of the film as a live encoder would: 1080p30, no delay, constant rate."""
+    """Encodes a minute of the film like a live encoder: 1080p30, no delay, constant rate."""
     live = folder / "live.ts"
     encode = ["ffmpeg", "-v", "error", "-nostdin", "-y", "-i", str(film), "-t", "60", "-an"]
     encode += ["-vf", "scale=1920:1080:flags=bicubic,fps=30", "-c:v", "libx264", "-preset", "veryfast"]
@@ -176,7 +176,7 @@ def report(film, rows):
     text.append(f"- **scenetap** on all cores: median {statistics.median(run[0] for run in ours):.2f} s, "
                 f"{statistics.median(run[1] for run in ours):.2f} s of CPU time, at most "
                 f"{max(run[2] for run in ours):.0f} MiB, {ours[0][3]} JPEGs")
-    text += ["", "| peer | times as fast, by the clock | our CPU time / its | memory, MiB | JPEGs |", "|---|---|---|---|---|"]
+    text += ["", "| peer | times as fast, by the clock | scenetap's CPU time / peer's | memory, MiB | JPEGs |", "|---|---|---|---|---|"]
     for peer, pairs, wall, cpu in rows:
         text.append(f"| {peer.name} | {spread(wall)} | {spread(cpu)} | {max(theirs[2] for theirs, _ in pairs):.0f} | "
                     f"{pairs[0][0][3]} |")
@@ -187,7 +187,7 @@ def report(film, rows):
 
 
 def with_section(page, lines):
-    """Replaces a section of the page, or puts it in front of the one about live streams."""
+    """Replaces a section of the page, or inserts it in front of the section about live streams."""
     text = "\n".join(lines) + "\n"
     kept = re.sub(rf"{re.escape(lines[0])}\n.*?(?=^## )", "", page, flags=re.DOTALL | re.MULTILINE)
     return kept.replace("## Live", text + "## Live", 1)

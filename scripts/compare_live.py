@@ -33,7 +33,7 @@ class Recorder:
         self.reader.start()
 
     def cpu(self):
-        """Returns the CPU seconds that it has used so far."""
+        """Returns the CPU seconds that the recorder has used so far."""
         fields = Path(f"/proc/{self.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) * TICK
 
@@ -42,7 +42,7 @@ class Recorder:
         return int(re.search(r"wchar: (\d+)", text).group(1))
 
     def end(self):
-        """Waits until it has ended. Returns what it has used."""
+        """Waits until the recorder has ended. Returns its resource usage."""
         _, status, used = os.wait4(self.child.pid, 0)
         self.reader.join()
         if status != 0:
@@ -80,7 +80,7 @@ def spread(values):
 
 
 def cpu(program, file, rule, runs, old_system):
-    """CPU time of one live stream beside ffmpeg with one thread, in one go and at the same pace."""
+    """CPU time of one live stream, compared with ffmpeg with one thread, at full speed and at the same pace."""
     at_once, paced, old, ours = [], [], [], []
     for number in range(runs):
         with tempfile.TemporaryDirectory() as out:
@@ -92,11 +92,11 @@ def cpu(program, file, rule, runs, old_system):
             send(program, file, recorder.port).wait()
             used = recorder.end()
             ours.append(used.ru_utime + used.ru_stime)
-            # Takes long, and the difference is large.
+            # Three runs are enough: each takes long, and the difference is large.
             if old_system and number < 3:
                 old.append(cpu_of_old_system(old_system, program, file, Path(out) / "old"))
     lines = [
-        "| CPU time of one live stream | times its |",
+        "| CPU time of one live stream, compared with | ratio |",
         "|---|---|",
         f"| `ffmpeg -threads 1` on the file in one go | {spread([a / b for a, b in zip(ours, at_once)])} |",
         f"| `ffmpeg -re -threads 1`: the same, at the pace of the stream | {spread([a / b for a, b in zip(ours, paced)])} |",
@@ -107,7 +107,7 @@ def cpu(program, file, rule, runs, old_system):
 
 
 def cpu_of_old_system(script, program, file, folder):
-    """CPU seconds of the script that starts an ffmpeg on the growing file every ten seconds."""
+    """CPU seconds of the system that runs ffmpeg on the growing file every ten seconds."""
     port = free_port()
     child = subprocess.Popen(["python3", str(script), str(port), str(folder)], stderr=subprocess.DEVNULL)
     time.sleep(2)
@@ -119,7 +119,7 @@ def cpu_of_old_system(script, program, file, folder):
 
 
 def wakeups(stop, late):
-    """An idle loop: notes by how much each sleep of 1 ms is too long."""
+    """An idle loop that records how late each sleep of 1 ms ends, in ms."""
     while not stop.is_set():
         before = time.monotonic()
         time.sleep(0.001)
@@ -127,7 +127,7 @@ def wakeups(stop, late):
 
 
 def latency(program, file):
-    """Latency of live frames by stage; --scene-threshold 0.01 for more frames than a film has scenes."""
+    """Latency of live frames by stage. A scene threshold of 0.01 keeps more frames than a film has scenes."""
     stop, late = threading.Event(), []
     idle = threading.Thread(target=wakeups, args=(stop, late))
     with tempfile.TemporaryDirectory() as folder:
@@ -183,7 +183,7 @@ def capacity(program, file, counts=(2, 4, 6, 8, 10, 12)):
 
 
 def ingest(program, mib, runs):
-    """Speed of recording bytes in which there is nothing to decode, beside socat."""
+    """Speed of recording packets without video, compared with socat."""
     if not shutil.which("socat"):
         return ["socat is not installed: ingest was not measured."]
     packets = (b"\x47\x1f\xff\x10" + b"\xff" * 184) * 4096
@@ -220,7 +220,7 @@ def ingest(program, mib, runs):
 
 
 def long_session(program, hours=10, parts=10):
-    """What an hour of stream costs, early and late in a session of ten hours with a frame every ten seconds."""
+    """Cost of each hour of stream in a session of ten hours with a frame every ten seconds."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "long.ts"
         scenes = r"hue=H='if(lt(mod(t\,20)\,10)\,0\,PI)':s='if(lt(mod(t\,20)\,10)\,1\,0)':b='if(lt(mod(t\,20)\,10)\,0\,8)'"
@@ -234,7 +234,7 @@ def long_session(program, hours=10, parts=10):
         with file.open("rb") as source, socket.create_connection(("127.0.0.1", recorder.port)) as connection:
             for _ in range(parts):
                 connection.sendall(source.read(size))
-                # Caught up once no CPU time is used.
+                # Detection has caught up once the recorder uses no CPU time.
                 before, now = -1.0, recorder.cpu()
                 while now - before > 2 * TICK:
                     before = now

@@ -1,4 +1,4 @@
-"""Measures `still` and `clip` beside ffmpeg, for scripts/compare.py."""
+"""Measures `still` and `clip`, compared with ffmpeg; a part of scripts/compare.py."""
 
 import json
 import random
@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import time
 
-# How many films in a row make the long recording.
+# Number of films in the long recording.
 REPEATS = 60
 MOMENTS = 8
 
@@ -19,7 +19,7 @@ def seconds(command):
 
 
 def session(folder, name, film, repeats):
-    """Makes a session of `film`, whose index of key frames the first `still` builds."""
+    """Makes a session from `film`. The first `still` builds its index of key frames."""
     stream = folder / name / "stream"
     shutil.rmtree(folder / name, ignore_errors=True)
     stream.mkdir(parents=True)
@@ -39,7 +39,7 @@ def measure(scenetap, target, folder, runs):
     """Returns rows of (time, seconds from the access point, still, ffmpeg, clip)."""
     picture, clip = str(folder / "still.jpg"), str(folder / "clip.ts")
     still = [scenetap, "-q", "still", str(target), "-o", picture]
-    # The first one builds the index.
+    # This first `still` builds the index.
     newest = output(still + ["--at", "-0", "--json"])["timestamp"]
     rows = []
     for _ in range(MOMENTS):
@@ -62,8 +62,8 @@ def report(scenetap, film, folder, runs):
     """Returns the lines of the section in docs/PERFORMANCE.md."""
     random.seed(22)
     lines = ["## Any moment", ""]
-    lines += ["`still` at random times, beside `ffmpeg -threads 1` that decodes from the same key frame to the same"]
-    lines += ["picture and does not have to find either; and `clip` of 30 seconds. Medians, in ms:", ""]
+    lines += ["`still` at random times, compared with `ffmpeg -threads 1`, which decodes from the same key frame to the same"]
+    lines += ["picture but does not have to find them; and `clip` of 30 seconds. Medians, in ms:", ""]
     lines += ["| recording | at, s | from the key frame, s | still | ffmpeg | still / ffmpeg | clip |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for name, repeats in (("the film", 1), (f"{REPEATS} films in a row", REPEATS)):
