@@ -1,11 +1,10 @@
 #!/bin/bash
-# Builds the image with the release in dist/ and a folder of debootstrap (scripts/distcheck.sh makes
-# one), and checks it: what is in it, who it runs as, that it records, and its health check.
+# Builds the image from the release in dist/ and a folder made by debootstrap (scripts/distcheck.sh makes
+# one), and checks its files, its user, a recording and its health check.
 #
 #   containercheck.sh [FOLDER]     target/roots/bookworm by default
 #
-# Uses a storage of its own, and removes it. Needs buildah and root; the image runs by chroot, and no
-# registry is needed.
+# Uses its own temporary storage. Needs buildah and root, but no registry: the image runs in a chroot.
 #
 # Exit status: 0 if all passed; 1 if not; 77 if this machine cannot run it.
 set -euo pipefail
@@ -24,7 +23,7 @@ command -v buildah >/dev/null || cannot "buildah is not installed"
 [ -e "$folder/lib64/ld-linux-x86-64.so.2" ] || cannot "$folder is no system: run scripts/distcheck.sh"
 [ -x target/dist/package/scenetap ] || cannot "no release: run make dist"
 
-# In a mount namespace of its own: what chroot isolation mounts ends with it.
+# In its own mount namespace: the mounts of chroot isolation end with it.
 if [ -z "${SCENETAP_CONTAINERCHECK:-}" ]; then
     SCENETAP_CONTAINERCHECK=1 exec unshare --mount bash scripts/containercheck.sh "$folder"
 fi
@@ -39,7 +38,7 @@ end() {
 trap end EXIT
 in_store() { buildah --storage-driver vfs --root "$store/root" --runroot "$store/run" "$@"; }
 
-# Health checks are not part of OCI's format.
+# OCI's image format has no health checks.
 in_store build --quiet --format docker --isolation chroot --build-arg BASE=folder --build-arg FOLDER="$folder" \
     --tag scenetap . >/dev/null
 container=$(in_store from --pull-never scenetap)
@@ -60,10 +59,10 @@ echo "containercheck: ok: 7 files besides licenses, $(du -sh --apparent-size "$t
 
 run() { in_store run --isolation chroot "$container" -- "$@"; }
 health="/usr/bin/scenetap status --json"
-# shellcheck disable=SC2086 # words are meant
+# shellcheck disable=SC2086 # word splitting is intended
 ! run $health >/dev/null 2>&1 || fail "healthy without a recorder"
 mkfifo "$store/log"
-# Chroot isolation has this host's network: another address than that of the image, a free port.
+# Chroot isolation uses this host's network: listen on a free port instead of the image's address.
 run /usr/bin/scenetap record --once --listen 127.0.0.1:0 --session s >/dev/null 2>"$store/log" &
 recorder=$!
 exec 3<"$store/log"
@@ -73,13 +72,13 @@ while [ -z "$address" ] && read -r line <&3; do
 done
 [ -n "$address" ] || fail "the recorder does not start"
 cat <&3 >/dev/null &
-# shellcheck disable=SC2086 # words are meant
+# shellcheck disable=SC2086 # word splitting is intended
 run $health | jq -e '.session == "s"' >/dev/null || fail "not healthy with a recorder"
 clip=fixtures/bbb_h264_bframes_scenecut_360p24.ts
 SCENETAP_CONFIG="" target/dist/package/scenetap -q send "$clip" --to "$address" --speed max
 wait "$recorder" || fail "the recorder failed"
 recorder=""
-# buildah keeps the volume beside the container.
+# buildah stores the volume beside the container.
 session=$(find "$store" -path '*/s/stream/recording.ts' -printf '%h/..')
 cmp "$clip" "$session/stream/recording.ts" || fail "the recording differs"
 [ "$(stat -c %u "$session")" = 65532 ] || fail "recorded by another user"

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Demonstrates the main job: a recorder, a sender that sends a sample clip in real time, and each
-# kept frame as it is written, with its delay.
+# Demonstrates the main job: starts a recorder, sends it a sample clip in real time, and prints each kept
+# frame as it is written, with its delay.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

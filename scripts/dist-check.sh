@@ -1,10 +1,10 @@
 #!/bin/bash
-# Checks what a program for release needs of its host.
+# Checks what a release's program requires of its host, and its size.
 #
 #   dist-check.sh PROGRAM GLIBC
 #
-# It may link libc, libm and libgcc_s (libpthread, libdl and librt are parts of an old libc), need no
-# symbol newer than GLIBC, and be no larger than 15 MiB.
+# The program may link only libc, libm and libgcc_s (and libpthread, libdl and librt, which are parts of an
+# old libc), must not need a symbol newer than GLIBC, and must be at most 15 MiB large.
 set -euo pipefail
 
 program=$1 glibc=$2

@@ -9,9 +9,9 @@
 #   cargo-cyclonedx      writes the SBOM
 #   cargo-deb, cargo-generate-rpm   write the packages
 #
-# Wrappers called scenetap-cc, scenetap-ar and scenetap-ranlib in FOLDER/bin have names without a
-# path: FFmpeg records them. scenetap-rustc adds flags to those of cargo;
-# cargo-auditable starts cargo through scenetap-cargo.
+# FFmpeg records the names of its tools: the wrappers scenetap-cc, scenetap-ar and scenetap-ranlib in
+# FOLDER/bin have names without a path. scenetap-rustc adds flags to cargo's own; cargo-auditable starts
+# cargo through scenetap-cargo.
 set -euo pipefail
 
 folder=${1:?dist-tools.sh FOLDER GLIBC} glibc=${2:?dist-tools.sh FOLDER GLIBC}
@@ -25,10 +25,10 @@ if [ ! -e "$folder/stamp" ] || [ "$(cat "$folder/stamp")" != "$stamp" ]; then
     echo "dist-tools: installing into $folder"
     rm -f "$folder/stamp"
     [ -e "$folder/python/bin/pip" ] || python3 -m venv "$folder/python"
-    # shellcheck disable=SC2086 # a list of words is meant
+    # shellcheck disable=SC2086 # word splitting is intended
     "$folder/python/bin/pip" install --quiet --disable-pip-version-check $python_packages
     for crate in $crates; do
-        # In a target folder of their own: crates that they share are compiled once.
+        # In one target folder, so that crates that they share are compiled once.
         cargo install --quiet --locked --root "$folder" --target-dir "$folder/build" "$crate"
     done
     rm -rf "$folder/build"
@@ -48,10 +48,11 @@ wrapper() { # NAME ARGUMENTS
 wrapper scenetap-cc "cc -target x86_64-linux-gnu.$glibc "'$SCENETAP_CC_FLAGS'
 wrapper scenetap-ar ar
 wrapper scenetap-ranlib ranlib
-# cargo names the crates' symbols after RUSTFLAGS: flags that contain a path come from here.
+# RUSTFLAGS become part of the symbol names: pass flags that contain a path here instead.
 # shellcheck disable=SC2016 # expanded by the wrapper
 printf '#!/bin/sh\nrustc=$1\nshift\nexec "$rustc" "$@" $SCENETAP_RUSTC_FLAGS\n' >"$folder/bin/scenetap-rustc"
 chmod +x "$folder/bin/scenetap-rustc"
-# The path of a workspace wrapper is part of the names, too: in place of the one that cargo-auditable sets, its name.
+# The path of a workspace wrapper also becomes part of the symbol names: replace the path that cargo-auditable
+# sets by its name.
 printf '#!/bin/sh\nRUSTC_WORKSPACE_WRAPPER=cargo-auditable exec cargo "$@"\n' >"$folder/bin/scenetap-cargo"
 chmod +x "$folder/bin/scenetap-cargo"

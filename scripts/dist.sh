@@ -1,15 +1,15 @@
 #!/bin/bash
-# Builds a release into dist/: one program with FFmpeg in it, for x86-64 Linux with glibc 2.31 or
-# newer; an archive, a .deb and a .rpm of it, their digests and an SBOM.
+# Builds a release into dist/: one program that contains FFmpeg, for x86-64 Linux with glibc 2.31 or
+# newer, as an archive, a .deb and a .rpm, with their digests and an SBOM.
 #
 #   dist.sh [FOLDER]      writes to FOLDER, dist by default
 #
 #   FFMPEG_DIR=FOLDER     link this FFmpeg instead of building one: a folder with include/ and
 #                         lib/, static libraries
 #   FFMPEG_SOURCE, FFMPEG_TARBALL, FFMPEG_MIRROR, FFMPEG_VERSION   see ffmpeg.sh
-#   SOURCE_DATE_EPOCH     time of all files; the default is that of the last commit
+#   SOURCE_DATE_EPOCH     time of all files; the default is the time of the last commit
 #
-# Built twice from one commit by one toolchain, in two folders, the files are the same byte for byte, but for
+# Two builds of one commit by one toolchain, in different folders, give the same files byte for byte, except for
 # the archive with symbols.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,7 +17,7 @@ cd "$(dirname "$0")/.."
 dist=${1:-dist}
 work=$PWD/target/dist
 target=x86_64-unknown-linux-gnu
-# That of Debian 11 and Ubuntu 20.04.
+# The version of Debian 11 and Ubuntu 20.04.
 glibc=2.31
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)
 name=scenetap-$version-x86_64-linux
@@ -30,7 +30,7 @@ fail() {
 
 [ "$(uname -m)" = x86_64 ] || fail "only x86-64 is supported"
 umask 022
-# The same bytes wherever and whenever it is built.
+# Builds must not depend on place and time.
 export LC_ALL=C TZ=UTC
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 commit=$(git rev-parse --short=12 HEAD 2>/dev/null || true)
@@ -49,21 +49,21 @@ for map in "${maps[@]}"; do
     rustc_flags="$rustc_flags --remap-path-prefix=$map"
 done
 
-# Made of the version, not of the contents: these include the debug information.
+# A hash of the version, not of the contents, which include the debug information.
 build_id=$(printf 'scenetap %s %s' "$version" "$commit" | sha1sum | cut -d ' ' -f 1)
 rustc_flags="$rustc_flags -Clink-arg=-Wl,--build-id=0x$build_id"
 
 if [ -z "${FFMPEG_DIR:-}" ]; then
     FFMPEG_DIR=$work/ffmpeg
-    # Not among FFmpeg's options, which it records.
+    # Passed as a variable, because FFmpeg records its options.
     export SCENETAP_CC_FLAGS="-fno-sanitize=all -ffile-prefix-map=$work/ffmpeg.work=/ffmpeg"
     CC=scenetap-cc AR=scenetap-ar RANLIB=scenetap-ranlib bash scripts/ffmpeg.sh "$FFMPEG_DIR"
 fi
 export FFMPEG_DIR
 
 say "building scenetap $version ${commit:+of commit $commit}"
-# cargo-auditable stores the list of crates in the program. From a folder that zig is not below: it would
-# print its folders relative to it, and bindgen looks for its headers there from another one.
+# cargo-auditable stores the list of crates in the program. Run it in a folder that does not contain zig:
+# otherwise, zig would print relative paths of its headers, and bindgen would search for them in another folder.
 (
     cd src
     CARGO_TARGET_DIR=$work/build RUSTC_WRAPPER=scenetap-rustc SCENETAP_RUSTC_FLAGS=$rustc_flags \
@@ -72,8 +72,8 @@ say "building scenetap $version ${commit:+of commit $commit}"
 )
 built=$work/build/$target/dist/scenetap
 
-# The symbols go to a file of their own, which debuggers find by the build id. It contains paths of the
-# compiler's own files, and so it depends on the folder; the program does not.
+# Move the symbols to a separate file, which debuggers find by the build id. That file contains paths of the
+# compiler's own files, so it depends on the folder; the program does not.
 rm -rf "${work:?}/$name" "$work/symbols"
 mkdir -p "$work/$name" "$work/symbols"
 objcopy --only-keep-debug --compress-debug-sections "$built" "$work/symbols/scenetap.debug"
@@ -90,7 +90,7 @@ mkdir -p "$work/$name"/{man,completions,systemd,licenses,docs}
 "$program" generate --completion fish >"$work/$name/completions/scenetap.fish"
 "$program" config --print-default >"$work/$name/config.toml"
 cp CHANGELOG.md CONTRIBUTING.md SECURITY.md "$work/$name/"
-# Its links lead to where the files are in the archive.
+# Adapt its links to the archive's folders.
 sed 's|(packaging/systemd/|(systemd/|; s|(packaging/RELINKING|(licenses/RELINKING|; s|(LICENSE-|(licenses/LICENSE-|g; s|\[\(CC BY 3.0\)\](fixtures/README.md)|\1|' \
     README.md >"$work/$name/README.md"
 cp docs/*.md docs/*.jpg docs/*.svg "$work/$name/docs/"

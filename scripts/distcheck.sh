@@ -2,12 +2,12 @@
 # Runs the release in dist/ in bare Debian systems, made by debootstrap, and installs its packages
 # there.
 #
-#   distcheck.sh SUITE...     bullseye bookworm trixie forky by default; of these, one that the mirror does
-#                             not have is named and left out
+#   distcheck.sh SUITE...     bullseye bookworm trixie forky by default; of these, a suite that the mirror
+#                             lacks is reported and skipped
 #
-# Nothing but Debian's base system is in the folders: no FFmpeg, no compiler. In each of them:
-#   - the archive's program records a fixture, once live and once by scan, and the kept frames are
-#     those of ffmpeg (fixtures/golden); status shows the recorder
+# The folders contain only Debian's base system: no FFmpeg, no compiler. In each of them:
+#   - the archive's program detects a fixture, once live and once by scan, and keeps the same frames as
+#     ffmpeg (fixtures/golden); status shows the recorder
 #   - the .deb is installed, upgraded, removed and purged, and each state is checked; the .rpm is
 #     installed and removed, if this machine has rpm
 # The folders stay in target/roots; delete them to start from scratch. MIRROR is a mirror of Debian's
@@ -15,7 +15,7 @@
 #
 # Exit status: 0 if all passed; 1 if not; 77 if this machine cannot run it.
 # shellcheck disable=SC2317 # `check` calls the functions
-# shellcheck disable=SC2016 # what is in single quotes is expanded inside
+# shellcheck disable=SC2016 # text in single quotes is expanded inside the system
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
@@ -37,7 +37,7 @@ if [ ! -e "$archive" ] || [ ! -e "$package" ]; then cannot "no release in dist/:
 fixture=bbb_h264_bframes_scenecut_360p24
 root=""
 
-inside() { # COMMAND: runs it in the system, with a private /proc and nothing of this environment
+inside() { # COMMAND: runs it in the system, with a private /proc and an empty environment
     unshare --mount --pid --fork --kill-child bash -c \
         'mount -t proc proc "$0/proc" && exec chroot "$0" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
             HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive sh -euc "$1"' "$root" "$1"
@@ -47,7 +47,7 @@ failed=0
 check() { # WHAT COMMAND...
     local what=$1 status
     shift
-    # Not as a condition: in one, a command that fails would not end the function that is called.
+    # Not as a condition: there, a failing command would not end the called function.
     set +e
     (
         set -e
@@ -111,7 +111,7 @@ is_installed() {
         test -z "$(dpkg --verify scenetap | grep -v " c /etc\| /usr/share/\(doc\|man\)")"
     '
 }
-# What a service and its administrator would have left.
+# Creates files as a service and its administrator would.
 use_it() {
     inside '
         mkdir -p /var/lib/scenetap/sessions/s/stream
@@ -163,7 +163,7 @@ leaves_no_folder_without_recordings() {
 rpm_is_installed_and_removed() {
     local rpm
     rpm=$(echo "$PWD"/dist/scenetap-*.x86_64.rpm)
-    # What an earlier run may have left.
+    # Remove the remains of an earlier run.
     rpm --root "$root" -e scenetap || true
     inside 'rm -rf /var/lib/scenetap /etc/scenetap'
     rpm --root "$root" --nodeps -i "$rpm"

@@ -1,16 +1,16 @@
 #!/bin/bash
-# Builds the FFmpeg libraries that a release contains: static, under the LGPL 2.1, with nothing but
-# the decoders, parsers and the scaler that scenetap uses.
+# Builds the FFmpeg libraries that a release contains: static, under the LGPL 2.1, with only the decoders,
+# parsers and the scaler that scenetap uses.
 #
 #   ffmpeg.sh FOLDER    builds into FOLDER: include/, lib/, and share/ with the configure line, the
 #                       license and the name and digest of the source package
 #
-# The source package is looked for in this order:
+# The source package is taken from the first of these:
 #   FFMPEG_TARBALL=FILE    a local copy of ffmpeg_VERSION.orig.tar.xz
 #   FFMPEG_MIRROR=URL      a mirror of Debian's archive
 #   apt's own mirror
-# Its SHA-256 must be the one below, wherever it comes from. FFMPEG_SOURCE=FOLDER builds a source tree of
-# your own instead, changed as you like.
+# Its SHA-256 must equal the one below. FFMPEG_SOURCE=FOLDER builds your own, possibly modified source tree
+# instead.
 #
 #   CC, AR, RANLIB         the compiler, if not cc: scripts/dist.sh sets them
 #   FFMPEG_VERSION         one of the versions below; the default is the first
@@ -18,7 +18,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # The source packages of Debian's suites, newest first: forky, trixie, bookworm. Debian replaces them
-# at security updates; then add the new version here (apt-cache showsrc ffmpeg).
+# in security updates: then add the new version here (apt-cache showsrc ffmpeg).
 digest_of() {
     case $1 in
         9.0.2) echo 8c3850283eb25fa026482078a04051e0be17347b09ef81a0849bec15a96e002e ;;
@@ -36,15 +36,15 @@ fail() {
 out=${1:?ffmpeg.sh FOLDER}
 version=${FFMPEG_VERSION:-9.0.2}
 digest=$(digest_of "$version") || fail "no digest for version $version is listed in scripts/ffmpeg.sh"
-# Of Debian, who take FFmpeg's own as it is.
+# Debian's package contains FFmpeg's own sources unchanged.
 name=ffmpeg_$version.orig.tar.xz
 
-# What scenetap opens: `libav::codec_id` and `libav::parser`. tests/it/dist.rs holds the two lists
-# against the program that was built.
+# The codecs that scenetap opens: `libav::codec_id` and `libav::parser`. tests/it/dist.rs compares the decoders
+# with `media::VideoCodec`.
 decoders=h264,hevc,mpeg1video,mpeg2video,mpeg4
 parsers=h264,hevc,mpegvideo,mpeg4video,mpegaudio,aac,aac_latm,ac3,dca,opus
 
-# Paths are not among the options: FFmpeg records the line in its libraries.
+# No option contains a path: FFmpeg records the configure line in its libraries.
 options=(
     --prefix=/usr/local
     --disable-everything --disable-autodetect --disable-programs --disable-doc --disable-network
@@ -54,7 +54,7 @@ options=(
     --arch=x86_64 --target-os=linux --enable-cross-compile
     "--cc=${CC:-cc}" "--ar=${AR:-ar}" "--ranlib=${RANLIB:-ranlib}"
 )
-# What another result can come from: this script, the compiler and its flags.
+# Everything that can change the result: this script, the compiler and its flags.
 stamp=$(sha256sum <scripts/ffmpeg.sh; printf '%s\n' "$version" "${options[@]}" "${SCENETAP_CC_FLAGS:-}"; ${CC:-cc} --version)
 if [ -z "${FFMPEG_SOURCE:-}" ] && [ -e "$out/stamp" ] && [ "$(cat "$out/stamp")" = "$stamp" ]; then
     echo "ffmpeg: $version is built"
@@ -90,7 +90,7 @@ if [ -n "${FFMPEG_SOURCE:-}" ]; then
     version=$(cat "$work/RELEASE" 2>/dev/null || echo unknown)
     name="a source tree, FFMPEG_SOURCE" digest="-"
 else
-    # A tarball that was fetched before is kept beside the build.
+    # A fetched tarball is kept beside the build.
     tarball=$(dirname "$out")/$name
     if [ -n "${FFMPEG_TARBALL:-}" ] || ! is_whole "$tarball"; then
         fetch "$work/$name"
@@ -105,7 +105,7 @@ echo "ffmpeg: building $version"
     cd "$work"
     ./configure "${options[@]}" >configure.log 2>&1 \
         || { tail -n 20 configure.log ffbuild/config.log >&2; exit 1; }
-    # An old glibc still has the function, a new one's headers lack its declaration.
+    # The old glibc has the function, but zig's newer headers lack its declaration.
     sed -i 's/^#define HAVE_SYSCTL 1/#define HAVE_SYSCTL 0/' config.h
     grep -q '^License: LGPL version 2.1 or later$' configure.log || { echo "ffmpeg: not under the LGPL 2.1" >&2; exit 1; }
     make -j"$(nproc)" >make.log 2>&1 || { tail -n 20 make.log >&2; exit 1; }

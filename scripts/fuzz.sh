@@ -1,6 +1,6 @@
 #!/bin/bash
 # Fuzzes the parsers, one after the other: scripts/fuzz.sh [SECONDS [TARGET...]]. Fails at the first
-# finding. Useful inputs are kept in fuzz/corpus, where the next run starts.
+# finding. Useful inputs are stored in fuzz/corpus, from which the next run starts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,7 +19,7 @@ install_what_is_missing() {
     cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked
 }
 
-seed() { # TARGET NAME: takes it from stdin
+seed() { # TARGET NAME: stores stdin as a seed
     mkdir -p "fuzz/corpus/$1"
     cat >"fuzz/corpus/$1/seed-$2"
 }
@@ -34,7 +34,7 @@ seeds_from_clips() {
         name=$(basename "$clip" .ts)
         packets "$clip" 0 8 | seed packets "$name"
         packets "$clip" 0 21 | seed demuxer "$name"
-        # The middle of a stream has no tables: its codec has to be guessed.
+        # The middle of a stream has no tables: the codec must be guessed.
         packets "$clip" 3 21 | seed demuxer "$name-bare"
         # The first packets are SDT, PAT and PMT, each with its pointer field.
         for packet in 0 1 2; do
@@ -54,7 +54,7 @@ seeds_from_a_session() {
     # Without version and checksum, as the target reads it.
     sed -n '/^  "state": {$/,$p' "$work"/*/stream/checkpoint.json | sed '1s/.*/{/; $d' |
         seed checkpoint session
-    # The previous content, and what another program has written since, separated by a NUL.
+    # The previous content and the content that another program has written since, separated by a NUL.
     local index
     index=$(echo "$work"/*/frames/index.json)
     seed index session <"$index"
@@ -109,7 +109,7 @@ install_what_is_missing
 seeds_from_clips
 seeds_from_a_session
 seed_of_every_option
-# Safe Rust has nothing for an address sanitizer to find, and is twice as fast without.
+# An address sanitizer finds nothing in safe Rust, and halves the speed.
 cargo +nightly fuzz build --sanitizer none
 for target in "${targets[@]}"; do
     if [ $# -eq 0 ] || [[ " $* " == *" ${target%:*} "* ]]; then

@@ -1,10 +1,9 @@
 #!/bin/bash
-# Gets ffmpeg's verdict on every clip in fixtures/ (or on the named files) and writes it to
-# fixtures/golden:
+# Writes ffmpeg's verdict on every clip in fixtures/ (or on the named files) to fixtures/golden:
 #   CLIP.scores.csv          every picture: its time in 1/90000 s, its scene score
 #   CLIP.frames.csv          the frames kept at threshold 0.3 and interval 30 s, with reasons
 #   CLIP.t0.1-i2.frames.csv  the same at threshold 0.1 and interval 2 s
-#   damaged/                 see the end; needs an ffmpeg before 6.1, whose results are reproducible
+#   damaged/                 damaged fixtures; needs an ffmpeg before 6.1, whose results are reproducible
 # Times are read from `pts:`, because `pts_time:` is rounded to six digits. Audio is mapped so that
 # time starts at libavformat's start_time. One thread, because with several, the concealment of
 # damage varies from run to run.

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Runs the commands of docs/GUIDE.md and writes what they print below them.
+"""Runs the commands of docs/GUIDE.md and writes their output below them.
 
     guide.py            write docs/GUIDE.md
     guide.py --check    compare instead; exit status 1 if something differs
 
-The commands are the lines that begin with "$ " in its `console` blocks. They are run one after the other
-in one shell, in an empty folder with `clip.ts`, a clip of the fixtures. mpv has neither window nor sound.
-The program is SCENETAP, or the optimized build. Of what changes from run to run, times of day, process ids
-and the recorder's port are replaced.
+The commands are the lines that begin with "$ " in its `console` blocks. They run one after the other in one
+shell, in an empty folder with `clip.ts`, a clip of the fixtures. mpv has neither window nor sound. The program
+is SCENETAP, or the optimized build. Times of day, the temporary folder and ports are replaced, because they
+differ between runs.
 """
 
 import difflib
@@ -25,13 +25,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = ROOT / "docs/GUIDE.md"
 CLIP = ROOT / "fixtures/bbb_h264_bframes_scenecut_360p24.ts"
-# No command takes nearly as long.
+# Timeout of a command; no command takes nearly as long.
 TIMEOUT_S = 120
 PORT = "4444"
 
 
 class Shell:
-    """A shell that is told one command after the other."""
+    """A shell that runs one command after the other."""
 
     def __init__(self, folder, program):
         with socket.socket() as free:
@@ -82,14 +82,14 @@ class Shell:
         return self.settled(printed.decode().replace(mark + "\n", "")).splitlines()
 
     def settled(self, text):
-        """Replaces what changes from run to run."""
+        """Replaces text that differs between runs."""
         text = text.replace(str(self.folder), "/walk").replace(":" + self.port, ":" + PORT)
         text = re.sub(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "2026-11-30T12:00:00Z", text)
         text = re.sub(r"(127\.0\.0\.1:)(?!4444\b)\d+", r"\g<1>50000", text)
         return re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
 
     def end(self):
-        """Ends the shell and what it has started."""
+        """Kills the shell and all processes that it has started."""
         try:
             os.killpg(self.process.pid, 9)
         except ProcessLookupError:
@@ -97,7 +97,7 @@ class Shell:
 
 
 def walk(text, shell):
-    """Returns the guide with what its commands print now."""
+    """Returns the guide with the current output of its commands."""
     written, in_console, skipping = [], False, False
     for line in text.splitlines():
         if line.startswith("```"):

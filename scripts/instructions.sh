@@ -1,7 +1,7 @@
 #!/bin/bash
 # Counts the instructions of the hot paths under valgrind, and compares them with benches/instructions.txt:
 #
-#   instructions.sh            fails if a path takes 3 % more than the file says
+#   instructions.sh            fails if a path takes 3 % more than the file states
 #   instructions.sh --write    writes the file
 #
 # Counts depend on the compiler and on the instruction set that valgrind offers (AVX2), not on the machine's load.

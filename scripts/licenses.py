@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Prints the licenses of the crates that are linked into the program, with their texts.
 
-Each text is printed once, after the crates that it is for. A crate whose package contains no
-text is listed with the name of its license. FFmpeg's license is in a file of its own.
+Each text is printed once, after the names of its crates. A crate whose package contains no text
+is listed with the name of its license. FFmpeg's license is in a file of its own.
 """
 
 import collections
@@ -20,7 +20,7 @@ LIBRARY_LICENSES = ("Apache-2.0", "MIT", "BSD-2-Clause", "ISC", "LLVM-exception"
 
 
 def linked_packages(metadata):
-    """Returns the packages that the program depends on, without those for builds and tests."""
+    """Returns the packages that the program depends on, except build and test dependencies."""
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
     waiting, seen = [metadata["resolve"]["root"]], set()
     while waiting:
@@ -36,7 +36,7 @@ def linked_packages(metadata):
 
 
 def texts(package):
-    """Returns the license texts of a package, also of what it contains (libjpeg-turbo)."""
+    """Returns the license texts of a package, including bundled sources (libjpeg-turbo)."""
     folder = pathlib.Path(package["manifest_path"]).parent
     found = {}
     for path in sorted(folder.rglob("*")):
@@ -47,16 +47,16 @@ def texts(package):
 
 
 def is_license(path):
-    """Returns whether a file is a license by its name, or by that of its folder (LICENSES/MIT.txt)."""
+    """Returns whether the name of a file, or of one of its folders, is that of a license (LICENSES/MIT.txt)."""
     return any(part.lower() in NAMES or part.lower().replace("_", "-").split(".")[0].split("-")[0] in NAMES for part in path.parts)
 
 
 def of_toolchain():
-    """Returns the license texts of Rust's standard library, where the toolchain has them."""
+    """Returns the license texts of Rust's standard library, if the toolchain contains them."""
     sysroot = subprocess.run(["rustc", "--print", "sysroot"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     folder = pathlib.Path(sysroot) / "share/doc/rust"
     found = {}
-    # The list of what is in it and whose, and the texts that the list names.
+    # The list of its parts with their authors, and the texts that the list names.
     names = ["COPYRIGHT-library.html", *(f"licenses/{name}.txt" for name in LIBRARY_LICENSES)]
     for path in (folder / name for name in names):
         if path.is_file():

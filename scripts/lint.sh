@@ -7,7 +7,7 @@ cargo fmt --check
 cargo fmt --check --manifest-path fuzz/Cargo.toml
 cargo clippy --locked --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
-# The fuzz targets, without libFuzzer, so that they stay in step with the code.
+# Check the fuzz targets, without libFuzzer, so that they compile with the current code.
 RUSTFLAGS="--cfg fuzzing -D warnings" cargo check --locked --quiet --no-default-features \
     --manifest-path fuzz/Cargo.toml --target-dir target/fuzz-check
 if command -v shellcheck >/dev/null; then

@@ -3,8 +3,8 @@
 #   Big Buck Bunny    PyPI's source package moviepy 2.2.1
 #   Sintel's trailer  Debian's source package libopenshot
 # Needs ffmpeg with libx264 and libx265, pip, unzip; dpkg-dev for the trailer.
-# Encoders differ between versions: a new clip resembles the one in fixtures/ but is not
-# identical, and `make golden` has to be run afterwards.
+# Encoders differ between versions: a new clip resembles the one in fixtures/ but is not identical.
+# Run `make golden` afterwards.
 #
 #   make-fixtures.sh [CLIP...]      all clips, or the named ones
 set -euo pipefail

@@ -9,11 +9,10 @@
 #   forky      FFmpeg 9.0, mpv 0.41; the suite's own Rust
 #
 # The suite is kept in target/suites/SUITE with its build folder, /target; delete it to start from
-# scratch. The mirror and the settings of apt and cargo are those of the host. Nothing of the host
-# is mounted: the source tree is copied, and /proc is in a mount namespace that ends with the
-# command.
+# scratch. The mirror and the settings of apt and cargo are the host's. Nothing of the host is mounted:
+# the source tree is copied, and /proc is in a mount namespace that ends with the command.
 #
-# Exit status: that of the command; 77 if this machine cannot run it (not root, no debootstrap or
+# Exit status: the command's; 77 if this machine cannot run it (not root, no debootstrap or
 # chroot, no mirror, no such suite).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -68,7 +67,7 @@ if [ ! -e "$root" ]; then
     touch "$root/complete"
 fi
 
-# The host's network, certificates and cargo settings.
+# Copy the host's network, certificate and cargo settings.
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 certificates=/etc/ssl/certs/ca-certificates.crt
 [ ! -e "$certificates" ] || cp -L "$certificates" "$root/etc/ssl/certs/host.crt"
@@ -87,7 +86,7 @@ inside() { # COMMAND: runs it in the suite, with a private /proc
     while IFS= read -r -d '' setting; do
         kept+=("$setting")
     done < <(env -0 | grep -zE '^(CARGO_(REGISTR|HTTP|NET|SOURCE)[A-Z_]*|(https?|no)_proxy|(HTTPS?|NO)_PROXY|SCENETAP_(SEED|REQUIRE_MATERIAL))=')
-    # Last, so that it overrides a path that only exists on the host.
+    # Set this last, so that it overrides a path that exists only on the host.
     [ ! -e "$root/etc/ssl/certs/host.crt" ] || kept+=(CARGO_HTTP_CAINFO=/etc/ssl/certs/host.crt)
     # shellcheck disable=SC2016 # expanded inside
     unshare --mount --pid --fork --kill-child bash -c \
@@ -95,7 +94,7 @@ inside() { # COMMAND: runs it in the suite, with a private /proc
         "$root" "$1" "${kept[@]}"
 }
 
-# Only git, make and Rust: setup.sh installs the rest.
+# Install only git, make and Rust: setup.sh installs the rest.
 case $rust in
     host)
         if [ ! -e "$root/opt/rust" ]; then

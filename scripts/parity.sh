@@ -2,7 +2,7 @@
 # Compares ffmpeg and scenetap on any MPEG-TS files: every picture's time and score, the kept
 # frames, and the first difference with its byte offset.
 #
-#   parity.sh [--markdown] [FILE...]      without files: the fixtures
+#   parity.sh [--markdown] [FILE...]      compares the fixtures if no files are given
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # Read no configuration file of this host.
@@ -19,8 +19,8 @@ fi
 [ $# -gt 0 ] || set -- fixtures/*.ts
 
 # Prints ffmpeg's verdict on FILE, as time,score. One thread, because with several, the concealment
-# of damage varies from run to run. Audio is mapped, so that time passes as in a conversion; if the
-# tables name audio that the stream lacks, ffmpeg fails. Times are read from `pts:`, because
+# of damage varies from run to run. Audio is mapped, because it affects the clock; if the tables name
+# audio that the stream lacks, ffmpeg fails and is run again without it. Times are read from `pts:`, because
 # `pts_time:` is rounded to six digits; and from the log, because metadata's own `file=` restarts
 # with each filter graph.
 ffmpeg_says() { # FILE SELECT
@@ -42,8 +42,8 @@ time_and_score() {
         | awk -F, '{ printf "%.6f,%.6f\n", $1, $2 }'
 }
 
-# Prints the byte at which scenetap's picture with this time starts. The interval is shorter than
-# any picture, so that each picture is kept as a frame.
+# Prints the offset of scenetap's picture with this time. The interval is shorter than any picture, so
+# that every picture is kept as a frame.
 byte_of() { # FILE TIME
     { "$scenetap" -q scan "$1" --json --max-frame-interval 0.000001 2>/dev/null || true
     } | sed 's/.*"timestamp":\([-0-9.e]*\),.*"offset":\([0-9]*\),.*/\1 \2/' \
@@ -81,11 +81,11 @@ for file in "$@"; do
     paste -d '|' "$work/scores" "$work/our-scores" | awk -F '|' '$1 != $2' >"$work/differ"
     differ=$(wc -l <"$work/differ") differs=
     [ "$differ" = 0 ] || differs=yes
-    # Frames that only one of the two keeps, or with a different score.
+    # Count the frames that only one of the two keeps, or that have different scores.
     frames=$(comm -3 <(sort "$work/kept") <(sort "$work/our-kept") | wc -l)
     first=$(head -c 90 "$work/error")
     # The undecoded part of a picture shows the previous content of its buffer, which depends on how
-    # long earlier frames were held, and so on what ffmpeg was asked to keep.
+    # long earlier frames were held, and so on the frames that ffmpeg keeps.
     unlike=$(comm -23 <(sort "$work/kept") <(sort "$work/scores") | wc -l)
     if [ "$unlike" != 0 ]; then
         first="ffmpeg's two runs differ in $unlike of these frames. $first"

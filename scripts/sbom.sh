@@ -21,8 +21,8 @@ jpeg=$(cargo metadata --locked --format-version 1 --features static | jq -r '.pa
 jpeg_version=$(sed -n 's/^set(VERSION \([0-9.]*\))$/\1/p' "$(dirname "$jpeg")/libjpeg-turbo/CMakeLists.txt" | head -1)
 [ -n "$jpeg_version" ] || { echo "sbom: no version of libjpeg-turbo in $(dirname "$jpeg")" >&2; exit 1; }
 jq --arg version "$version" --arg digest "$digest" --arg jpeg "$jpeg_version" --arg time "$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)" '
-    # The same bytes at each build: a serial number and a time are optional. (Below: cargo leaves out the
-    # name of a package whose folder has it.)
+    # Builds must be reproducible: remove the optional serial number and set the time. (In the last line: cargo
+    # omits the name of a package whose folder has the same name.)
     del(.serialNumber) | .metadata.timestamp = $time
     | "pkg:generic/ffmpeg@\($version)" as $ffmpeg | "pkg:generic/libjpeg-turbo@\($jpeg)" as $turbo
     | .metadata.component["bom-ref"] as $root

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what scenetap needs to be built and tested, on Debian or Ubuntu. Does nothing if
-# everything is installed. Only needs root or sudo to install.
+# Installs the packages that are needed to build and test scenetap, on Debian or Ubuntu. Does nothing if
+# all are installed; needs root or sudo only to install.
 #
 #   FFmpeg's development packages   the libraries that scenetap uses
 #   clang, pkg-config, cc           for the bindings
@@ -9,9 +9,9 @@
 #   ffmpeg                          reference in the tests; the program never runs it
 #   valgrind                        counts instructions
 #   jq                              runs the loop in docs/AGENTS.md
-#   python3                         runs the script that mangles streams, which is beside the real streams
+#   python3                         runs mangle.py, which is stored beside the real streams
 #
-#   setup.sh dist                   also what scripts/dist.sh needs
+#   setup.sh dist                   also installs the packages for scripts/dist.sh:
 #   python3-venv                    for the tools that are Python packages
 #   make, xz-utils                  to build FFmpeg
 #   dpkg                            to write a .deb
@@ -34,7 +34,7 @@ for library in avcodec avformat avutil swscale swresample; do
     need "lib$library-dev" pkg-config --exists "lib$library"
 done
 need clang command -v clang
-# bindgen loads libclang. The package's name has no version, its folder has.
+# bindgen loads libclang, whose folder name contains a version, unlike its package name.
 need libclang-dev sh -c 'ls /usr/lib/llvm-*/lib/libclang.so /usr/lib/*/libclang*.so* | grep -q .'
 need cmake command -v cmake
 need nasm command -v nasm
@@ -68,6 +68,6 @@ else
 fi
 echo "setup: installing$packages"
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
-# shellcheck disable=SC2086 # a list of words is meant
+# shellcheck disable=SC2086 # word splitting is intended
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages
 echo "setup: done"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Refuses a tag that is not the version in Cargo.toml, or that the changelog does not have.
+# Refuses a tag that differs from the version in Cargo.toml, or that the changelog lacks.
 #
 #   tagcheck.sh TAG      v0.1.0 for version 0.1.0
 set -euo pipefail

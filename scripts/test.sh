@@ -13,7 +13,7 @@ export SCENETAP_CONFIG=
 SCENETAP_LEFT_OUT=$(mktemp)
 trap 'rm -f "$SCENETAP_LEFT_OUT"' EXIT
 export SCENETAP_LEFT_OUT
-# Many tests wait for a recorder or a player while a core is idle.
+# Many tests wait for a recorder or a player, which leaves cores idle.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 
 status=0
