@@ -16,18 +16,18 @@ dist: ## build a release: archive, packages, digests and SBOM in dist/
 	@sh scripts/setup.sh dist
 	@bash scripts/dist.sh
 
-distcheck: ## run the release in bare Debian systems and in a container, install its packages there
+distcheck: ## run the release in bare Debian systems and in a container, and install its packages
 	@MIRROR=$(MIRROR) bash scripts/distcheck.sh $(SUITES)
 	@bash scripts/containercheck.sh
 
-tagcheck: ## refuse a tag that is not the version: make tagcheck TAG=v0.1.0
+tagcheck: ## refuse a tag that differs from the version: make tagcheck TAG=v0.1.0
 	@bash scripts/tagcheck.sh "$(TAG)"
 
-# With DIST=1: with the program of `make dist`.
+# DIST=1 uses the program that `make dist` has built.
 demo: $(if $(DIST),,build) ## record a sample clip in real time and print each frame as it is kept
 	@$(if $(DIST),SCENETAP=target/dist/package/scenetap )bash scripts/demo.sh
 
-guide: build ## run the commands of docs/GUIDE.md again, and write what they print
+guide: build ## run the commands of docs/GUIDE.md again, and write their output
 	@python3 scripts/guide.py $(ARGS)
 
 test: setup ## run all tests: make test ARGS="--test it parity"
@@ -39,7 +39,7 @@ bench: setup ## measure each stage, in bytes and pictures per second
 instructions: setup ## count the instructions of the hot paths, and compare: make instructions ARGS=--write
 	@bash scripts/instructions.sh $(ARGS)
 
-compare: build ## measure beside ffmpeg and other peers; write docs/PERFORMANCE.md: make compare FILM=film.ts LIVE=live.ts
+compare: build ## compare with ffmpeg and other peers; write docs/PERFORMANCE.md: make compare FILM=film.ts LIVE=live.ts
 	python3 scripts/compare.py $(if $(FILM),--film $(FILM)) $(if $(LIVE),--live $(LIVE)) \
 		$(if $(OLD_SYSTEM),--old-system $(OLD_SYSTEM))
 
@@ -62,10 +62,10 @@ SECONDS ?= 60
 fuzz: build ## fuzz each parser for a minute: make fuzz SECONDS=60
 	@bash scripts/fuzz.sh $(SECONDS)
 
-soak: setup ## record with all faults: make soak SECONDS=3600
+soak: setup ## record while all faults occur: make soak SECONDS=3600
 	SCENETAP_SOAK_SECONDS=$(SECONDS) cargo test --locked --test it soak:: -- --nocapture
 
-load: setup ## eight senders into eight recorders; one sender of 2 GiB at full speed
+load: setup ## test eight senders with eight recorders, then one sender of 2 GiB at full speed
 	SCENETAP_LOAD_MIB=2048 cargo test --locked --test it load:: -- --nocapture --test-threads 1
 
 clean: ## remove build results
