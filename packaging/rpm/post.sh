@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# $1 is the number of versions that are installed after this one: 1 at the first installation.
+# $1 is the number of installed versions after this installation: 1 for the first one.
 [ -d /run/systemd/system ] || exit 0
 systemctl daemon-reload || :
 if [ "$1" = 1 ]; then

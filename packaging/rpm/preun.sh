@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Removed, not upgraded. `systemctl disable` takes no pattern, so that instances are named.
+# $1 is 0 at a removal, not at an upgrade. `systemctl disable` accepts no pattern, so remove the links.
 if [ "$1" = 0 ]; then
     if [ -d /run/systemd/system ]; then
         systemctl disable --now scenetap.service || :
