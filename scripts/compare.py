@@ -6,10 +6,10 @@
 Each peer runs in turn with scenetap, RUNS times after one warm-up run. Prints the median and the range of
 the ratios of the pairs. Machines differ and are noisy: only ratios within one run are meaningful. Without
 --film, a film of ten minutes is made from a fixture; without --live, a minute of 1080p30 is encoded from
-the film. Peers: ffmpeg's select filter,
-with its default threads and with one; PySceneDetect (`scenedetect`) and av-scenechange, if they are
-installed. scripts/compare_live.py measures live streams, scripts/compare_still.py stills and clips;
-with --only-still, only stills and clips are measured, and the rest of the page is kept.
+the film. Peers: ffmpeg's select filter, with its default threads and with one; PySceneDetect (`scenedetect`)
+and av-scenechange, if they are installed. scripts/compare_live.py measures live streams,
+scripts/compare_still.py stills and clips; with --only-still, only stills and clips are measured, and the rest
+of the page is kept.
 """
 
 import argparse
