@@ -169,7 +169,7 @@ def make_live(film, folder):
 def report(film, rows):
     ours = [pair[1] for _, pairs, _, _ in rows for pair in pairs]
     text = ["# Performance", ""]
-    text.append("Written by `make compare`. Every figure is a ratio of two programs that ran in turn on the same file.")
+    text.append("Written by `make compare`. Comparisons are ratios of two programs that ran in turn on the same file.")
     text += ["", f"- **Machine**: {os.cpu_count()} cores, {cpu_model()}, {platform.system()} {platform.release()}, "
              f"{datetime.date.today()}", f"- **File**: {describe(film)}"]
     text.append(f"- **Programs**: {version([str(SCENETAP), '--version'])}; {version(['ffmpeg', '-version'])}")
