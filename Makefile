@@ -4,7 +4,7 @@
 .PHONY: help setup build dist distcheck tagcheck demo guide test bench instructions compare lint golden parity suite faults fuzz soak load clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what this machine lacks (Debian, Ubuntu)
 	@sh scripts/setup.sh

@@ -74,7 +74,7 @@ fetch() { # FILE: fetches the source package
     fi
     if [ -z "$mirror" ]; then
         mirror=$(sh scripts/debian-mirror.sh) \
-            || fail "apt knows no mirror of Debian's archive here; set FFMPEG_TARBALL to a copy of $name, or FFMPEG_MIRROR to a mirror"
+            || fail "apt has no mirror of Debian's archive on this machine; set FFMPEG_TARBALL to a copy of $name, or FFMPEG_MIRROR to a mirror"
     fi
     local url=${mirror%/}/pool/main/f/ffmpeg/$name
     if [ -x /usr/lib/apt/apt-helper ]; then

@@ -53,7 +53,7 @@ pub fn log_listening(options: &ingest::Options, bound: SocketAddr) {
         && !authenticates_senders
     {
         tracing::warn!(
-            "everyone who can reach {bound} may send: restrict senders with --allow, \
+            "any host that can reach {bound} may send: restrict senders with --allow, \
              or listen on 127.0.0.1"
         );
     }
