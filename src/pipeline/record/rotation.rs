@@ -122,3 +122,33 @@ impl<'a> Rotation<'a> {
 pub fn log_failure(error: &Error) {
     tracing::error!("{error}; continuing in this session, retrying in {RETRY_INTERVAL:?}");
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::cut::tests::{POISON, aligned, fixture};
+    use super::*;
+    use crate::ts::TS_PACKET_BYTES;
+
+    #[test]
+    fn where_a_parser_panics_the_cut_is_made_behind_the_last_whole_packet_and_no_byte_is_lost() {
+        let stream = fixture("bbb_h264_zerolatency_360p30_gop2s");
+        let from = 10 * TS_PACKET_BYTES;
+        let limits = RotationLimits { every: None, bytes: Some(1) };
+        let next = Box::new(|| unreachable!("only the position is looked for"));
+        let mut rotation = Rotation::new(limits, ProgramChoice::FirstWithVideo, next);
+        let mut before = Vec::new();
+        let pieces =
+            [&stream[from..from + 1000], &[&stream[from + 1000..from + 1400], POISON].concat()];
+        for bytes in pieces {
+            let pushed = rotation.push(&aligned(&stream, from), bytes).unwrap();
+            before.extend(pushed.before);
+            let Some(after) = pushed.after else { continue };
+            assert!(before == stream[from..from + 7 * TS_PACKET_BYTES], "{} bytes", before.len());
+            assert!(after.tables.is_empty());
+            assert!([&before[..], &after.bytes].concat() == pieces.concat());
+            return;
+        }
+        unreachable!("nothing was cut");
+    }
+}
