@@ -124,7 +124,7 @@ impl Ipc {
     }
 
     fn no_answer(&self) -> Error {
-        Error::new(Stage::Playback, "the open player does not answer").path(&self.socket)
+        Error::new(Stage::Playback, "the open player does not respond").path(&self.socket)
     }
 
     /// Returns the value of a property.

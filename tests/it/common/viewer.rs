@@ -68,6 +68,8 @@ impl Viewer {
             return Value::Null;
         };
         let Ok(mut stream) = UnixStream::connect(socket) else { return Value::Null };
+        // A stopped player: the test that waits for it has failed.
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let request = json!({ "command": command, "request_id": 7 });
         if stream.write_all(format!("{request}\n").as_bytes()).is_err() {
             return Value::Null;

@@ -69,15 +69,15 @@ fn a_player_that_hangs_is_told_once_and_left_alone_until_it_answers_again() {
     let recorder = watched(&viewer);
     let player = pid(&viewer);
     kill_process(player, Signal::STOP).unwrap();
-    recorder.wait_for("the player does not answer");
+    recorder.wait_for("the player does not respond");
     let play = viewer.scenetap().arg("play").arg(&recorder.session).output().unwrap();
     let said = String::from_utf8(play.stderr).unwrap();
-    assert!(play.status.code() == Some(1) && said.contains("does not answer"), "{said}");
+    assert!(play.status.code() == Some(1) && said.contains("does not respond"), "{said}");
     kill_process(player, Signal::CONT).unwrap();
     viewer.wait_for("time-pos", Value::is_number);
     kill_process(player, Signal::STOP).unwrap();
     let log = finish(recorder);
-    assert!(!log.iter().any(|line| line.contains("does not answer")), "{log:?}");
+    assert!(!log.iter().any(|line| line.contains("does not respond")), "{log:?}");
     kill_process(player, Signal::KILL).unwrap();
 }
 
