@@ -86,7 +86,7 @@ fn what_cannot_be_handed_out_is_one_line_and_exit_status_1() {
     recorded(sessions, "s");
     for (arguments, why) in [
         (&["s", "--ack", "F0001", "F9999"][..], "no frame F9999"),
-        (&["s", "--ack", "first"], "\"first\" is no id"),
+        (&["s", "--ack", "first"], "\"first\" is not a frame id"),
         (&["s", "--holder=a", "--ack", "F0001"], "F0001 is not leased to a"),
         (&["s", "--renew", "F0001"], "F0001 is not leased"),
         (&["none"], "no session of that name"),

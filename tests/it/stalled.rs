@@ -219,7 +219,7 @@ fn a_lock_that_outlasts_a_rotation_delays_that_session_alone() {
     lock.lock().unwrap();
     socket.write_all(&clip[half..]).unwrap();
     drop(socket);
-    recorder.wait_for("it will be tried again");
+    recorder.wait_for("retrying later");
     let later = folder.path().join("s_2");
     let start = Instant::now();
     while !later.join("frames/index.json").exists() || index(&later).is_empty() {
@@ -250,7 +250,7 @@ fn a_lock_that_another_program_holds_stops_nothing_and_nothing_that_was_decided_
     lock.lock().unwrap();
     socket.write_all(&clip[half..]).unwrap();
     drop(socket);
-    let logged = recorder.wait_for("holds it; frames are kept");
+    let logged = recorder.wait_for("; frames are kept");
     assert!(logged.contains(&format!("process {}", std::process::id())), "{logged}");
     recorder.wait_for_bytes(clip.len());
     recorder.signal(Signal::TERM);

@@ -114,7 +114,7 @@ fn a_checkpoint_whose_last_picture_does_not_come_again_is_set_aside_and_detectio
     let bytes = checkpoint.to_json().unwrap();
     fs::write(&path, &bytes).unwrap();
     let log = resume(folder.path()).join("\n");
-    assert!(log.contains("is not decoded again; quarantined as"), "{log}");
+    assert!(log.contains("was not decoded again; quarantined as"), "{log}");
     assert!(log.contains("detection starts over"), "{log}");
     assert_eq!(index(&session), before);
     assert!(fs::read(&path).unwrap() == good, "it is written again");
