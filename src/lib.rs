@@ -3,7 +3,7 @@
 //! # The map
 //!
 //! ```text
-//! async edge (tokio)    │        sync core (threads; no sockets, no clock)
+//! async edge (tokio)    │        sync core (threads; no sockets)
 //!                       │
 //! TCP ─▶ ingest ─Chunk─▶ recording ═▶ recording.ts ═▶ tail ─TsPacket─▶ demux ─▶ framing
 //!                           └── written length ──▲                                 │ AccessUnit
@@ -50,16 +50,17 @@ pub mod detect;
 
 pub mod catalog;
 
-// Clients: send a file, play a recording, query a recorder's status.
-pub mod playback;
+// Send a file; the status of recorders, and its clients.
 pub mod send;
 pub mod status;
 
 // For agents: frames as they are kept.
 pub mod agent;
 
-// The wiring of the stages, its configuration, and the command line.
+// The wiring of the stages, the player, the configuration, and the command line.
 pub mod pipeline;
+
+pub mod playback;
 
 pub mod config;
 

@@ -7,6 +7,23 @@
 //! After a restart, detection repeats the last pictures and produces the same frames:
 //! [`Catalog::keep_encoded`] finds their entries by offset and time, and keeps the changes by other
 //! programs.
+//!
+//! ```text
+//! kept                 a kept frame, before and after encoding
+//! frames               JPEG files: names, encoding, detection of incomplete ones
+//! ids                  which entry a frame has: that of an earlier run, or a new one
+//! index                `index.json`: entries, merge with other programs, lock
+//! handouts             `handouts.jsonl`: leases and acknowledgements
+//! shared               lists and hands out the frames of a folder that a recorder may own
+//! pace                 how often the index is written
+//! publish              atomic replacement of files
+//! syncer               durability, in the background
+//! checkpoint           `checkpoint.json`: version and checksum
+//! examine              `check` of a frames folder
+//! quarantined_entries  entries without a picture in the recording
+//! options              quality and width of JPEGs, times
+//! clock                the clock, which tests replace
+//! ```
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,7 +44,7 @@ mod kept;
 mod options;
 mod pace;
 pub mod publish;
-mod quarantine;
+mod quarantined_entries;
 mod shared;
 mod syncer;
 #[cfg(test)]
@@ -39,7 +56,7 @@ pub use index::{CORRUPT_GRACE, Entry, INDEX_NAME, LOCK_NAME};
 pub use kept::{EncodedFrame, Encoder, KeptFrame};
 pub use options::{CatalogOptions, JpegOptions};
 pub use pace::AT_ONCE_ENTRIES;
-pub use quarantine::QUARANTINE_NAME;
+pub use quarantined_entries::QUARANTINE_NAME;
 pub use shared::{CatalogStamp, ListedFrame, Selection, SharedCatalog, Since};
 pub use syncer::{FramesJob, NewCheckpoint, SyncFile, SyncJob, SyncRecording, Syncer};
 
@@ -49,7 +66,7 @@ use index::entries::Entries;
 use index::slot::Slot;
 use index::{IndexFile, Published, synced_copy};
 use pace::Pace;
-use quarantine::QuarantinedEntries;
+use quarantined_entries::QuarantinedEntries;
 
 /// Retry interval while another process holds the lock on the index.
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(50);

@@ -10,15 +10,14 @@ use serde_json::Value;
 
 use super::clock::SystemClock;
 use super::frames::{frame_number, jpeg_name};
-use super::handouts::event::Change;
-use super::handouts::{Event, Handout, Handouts, JOURNAL_NAME, Journal, Lease};
+use super::handouts::{Change, Event, Handout, Handouts, JOURNAL_NAME, Journal, Lease};
 use super::index::entries::Entries;
 use super::index::reading::Reader;
 use super::index::slot::Slot;
 use super::index::stamp::Stamp;
 use super::index::{CORRUPT_GRACE, Entry, INDEX_NAME, IndexFile};
 use super::pace::AT_ONCE_ENTRIES;
-use super::quarantine::quarantined_numbers;
+use super::quarantined_entries::quarantined_numbers;
 use crate::disk::{EntryKind, Folder};
 use crate::error::{Context, Error, Result, Stage};
 
@@ -174,12 +173,12 @@ impl SharedCatalog {
         Ok(leased)
     }
 
-    /// Acknowledges frames. With a holder, only frames that the holder has leased or already acknowledged.
+    /// Acknowledges frames. If `holder` is given, each frame must be leased to it, or acknowledged by it.
     ///
     /// # Errors
     ///
-    /// Returns an error, and acknowledges nothing, if an id is unknown or leased to another holder; otherwise
-    /// as [`SharedCatalog::lease`].
+    /// Returns an error, and acknowledges nothing, if an id is unknown, or its frame is leased to or
+    /// acknowledged by another holder; otherwise as [`SharedCatalog::lease`].
     pub fn acknowledge(
         &self,
         ids: &[String],
@@ -200,8 +199,8 @@ impl SharedCatalog {
         })
     }
 
-    /// Releases leases: the frames may be leased again immediately. With a holder, only frames that the
-    /// holder has leased.
+    /// Releases leases: the frames may be leased again immediately. If `holder` is given, each
+    /// frame must be leased to it.
     ///
     /// # Errors
     ///
@@ -216,8 +215,8 @@ impl SharedCatalog {
         })
     }
 
-    /// Renews leases, by `length` or by the length requested first. With a holder, only the holder's current
-    /// leases.
+    /// Renews leases, by `length` or by the length requested first. If `holder` is given, each
+    /// frame must currently be leased to it.
     ///
     /// # Errors
     ///

@@ -181,12 +181,12 @@ fn sync_file(path: &Path) -> Result<()> {
 
 /// The thread that syncs. At most one job waits; later ones are merged into it.
 pub struct Syncer {
-    shared: Arc<SyncerQueue>,
+    shared: Arc<SyncerShared>,
     thread: Option<JoinHandle<Result<()>>>,
 }
 
-struct SyncerQueue {
-    state: Mutex<SyncerJobs>,
+struct SyncerShared {
+    jobs: Mutex<SyncerJobs>,
     submitted: Condvar,
 }
 
@@ -203,7 +203,7 @@ impl Syncer {
     ///
     /// Returns an error if the thread cannot be created.
     pub fn start() -> Result<Syncer> {
-        let shared = Arc::new(SyncerQueue { state: Mutex::default(), submitted: Condvar::new() });
+        let shared = Arc::new(SyncerShared { jobs: Mutex::default(), submitted: Condvar::new() });
         let worker = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("syncer".into())
@@ -215,7 +215,7 @@ impl Syncer {
     /// Submits a job and returns immediately. A job that is still waiting is merged with it: the
     /// recording, index and checkpoint of the later job, and the JPEGs of both.
     pub fn submit(&self, job: SyncJob) {
-        let mut state = self.shared.state();
+        let mut state = self.shared.jobs();
         match &mut state.waiting {
             Some(waiting) => waiting.add(job),
             none => *none = Some(job),
@@ -234,7 +234,7 @@ impl Syncer {
     }
 
     fn end(&mut self) -> Result<()> {
-        self.shared.state().finished = true;
+        self.shared.jobs().finished = true;
         self.shared.submitted.notify_one();
         let died = |_| Err(Error::new(Stage::Catalog, "the sync thread has died"));
         self.thread.take().map_or(Ok(()), |thread| thread.join().unwrap_or_else(died))
@@ -249,9 +249,9 @@ impl Drop for Syncer {
     }
 }
 
-impl SyncerQueue {
-    fn state(&self) -> MutexGuard<'_, SyncerJobs> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl SyncerShared {
+    fn jobs(&self) -> MutexGuard<'_, SyncerJobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn work(&self) -> Result<()> {
@@ -270,7 +270,7 @@ impl SyncerQueue {
 
     /// Returns the next job; `None` once the syncer is finishing and no job waits.
     fn next_job(&self) -> Option<SyncJob> {
-        let mut state = self.state();
+        let mut state = self.jobs();
         loop {
             if let Some(job) = state.waiting.take() {
                 return Some(job);

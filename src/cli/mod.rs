@@ -3,6 +3,29 @@
 //! `Args` contain only what was typed. `Args::resolve` combines them with the lower
 //! [layers](crate::config::Layers) and returns a validated configuration; `run` does the work. Only
 //! this module writes to stdout and stderr.
+//!
+//! ```text
+//! record scan play frames still clip status sessions check send
+//!                  commands
+//! config_file version generate
+//!                  commands: `config`, `version`, `generate`
+//! global           options of every command
+//! pictures tls retention on_frame
+//!                  groups of options of `record`
+//! target           a session or a file, for `play`, `still` and `clip`
+//! file_output      `--output`: a file or stdout
+//! list             `scan --list`
+//! output           lines on stdout
+//! frame_lines      `record --json`, which never waits for its reader
+//! frame_table      a frame as a row
+//! status_text      a status as text
+//! status_line progress rate
+//!                  live lines, progress bars and rates on stderr
+//! screen terminal  the thread that writes to stderr; log lines above live lines
+//! help option_list man_pages complete
+//!                  help, example file, manual pages, completion
+//! exit_status      exit statuses
+//! ```
 
 mod check;
 mod clip;

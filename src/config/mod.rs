@@ -5,6 +5,14 @@
 //! all three. [`Layers`] picks the value of the highest layer in which the option is given: flag, then
 //! `SCENETAP_…`, then the older system's variable, then the [configuration file](config_path), then the
 //! default. The values of the structs below are validated; their users need no further checks.
+//!
+//! ```text
+//! keys    all options by name
+//! values  one parser per kind of value
+//! layers  flag, variable, file, default
+//! places  where the file is searched
+//! file    the file, in TOML
+//! ```
 
 mod file;
 mod keys;

@@ -4,6 +4,20 @@
 //! thread: every frame thread adds a picture of delay, and with frame or slice threads the
 //! concealment of damage varies from run to run. As in the ffmpeg tool, no option that changes
 //! pixels is set.
+//!
+//! ```text
+//! raw_decoder   access units → pictures with the times of their access units
+//! shown         the time of each picture: with `best_effort`, PTS or DTS
+//! best_effort   choice between PTS and DTS
+//! probe         look-ahead: output delay, parameter sets, missing times
+//! picture       a decoded picture, and its conversion for JPEG and PNG
+//! raw_frame     fields of `AVFrame` as numbers
+//! pixel_format  pixel formats, from the table of libavutil
+//! planes        samples of a picture in the buffers of the decoder
+//! colors        matrix and range
+//! jfif          planes → JFIF or R'G'B'
+//! scaler        size and format, with libswscale
+//! ```
 
 mod best_effort;
 mod colors;

@@ -25,7 +25,7 @@ pub struct RawDecoder {
     opened: ffmpeg::decoder::Opened,
     pending: VecDeque<Pending>,
     next_number: i64,
-    keyframe: Option<AccessPoint>,
+    keyframe: Option<PassedRandomAccess>,
     ready: VecDeque<RawPicture>,
     undecodable: u64,
 }
@@ -48,7 +48,7 @@ pub struct Origin {
     /// Decoding time of the access unit that made the decoder return the picture.
     pub trigger_dts: Option<Ticks>,
     /// The last random access point in front of the access unit.
-    pub keyframe: Option<AccessPoint>,
+    pub keyframe: Option<PassedRandomAccess>,
     /// Whether FFmpeg concealed an error in the picture, or decoded it from incomplete references.
     pub damaged: bool,
     /// The decoder's output delay in pictures when it returned the picture.
@@ -69,20 +69,20 @@ struct Pending {
     at: ByteOffset,
     pts: Option<Ticks>,
     dts: Option<Ticks>,
-    keyframe: Option<AccessPoint>,
+    keyframe: Option<PassedRandomAccess>,
     damaged: bool,
 }
 
 /// A random access point and the one before it, to which its leading pictures may refer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AccessPoint {
+pub struct PassedRandomAccess {
     at: ByteOffset,
     pts: Option<Ticks>,
     kind: RandomAccess,
     before: ByteOffset,
 }
 
-impl AccessPoint {
+impl PassedRandomAccess {
     /// Returns the offset at which decoding has to start to show the picture at `pts`. The picture
     /// follows this random access point in the stream.
     pub fn needed_at(self, pts: Ticks) -> ByteOffset {
@@ -143,7 +143,8 @@ impl RawDecoder {
 
     /// Starts in the middle of a stream, at the random access point at `at`.
     pub fn start_at(&mut self, at: ByteOffset) {
-        self.keyframe = Some(AccessPoint { at, pts: None, kind: RandomAccess::None, before: at });
+        self.keyframe =
+            Some(PassedRandomAccess { at, pts: None, kind: RandomAccess::None, before: at });
     }
 
     /// Also returns incomplete pictures, for a start without a random access point.
@@ -154,7 +155,7 @@ impl RawDecoder {
     /// Decodes an access unit. A unit that fails to decode is counted and skipped, as in ffmpeg.
     pub fn push(&mut self, unit: &AccessUnit) {
         if unit.random_access != RandomAccess::None || self.keyframe.is_none() {
-            self.keyframe = Some(AccessPoint {
+            self.keyframe = Some(PassedRandomAccess {
                 at: unit.at,
                 pts: unit.pts,
                 kind: unit.random_access,

@@ -3,6 +3,12 @@
 //! The stages call these functions instead of `std::fs`, so that tests can kill the program before
 //! each change or in the middle of a write, and can make each change fail (`fault`). A release
 //! build adds nothing to the calls.
+//!
+//! ```text
+//! replacement  a file that gets its name once it is complete
+//! folder       files opened and removed by name, without following links
+//! fault        faults for tests, in debug builds
+//! ```
 
 mod fault;
 mod folder;

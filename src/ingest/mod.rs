@@ -2,6 +2,14 @@
 //!
 //! The socket never waits for detection, only for the disk: [`QUEUED_CHUNKS`] chunks are
 //! queued for the writer. When the queue is full, the sender's TCP window closes.
+//!
+//! ```text
+//! connection  a connection, plain or TLS
+//! tls         TLS, with rustls
+//! candidates  connections that are not identified yet
+//! probe       whether a connection sends MPEG-TS
+//! foreign     names other data, and suggests a solution
+//! ```
 
 mod candidates;
 mod connection;

@@ -15,6 +15,12 @@
 //! ```
 //!
 //! All numbers are little endian. If there are no tables, `tables` has all bits set.
+//!
+//! ```text
+//! record  bytes of the header and of a record
+//! index   reader
+//! writer  appends, and removes torn records
+//! ```
 
 mod index;
 mod record;

@@ -3,6 +3,14 @@
 //! Each stage turns one type into the next: [`TsPacket`](crate::ts::TsPacket) → [`AccessUnit`] →
 //! [`Frame`] → [`Verdict`]. The byte offset of the TS packet in which a picture starts accompanies
 //! the data, so checkpoints, index entries and error messages need no bookkeeping.
+//!
+//! ```text
+//! timing        timing in the headers of pictures and audio
+//! written       length of the recording, arrival times
+//! damage        counters of damage to a stream
+//! jfif_picture  a picture for JPEG
+//! rgb_picture   a picture for PNG
+//! ```
 
 mod damage;
 mod jfif_picture;

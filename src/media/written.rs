@@ -1,4 +1,5 @@
-//! The length of the recording: the only state shared by the writer and the readers.
+//! Length of the recording and arrival times of its bytes: the only state shared by the writer and
+//! the readers.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,12 +14,12 @@ const MAX_ARRIVALS: usize = 65_536;
 /// The length of a growing recording, published by the writer. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Written {
-    shared: Arc<WrittenState>,
+    shared: Arc<WrittenShared>,
 }
 
 #[derive(Debug)]
-struct WrittenState {
-    state: Mutex<Progress>,
+struct WrittenShared {
+    progress: Mutex<Progress>,
     changed: Condvar,
 }
 
@@ -53,12 +54,15 @@ pub enum WaitOutcome {
 }
 
 impl Written {
-    /// Returns the state for a recording that already has `length` bytes.
+    /// Creates the shared length of a recording that already has `length` bytes.
     pub fn new(length: u64) -> Self {
-        let state =
+        let progress =
             Progress { length, finished: false, arrivals: VecDeque::new(), known_from: length };
         Written {
-            shared: Arc::new(WrittenState { state: Mutex::new(state), changed: Condvar::new() }),
+            shared: Arc::new(WrittenShared {
+                progress: Mutex::new(progress),
+                changed: Condvar::new(),
+            }),
         }
     }
 
@@ -143,7 +147,7 @@ impl Written {
     }
 
     fn lock(&self) -> MutexGuard<'_, Progress> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -40,7 +40,8 @@ pub struct KeyframeSearch<'a> {
 
 impl KeyframeSearch<'_> {
     /// Searches from a random access point, or from the beginning, to the end. Decodes only if the times
-    /// of the recording go back. Returns `None` if `from` is not where it should be.
+    /// of the recording go back. Returns `None` if the recording has no random access point
+    /// at `from`.
     ///
     /// # Errors
     ///

@@ -1,4 +1,17 @@
 //! Connects the stages: threads, queues and their limits, order of shutdown.
+//!
+//! ```text
+//! options       options of all operations
+//! analyzer      packets → verdicts, without files
+//! live          detection beside a writer
+//! record        `record`: sessions, network, writer, detection
+//! scan          `scan`: detection in a file; `--scores`
+//! check         `check`, `check --repair`
+//! keyframes     checks and rebuilds `keyframes.idx`
+//! evidence      `still` and `clip`
+//! housekeeping  stored sessions, and deletion
+//! list          `scan --list`
+//! ```
 
 pub mod analyzer;
 mod check;

@@ -20,8 +20,8 @@ use crate::tail::{End, FileTail, probe_file};
 use crate::telemetry::Counters;
 use crate::ts::Aligner;
 
-/// Scans a file to its end, or until `shutdown`. Calls `on_entry` for each kept frame; if frames
-/// are written to a folder, once the index lists the frame.
+/// Scans a file to its end, or until `shutdown`. Calls `on_entry` for each kept frame. If
+/// frames are written to a folder, calls it after the index lists the frame.
 ///
 /// # Errors
 ///

@@ -43,7 +43,7 @@ impl Chapters {
     ///
     /// # Errors
     ///
-    /// Returns an error if the index or the recording cannot be read, or the player does not answer.
+    /// Returns an error if the index or the recording cannot be read, or the player does not respond.
     pub fn update(&mut self, ipc: &mut Ipc, stop: &dyn Fn() -> bool) -> Result<()> {
         let Some(session) = &self.session else { return Ok(()) };
         if self.tried.is_some_and(|tried| tried.elapsed() < INTERVAL) {

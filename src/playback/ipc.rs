@@ -90,7 +90,7 @@ impl Ipc {
     ///
     /// # Errors
     ///
-    /// Returns an error if mpv refuses the command, does not answer within 2 s, or has
+    /// Returns an error if mpv refuses the command, does not respond within 2 s, or has
     /// closed the connection.
     pub fn command(&mut self, command: Value) -> Result<Value> {
         if self.is_silent {

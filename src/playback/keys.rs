@@ -46,7 +46,7 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// Returns an error if the player does not answer.
+    /// Returns an error if the player does not respond.
     pub fn bind(ipc: &mut Ipc) -> Result<Self> {
         let bindings = ipc.get("input-bindings")?;
         let mut keys = Keys::default();

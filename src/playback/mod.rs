@@ -8,7 +8,7 @@
 //! socket      the name of its socket     position    where it stands     steer  moves it
 //! supervisor  the loop beside it         follow      … at the end        osd    messages on its screen
 //! chapters    kept frames on its bar     keys        its keys            lag    distance to live
-//! scenes      next and previous scene    still_here  the shown picture as a file
+//! scenes      next and previous scene    shown_still  the shown picture as a file
 //! series      the next recording         neighbors   sessions that continue another
 //! ```
 
@@ -23,9 +23,9 @@ mod player;
 mod position;
 mod scenes;
 mod series;
+mod shown_still;
 mod socket;
 mod steer;
-mod still_here;
 mod supervisor;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
@@ -94,7 +94,7 @@ pub enum PlayOutcome {
 /// # Errors
 ///
 /// Returns an error if the recording does not exist or is empty, if `to` does not exist in it, if mpv is
-/// missing, cannot play the recording or dies, or if an open player does not answer.
+/// missing, cannot play the recording or dies, or if an open player does not respond.
 pub fn play(
     target: &Target,
     to: Destination,
@@ -236,7 +236,7 @@ fn own_or_connect(socket: &Path) -> Result<std::result::Result<File, Ipc>> {
             Ok(ipc) => return Ok(Err(ipc)),
             Err(_) if start.elapsed() < START_TIMEOUT => thread::sleep(Duration::from_millis(50)),
             Err(cause) => {
-                let what = "the open player does not answer";
+                let what = "the open player does not respond";
                 return Err(cause).context(Stage::Playback, socket, what);
             }
         }

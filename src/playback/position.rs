@@ -19,7 +19,7 @@ const LARGE_FILE_BYTES: u64 = 64 << 20;
 ///
 /// # Errors
 ///
-/// Returns an error if the player does not answer or shows nothing, or the recording cannot be read.
+/// Returns an error if the player does not respond or shows nothing, or the recording cannot be read.
 pub fn time_of_player(ipc: &mut Ipc, target: &Target, stop: &dyn Fn() -> bool) -> Result<f64> {
     let (seconds, clock) = position(ipc)?;
     let read = ipc.get("stream-pos").ok().and_then(|read| read.as_u64());
@@ -38,7 +38,7 @@ pub fn time_of_player(ipc: &mut Ipc, target: &Target, stop: &dyn Fn() -> bool) -
 ///
 /// # Errors
 ///
-/// Returns an error if the player does not answer or shows nothing.
+/// Returns an error if the player does not respond or shows nothing.
 pub fn position(ipc: &mut Ipc) -> Result<(f64, SenderClock)> {
     let mut seconds = number(ipc, "time-pos")?;
     if seconds == 0.0 {

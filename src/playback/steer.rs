@@ -64,7 +64,7 @@ pub enum Destination {
 ///
 /// # Errors
 ///
-/// Returns an error if the player is gone or does not answer.
+/// Returns an error if the player is gone or does not respond.
 pub fn wait_until_open(ipc: &mut Ipc) -> Result<()> {
     for _ in 0..OPENING_LOOKS {
         match ipc.get("script-opts") {
@@ -83,7 +83,7 @@ pub fn wait_until_open(ipc: &mut Ipc) -> Result<()> {
 ///
 /// # Errors
 ///
-/// Returns an error if the player refuses or does not answer.
+/// Returns an error if the player refuses or does not respond.
 pub fn set_begun(ipc: &mut Ipc) -> Result<()> {
     let option = format!("{BEGUN}=yes");
     ipc.command(json!(["change-list", "script-opts", "append", option])).map(drop)
@@ -94,7 +94,7 @@ pub fn set_begun(ipc: &mut Ipc) -> Result<()> {
 ///
 /// # Errors
 ///
-/// Returns an error if the destination does not exist, or if the player refuses or does not answer.
+/// Returns an error if the destination does not exist, or if the player refuses or does not respond.
 pub fn go(
     ipc: &mut Ipc,
     opened: &Target,
@@ -233,7 +233,7 @@ fn show(ipc: &mut Ipc, target: &Target, moment: Moment, stop: &dyn Fn() -> bool)
 ///
 /// # Errors
 ///
-/// Returns an error if the player refuses, does not answer, or does not find it.
+/// Returns an error if the player refuses, does not respond, or does not find it.
 pub fn show_place(
     ipc: &mut Ipc,
     target: &Target,
@@ -266,7 +266,7 @@ pub fn show_place(
 ///
 /// # Errors
 ///
-/// Returns an error if the recording has no pictures, or the player refuses or does not answer.
+/// Returns an error if the recording has no pictures, or the player refuses or does not respond.
 pub fn return_to_edge(
     ipc: &mut Ipc,
     target: &Target,

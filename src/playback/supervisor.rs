@@ -15,11 +15,11 @@ use super::lag::{Lag, seconds_behind};
 use super::osd;
 use super::position::time_of_player;
 use super::series::PlayedSeries;
+use super::shown_still::write_still;
 use super::steer::{
     Destination, go, go_as_asked, is_path_of, load, place, playing, return_to_edge, set_begun,
     show_place,
 };
-use super::still_here::write_still;
 use crate::error::Result;
 use crate::pipeline::evidence::{Moment, Target};
 use crate::session::Session;
@@ -313,7 +313,7 @@ impl<'a> Supervisor<'a> {
     /// Runs four times per second: makes the player continue, or open the next recording; and sends it new
     /// frames.
     fn poll(&mut self) {
-        // Do not disturb a player that does not answer.
+        // Do not disturb a player that does not respond.
         if self.ipc.is_silent() {
             return;
         }
@@ -404,7 +404,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Logs once that the player does not answer.
+    /// Logs once that the player does not respond.
     fn log_silence(&mut self) {
         if self.ipc.is_silent() && !self.has_logged_silence {
             tracing::warn!("the player does not respond; waiting for it");

@@ -43,7 +43,7 @@ pub struct Reopened {
     pub length: u64,
     /// Number of discarded bytes: of a torn packet, or zeros after a crash.
     pub discarded_bytes: u64,
-    /// Size of the packets at the end.
+    /// Packet size in use at the end of the recording.
     pub packet_size: PacketSize,
 }
 

@@ -2,6 +2,9 @@
 //!
 //! ```text
 //! file ─▶ pieces ─▶ looper ─▶ tape ─run─▶ pacer ─due─▶ play ─▶ link ─TCP─▶
+//!
+//! survey  examines the first bytes: packet size, and the clock for pacing
+//! fields  changes counters and timestamps inside a packet
 //! ```
 //!
 //! Without a loop, the receiver gets exactly the bytes of the file. With a loop, it gets them once,

@@ -1,4 +1,12 @@
 //! The folder of a session: the paths of its files, and its lock.
+//!
+//! ```text
+//! names      names of sessions and series
+//! series     which session a recorder opens, and which are unfinished
+//! stored     the sessions in a folder
+//! deletable  which files may be deleted, and what protects them
+//! state      `state.json`
+//! ```
 
 mod deletable;
 mod names;
@@ -170,7 +178,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Returns an error if neither folder is a session.
+    /// Returns an error if neither `name` nor `sessions_dir/name` is a session.
     pub fn find_stored(sessions_dir: &Path, name: &Path) -> Result<Self> {
         for folder in [name.to_owned(), sessions_dir.join(name)] {
             let session = Session::at(&folder)?;

@@ -1,4 +1,4 @@
-//! `frames/state.json`: tells clients whether a session will get more frames.
+//! `frames/state.json`: states whether a session will get more frames.
 
 use std::fs;
 use std::path::PathBuf;

@@ -5,6 +5,13 @@
 //! receives the stream also answers here: if no answer comes, the recorder hangs.
 //!
 //! On a second socket, a [`FrameFeed`], it writes a line for each kept frame.
+//!
+//! ```text
+//! server  writes one line to each client
+//! feed    one line for each kept frame
+//! client  queries recorders
+//! socket  names of the sockets, and who listens
+//! ```
 
 mod client;
 mod feed;

@@ -1,4 +1,14 @@
 //! Log lines, counters, and rate limits for log lines.
+//!
+//! ```text
+//! logging    log lines on stderr
+//! report     rate limit for log lines
+//! troubles   the last error and warning, for the status
+//! counters   counters for status line, status and summary
+//! latency    latency of live frames, stage by stage
+//! undecided  how long bytes arrive without a decided picture
+//! heartbeat  detects a thread that is stuck
+//! ```
 
 mod counters;
 mod heartbeat;

@@ -8,6 +8,7 @@
 //! interpolate  times that the stream does not state
 //! start        where the recording begins, determined once
 //! jumps        continuous time where the sender's clock jumps
+//! rescale      FFmpeg's arithmetic on times, rounding included
 //! ```
 
 mod clock;

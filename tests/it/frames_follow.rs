@@ -308,8 +308,8 @@ fn a_lock_that_another_program_holds_is_waited_for() {
     command.arg("frames").arg(&session).args(["--follow", "--json", "--lease=600"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-    let has_feed = |line: &String| line.contains("has not released it for 1s; retrying");
-    assert!(log.by_ref().map_while(Result::ok).any(|line| has_feed(&line)));
+    let is_retrying = |line: &String| line.contains("has not released it for 1s; retrying");
+    assert!(log.by_ref().map_while(Result::ok).any(|line| is_retrying(&line)));
     drop(lock);
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());

@@ -8,7 +8,7 @@
 //! The journal is authoritative. The index only shows its state (`sent_to_agent`, `leased_until`,
 //! `lease_holder`), so a program that writes back a stale index cannot undo a change.
 
-pub(super) mod event;
+mod event;
 mod journal;
 
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub(super) use event::Change;
 pub use event::Event;
 pub use journal::JOURNAL_NAME;
 

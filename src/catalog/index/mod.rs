@@ -9,6 +9,7 @@
 //! reading      reads a file that other programs may be writing
 //! stamp        detects whether a file has changed since it was read
 //! synced_copy  the durable copy from which lost entries are restored
+//! fuzzing      access to the index in memory, for `fuzz/`
 //! ```
 
 pub(super) mod entries;

@@ -19,7 +19,8 @@ pub(in crate::catalog) struct Slot {
     pub offset: Option<u64>,
     /// Version of the index that first contained the entry; `None` if not written yet.
     pub published: Option<u64>,
-    /// See [`super::entries::Entries::merge_displaced`].
+    /// Version of the index: for this part, a text without an entry published after it counts as
+    /// outdated (see [`super::entries::Entries::merge_displaced`]).
     pub guarded: Option<u64>,
     /// Handout that the entry shows, from the journal.
     pub shown: ShownHandout,
@@ -35,7 +36,8 @@ pub(super) struct ForeignItem {
     /// Frame id, if the item has one.
     pub id: Option<Box<str>>,
     pub text: Box<str>,
-    /// See [`super::entries::Entries::merge_displaced`].
+    /// Version of the index: for this part, a text without an entry published after it counts as
+    /// outdated (see [`super::entries::Entries::merge_displaced`]).
     pub guarded: Option<u64>,
 }
 

@@ -1,5 +1,12 @@
 //! The catalog from the outside: a folder, frames, and other programs that use the same
 //! files.
+//!
+//! ```text
+//! writing   what is written, and when
+//! restart   a catalog on the files of an earlier run
+//! foreign   changes of the index by other programs
+//! handouts  leases and acknowledgements by several programs at once
+//! ```
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, File};

@@ -56,7 +56,7 @@ enum StartState {
     Decoding(Keyframe, i64, u32),
     /// Offsets from the stream's times to the recording's: for access units, and for pictures.
     Reached(i64, i64),
-    /// The random access point is not where it should be, or its picture is not decoded.
+    /// The recording has no random access point at that offset, or its picture is not decoded.
     Missed,
 }
 
@@ -168,7 +168,8 @@ impl PictureReader {
         self.keyframes.goes_back()
     }
 
-    /// Returns whether the random access point is not where it should be, or its picture is not decoded.
+    /// Returns whether the recording has no random access point at the offset, or its picture is not
+    /// decoded.
     /// If so, the reader returns no pictures.
     pub fn has_missed_start(&self) -> bool {
         matches!(self.start, StartState::Missed)

@@ -23,7 +23,7 @@ pub struct Units {
 }
 
 impl Units {
-    /// Returns whether a random access point is where it should be.
+    /// Returns whether the recording has a random access point at its offset.
     ///
     /// # Errors
     ///
@@ -65,7 +65,8 @@ impl Units {
 }
 
 /// Calls `take` with each access unit from a random access point on, in decoding order, until `take`
-/// breaks or the recording ends. Never calls it if the random access point is not where it should be.
+/// breaks or the recording ends. Never calls it if the recording has no random
+/// access point at that offset.
 ///
 /// # Errors
 ///

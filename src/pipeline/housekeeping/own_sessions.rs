@@ -38,14 +38,14 @@ pub enum OpenedState {
 }
 
 impl OwnSessions {
-    /// Adds a session. Unless `written` is finished, it becomes the current one. If not
-    /// `is_remembered`, nothing else is stored.
-    pub fn add(&self, session: &Arc<OwnedSession>, written: &Written, is_remembered: bool) {
+    /// Adds a session. Unless `written` is finished, it becomes the current one. Without
+    /// retention limits, only the current session is stored.
+    pub fn add(&self, session: &Arc<OwnedSession>, written: &Written, has_limits: bool) {
         let mut list = self.lock();
         if !written.is_finished() {
             list.current = Some(Arc::clone(session));
         }
-        if !is_remembered {
+        if !has_limits {
             return;
         }
         let folder = session.folder().to_owned();

@@ -117,8 +117,8 @@ impl<'a> Retention<'a> {
     /// detection has finished, unless the disk would otherwise be full; and never while `written`
     /// is not finished.
     pub fn opened(&self, session: &Arc<OwnedSession>, written: &Written) {
-        let is_remembered = self.limits != RetentionLimits::default();
-        self.opened.add(session, written, is_remembered);
+        let has_limits = self.limits != RetentionLimits::default();
+        self.opened.add(session, written, has_limits);
     }
 
     /// Deletes what the limits allow, now, periodically, and at each message of `nudges`, until the
@@ -144,7 +144,7 @@ impl<'a> Retention<'a> {
             Ok(sessions) => {
                 self.opened.forget_deleted(&sessions);
                 let allowed = Allowed { unfinished: false, hard_linked: true };
-                self.delete_recordings(&mut pass, &sessions, allowed, DeletionTarget::Limits);
+                self.delete_recordings(&mut pass, &sessions, allowed, DeletionCause::BeyondLimits);
                 self.delete_old_frames(&mut pass, &sessions);
             }
             Err(error) => pass.log_failure(&error),
@@ -205,8 +205,8 @@ impl<'a> Retention<'a> {
             match self.series() {
                 Ok(sessions) if deleted < shortage => {
                     let allowed = Allowed { unfinished, hard_linked: false };
-                    let target = DeletionTarget::Bytes(shortage - deleted);
-                    deleted += self.delete_recordings(&mut pass, &sessions, allowed, target);
+                    let cause = DeletionCause::ShortOf(shortage - deleted);
+                    deleted += self.delete_recordings(&mut pass, &sessions, allowed, cause);
                 }
                 Ok(_) => {}
                 Err(error) => pass.log_failure(&error),
@@ -232,14 +232,14 @@ impl<'a> Retention<'a> {
         Ok(sessions)
     }
 
-    /// Deletes the recordings beyond the limits or, to meet a need, any: the oldest first, and no
-    /// more than needed. Returns the number of bytes deleted.
+    /// Deletes the oldest recordings beyond the limits. If bytes are missing, deletes the oldest that
+    /// may be deleted, until enough are freed. Returns the number of bytes deleted.
     fn delete_recordings(
         &self,
         pass: &mut PassState,
         sessions: &[StoredSession],
         allowed: Allowed,
-        target: DeletionTarget,
+        cause: DeletionCause,
     ) -> u64 {
         let length =
             |stored: &StoredSession| stored.recording.map_or(0, |recording| recording.bytes);
@@ -247,7 +247,7 @@ impl<'a> Retention<'a> {
         let now = SystemTime::now();
         let mut deleted = 0;
         for stored in sessions {
-            if matches!(target, DeletionTarget::Bytes(needed) if deleted >= needed) {
+            if matches!(cause, DeletionCause::ShortOf(needed) if deleted >= needed) {
                 break;
             }
             let Some(recording) = stored.recording else { continue };
@@ -256,7 +256,7 @@ impl<'a> Retention<'a> {
                 DeletionRule::KeepFor
             } else if bytes.is_some_and(|limit| total > limit) {
                 DeletionRule::KeepBytes
-            } else if recycles && target != DeletionTarget::Limits {
+            } else if recycles && cause != DeletionCause::BeyondLimits {
                 DeletionRule::Recycle
             } else {
                 continue;
@@ -355,11 +355,11 @@ impl<'a> Retention<'a> {
 
 /// Reason for deleting recordings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum DeletionTarget {
+enum DeletionCause {
     /// Recordings are beyond the limits.
-    Limits,
+    BeyondLimits,
     /// Number of bytes that are missing.
-    Bytes(u64),
+    ShortOf(u64),
 }
 
 impl PassState {

@@ -7,6 +7,14 @@
 //! syncer      the latest state    fsync, checkpoint.json    the disk
 //! ```
 //!
+//! ```text
+//! publisher   the publishing thread
+//! checkpoint  content of `checkpoint.json`
+//! trust       whether a checkpoint belongs to the recording
+//! retry       one recording after the other, and retries after failures
+//! state       `state.json`
+//! ```
+//!
 //! After a failed attempt, the next attempt resumes as after a restart: all state is in the
 //! session's folder.
 
@@ -25,7 +33,7 @@ use crossbeam_channel::Sender;
 
 pub use publisher::{PublisherMessage, queue, run as publish_frames};
 pub use retry::run;
-pub use state::{StateSource, StateWriter};
+pub use state::{SessionStateFile, StateWriter};
 
 use super::analyzer::{
     Analyzer, Ended, Outlet, PacketRead, RestartPoint, Scored, StreamLog, drive,
@@ -55,7 +63,7 @@ pub struct Live<'a> {
     counters: &'a Counters,
     session: Arc<OwnedSession>,
     written: Written,
-    state: Arc<StateSource>,
+    state: Arc<SessionStateFile>,
     sync: SyncHandle,
     /// Length of the recording in bytes when this process opened it; later bytes are new.
     opened_bytes: u64,
@@ -88,7 +96,7 @@ pub struct Job {
     /// Length of the recording, published by the writer.
     pub written: Written,
     /// Writes `state.json` of the session, for clients that wait for its frames.
-    pub state: Arc<StateSource>,
+    pub state: Arc<SessionStateFile>,
     /// Syncs the recording to disk.
     pub sync: SyncHandle,
     /// Length of the recording in bytes when it was opened.

@@ -21,7 +21,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Source of the data in a session's state.
 #[derive(Debug)]
-pub struct StateSource {
+pub struct SessionStateFile {
     /// Not an owned session: its lock must be released once the recorder no longer uses it.
     session: Session,
     marks: Arc<Marks>,
@@ -37,10 +37,10 @@ struct LastWritten {
     has_failed: bool,
 }
 
-impl StateSource {
+impl SessionStateFile {
     /// Returns the source of a session's state. The last picture stored by an earlier recorder is kept
     /// until a later one is known.
-    pub fn new(session: &OwnedSession, written: &Written) -> Arc<StateSource> {
+    pub fn new(session: &OwnedSession, written: &Written) -> Arc<SessionStateFile> {
         let is_ours = |target: &str| target == STATE_NAME;
         if let Err(error) = publish::remove_left_overs(&session.frames_dir(), is_ours) {
             tracing::debug!("{error}");
@@ -48,7 +48,7 @@ impl StateSource {
         let state = session.state().unwrap_or_default();
         let last_written = Mutex::new(LastWritten { state, has_failed: false });
         let (marks, session) = (Arc::clone(session.marks()), Session::clone(session));
-        Arc::new(StateSource { session, marks, written: written.clone(), last_written })
+        Arc::new(SessionStateFile { session, marks, written: written.clone(), last_written })
     }
 
     /// Writes the state if it has changed.
@@ -132,7 +132,7 @@ impl StateSource {
 #[derive(Debug)]
 pub struct StateWriter<'a> {
     counters: &'a Counters,
-    open: Mutex<Vec<Arc<StateSource>>>,
+    open: Mutex<Vec<Arc<SessionStateFile>>>,
 }
 
 impl<'a> StateWriter<'a> {
@@ -142,7 +142,7 @@ impl<'a> StateWriter<'a> {
     }
 
     /// Writes the state of a session now, and from then on when it changes.
-    pub fn open(&self, state: &Arc<StateSource>) {
+    pub fn open(&self, state: &Arc<SessionStateFile>) {
         write_changes(state, self.counters);
         self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(state));
     }
@@ -170,7 +170,7 @@ impl<'a> StateWriter<'a> {
 }
 
 /// Writes a state. Only logs a failure: recording continues without it.
-pub fn write_changes(state: &StateSource, counters: &Counters) {
+pub fn write_changes(state: &SessionStateFile, counters: &Counters) {
     if let Err(error) = state.write_changes(counters) {
         tracing::debug!("{error}");
     }

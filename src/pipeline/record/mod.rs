@@ -4,7 +4,7 @@
 //! thread      reads               writes                    waits for
 //! (tokio)     the socket          chunks, 64 of 64 KiB      the writer, when the queue is full
 //! writer      chunks              recording.ts, its length  the disk
-//! syncer      its length          fsync                     the disk
+//! recording-sync  its length      fsync                     the disk
 //! detection   recordings          runs the threads of `live`, and restarts them after a failure
 //! retention   what is stored      deletes old recordings    the disk
 //! state       counters            state.json                the disk
@@ -115,7 +115,7 @@ pub fn record(
         })?;
         let (stop_states, states_stop) = bounded(0);
         let states = &states;
-        let telling = spawn(scope, "state", move || states.run(&states_stop))?;
+        let state_writer = spawn(scope, "state", move || states.run(&states_stop))?;
         let mut network = Network::new(counters);
         let listened = runtime.block_on(health.during(ingest::run(
             listener,
@@ -129,14 +129,14 @@ pub fn record(
         // The channel of chunks is closed here; each thread then ends after the one before it.
         health.while_ending(&runtime, || {
             let recorded = join("the writer", writer);
-            let synced = join("the syncer of the recording", syncer);
+            let synced = join("recording-sync", syncer);
             let detected = join("detection", detection);
             drop(stop_states);
-            let told = join("the writer of states", telling);
+            let states_written = join("the writer of state.json", state_writer);
             let tidied = join("the retention", tidying);
             // Recordings whose detection has just finished may be deleted now.
             retention.tidy();
-            recorded.and(listened).and(synced).and(detected).and(told).and(tidied)
+            recorded.and(listened).and(synced).and(detected).and(states_written).and(tidied)
         })
     })
 }

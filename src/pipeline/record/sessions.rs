@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::pipeline::RecordOptions;
 use crate::pipeline::housekeeping::Retention;
 use crate::pipeline::live::trust::{self, StoredCheckpoint};
-use crate::pipeline::live::{Job, StateSource, StateWriter};
+use crate::pipeline::live::{Job, SessionStateFile, StateWriter};
 use crate::recording::{Recording, Reopened};
 use crate::session::{OpenedSessions, OwnedSession, Series, Session};
 use crate::telemetry::Counters;
@@ -222,7 +222,7 @@ fn job_of(session: OwnedSession, recording: &Recording, opened: Reopened) -> Res
     }
     let written = recording.written();
     Ok(Job {
-        state: StateSource::new(&session, &written),
+        state: SessionStateFile::new(&session, &written),
         session: Arc::new(session),
         written,
         sync: recording.sync_handle()?,

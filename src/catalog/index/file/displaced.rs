@@ -54,7 +54,8 @@ impl IndexFile {
         current.is_some_and(|current| mark_of(left_over) == Some(&current))
     }
 
-    /// Removes a displaced file without new content. After a plain rename, no such file exists.
+    /// Removes a displaced file without new content, or quarantines it if it is corrupt. After a plain
+    /// rename, no such file exists.
     pub(super) fn clean_up_displaced(&mut self, temp: PathBuf, current: &IndexState) -> Result<()> {
         match current {
             IndexState::Corrupt(_) if temp.exists() => self.quarantine_corrupt(&temp),
@@ -114,8 +115,8 @@ impl IndexFile {
         }
     }
 
-    /// Removes displaced files once the index includes them. A crash before this leaves them to be
-    /// merged again, as older than the index.
+    /// Removes displaced files once the index includes them. After a crash before
+    /// this, they are merged again; the index then counts as newer.
     pub(super) fn discard_displaced(&mut self) {
         self.obsolete_files.append(&mut self.displaced);
         self.try_clean_up();

@@ -10,6 +10,9 @@
 //! access units ─▶ piece ─▶ worker ─▶ stitcher ─▶ pictures in order
 //!                            │          └ history: whose decoder continues after damage
 //!                            └ forecast: which pictures to copy
+//!
+//! lane       a decoder, and the comparison of its pictures: each worker has one
+//! redecoder  decodes a piece again, for kept pictures of which no copy was made
 //! ```
 
 mod forecast;
@@ -64,8 +67,8 @@ pub struct Backlog {
     /// The growing piece.
     open: Option<StreamPiece>,
     has_ended: bool,
-    /// The piece before the growing one, until the first access units of the latter are known, which
-    /// its worker also decodes.
+    /// The complete piece in front of the growing one. It is submitted once the first access units of
+    /// the growing piece are known, because its worker decodes these as well.
     complete: Option<StreamPiece>,
     submitted: VecDeque<Submitted>,
     cancelled: Arc<AtomicBool>,
