@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use crate::catalog::Entry;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::session::Session;
-use crate::telemetry::Report;
+use crate::telemetry::RateLimit;
 use run::RunEnd;
 
 /// Maximum number of frames that wait for the command.
@@ -65,7 +65,7 @@ struct RunnerState {
 struct FrameQueue {
     tasks: VecDeque<FrameTask>,
     running: usize,
-    dropped: Report,
+    dropped: RateLimit,
     /// No more frames follow.
     is_closed: bool,
     /// Runs are terminated, and no more begin.

@@ -182,12 +182,12 @@ impl SectionAssembler {
 
     /// Pushes a packet's payload and returns the tables that it completes.
     ///
-    /// `in_step` is false after a gap in the continuity counter: bytes that continue an
+    /// `is_continuous` is false after a gap in the continuity counter: bytes that continue an
     /// earlier section are then dropped.
-    pub fn push(&mut self, payload: &[u8], unit_start: bool, in_step: bool) -> Vec<Table> {
+    pub fn push(&mut self, payload: &[u8], unit_start: bool, is_continuous: bool) -> Vec<Table> {
         let mut tables = Vec::new();
         if !unit_start {
-            if in_step {
+            if is_continuous {
                 self.append(payload, &mut tables);
             } else {
                 self.reset();
@@ -198,7 +198,7 @@ impl SectionAssembler {
         let Some((end, start)) = rest.split_at_checked(usize::from(pointer)) else {
             return tables;
         };
-        if !end.is_empty() && in_step {
+        if !end.is_empty() && is_continuous {
             self.append(end, &mut tables);
         }
         self.buffer.clear();

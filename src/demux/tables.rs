@@ -52,7 +52,7 @@ impl TableReader {
         if !packet.has_payload {
             return false;
         }
-        let in_step = match self.counters.get(&packet.pid) {
+        let is_continuous = match self.counters.get(&packet.pid) {
             Some(last) => packet.discontinuity || follows(last.value, packet),
             None => true,
         };
@@ -62,7 +62,7 @@ impl TableReader {
                 assembler.reset();
                 vec![table.clone()]
             }
-            _ => assembler.push(packet.payload, packet.unit_start, in_step),
+            _ => assembler.push(packet.payload, packet.unit_start, is_continuous),
         };
         let mut mapped = false;
         for table in tables {

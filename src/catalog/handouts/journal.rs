@@ -183,8 +183,8 @@ impl Journal {
         let Some(read) = self.read.filter(|read| read.bytes > COMPACT_SLACK_BYTES) else {
             return Ok(());
         };
-        let says: String = self.handouts.to_events().iter().map(Event::to_line).collect();
-        if read.bytes <= 2 * says.len() as u64 + COMPACT_SLACK_BYTES {
+        let compacted: String = self.handouts.to_events().iter().map(Event::to_line).collect();
+        if read.bytes <= 2 * compacted.len() as u64 + COMPACT_SLACK_BYTES {
             return Ok(());
         }
         if self.foreign_lines > 0 {
@@ -192,7 +192,7 @@ impl Journal {
             let kept = publish::keep_copy(&self.path, "set-aside");
             kept.context(Stage::Catalog, &self.path, "cannot copy it")?;
         }
-        publish(&self.path, says.as_bytes(), Durable::Now)?;
+        publish(&self.path, compacted.as_bytes(), Durable::Now)?;
         self.refresh().map(drop)
     }
 }

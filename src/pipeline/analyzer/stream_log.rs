@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Analyzer;
 use crate::demux::NoVideo;
 use crate::media::{ByteOffset, Damage, VideoCodec};
-use crate::telemetry::{Counters, Report};
+use crate::telemetry::{Counters, RateLimit};
 
 /// Logs each fact once, and damage at most once per second.
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ pub struct StreamLog {
     no_video: Option<NoVideo>,
     scrambled: bool,
     unusable: bool,
-    damage: Report,
+    damage: RateLimit,
     /// Damage that was counted before this analyzer started.
     before: Damage,
     /// Losses of sync since then.

@@ -47,7 +47,7 @@ use crate::media::{ByteOffset, Damage, Ticks, Written};
 use crate::recording::SyncHandle;
 use crate::session::{Marks, OwnedSession, Session};
 use crate::tail::{End, FileTail};
-use crate::telemetry::{Counters, Report};
+use crate::telemetry::{Counters, RateLimit};
 use crate::ts::{Aligner, PacketSize};
 
 use checkpoint::Checkpoint;
@@ -296,7 +296,7 @@ impl<'a> Live<'a> {
             last_start: start,
             stream_log: StreamLog::new(self.base.damage),
             keyframes: Vec::new(),
-            behind: Report::every(Duration::from_secs(60)),
+            behind: RateLimit::every(Duration::from_secs(60)),
         };
         let stop = || marks.is_deleted() || self.stop.is_some_and(Shutdown::is_requested);
         drive(&mut tail, &mut analyzer, &mut outlet, &stop)
@@ -344,7 +344,7 @@ struct LiveOutlet<'a> {
     keyframes: Vec<Keyframe>,
     /// Limits how often a lag is logged: a stream that one thread cannot follow lags again and
     /// again.
-    behind: Report,
+    behind: RateLimit,
 }
 
 impl LiveOutlet<'_> {

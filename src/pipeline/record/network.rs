@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::error::{Error, Result, Stage};
 use crate::ingest::{self, Leaving, Tls};
-use crate::telemetry::{Counters, Report};
+use crate::telemetry::{Counters, RateLimit};
 
 /// A listening socket on which no connection has been accepted yet.
 pub struct Listening {
@@ -63,7 +63,7 @@ pub fn log_listening(options: &ingest::Options, bound: SocketAddr) {
 pub struct Network<'a> {
     counters: &'a Counters,
     /// Reports by reason for refusal: each reason is logged separately.
-    refused: HashMap<String, Report>,
+    refused: HashMap<String, RateLimit>,
 }
 
 /// Maximum number of reasons that are distinguished.

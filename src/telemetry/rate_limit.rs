@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 /// log. Does not read a clock: the caller passes the time.
 ///
 /// Every event is reported exactly once: alone, in the count of the next report, or by
-/// [`Report::rest`].
+/// [`RateLimit::rest`].
 #[derive(Debug, Clone)]
-pub struct Report {
+pub struct RateLimit {
     interval: Duration,
     last_report: Option<Instant>,
     pending: u64,
 }
 
-impl Default for Report {
+impl Default for RateLimit {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Report {
+impl RateLimit {
     /// Reports at most once per second.
     pub fn new() -> Self {
         Self::every(Duration::from_secs(1))
@@ -28,7 +28,7 @@ impl Report {
 
     /// Reports at most once per `interval`.
     pub fn every(interval: Duration) -> Self {
-        Report { interval, last_report: None, pending: 0 }
+        RateLimit { interval, last_report: None, pending: 0 }
     }
 
     /// Counts one event. If a report is due, returns the number of events since the last
@@ -37,7 +37,7 @@ impl Report {
         self.hits(now, 1)
     }
 
-    /// Counts several events at once, as [`Report::hit`].
+    /// Counts several events at once, as [`RateLimit::hit`].
     pub fn hits(&mut self, now: Instant, events: u64) -> Option<u64> {
         self.pending = self.pending.saturating_add(events);
         let is_due = self.last_report.is_none_or(|last| now.duration_since(last) >= self.interval);
@@ -61,13 +61,13 @@ mod tests {
 
     #[test]
     fn the_first_event_is_told_at_once() {
-        assert_eq!(Report::new().hit(Instant::now()), Some(1));
+        assert_eq!(RateLimit::new().hit(Instant::now()), Some(1));
     }
 
     #[test]
     fn a_flood_is_told_once_a_second_and_none_of_it_is_lost() {
         let start = Instant::now();
-        let mut report = Report::new();
+        let mut report = RateLimit::new();
         let reports: Vec<u64> = (0..3000)
             .filter_map(|millisecond| report.hit(start + Duration::from_millis(millisecond)))
             .collect();
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn an_event_after_a_quiet_time_is_told_at_once() {
         let start = Instant::now();
-        let mut report = Report::new();
+        let mut report = RateLimit::new();
         assert_eq!(report.hits(start, 5), Some(5));
         assert_eq!(report.hits(start + Duration::from_secs(9), 0), None);
         assert_eq!(report.hit(start + Duration::from_secs(9)), Some(1));
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_clock_that_goes_back_tells_nothing_and_loses_nothing() {
         let start = Instant::now() + Duration::from_secs(10);
-        let mut report = Report::new();
+        let mut report = RateLimit::new();
         assert_eq!(report.hit(start), Some(1));
         assert_eq!(report.hit(start - Duration::from_secs(5)), None);
         assert_eq!(report.hit(start + Duration::from_secs(1)), Some(2));
