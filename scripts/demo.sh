@@ -60,7 +60,7 @@ cmp "$clip" "$session/stream/recording.ts"
 cat <<END
 
 $kept frames kept; the recording is the same as what was sent, byte for byte.
-(A frame with B pictures behind it comes out when they have arrived: that is most of the delay.)
+(A picture that is followed by B pictures leaves the decoder after them: that is most of the latency.)
 
     session   $session
     frames    $session/frames/index.json

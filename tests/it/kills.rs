@@ -174,7 +174,7 @@ fn killed_with_rotation_and_retention_no_byte_and_no_frame_is_missing() {
     let deleted = series(folder.path()).iter().filter(is_deleted).count();
     let detected = |session: &PathBuf| assert_is_detected(session, &RULE);
     let frames: usize = series(folder.path()).iter().map(detected).sum();
-    // How many depends on how often detection catches up before the kill: 10 to 19 of 41 in 200 kills on
+    // How many depends on how often detection catches up before the kill: 10 to 30 of 41 in 200 kills on
     // two busy cores.
     let is_enough = kills < 100 || deleted > 0;
     assert!(is_enough, "seed {seed}: {deleted} of {sessions} recordings were deleted");
