@@ -43,8 +43,8 @@ fn render(snapshot: &Snapshot, bytes_per_s: f64, width: usize) -> String {
     let received = ByteSize(snapshot.recorded_bytes).to_string();
     let rate = bit_rate(bytes_per_s);
     let time = clock(snapshot.recorded);
-    let behind_bytes = ByteSize(snapshot.behind_bytes());
-    let behind = format!("{:.1} s", snapshot.behind_s());
+    let behind_bytes = ByteSize(snapshot.lag.bytes);
+    let behind = format!("{:.1} s", snapshot.lag.time.seconds());
     let frames = match snapshot.frames_kept {
         1 => "1 frame".to_owned(),
         count => format!("{count} frames"),
@@ -85,8 +85,8 @@ pub fn summary(done: &str, snapshot: &Snapshot) -> String {
         "{done} {bytes}, {time}; {} pictures, {} frames kept",
         snapshot.pictures, snapshot.frames_kept
     );
-    if snapshot.behind_bytes() > 0 {
-        let remaining = ByteSize(snapshot.behind_bytes());
+    if snapshot.lag.bytes > 0 {
+        let remaining = ByteSize(snapshot.lag.bytes);
         text.push_str(&format!("; {remaining} not analyzed yet"));
     }
     if !snapshot.damage.is_none() {
@@ -103,15 +103,14 @@ pub fn summary(done: &str, snapshot: &Snapshot) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::Damage;
+    use crate::media::{Damage, Lag};
 
     fn snapshot() -> Snapshot {
         Snapshot {
             sender: Some("192.0.2.7:51234".into()),
             recorded_bytes: 13_000_000,
             recorded: Ticks(90_000 * 3723),
-            detected_bytes: 12_000_000,
-            detected: Ticks(90_000 * 3723 - 36_000),
+            lag: Lag { bytes: 1_000_000, time: Ticks(36_000) },
             pictures: 100,
             frames_kept: 7,
             ..Snapshot::default()
@@ -143,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_last_word_tells_damage_only_where_there_was_some() {
-        let whole = Snapshot { detected_bytes: 13_000_000, ..snapshot() };
+        let whole = Snapshot { lag: Lag::default(), ..snapshot() };
         assert_eq!(
             summary("recorded", &whole),
             "recorded 12.4 MiB, 01:02:03; 100 pictures, 7 frames kept"

@@ -7,6 +7,7 @@
 //! ```text
 //! timing        timing in the headers of pictures and audio
 //! written       length of the recording, arrival times
+//! lag           how far detection is behind the recording
 //! damage        counters of damage to a stream
 //! jfif_picture  a picture for JPEG
 //! rgb_picture   a picture for PNG
@@ -14,6 +15,7 @@
 
 mod damage;
 mod jfif_picture;
+mod lag;
 mod rgb_picture;
 mod timing;
 mod written;
@@ -25,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use damage::Damage;
 pub use jfif_picture::JfifPicture;
+pub use lag::Lag;
 pub use rgb_picture::RgbPicture;
 pub use timing::{AudioCodec, AudioFrame, AudioStream, Fraction, PictureTiming, Times};
 pub use written::{Arrival, WaitOutcome, Written};

@@ -4,19 +4,29 @@
 //! socket is derived from the recording. A supervisor runs as long as the player.
 //!
 //! ```text
-//! player      the mpv process            ipc         its JSON IPC        words  its last line of output
-//! socket      the name of its socket     position    where it stands     steer  moves it
-//! supervisor  the loop beside it         follow      … at the end        osd    messages on its screen
-//! chapters    kept frames on its bar     keys        its keys            lag    distance to live
-//! scenes      next and previous scene    shown_still  the shown picture as a file
-//! series      the next recording         neighbors   sessions that continue another
+//! player         the mpv process
+//! words          its last line of output
+//! socket         the name of its socket
+//! ipc            its JSON IPC
+//! position       the time and byte that it shows
+//! steer          moves it
+//! supervisor     the loop beside it
+//! follow         continues at the end of a growing recording
+//! series         the next recording of the series
+//! neighbors      sessions that continue another
+//! scenes         the next and the previous scene
+//! chapters       kept frames as chapters
+//! keys           keys in its window
+//! osd            messages on its screen
+//! live_distance  how far the viewer is behind live
+//! shown_still    writes the shown picture to a file
 //! ```
 
 mod chapters;
 mod follow;
 mod ipc;
 mod keys;
-mod lag;
+mod live_distance;
 mod neighbors;
 mod osd;
 mod player;

@@ -11,7 +11,7 @@ use super::chapters::Chapters;
 use super::follow::{EdgeFollower, Nudge};
 use super::ipc::{Ipc, PlayerEvent};
 use super::keys::{Action, Keys, action};
-use super::lag::{Lag, seconds_behind};
+use super::live_distance::{LiveDistance, seconds_behind};
 use super::osd;
 use super::position::time_of_player;
 use super::series::PlayedSeries;
@@ -69,8 +69,8 @@ pub struct Supervisor<'a> {
     follower: EdgeFollower,
     chapters: Chapters,
     keys: Keys,
-    lag: Lag,
-    /// Name of the frame to which the player was moved, and time of the move: shown together with the lag.
+    distance: LiveDistance,
+    /// Name of the frame to which the player was moved, and time of the move: shown with the distance.
     label: Option<(String, Instant)>,
     /// Start position; `None` once the player has reached it.
     begin: Option<Destination>,
@@ -104,7 +104,7 @@ impl<'a> Supervisor<'a> {
             follower: EdgeFollower::default(),
             chapters: Chapters::default(),
             keys: Keys::default(),
-            lag: Lag::default(),
+            distance: LiveDistance::default(),
             label: None,
             begin,
             sought: None,
@@ -175,7 +175,7 @@ impl<'a> Supervisor<'a> {
                     let was_paused = self.follower.is_paused();
                     self.follower.paused(is_paused);
                     if was_paused && !is_paused {
-                        self.say_lag(true);
+                        self.show_distance(true);
                     }
                 }
                 // A property without a value: no file is loaded yet.
@@ -193,7 +193,7 @@ impl<'a> Supervisor<'a> {
                 self.sought = None;
                 self.is_moving = false;
                 self.begin();
-                self.say_lag(true);
+                self.show_distance(true);
             }
             PlayerEvent::Message(words) => {
                 if let Some(action) = action(&words) {
@@ -273,7 +273,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Shows a message. If the lag changes soon after, it is shown below the message.
+    /// Shows a message. If the distance changes soon after, it is shown below the message.
     fn say(&mut self, text: String) {
         osd::show(&mut self.ipc, &text, osd::BRIEFLY);
         self.label = Some((text, Instant::now()));
@@ -305,7 +305,7 @@ impl<'a> Supervisor<'a> {
         self._playing = lock_shared(&target.recording());
         self.follower.restart();
         self.chapters.opened(&target);
-        self.lag.restart();
+        self.distance.restart();
         self.series.opened(&target);
         self.target = target;
     }
@@ -336,7 +336,7 @@ impl<'a> Supervisor<'a> {
         let updated = self.chapters.update(&mut self.ipc, &|| flag.load(Ordering::Relaxed));
         self.note(updated);
         if !self.follower.is_paused() {
-            self.say_lag(false);
+            self.show_distance(false);
         }
     }
 
@@ -381,8 +381,8 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Shows how far the viewer is behind, if that has changed.
-    fn say_lag(&mut self, has_moved: bool) {
-        if !self.lag.is_due(has_moved) {
+    fn show_distance(&mut self, has_moved: bool) {
+        if !self.distance.is_due(has_moved) {
             return;
         }
         let Target::Session(session) = &self.target else { return };
@@ -396,7 +396,7 @@ impl<'a> Supervisor<'a> {
             Ok(time) => seconds_behind(session, self.series.later(), time),
             Err(error) => return tracing::debug!("{error}"),
         };
-        let said = behind.and_then(|behind| self.lag.changed(behind, has_moved));
+        let said = behind.and_then(|behind| self.distance.changed(behind, has_moved));
         if let Some(said) = said {
             let label = self.label.as_ref().filter(|(_, at)| at.elapsed() < osd::BRIEFLY);
             let said = label.map_or_else(|| said.clone(), |(label, _)| format!("{label}\n{said}"));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::{Heartbeat, Troubles, Undecided};
-use crate::media::{Damage, Ticks};
+use crate::media::{Damage, Lag, Ticks};
 
 /// State of detection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -95,7 +95,9 @@ pub struct Snapshot {
     pub deleted_sessions: u64,
     pub bytes_received: u64,
     pub recorded_bytes: u64,
+    /// Estimated time of the newest byte.
     pub recorded: Ticks,
+    pub lag: Lag,
     pub detected_bytes: u64,
     pub detected: Ticks,
     pub pictures: u64,
@@ -176,6 +178,7 @@ impl Counters {
         let recorded_bytes = self.recorded_bytes.load(Relaxed);
         let detected_bytes = self.detected_bytes.load(Relaxed);
         let detected = Ticks(self.detected_ticks.load(Relaxed));
+        let lag = Lag::estimate(recorded_bytes, detected_bytes, detected);
         let (sender, sender_since) =
             self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Snapshot {
@@ -189,7 +192,8 @@ impl Counters {
             deleted_sessions: self.deleted_sessions.load(Relaxed),
             bytes_received: self.bytes_received.load(Relaxed),
             recorded_bytes,
-            recorded: recorded(recorded_bytes, detected_bytes, detected),
+            recorded: Ticks(detected.0 + lag.time.0),
+            lag,
             detected_bytes,
             detected,
             pictures: self.pictures.load(Relaxed),
@@ -197,43 +201,5 @@ impl Counters {
             undecided: self.undecided.duration(),
             damage: *self.damage.lock().unwrap_or_else(PoisonError::into_inner),
         }
-    }
-}
-
-/// Estimates the time of the newest byte: assumes that the unanalyzed bytes have the same average
-/// bit rate as those before.
-fn recorded(recorded_bytes: u64, detected_bytes: u64, detected: Ticks) -> Ticks {
-    if detected_bytes == 0 || recorded_bytes <= detected_bytes {
-        return detected;
-    }
-    Ticks((detected.0 as f64 * (recorded_bytes as f64 / detected_bytes as f64)) as i64)
-}
-
-impl Snapshot {
-    /// Backlog: bytes recorded but not analyzed yet.
-    pub fn behind_bytes(&self) -> u64 {
-        self.recorded_bytes.saturating_sub(self.detected_bytes)
-    }
-
-    /// Lag: seconds recorded but not analyzed yet.
-    pub fn behind_s(&self) -> f64 {
-        Ticks(self.recorded.0.saturating_sub(self.detected.0).max(0)).seconds()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_detector_ahead_of_what_is_written_is_not_behind() {
-        let ahead = Snapshot {
-            detected_bytes: 10,
-            recorded_bytes: 5,
-            detected: Ticks(90_000),
-            ..Snapshot::default()
-        };
-        assert_eq!(ahead.behind_bytes(), 0);
-        assert_eq!(ahead.behind_s(), 0.0);
     }
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::catalog::publish::{self, Durable};
 use crate::error::{Context, Result, Stage};
-use crate::media::{ByteOffset, Ticks, Written};
+use crate::media::{ByteOffset, Lag, Ticks, Written};
 use crate::pipeline::rfc3339;
 use crate::session::{
     LastPicture, Marks, OwnedSession, STATE_NAME, SenderState, Session, SessionState,
@@ -89,7 +89,6 @@ impl SessionStateFile {
         let recorded_bytes = self.written.length();
         let (read, last) = (marks.read_bytes(), marks.last_picture());
         let ended = marks.is_detected() || marks.is_deleted();
-        let lag_bytes = if ended { 0 } else { recorded_bytes.saturating_sub(read) };
         let last_picture = last.map(|(at, ticks)| LastPicture {
             timestamp: to_micros(Ticks(ticks).seconds()),
             captured_at: self
@@ -97,8 +96,9 @@ impl SessionStateFile {
                 .arrival(ByteOffset(at))
                 .and_then(|arrival| time_of_day(arrival.time)),
         });
-        let detected_s = last.map_or(0.0, |(_, ticks)| Ticks(ticks).seconds().max(0.0));
-        let lag_seconds = if read > 0 { detected_s * lag_bytes as f64 / read as f64 } else { 0.0 };
+        let analyzed = last.map_or(Ticks(0), |(_, ticks)| Ticks(ticks));
+        let lag =
+            if ended { Lag::default() } else { Lag::estimate(recorded_bytes, read, analyzed) };
         let snapshot = counters.snapshot();
         let is_current = counters.session().as_deref() == Some(self.session.folder());
         let address = snapshot.sender.filter(|_| is_current);
@@ -116,8 +116,8 @@ impl SessionStateFile {
             last_byte_at: self.last_byte_at(),
             recorded_bytes,
             last_picture: newest(last_picture, earlier),
-            lag_bytes,
-            lag_seconds: (lag_seconds * 1e3).round() / 1e3,
+            lag_bytes: lag.bytes,
+            lag_seconds: (lag.time.seconds() * 1e3).round() / 1e3,
         }
     }
 

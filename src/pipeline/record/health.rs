@@ -144,8 +144,8 @@ impl<'a> Health<'a> {
             recorded_seconds: to_millis(snapshot.recorded.seconds()),
             detection: snapshot.detection.as_str().into(),
             detected_seconds: to_millis(snapshot.detected.seconds()),
-            lag_bytes: snapshot.behind_bytes(),
-            lag_seconds: to_millis(snapshot.behind_s()),
+            lag_bytes: snapshot.lag.bytes,
+            lag_seconds: to_millis(snapshot.lag.time.seconds()),
             undecided_seconds: to_millis(snapshot.undecided.as_secs_f64()),
             pictures: snapshot.pictures,
             frames_kept: snapshot.frames_kept,
@@ -223,9 +223,9 @@ fn line(snapshot: &Snapshot, listening: &str) -> String {
         Some(sender) => format!("receiving from {sender}"),
         None => format!("waiting for a sender on {listening}"),
     };
-    let (recorded, behind) = (ByteSize(snapshot.recorded_bytes), ByteSize(snapshot.behind_bytes()));
+    let (recorded, behind) = (ByteSize(snapshot.recorded_bytes), ByteSize(snapshot.lag.bytes));
     let detection = snapshot.detection.as_str();
-    let seconds = snapshot.behind_s();
+    let seconds = snapshot.lag.time.seconds();
     format!(
         "{sender}; {recorded} recorded; detection {detection}, {behind} ({seconds:.1} s) behind"
     )

@@ -14,17 +14,17 @@ const CHANGE_SECONDS: f64 = 2.0;
 /// … and larger than this share of the value shown last.
 const CHANGE_SHARE: f64 = 0.1;
 
-/// The lag that a viewer was shown.
+/// The distance that a viewer was shown.
 #[derive(Debug, Default)]
-pub struct Lag {
+pub struct LiveDistance {
     said: Option<f64>,
     looked: Option<Instant>,
 }
 
-impl Lag {
+impl LiveDistance {
     /// Starts over with another recording.
     pub fn restart(&mut self) {
-        *self = Lag::default();
+        *self = LiveDistance::default();
     }
 
     /// Returns whether to check, because the player has moved (`has_moved`) or the interval has passed.
@@ -73,17 +73,17 @@ mod tests {
 
     #[test]
     fn a_viewer_is_told_of_a_change_and_only_then() {
-        let mut lag = Lag::default();
-        assert_eq!(lag.changed(0.8, true).as_deref(), Some("live"));
-        assert_eq!(lag.changed(1.2, true), None);
-        assert_eq!(lag.changed(30.0, true).as_deref(), Some("30 s behind live"));
-        assert_eq!(lag.changed(31.0, false), None, "small");
-        assert_eq!(lag.changed(31.0, true).as_deref(), Some("31 s behind live"));
-        assert_eq!(lag.changed(34.5, false).as_deref(), Some("35 s behind live"));
-        assert_eq!(lag.changed(600.0, false).as_deref(), Some("10:00 behind live"));
-        assert_eq!(lag.changed(640.0, false), None, "a small share");
-        assert_eq!(lag.changed(1.0, false).as_deref(), Some("live"));
-        lag.restart();
-        assert_eq!(lag.changed(1.0, false).as_deref(), Some("live"));
+        let mut distance = LiveDistance::default();
+        assert_eq!(distance.changed(0.8, true).as_deref(), Some("live"));
+        assert_eq!(distance.changed(1.2, true), None);
+        assert_eq!(distance.changed(30.0, true).as_deref(), Some("30 s behind live"));
+        assert_eq!(distance.changed(31.0, false), None, "small");
+        assert_eq!(distance.changed(31.0, true).as_deref(), Some("31 s behind live"));
+        assert_eq!(distance.changed(34.5, false).as_deref(), Some("35 s behind live"));
+        assert_eq!(distance.changed(600.0, false).as_deref(), Some("10:00 behind live"));
+        assert_eq!(distance.changed(640.0, false), None, "a small share");
+        assert_eq!(distance.changed(1.0, false).as_deref(), Some("live"));
+        distance.restart();
+        assert_eq!(distance.changed(1.0, false).as_deref(), Some("live"));
     }
 }
