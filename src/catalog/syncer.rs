@@ -215,8 +215,8 @@ impl Syncer {
     /// Submits a job and returns immediately. A job that is still waiting is merged with it: the
     /// recording, index and checkpoint of the later job, and the JPEGs of both.
     pub fn submit(&self, job: SyncJob) {
-        let mut state = self.shared.jobs();
-        match &mut state.waiting {
+        let mut jobs = self.shared.jobs();
+        match &mut jobs.waiting {
             Some(waiting) => waiting.add(job),
             none => *none = Some(job),
         }
@@ -270,15 +270,15 @@ impl SyncerShared {
 
     /// Returns the next job; `None` once the syncer is finishing and no job waits.
     fn next_job(&self) -> Option<SyncJob> {
-        let mut state = self.jobs();
+        let mut jobs = self.jobs();
         loop {
-            if let Some(job) = state.waiting.take() {
+            if let Some(job) = jobs.waiting.take() {
                 return Some(job);
             }
-            if state.finished {
+            if jobs.finished {
                 return None;
             }
-            state = self.submitted.wait(state).unwrap_or_else(PoisonError::into_inner);
+            jobs = self.submitted.wait(jobs).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

@@ -149,7 +149,7 @@ fn killed_with_rotation_and_retention_no_byte_and_no_frame_is_missing() {
     for _ in 0..kills {
         let (command, mut recorded) = (rotating_recorder(folder.path()), || progress.recorded());
         // In some lives, detection catches up, so that something may be deleted.
-        let max_us = if random.below(4) == 0 { 500_000 } else { 20_000 };
+        let max_us = if random.below(4) == 0 { 1_000_000 } else { 20_000 };
         run_and_kill(command, &mut recorded, &clip, 3 * BYTES_PER_KILL, max_us, &mut random);
         archive(folder.path());
     }
@@ -174,9 +174,8 @@ fn killed_with_rotation_and_retention_no_byte_and_no_frame_is_missing() {
     let deleted = series(folder.path()).iter().filter(is_deleted).count();
     let detected = |session: &PathBuf| assert_is_detected(session, &RULE);
     let frames: usize = series(folder.path()).iter().map(detected).sum();
-    // How many depends on how often detection catches up before the kill: 10 to 30 of 41 in 200 kills on
-    // two busy cores.
-    let is_enough = kills < 100 || deleted > 0;
+    // In a few kills, detection may never have caught up.
+    let is_enough = kills < 100 || deleted > 10;
     assert!(is_enough, "seed {seed}: {deleted} of {sessions} recordings were deleted");
     eprintln!(
         "{kills} kills, {sessions} sessions, {deleted} deleted, {frames} frames: no difference"
